@@ -1,0 +1,2 @@
+//! `rtftp`: the TFTP client.
+fn main() {}

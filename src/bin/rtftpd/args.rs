@@ -1,0 +1,224 @@
+//! The command line, and what it means.
+
+use clap::{Parser, ValueEnum};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+use tftpkit::limits;
+use tftpkit::net::PortRange;
+use tftpkit::server::{Config, Model};
+use tftpkit::store::Uploads;
+use tftpkit::wire::{BlockSize, WindowSize};
+
+const TFTP_PORT: u16 = 69;
+
+/// Serves a folder by TFTP (RFC 1350 with blksize, timeout, tsize and windowsize), and lists it.
+///
+/// Nothing outside ROOT is ever opened, and nothing is written unless --uploads allows it.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
+    signal ends them at once.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
+)]
+pub(crate) struct Args {
+    /// The folder to serve
+    pub(crate) root: PathBuf,
+
+    /// Where to take requests; may be given several times: ADDR:PORT, ADDR or PORT [default: [::]:69, IPv4 too]
+    #[arg(long, short, value_name = "ADDR:PORT", value_parser = listen_address, env = "RTFTPD_LISTEN",
+        value_delimiter = ',')]
+    pub(crate) listen: Vec<SocketAddr>,
+
+    /// What clients may write
+    #[arg(long, value_enum, default_value = "off", env = "RTFTPD_UPLOADS")]
+    pub(crate) uploads: UploadsArg,
+
+    /// Let an upload make the directories in its name
+    #[arg(long, env = "RTFTPD_CREATE_DIRS")]
+    pub(crate) create_dirs: bool,
+
+    /// The most bytes of one upload; K, M and G may follow the number
+    #[arg(long, value_name = "SIZE", default_value_t = limits::UPLOAD_BYTES, value_parser = size,
+        env = "RTFTPD_MAX_UPLOAD")]
+    pub(crate) max_upload: u64,
+
+    /// Offer no listing: neither LIST requests nor the generated file
+    #[arg(long, env = "RTFTPD_NO_LIST")]
+    no_list: bool,
+
+    /// The name under which every directory has its listing
+    #[arg(long, value_name = "NAME", default_value = ".list", env = "RTFTPD_LIST_NAME")]
+    list_name: String,
+
+    /// How transfers are carried: 'threads' gives each a thread of its own
+    #[arg(long, value_enum, default_value = "threads", env = "RTFTPD_MODEL")]
+    model: ModelArg,
+
+    /// Transfers at once that have a thread
+    #[arg(long, value_name = "N", default_value_t = limits::THREADS, env = "RTFTPD_MAX_THREADS")]
+    max_threads: usize,
+
+    /// Transfers at once
+    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, env = "RTFTPD_MAX_SESSIONS")]
+    max_sessions: usize,
+
+    /// Memory for the windows of all transfers; K, M and G may follow the number
+    #[arg(long, value_name = "SIZE", default_value_t = limits::WINDOWS_BYTES as u64, value_parser = size,
+        env = "RTFTPD_MEMORY")]
+    memory: u64,
+
+    /// The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN
+    #[arg(long, value_name = "BYTES", default_value_t = BlockSize::MAX.get() as u16,
+        value_parser = clap::value_parser!(u16).range(8..=65464), env = "RTFTPD_MAX_BLKSIZE")]
+    max_blksize: u16,
+
+    /// The widest window to grant, in blocks; 1 turns windows off
+    #[arg(long, value_name = "BLOCKS", default_value_t = limits::WIDEST_WINDOW,
+        value_parser = clap::value_parser!(u16).range(1..), env = "RTFTPD_MAX_WINDOWSIZE")]
+    max_windowsize: u16,
+
+    /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
+    #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
+    ports: Option<PortRange>,
+
+    /// How many seconds running transfers get when the server is stopped
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::DRAIN.as_secs(), env = "RTFTPD_DRAIN")]
+    drain: u64,
+
+    /// Write log lines as JSON
+    #[arg(long, env = "RTFTPD_JSON")]
+    pub(crate) json: bool,
+
+    /// Tell more: -v also what was dropped
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// Tell only of trouble, and show no banner
+    #[arg(long, short, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum UploadsArg {
+    /// Nothing
+    Off,
+    /// Files whose names are new
+    Create,
+    /// Any file
+    Overwrite,
+}
+
+impl From<UploadsArg> for Uploads {
+    fn from(arg: UploadsArg) -> Self {
+        match arg {
+            UploadsArg::Off => Self::Off,
+            UploadsArg::Create => Self::Create,
+            UploadsArg::Overwrite => Self::Overwrite,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ModelArg {
+    /// A new thread for each transfer
+    Threads,
+}
+
+impl Args {
+    pub(crate) const fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain)
+    }
+
+    /// The name of the generated listing, unless it is turned off.
+    pub(crate) fn listing(&self) -> Option<&str> {
+        (!self.no_list).then_some(self.list_name.as_str())
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
+        let listen = if self.listen.is_empty() { vec![default] } else { self.listen.clone() };
+        Config {
+            listen,
+            model: match self.model {
+                ModelArg::Threads => Model::Threads,
+            },
+            sessions: self.max_sessions,
+            threads: self.max_threads,
+            windows_bytes: usize::try_from(self.memory).unwrap_or(usize::MAX),
+            block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
+            window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
+            ports: self.ports.clone(),
+            listing: self.listing().map(Into::into),
+            ..Config::default()
+        }
+    }
+
+    /// The same for a machine without IPv6.
+    pub(crate) fn config_ipv4_only(&self) -> Config {
+        Config { listen: vec![(Ipv4Addr::UNSPECIFIED, TFTP_PORT).into()], ..self.config() }
+    }
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    if let Ok(port) = text.parse() {
+        return Ok((Ipv6Addr::UNSPECIFIED, port).into());
+    }
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    let address: Result<IpAddr, _> = bare.parse();
+    address
+        .map(|address| (address, TFTP_PORT).into())
+        .map_err(|_| "write an IP address and a port, as in 192.0.2.1:69 or '[::]:6969'".into())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, factor) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|number| number.checked_mul(factor))
+        .ok_or_else(|| "write a number of bytes, as in 65536, 64K, 16M or 4G".into())
+}
+
+fn ports(text: &str) -> Result<PortRange, String> {
+    let range = text.split_once('-').and_then(|(first, last)| {
+        Some((first.parse().ok().filter(|port| *port > 0)?, last.parse().ok()?))
+    });
+    match range {
+        Some((first, last)) if first <= last => Ok(first..=last),
+        _ => Err("write the first and the last port, as in 50000-50999".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_addresses_and_ports_are_read_or_refused() {
+        assert_eq!(size("64K"), Ok(65536));
+        assert_eq!(size("4g"), Ok(4 << 30));
+        assert!(size("").is_err() && size("K").is_err() && size("99999999999999999999").is_err());
+        assert!(size("18446744073709551615G").is_err());
+        assert_eq!(listen_address("6969"), Ok("[::]:6969".parse().expect("an address")));
+        assert_eq!(listen_address("::1"), Ok("[::1]:69".parse().expect("an address")));
+        assert_eq!(listen_address("[::1]"), Ok("[::1]:69".parse().expect("an address")));
+        assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:69".parse().expect("an address")));
+        assert!(listen_address("example").is_err());
+        assert_eq!(ports("50000-50999"), Ok(50000..=50999));
+        assert!(ports("5-4").is_err() && ports("0-9").is_err() && ports("7").is_err());
+    }
+}

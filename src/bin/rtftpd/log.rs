@@ -1,0 +1,163 @@
+//! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
+
+use crate::args::Args;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+use tftpkit::server::{Asked, Event};
+use tftpkit::transfer::{Outcome, Summary};
+use tftpkit::wire::{ErrorCode, Operation};
+use tracing::{Level, debug, error, info, warn};
+
+/// Lines at once; a rack that boots is well within it.
+const BURST: f64 = 5_000.0;
+/// Lines in each second after that: nobody can fill a disk by asking.
+const PER_SECOND: f64 = 500.0;
+
+/// Sets up where lines go.
+pub(crate) fn start(args: &Args) {
+    let level = match (args.quiet, args.verbose) {
+        (true, _) => Level::WARN,
+        (_, 0) => Level::INFO,
+        _ => Level::DEBUG,
+    };
+    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let lines = lines.with_writer(std::io::stderr);
+    if args.json {
+        lines.json().flatten_event(true).init();
+    } else {
+        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
+            && std::env::var_os("NO_COLOR").is_none();
+        lines.with_ansi(colours).init();
+    }
+}
+
+/// Writes lines, as many as are allowed.
+#[derive(Debug)]
+pub(crate) struct Log(Mutex<Allowance>);
+
+#[derive(Debug)]
+struct Allowance {
+    tokens: f64,
+    at: Instant,
+    suppressed: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self(Mutex::new(Allowance { tokens: BURST, at: Instant::now(), suppressed: 0 }))
+    }
+}
+
+impl Log {
+    pub(crate) fn tell(&self, event: Event<'_>) {
+        if !self.may_write() {
+            return;
+        }
+        match event {
+            Event::Finished { asked, summary } => finished(asked, summary),
+            Event::Refused { asked, code, why } => refused(asked, code, why),
+            Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
+            Event::Turned { peer, why } => warn!(%peer, %why, "turned away"),
+            Event::Stray { peer } => debug!(%peer, "stray packet"),
+            Event::Failed { asked, error } => {
+                error!(file = %file(asked), peer = %asked.peer, %error, "failed");
+            }
+            _ => {}
+        }
+    }
+
+    fn may_write(&self) -> bool {
+        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let refill = now.duration_since(allowance.at).as_secs_f64() * PER_SECOND;
+        allowance.tokens = (allowance.tokens + refill).min(BURST);
+        allowance.at = now;
+        if allowance.tokens < 1.0 {
+            allowance.suppressed += 1;
+            return false;
+        }
+        allowance.tokens -= 1.0;
+        let lines = std::mem::take(&mut allowance.suppressed);
+        if lines > 0 {
+            warn!(lines, "log lines left out: too many in too short a time");
+        }
+        true
+    }
+}
+
+/// The name as it was asked for, harmless on a terminal and in a log.
+fn file(asked: &Asked) -> String {
+    format!("\"{}\"", String::from_utf8_lossy(&asked.name).escape_debug())
+}
+
+fn refused(asked: &Asked, code: ErrorCode, why: &str) {
+    let (file, peer) = (file(asked), asked.peer);
+    match (asked.operation, code) {
+        // Boot loaders ask for many files that need not be there.
+        (Operation::Read | Operation::List, ErrorCode::NotFound) => info!(file, %peer, "not there"),
+        (operation, _) => warn!(file, %peer, %operation, error = %code, why, "refused"),
+    }
+}
+
+fn finished(asked: &Asked, summary: &Summary) {
+    let seconds = summary.elapsed.as_secs_f64();
+    let rate = format!("{:.1} MB/s", summary.bytes as f64 / 1e6 / seconds.max(1e-6));
+    let done = match asked.operation {
+        Operation::Read => "sent",
+        Operation::Write => "received",
+        Operation::List => "listed",
+    };
+    let (level, message, outcome) = judge(summary, asked.operation, done);
+    macro_rules! line {
+        ($level:ident) => {
+            $level!(
+                file = file(asked),
+                peer = %asked.peer,
+                bytes = summary.bytes,
+                seconds = (seconds * 1e6).round() / 1e6,
+                rate,
+                retransmitted = summary.retransmitted,
+                outcome,
+                "{message}"
+            )
+        };
+    }
+    match level {
+        Level::ERROR => line!(error),
+        Level::WARN => line!(warn),
+        _ => line!(info),
+    }
+}
+
+/// How bad it is, and in which words.
+fn judge(
+    summary: &Summary,
+    operation: Operation,
+    done: &'static str,
+) -> (Level, &'static str, String) {
+    let nothing_sent = operation != Operation::Write && summary.bytes == 0;
+    match &summary.outcome {
+        Some(Outcome::Complete) => (Level::INFO, done, "complete".into()),
+        Some(Outcome::Unconfirmed) => (Level::INFO, done, "unconfirmed".into()),
+        Some(Outcome::PeerError(ErrorCode::Undefined | ErrorCode::OptionRefused, _))
+            if nothing_sent =>
+        {
+            (Level::INFO, "probed", "the client only asked for the size".into())
+        }
+        Some(Outcome::PeerError(code, text)) => {
+            let text = String::from_utf8_lossy(text);
+            let outcome = format!("ended by the client: {} (code {code})", text.escape_debug());
+            (Level::INFO, "ended", outcome)
+        }
+        Some(Outcome::Silent | Outcome::Unreachable) if nothing_sent => {
+            (Level::INFO, "unanswered", "the client did not answer".into())
+        }
+        Some(Outcome::Unreachable) => (Level::WARN, "lost", "the client's port is closed".into()),
+        Some(Outcome::Local(_, error)) => (Level::ERROR, "failed", error.clone()),
+        Some(Outcome::Oversized) => (Level::WARN, "failed", "a block larger than agreed".into()),
+        Some(Outcome::Stopped) => (Level::WARN, "ended", "ended by the server".into()),
+        Some(Outcome::Silent | Outcome::Disagreement(_)) | None => {
+            (Level::WARN, "lost", "the client fell silent".into())
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `rtftpd`: serves a folder by TFTP.
+
+mod args;
+mod banner;
+mod log;
+
+use anyhow::{Context, Result, anyhow};
+use args::Args;
+use clap::Parser;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use std::io::ErrorKind;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::store::Folder;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("rtftpd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    log::start(args);
+    // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block().context("cannot block signals")?;
+    raise_descriptor_limit();
+
+    let root = args.root.display();
+    let folder = Folder::open(&args.root)
+        .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
+        .uploads(args.uploads.into())
+        .create_dirs(args.create_dirs)
+        .largest_upload(args.max_upload);
+    let log = log::Log::default();
+    let server = bind(args, Arc::new(folder), log)?;
+    banner::show(args, &server.addresses());
+    let (handle, grace) = (server.handle(), args.drain());
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || stop_on_signal(&signals, &handle, grace))
+        .context("cannot start a thread")?;
+    server.run().context("cannot wait for requests")
+}
+
+fn bind(args: &Args, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
+    let log = Arc::new(log);
+    let observer = |log: Arc<log::Log>| move |event: tftpkit::server::Event<'_>| log.tell(event);
+    let started = Server::bind(args.config(), folder.clone(), observer(log.clone()));
+    let started = match started {
+        // A machine without IPv6 still has the default port.
+        Err(StartError::Bind { source, .. })
+            if args.listen.is_empty()
+                && source.kind() != ErrorKind::PermissionDenied
+                && source.kind() != ErrorKind::AddrInUse =>
+        {
+            Server::bind(args.config_ipv4_only(), folder, observer(log))
+        }
+        started => started,
+    };
+    started.map_err(explain)
+}
+
+/// Says what to do about an address that cannot be bound.
+fn explain(error: StartError) -> anyhow::Error {
+    let StartError::Bind { address, source } = error else { return anyhow!(error) };
+    let advice = match source.kind() {
+        ErrorKind::PermissionDenied => format!(
+            "ports below 1024 need a privilege.\n  Either take another port:  --listen '{}'\n  or give this program the \
+             capability:  sudo setcap cap_net_bind_service=+ep \"$(command -v rtftpd)\"",
+            std::net::SocketAddr::new(address.ip(), 6900 + address.port() % 100)
+        ),
+        ErrorKind::AddrInUse => format!(
+            "another program has this port.\n  ss -ulpn 'sport = :{}' shows which.",
+            address.port()
+        ),
+        ErrorKind::AddrNotAvailable => "this machine does not have that address.".into(),
+        _ => source.to_string(),
+    };
+    anyhow!("cannot listen on {address}: {advice}")
+}
+
+fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
+    while signals.wait().is_ok() {
+        let transfers = handle.transfers();
+        tracing::info!(transfers, grace = grace.as_secs(), "stopping");
+        handle.drain(grace);
+        // Whoever asks a second time does not want to wait.
+        grace = Duration::ZERO;
+    }
+}
+
+/// Each transfer has a socket and a file; the soft limit is often 1,024.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}

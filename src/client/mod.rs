@@ -1,0 +1,405 @@
+//! The client: get, put and list, as three calls that return when it is done.
+//!
+//! This module knows how to talk a server into a transfer: what to ask for, when to ask again without options, how
+//! to learn of a listing. It must not know terminals or local files: it takes a sink or a source.
+
+mod remote;
+
+pub use remote::{Host, Remote, RemoteError};
+
+use crate::limits;
+use crate::net::{Clock, Session, TransferSocket};
+use crate::proto::Timing;
+use crate::store::{Listing, ListingError};
+use crate::transfer::{Outcome, Sink, Source, Summary, Transfer};
+use crate::wire::{
+    BlockSize, DATA_HEADER, ErrorCode, Interval, ListFormat, Mode, Operation, Options, Request,
+    TransferOption, WindowSize,
+};
+use std::cell::Cell;
+use std::io::{self, IoSliceMut, Read};
+use std::net::SocketAddr;
+use std::num::NonZeroU8;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What to ask a server for. The default asks for what is fastest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Block size; `None` takes what fits the path in one piece.
+    pub block_size: Option<BlockSize>,
+    /// Window; `None` takes what the receive buffer holds, within reason.
+    pub window: Option<WindowSize>,
+    /// Seconds before something is sent again, on both sides; `None` lets both measure.
+    pub timeout: Option<NonZeroU8>,
+    /// How often a request is repeated before there is no answer.
+    pub retries: Option<u32>,
+    /// The representation.
+    pub mode: Mode,
+    /// RFC 1350 as it was: no options.
+    pub plain: bool,
+}
+
+/// Why it did not work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The server never answered.
+    #[error("no answer from {0}")]
+    NoAnswer(SocketAddr),
+    /// Nothing listens there.
+    #[error("nothing listens at {0} (UDP)")]
+    Closed(SocketAddr),
+    /// The server fell silent in the middle.
+    #[error("{0} fell silent after {1} bytes")]
+    BrokenOff(SocketAddr, u64),
+    /// Everything was sent, but the server never confirmed the end.
+    #[error("all {0} bytes were sent, but the server did not confirm that it stored them")]
+    Unconfirmed(u64),
+    /// The server said no.
+    #[error("the server says: {}", said(*.code, message))]
+    Server {
+        /// Its code.
+        code: ErrorCode,
+        /// Its words, with control characters escaped.
+        message: String,
+    },
+    /// The server broke the protocol.
+    #[error("the server broke the protocol: {0}")]
+    Protocol(String),
+    /// Reading or writing failed on this side.
+    #[error("{0}")]
+    Local(String),
+    /// The system refused a socket.
+    #[error("cannot open a socket")]
+    Socket(#[from] io::Error),
+    /// The server does not list.
+    #[error("this server offers no listing")]
+    NoListing,
+}
+
+fn said(code: ErrorCode, message: &str) -> String {
+    let meaning = match code {
+        ErrorCode::NotFound => "file not found",
+        ErrorCode::AccessViolation => "access violation",
+        ErrorCode::DiskFull => "disk full or allocation exceeded",
+        ErrorCode::IllegalOperation => "illegal TFTP operation",
+        ErrorCode::UnknownTid => "unknown transfer ID",
+        ErrorCode::FileExists => "file already exists",
+        ErrorCode::NoSuchUser => "no such user",
+        ErrorCode::OptionRefused => "option negotiation failed",
+        ErrorCode::Undefined | ErrorCode::Other(_) => "error",
+    };
+    if message.is_empty() || message.eq_ignore_ascii_case(meaning) {
+        format!("{meaning} (code {code})")
+    } else {
+        format!("{message} (code {code})")
+    }
+}
+
+/// How a transfer is getting on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Payload bytes so far.
+    pub bytes: u64,
+    /// All of them, where the server told.
+    pub total: Option<u64>,
+}
+
+/// Talks to one server.
+#[derive(Clone, Debug)]
+pub struct Client {
+    server: SocketAddr,
+    wishes: Wishes,
+    listing: Cell<Lists>,
+}
+
+/// How a server lists, as far as is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lists {
+    Unknown,
+    ByOpcode,
+    ByFile,
+}
+
+impl Client {
+    /// A client of the server whose request port is at `server`.
+    pub const fn new(server: SocketAddr, wishes: Wishes) -> Self {
+        Self { server, wishes, listing: Cell::new(Lists::Unknown) }
+    }
+
+    /// The server's request port.
+    pub const fn server(&self) -> SocketAddr {
+        self.server
+    }
+
+    /// Reads the file `name` into `sink`, which is committed when all is there.
+    pub fn get(
+        &self,
+        name: &[u8],
+        sink: impl Sink + 'static,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Summary, Failure> {
+        let sink = Lent::new(sink);
+        let size = TransferOption::TransferSize(0);
+        self.with_fallback(Operation::Read, name, size, progress, |now, timing, request| {
+            Transfer::get(now, timing, request, Box::new(sink.clone()))
+        })
+    }
+
+    /// Writes `source` to the file `name`; `size` is told to the server where it is known.
+    pub fn put(
+        &self,
+        name: &[u8],
+        source: impl Read + Send + 'static,
+        size: Option<u64>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Summary, Failure> {
+        let source = Lent::new(source);
+        // In netascii the size on the wire is another.
+        let size = size.filter(|_| self.wishes.mode == Mode::Octet);
+        let told = TransferOption::TransferSize(size.unwrap_or_default());
+        let mut with_total = |now: Progress| progress(Progress { total: size, ..now });
+        let progress = &mut with_total;
+        self.with_fallback(Operation::Write, name, told, progress, |now, timing, request| {
+            let source: Source = Box::new(source.clone());
+            Transfer::put(now, timing, request, source)
+        })
+    }
+
+    /// Lists the directory `name`.
+    pub fn list(&self, name: &[u8]) -> Result<Listing, Failure> {
+        if self.listing.get() != Lists::ByFile {
+            match self.list_by_opcode(name) {
+                Err(Failure::Server { code, .. }) if code != ErrorCode::NotFound => {}
+                Err(Failure::NoAnswer(_) | Failure::Closed(_) | Failure::Protocol(_)) => {}
+                decided => {
+                    self.listing.set(Lists::ByOpcode);
+                    return decided;
+                }
+            }
+        }
+        let listing = self.list_by_file(name);
+        if listing.is_ok() {
+            self.listing.set(Lists::ByFile);
+        }
+        listing
+    }
+
+    fn list_by_opcode(&self, name: &[u8]) -> Result<Listing, Failure> {
+        let timing = Timing { unanswered: LIST_ANSWER, ..self.timing() };
+        let socket = TransferSocket::ask(self.server)?;
+        let options = self.options(&socket, TransferOption::TransferSize(0))?;
+        let options = options.with(TransferOption::List(ListFormat::Json));
+        let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
+        let memory = Lent::new(Memory::default());
+        let summary = self.converse(socket, &mut |_| {}, |now| {
+            Transfer::get(now, timing, &request, Box::new(memory.clone()))
+        })?;
+        let bytes = std::mem::take(&mut memory.lock().0);
+        match summary.agreed.list() {
+            Some(ListFormat::Json) => Listing::from_json(&bytes),
+            // A server that knows the opcode and not our option; one that knows neither may have sent an empty block.
+            None if bytes.is_empty() => Err(ListingError::NoEnd),
+            None => Listing::from_uefi(&bytes),
+        }
+        .map_err(|error| Failure::Protocol(error.to_string()))
+    }
+
+    fn list_by_file(&self, name: &[u8]) -> Result<Listing, Failure> {
+        let mut path = name.to_vec();
+        if !path.is_empty() && !path.ends_with(b"/") {
+            path.push(b'/');
+        }
+        path.extend_from_slice(b".list");
+        let octet = Self { wishes: Wishes { mode: Mode::Octet, ..self.wishes }, ..self.clone() };
+        let memory = Lent::new(Memory::default());
+        match octet.get(&path, memory.clone(), &mut |_| {}) {
+            Ok(_) => Listing::from_text(&memory.lock().0).map_err(|_| Failure::NoListing),
+            Err(Failure::Server { .. }) => Err(Failure::NoListing),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Asks with options, and once more without them where a server ignores or refuses a request that has any.
+    fn with_fallback(
+        &self,
+        operation: Operation,
+        name: &[u8],
+        size: TransferOption,
+        progress: &mut dyn FnMut(Progress),
+        transfer: impl Fn(crate::proto::Time, Timing, &Request<'_>) -> Transfer,
+    ) -> Result<Summary, Failure> {
+        let mode = self.wishes.mode;
+        let mut attempt = |plain: bool| {
+            let socket = TransferSocket::ask(self.server)?;
+            let options = if plain { Options::NONE } else { self.options(&socket, size)? };
+            let request = Request { operation, name, mode, options };
+            self.converse(socket, progress, |now| transfer(now, self.timing(), &request))
+        };
+        if self.wishes.plain {
+            return attempt(true);
+        }
+        match attempt(false) {
+            Err(failure) if failure.may_be_about_options() => attempt(true),
+            done => done,
+        }
+    }
+
+    fn timing(&self) -> Timing {
+        let standard = Timing::default();
+        let first = self.wishes.timeout.map_or(standard.first, |t| Interval::from_secs(t).get());
+        // Doubled each time up to the ceiling, as the retransmission timer does it.
+        let ceiling = standard.ceiling.max(first);
+        let waits = (0..=self.wishes.retries.unwrap_or(REQUEST_REPEATS))
+            .map(|n| first.saturating_mul(1 << n.min(16)).min(ceiling));
+        let unanswered: Duration = waits.sum();
+        Timing { first, ceiling, unanswered, ..standard }
+    }
+
+    fn options(&self, socket: &TransferSocket, size: TransferOption) -> io::Result<Options> {
+        let path = TransferSocket::path_payload(self.server).unwrap_or(COMMON_PATH);
+        let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
+        let fitting = BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT);
+        let block_size = self.wishes.block_size.unwrap_or(fitting);
+        let packet = DATA_HEADER + block_size.get();
+        let window = match self.wishes.window {
+            Some(window) => window,
+            None => {
+                let blocks = (WINDOW_BYTES / packet).clamp(1, usize::from(WIDEST_UNASKED)) as u16;
+                let held = socket.make_room(packet, blocks)?;
+                WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP)
+            }
+        };
+        let mut options = Options::NONE.with(size).with(TransferOption::BlockSize(block_size));
+        if window > WindowSize::LOCKSTEP {
+            options = options.with(TransferOption::WindowSize(window));
+        }
+        if let Some(timeout) = self.wishes.timeout {
+            options = options.with(TransferOption::Timeout(timeout));
+        }
+        Ok(options)
+    }
+
+    fn converse(
+        &self,
+        socket: TransferSocket,
+        progress: &mut dyn FnMut(Progress),
+        transfer: impl FnOnce(crate::proto::Time) -> Transfer,
+    ) -> Result<Summary, Failure> {
+        let clock = Clock::start();
+        let session = Session::new(socket, clock, transfer(clock.now()));
+        let summary = session.run(|transfer| {
+            let Summary { bytes, agreed, .. } = transfer.summary();
+            progress(Progress { bytes: *bytes, total: agreed.transfer_size() });
+        })?;
+        let answered = session.socket().is_connected();
+        match summary.outcome {
+            Some(Outcome::Complete) => Ok(summary),
+            outcome => Err(self.failure(outcome, summary.bytes, answered)),
+        }
+    }
+
+    fn failure(&self, outcome: Option<Outcome>, bytes: u64, answered: bool) -> Failure {
+        match outcome {
+            Some(Outcome::PeerError(code, message)) => {
+                Failure::Server { code, message: message.escape_ascii().to_string() }
+            }
+            Some(Outcome::Disagreement(why)) => Failure::Protocol(
+                why.map_or_else(|| "its OACK makes no sense".into(), |why| why.to_string()),
+            ),
+            Some(Outcome::Oversized) => {
+                Failure::Protocol("a block is larger than was agreed".into())
+            }
+            Some(Outcome::Local(_, error)) => Failure::Local(error),
+            Some(Outcome::Unconfirmed) => Failure::Unconfirmed(bytes),
+            Some(Outcome::Unreachable) if !answered => Failure::Closed(self.server),
+            _ if !answered => Failure::NoAnswer(self.server),
+            _ => Failure::BrokenOff(self.server, bytes),
+        }
+    }
+}
+
+/// How often a request is repeated by default: after 1 and after 3 seconds, and after 7 there is no answer.
+const REQUEST_REPEATS: u32 = 2;
+
+/// For a listing by opcode: asked, repeated after 1 second, given up after 2.
+const LIST_ANSWER: Duration = Duration::from_secs(2);
+
+/// What a path surely carries in one piece where the kernel does not say: Ethernet, IPv6 and UDP taken off.
+const COMMON_PATH: usize = 1452;
+
+/// Memory for a window that nobody asked for by number.
+const WINDOW_BYTES: usize = 512 << 10;
+
+/// Blocks in such a window: beyond this there is little to gain and much to lose at once.
+const WIDEST_UNASKED: u16 = 64;
+
+impl Failure {
+    /// Whether a request without options may fare better.
+    const fn may_be_about_options(&self) -> bool {
+        match self {
+            Self::NoAnswer(_) | Self::Protocol(_) => true,
+            Self::Server { code, .. } => matches!(
+                code,
+                ErrorCode::OptionRefused | ErrorCode::IllegalOperation | ErrorCode::Undefined
+            ),
+            _ => false,
+        }
+    }
+}
+
+/// A payload that outlives the transfer it is lent to, so that another can have it.
+#[derive(Debug)]
+struct Lent<T>(Arc<Mutex<T>>);
+
+impl<T> Lent<T> {
+    fn new(payload: T) -> Self {
+        Self(Arc::new(Mutex::new(payload)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Clone for Lent<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: Sink> Sink for Lent<T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.lock().write(bytes)
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        self.lock().commit()
+    }
+}
+
+impl<T: Read> Read for Lent<T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.lock().read(buf)
+    }
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.lock().read_vectored(bufs)
+    }
+}
+
+/// A listing on its way; no server may fill this machine's memory.
+#[derive(Debug, Default)]
+struct Memory(Vec<u8>);
+
+impl Sink for Memory {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.0.len() + bytes.len() > 4 * limits::LISTING_BYTES {
+            return Err(io::Error::other("the listing is too long"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! How people write a server and a file: `HOST:FILE`, `HOST[:PORT]` and names, or a URL (RFC 3617).
+
+use crate::wire::Mode;
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+/// The port where TFTP servers take requests.
+const TFTP_PORT: u16 = 69;
+
+/// A server as it was written: a name or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The request port.
+    pub port: u16,
+}
+
+/// A file on a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remote {
+    /// Where.
+    pub host: Host,
+    /// Its name, any bytes; empty where only a server was named.
+    pub name: Vec<u8>,
+    /// The representation, where a URL says it.
+    pub mode: Option<Mode>,
+}
+
+/// What was written is no file on a server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// No host.
+    #[error("'{0}' names no host: write HOST:FILE, HOST[:PORT] FILE or tftp://HOST[:PORT]/FILE")]
+    NoHost(String),
+    /// A port that is none.
+    #[error("'{0}' has a port that is not a number from 1 to 65535")]
+    Port(String),
+    /// A bracket without its fellow.
+    #[error("'{0}' has an IPv6 address without its closing bracket")]
+    Bracket(String),
+    /// A percent sign without two hexadecimal digits.
+    #[error("'{0}' has a percent sign that is not followed by two hexadecimal digits")]
+    Percent(String),
+    /// A mode other than octet and netascii.
+    #[error("'{0}' has a mode that is neither octet nor netascii")]
+    Mode(String),
+    /// A name that cannot travel in a request.
+    #[error("'{0}' has a NUL in its name, which no request can hold")]
+    Nul(String),
+}
+
+impl Host {
+    /// Reads `HOST[:PORT]`; an IPv6 address stands in brackets.
+    pub fn parse(text: &str) -> Result<Self, RemoteError> {
+        let (host, rest) = split_host(text)?;
+        let port = match rest.strip_prefix(':') {
+            _ if rest.is_empty() => TFTP_PORT,
+            Some(digits) => port_of(digits).ok_or_else(|| RemoteError::Port(text.into()))?,
+            None => return Err(RemoteError::NoHost(text.into())),
+        };
+        Ok(Self { host, port })
+    }
+
+    /// Looks the host up. There may be several addresses; the first is the system's preference.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
+        if found.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+        }
+        Ok(found)
+    }
+}
+
+impl Remote {
+    /// Reads `HOST`, `HOST:PORT`, `HOST:FILE` or a URL. What follows the colon is a port if it is all digits.
+    pub fn parse(text: &str) -> Result<Self, RemoteError> {
+        const SCHEME: &str = "tftp://";
+        if let Some(scheme) = text.get(..SCHEME.len())
+            && scheme.eq_ignore_ascii_case(SCHEME)
+        {
+            return Self::parse_url(text, &text[SCHEME.len()..]);
+        }
+        let (host, rest) = split_host(text)?;
+        match rest.strip_prefix(':') {
+            Some(file) if !file.is_empty() && !file.bytes().all(|byte| byte.is_ascii_digit()) => {
+                let host = Host { host, port: TFTP_PORT };
+                Self::new(text, host, file.as_bytes().to_vec(), None)
+            }
+            Some("") => {
+                Ok(Self { host: Host { host, port: TFTP_PORT }, name: Vec::new(), mode: None })
+            }
+            _ => Ok(Self { host: Host::parse(text)?, name: Vec::new(), mode: None }),
+        }
+    }
+
+    /// `HOST[:PORT]/FILE[;mode=MODE]`, percent-encoded.
+    fn parse_url(text: &str, rest: &str) -> Result<Self, RemoteError> {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (path, mode) = match path.rsplit_once(";mode=") {
+            None => (path, None),
+            Some((path, mode)) => {
+                let known = [Mode::Octet, Mode::Netascii].into_iter();
+                let found = known.into_iter().find(|known| known.name().eq_ignore_ascii_case(mode));
+                (path, Some(found.ok_or_else(|| RemoteError::Mode(text.into()))?))
+            }
+        };
+        let name = percent_decode(path).ok_or_else(|| RemoteError::Percent(text.into()))?;
+        Self::new(text, Host::parse(host)?, name, mode)
+    }
+
+    fn new(text: &str, host: Host, name: Vec<u8>, mode: Option<Mode>) -> Result<Self, RemoteError> {
+        if name.contains(&0) {
+            return Err(RemoteError::Nul(text.into()));
+        }
+        Ok(Self { host, name, mode })
+    }
+}
+
+/// Splits the host off the front: up to a colon, or what stands in brackets.
+fn split_host(text: &str) -> Result<(String, &str), RemoteError> {
+    let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
+        inner.split_once(']').ok_or_else(|| RemoteError::Bracket(text.into()))?
+    } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        (text, "")
+    } else {
+        text.split_at(text.find(':').unwrap_or(text.len()))
+    };
+    if host.is_empty() || host.contains('/') {
+        return Err(RemoteError::NoHost(text.into()));
+    }
+    Ok((host.into(), rest))
+}
+
+fn port_of(digits: &str) -> Option<u16> {
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|port| plain && *port > 0)
+}
+
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
+    let mut out = parts.next()?.to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok()?;
+        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        out.push(u8::from_str_radix(digits, 16).ok()?);
+        out.extend_from_slice(rest);
+    }
+    Some(out)
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        if self.port == TFTP_PORT {
+            f.write_str(&bracketed)
+        } else {
+            write!(f, "{bracketed}:{}", self.port)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<(String, u16, String), RemoteError> {
+        let Remote { host: Host { host, port }, name, .. } = Remote::parse(text)?;
+        Ok((host, port, name.escape_ascii().to_string()))
+    }
+
+    #[test]
+    fn servers_and_files_are_read_in_all_their_forms() {
+        let cases = [
+            ("sw1", ("sw1", 69, "")),
+            ("sw1:6969", ("sw1", 6969, "")),
+            ("sw1:", ("sw1", 69, "")),
+            ("sw1:boot/a.img", ("sw1", 69, "boot/a.img")),
+            ("sw1:/abs", ("sw1", 69, "/abs")),
+            ("sw1:a:b", ("sw1", 69, "a:b")),
+            ("::1", ("::1", 69, "")),
+            ("[::1]:6969", ("::1", 6969, "")),
+            ("[fe80::1%eth0]:x", ("fe80::1%eth0", 69, "x")),
+            ("tftp://sw1/a", ("sw1", 69, "a")),
+            ("TFTP://sw1:7/a%20b/c", ("sw1", 7, "a b/c")),
+            ("tftp://[::1]:7/x%ff", ("::1", 7, "x\\xff")),
+            ("tftp://sw1//abs", ("sw1", 69, "/abs")),
+            ("tftp://sw1", ("sw1", 69, "")),
+        ];
+        for (text, (host, port, name)) in cases {
+            assert_eq!(parsed(text), Ok((host.into(), port, name.into())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_may_say_the_mode() {
+        let mode = |text| Remote::parse(text).map(|remote| remote.mode);
+        assert_eq!(mode("tftp://h/a;mode=netascii"), Ok(Some(Mode::Netascii)));
+        assert_eq!(mode("tftp://h/a;mode=OCTET"), Ok(Some(Mode::Octet)));
+        assert_eq!(mode("tftp://h/a"), Ok(None));
+        assert!(matches!(mode("tftp://h/a;mode=mail"), Err(RemoteError::Mode(_))));
+    }
+
+    #[test]
+    fn what_names_no_server_is_told_so() {
+        use RemoteError as E;
+        assert!(matches!(parsed(""), Err(E::NoHost(_))));
+        assert!(matches!(parsed(":file"), Err(E::NoHost(_))));
+        assert!(matches!(parsed("./a:b"), Err(E::NoHost(_))));
+        assert!(matches!(parsed("h:0"), Err(E::Port(_))));
+        assert!(matches!(parsed("h:65536"), Err(E::Port(_))));
+        assert!(matches!(parsed("tftp://h:x/a"), Err(E::Port(_))));
+        assert!(matches!(parsed("[::1"), Err(E::Bracket(_))));
+        assert!(matches!(parsed("tftp://h/%4"), Err(E::Percent(_))));
+        assert!(matches!(parsed("tftp://h/%+1"), Err(E::Percent(_))));
+        assert!(matches!(parsed("tftp://h/%00"), Err(E::Nul(_))));
+    }
+}

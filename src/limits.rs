@@ -1,0 +1,98 @@
+//! Every bound in one place, each with its reason.
+
+use core::time::Duration;
+
+/// Before a round trip was measured: RFC 6298 § 2.1.
+pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Below this a busy peer's scheduling looks like loss.
+pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Beyond this a transfer that could go on looks dead to the person who waits.
+pub const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
+
+/// GRUB stops acknowledging for as long as its consumer is slow; 34 s is the longest it waits itself.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A copy made by the network, or by a peer that answers every duplicate, is here within this time; no peer's own
+/// timer is so short.
+pub const ECHO_SPAN: Duration = Duration::from_millis(50);
+
+/// After its last ACK a server answers a repeated last DATA for so many intervals: one for the loss of that ACK
+/// and one for the loss of the next.
+pub const DALLY_INTERVALS: u32 = 2;
+
+/// Half of the 16-bit number space, less one: beyond it a block number no longer says which block is meant.
+pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;
+
+/// Memory for the window of one transfer. It holds 64 blocks of 1,428 bytes ten times over, or 15 of 65,464.
+pub const WINDOW_BYTES: usize = 1 << 20;
+
+/// A lock-step transfer reads so far ahead, so that the file costs one system call for many small blocks.
+pub const READ_AHEAD_BYTES: usize = 16 << 10;
+
+/// With more transfers than this under way, lock-step transfers do not read ahead: memory counts for more then.
+pub const READ_AHEAD_SESSIONS: usize = 512;
+
+/// Packets to an address that has not answered: an OACK is small, and GRUB never repeats the ACK it lost.
+pub const UNPROVEN_PACKETS: u32 = 5;
+
+/// Bytes to an address that has not answered: DATA 1 of 512 bytes, twice. Others send 3,096 to 3,612.
+pub const UNPROVEN_BYTES: usize = 1032;
+
+/// Transfers at once. Each costs a socket, so this also stays below common descriptor limits.
+pub const SESSIONS: usize = 16_384;
+
+/// Transfers at once that have a thread: a thread costs some 30 KiB with its kernel stack.
+pub const THREADS: usize = 4_096;
+
+/// Transfers at once whose client has not answered yet: a rack's worth of machines may start in one second, and a
+/// flood of forged requests may not take all sessions.
+pub const UNPROVEN_SESSIONS: usize = 12_288;
+
+/// The same for one network (an IPv4 /24, an IPv6 /56). Loopback cannot be forged from outside and is exempt.
+pub const UNPROVEN_SESSIONS_PER_NETWORK: usize = 2_048;
+
+/// Memory for the windows of all transfers. When it is used up, windows shrink to one small block.
+pub const WINDOWS_BYTES: usize = 512 << 20;
+
+/// ERROR answers to one network at once. PXELINUX and GRUB ask for tens of files that are not there in one go,
+/// and a rack behind one address does so together.
+pub const ERROR_BURST: u32 = 512;
+
+/// ERROR answers to one network in each second after that.
+pub const ERRORS_PER_SECOND: u32 = 128;
+
+/// Networks whose ERROR answers are counted apart; those that share a slot share its allowance.
+pub const ERROR_SLOTS: usize = 1_024;
+
+/// An ERROR's text. The longest that old clients hold without harm.
+pub const ERROR_TEXT: usize = 128;
+
+/// The largest datagram that UDP over IPv4 carries; nothing larger arrives.
+pub const DATAGRAM: usize = 65_507;
+
+/// A request. RFC 2347 has 512 as the maximum; firmware pads to 516, and some ask with more options.
+pub const REQUEST: usize = 2_048;
+
+/// Entries of one listing: 10,000 lines are what a person or a script can still use.
+pub const LISTING_ENTRIES: usize = 10_000;
+
+/// Bytes of one listing: it is built in memory for each request.
+pub const LISTING_BYTES: usize = 1 << 20;
+
+/// One upload, when the operator sets no other limit: larger than any firmware or configuration, smaller than a
+/// disk.
+pub const UPLOAD_BYTES: u64 = 4 << 30;
+
+/// A name in a request: the longest path that Linux opens.
+pub const NAME: usize = 4_096;
+
+/// Requests taken from a socket before the others get their turn.
+pub const REQUESTS_IN_A_ROW: usize = 64;
+
+/// The stack of a transfer's thread: the deepest call chain with its buffers takes a third of it.
+pub const THREAD_STACK: usize = 128 << 10;
+
+/// When stopped, a server lets transfers run on for so long by default.
+pub const DRAIN: Duration = Duration::from_secs(10);

@@ -1,0 +1,144 @@
+//! Driving one transfer on one thread.
+
+use super::socket::{Arrived, TransferSocket};
+use crate::proto::Time;
+use crate::transfer::{Action, Summary, Transfer};
+use std::io::{self, ErrorKind};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+/// The only clock: it turns the system's time into the protocol's.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub fn now(&self) -> Time {
+        Time::START + self.0.elapsed()
+    }
+}
+
+/// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: its own
+/// thread when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
+#[derive(Debug)]
+pub struct Session {
+    socket: TransferSocket,
+    clock: Clock,
+    transfer: Mutex<Transfer>,
+}
+
+impl Session {
+    /// Joins a transfer with its socket.
+    pub fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
+        Self { socket, clock, transfer: Mutex::new(transfer) }
+    }
+
+    /// The socket.
+    pub const fn socket(&self) -> &TransferSocket {
+        &self.socket
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Transfer> {
+        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Obeys the transfer until it waits; `None` when it is over.
+    fn advance(&self, transfer: &mut Transfer) -> Option<Time> {
+        loop {
+            let now = self.clock.now();
+            let sent = match transfer.poll(now) {
+                Action::Wait(until) => return Some(until),
+                Action::Done => return None,
+                Action::Send(burst) => self.socket.send(burst),
+            };
+            // Other errors pass like a lost packet: the next resend may get through.
+            if sent.is_err_and(|error| self.says_unreachable(&error)) {
+                transfer.unreachable(now);
+            }
+        }
+    }
+
+    fn says_unreachable(&self, error: &io::Error) -> bool {
+        match error.kind() {
+            ErrorKind::ConnectionRefused => true,
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                !self.socket.is_connected()
+            }
+            _ => false,
+        }
+    }
+
+    /// Runs the transfer to its end on this thread. `progress` sees its figures after each datagram, and is the
+    /// place to notice that the peer is proven.
+    pub fn run(&self, mut progress: impl FnMut(&Transfer)) -> io::Result<Summary> {
+        let mut buffer = Vec::new();
+        let mut timeout = Timeout::default();
+        let mut transfer = self.lock();
+        while let Some(until) = self.advance(&mut transfer) {
+            // One byte more than can be legal shows what is too large.
+            buffer.resize(transfer.longest_datagram() + 1, 0);
+            drop(transfer);
+            timeout.set(&self.socket, until - self.clock.now())?;
+            let arrived = self.socket.receive(&mut buffer)?;
+            transfer = self.lock();
+            match arrived {
+                Arrived::Datagram(len) => transfer.handle(self.clock.now(), &buffer[..len]),
+                Arrived::Unreachable => transfer.unreachable(self.clock.now()),
+                Arrived::Nothing => {}
+            }
+            progress(&transfer);
+        }
+        Ok(transfer.summary().clone())
+    }
+
+    /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.
+    pub fn repeat(&self) {
+        match self.transfer.try_lock() {
+            Ok(mut transfer) => {
+                transfer.repeat();
+                self.advance(&mut transfer);
+            }
+            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
+        }
+    }
+
+    /// Ends the transfer with an ERROR that says why, unless the file is whole already.
+    pub fn stop(&self, reason: &str) {
+        self.finish(|transfer, now| transfer.stop(now, reason));
+    }
+
+    /// Ends the transfer without a word.
+    pub fn abandon(&self) {
+        self.finish(Transfer::abandon);
+    }
+
+    fn finish(&self, end: impl FnOnce(&mut Transfer, Time)) {
+        let mut transfer = self.lock();
+        end(&mut transfer, self.clock.now());
+        if self.advance(&mut transfer).is_none() {
+            self.socket.wake();
+        }
+    }
+}
+
+/// The timeout that the kernel was told, so that it is told again only when it is off.
+#[derive(Default)]
+struct Timeout(Option<Duration>);
+
+impl Timeout {
+    fn set(&mut self, socket: &TransferSocket, wanted: Duration) -> io::Result<()> {
+        // Waking early costs one more look at the clock; waking late would be wrong.
+        let good_enough = self.0.is_some_and(|told| told <= wanted && told >= wanted / 2);
+        if !good_enough {
+            let told = wanted.max(Duration::from_millis(1));
+            socket.set_timeout(told)?;
+            self.0 = Some(told);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,10 @@
+//! Sockets, the clock, and the loops that drive transfers.
+//!
+//! This module knows how datagrams come and go and what time it is. It must not know files or names: a
+//! [`Transfer`](crate::transfer::Transfer) carries those for it.
+
+mod drive;
+mod socket;
+
+pub use drive::{Clock, Session};
+pub use socket::{PortRange, RequestSocket, Requested, TransferSocket};

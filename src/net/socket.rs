@@ -1,0 +1,357 @@
+//! The two kinds of socket: one that takes requests, and one for each transfer.
+
+use crate::limits;
+use crate::transfer::Burst;
+use crate::wire::{ErrorCode, Packet};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recvmsg, setsockopt,
+    sockopt,
+};
+use rand::RngExt;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+/// Ports that transfers may use, where the system's own choice will not do (a firewall).
+pub type PortRange = RangeInclusive<u16>;
+
+/// Takes requests, and knows which of this machine's addresses each was sent to.
+#[derive(Debug)]
+pub struct RequestSocket {
+    socket: UdpSocket,
+    address: SocketAddr,
+}
+
+/// A datagram that came to the request port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requested {
+    /// Its length; what was longer than the buffer is cut.
+    pub len: usize,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address it was sent to: the answer must leave from there (RFC 1123 § 4.2.3.4 and common sense of
+    /// firmware, which accepts no other).
+    pub local: IpAddr,
+}
+
+impl RequestSocket {
+    /// Binds to `address`. `[::]` takes IPv4 as well.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        // An IPv6 socket tells of its IPv4 datagrams in IPv4's terms too, and only those show a broadcast.
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
+        // reason to stop.
+        let _ = socket.set_recv_buffer_size(4 << 20);
+        socket.bind(&address.into())?;
+        socket.set_nonblocking(true)?;
+        let socket = UdpSocket::from(socket);
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// Where it is bound; the port is the real one when 0 was asked for.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes the next datagram. `WouldBlock` when there is none; `Ok(None)` for one that must not be answered: it
+    /// was broadcast, or came without saying to which address.
+    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Requested>> {
+        let mut control = CONTROL;
+        let mut slices = [IoSliceMut::new(buffer)];
+        let message = recvmsg::<SockaddrStorage>(
+            self.socket.as_raw_fd(),
+            &mut slices,
+            Some(&mut control),
+            MsgFlags::empty(),
+        )?;
+        let local = message.cmsgs()?.fold(None, asked_address);
+        let peer = message.address.as_ref().and_then(std_address);
+        Ok(match (peer, local) {
+            (Some(peer), Some(Local::Unicast(local))) => {
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                let peer = with_scope_of(peer, message.address.as_ref());
+                Some(Requested { len: message.bytes, peer, local })
+            }
+            _ => None,
+        })
+    }
+}
+
+impl AsFd for RequestSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+const CONTROL: [u8; 128] = [0; 128];
+const _: () = assert!(
+    cmsg_space::<nix::libc::in_pktinfo>() + cmsg_space::<nix::libc::in6_pktinfo>() <= CONTROL.len()
+);
+
+enum Local {
+    Unicast(IpAddr),
+    Shared,
+}
+
+/// Folds the control messages of one datagram into the address it was sent to. IPv4's message decides where there
+/// are both: it has the destination and this machine's own address apart, and they differ for a broadcast.
+fn asked_address(known: Option<Local>, message: ControlMessageOwned) -> Option<Local> {
+    match message {
+        ControlMessageOwned::Ipv4PacketInfo(info) => {
+            let [sent_to, own] = [info.ipi_addr, info.ipi_spec_dst]
+                .map(|address| Ipv4Addr::from(u32::from_be(address.s_addr)));
+            Some(if sent_to == own { Local::Unicast(own.into()) } else { Local::Shared })
+        }
+        ControlMessageOwned::Ipv6PacketInfo(info) if known.is_none() => {
+            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            let shared = address.is_multicast();
+            Some(if shared {
+                Local::Shared
+            } else {
+                Local::Unicast(IpAddr::V6(address).to_canonical())
+            })
+        }
+        _ => known,
+    }
+}
+
+fn std_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
+}
+
+/// A link-local peer is only reachable on the interface it came from.
+fn with_scope_of(peer: SocketAddr, raw: Option<&SockaddrStorage>) -> SocketAddr {
+    match (peer, raw.and_then(SockaddrStorage::as_sockaddr_in6)) {
+        (SocketAddr::V6(mut v6), Some(raw)) => {
+            v6.set_scope_id(raw.scope_id());
+            SocketAddr::V6(v6)
+        }
+        (peer, _) => peer,
+    }
+}
+
+/// The socket of one transfer: one ephemeral port, one peer.
+#[derive(Debug)]
+pub struct TransferSocket {
+    socket: UdpSocket,
+    /// The peer; for a client that has had no answer, the request port.
+    peer: std::sync::Mutex<SocketAddr>,
+    connected: AtomicBool,
+    /// Whether the kernel cuts a burst into packets for us (UDP_SEGMENT).
+    segments: AtomicU8,
+}
+
+const SEGMENTS_UNTRIED: u8 = 0;
+const SEGMENTS_ON: u8 = 1;
+const SEGMENTS_OFF: u8 = 2;
+
+/// What came of waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// A datagram of this length, from the peer.
+    Datagram(usize),
+    /// Nothing of interest; look at the clock.
+    Nothing,
+    /// The peer's port is closed.
+    Unreachable,
+}
+
+impl TransferSocket {
+    /// A server's: answers `peer` from `local`, from a new port.
+    pub fn answer(local: IpAddr, peer: SocketAddr, ports: Option<&PortRange>) -> io::Result<Self> {
+        let mut local = SocketAddr::new(local, 0);
+        if let (SocketAddr::V6(local), SocketAddr::V6(peer)) = (&mut local, peer) {
+            local.set_scope_id(peer.scope_id());
+        }
+        let socket = bind_one_of(local, ports)?;
+        socket.connect(peer)?;
+        Ok(Self::new(socket, peer, true))
+    }
+
+    /// A client's: asks `server`, and is bound to whichever of its ports answers first.
+    pub fn ask(server: SocketAddr) -> io::Result<Self> {
+        let any: IpAddr = match server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        // Without this the network's word that nobody listens there is lost on a socket that is not connected.
+        match server {
+            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
+        }
+        Ok(Self::new(socket, server, false))
+    }
+
+    fn new(socket: UdpSocket, peer: SocketAddr, connected: bool) -> Self {
+        Self {
+            socket,
+            peer: std::sync::Mutex::new(peer),
+            connected: AtomicBool::new(connected),
+            segments: AtomicU8::new(SEGMENTS_UNTRIED),
+        }
+    }
+
+    /// The peer's address.
+    pub fn peer(&self) -> SocketAddr {
+        *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether the peer's own port is known.
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// How many datagrams of `len` bytes the receive buffer holds at least, after an attempt to make it hold
+    /// `wanted`: to grant a wider window is to ask for loss.
+    pub fn make_room(&self, len: usize, wanted: u16) -> io::Result<u16> {
+        let socket = socket2::SockRef::from(&self.socket);
+        let each = kernel_memory(len);
+        let needed = each * usize::from(wanted);
+        if socket.recv_buffer_size()? < needed {
+            // The kernel doubles what it is told, for its own bookkeeping, and reports the double.
+            if setsockopt(&self.socket, sockopt::RcvBufForce, &(needed / 2 + 1)).is_err() {
+                let _ = socket.set_recv_buffer_size(needed / 2 + 1);
+            }
+        }
+        let held = socket.recv_buffer_size()? / each;
+        Ok(u16::try_from(held).unwrap_or(u16::MAX).clamp(1, wanted.max(1)))
+    }
+
+    /// Sends a burst: in as few calls as the kernel allows.
+    pub(super) fn send(&self, burst: Burst<'_>) -> io::Result<()> {
+        let several = burst.bytes.len() > burst.packet;
+        if several && self.segmented(burst.packet) {
+            match self.send_pieces(burst.bytes, packets_in_one_call(burst.packet) * burst.packet) {
+                Err(error) if error.kind() != ErrorKind::ConnectionRefused => self.segment(None),
+                sent => return sent,
+            }
+        }
+        self.send_pieces(burst.bytes, burst.packet)
+    }
+
+    /// Whether the kernel cuts bursts into packets of `len` bytes; asked of it once.
+    fn segmented(&self, len: usize) -> bool {
+        if self.segments.load(Ordering::Relaxed) == SEGMENTS_UNTRIED {
+            self.segment(Some(len));
+        }
+        self.segments.load(Ordering::Relaxed) == SEGMENTS_ON
+    }
+
+    /// Turns that on, or off for good: the device cannot, or the packets do not fit the path in one piece.
+    fn segment(&self, len: Option<usize>) {
+        let told = setsockopt(&self.socket, sockopt::UdpGsoSegment, &(len.unwrap_or(0) as i32));
+        let on = len.is_some() && told.is_ok();
+        self.segments.store(if on { SEGMENTS_ON } else { SEGMENTS_OFF }, Ordering::Relaxed);
+    }
+
+    /// Sends one packet that is not part of a transfer.
+    pub fn send_once(&self, packet: &[u8]) -> io::Result<()> {
+        self.send_pieces(packet, packet.len())
+    }
+
+    fn send_pieces(&self, bytes: &[u8], piece: usize) -> io::Result<()> {
+        if !self.is_connected() {
+            return self.socket.send_to(bytes, self.peer()).map(drop);
+        }
+        bytes.chunks(piece.max(1)).try_for_each(|piece| self.socket.send(piece).map(drop))
+    }
+
+    /// Waits for a datagram from the peer, no longer than `timeout` by the kernel's coarse clock.
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        match self.socket.recv_from(buffer) {
+            Ok((len, from)) if self.is_connected() => {
+                // A stranger's datagram may have been queued before the socket was connected.
+                Ok(if from == self.peer() { Arrived::Datagram(len) } else { Arrived::Nothing })
+            }
+            Ok((len, from)) => self.first_answer(&buffer[..len], from),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
+                    Ok(Arrived::Nothing)
+                }
+                ErrorKind::ConnectionRefused => Ok(Arrived::Unreachable),
+                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                    Ok(if self.is_connected() { Arrived::Nothing } else { Arrived::Unreachable })
+                }
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// A server answers from a port of its own choice: the first that sends a packet is its TID (RFC 1350 § 4).
+    fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> io::Result<Arrived> {
+        let expected = from.ip() == self.peer().ip();
+        if !expected {
+            let stranger =
+                Packet::Error { code: ErrorCode::UnknownTid, message: b"unknown transfer ID" };
+            let _ = self.socket.send_to(&stranger.to_vec(), from);
+        }
+        if !expected || !matches!(Packet::parse(datagram), Ok(packet) if packet.is_answer()) {
+            return Ok(Arrived::Nothing);
+        }
+        self.socket.connect(from)?;
+        *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = from;
+        self.connected.store(true, Ordering::Relaxed);
+        Ok(Arrived::Datagram(datagram.len()))
+    }
+
+    /// How long [`receive`](Self::receive) waits.
+    pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(timeout))
+    }
+
+    /// Wakes whoever waits in [`receive`](Self::receive), for good.
+    pub(super) fn wake(&self) {
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+    }
+
+    /// The largest UDP payload that travels to the peer in one piece, as far as the kernel knows (IPv4 only).
+    pub fn path_payload(peer: SocketAddr) -> Option<usize> {
+        let SocketAddr::V4(_) = peer else { return None };
+        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        probe.connect(peer).ok()?;
+        let mtu = getsockopt(&probe, sockopt::IpMtu).ok()?;
+        usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADERS)
+    }
+}
+
+const IPV4_UDP_HEADERS: usize = 28;
+
+fn bind_one_of(mut local: SocketAddr, ports: Option<&PortRange>) -> io::Result<UdpSocket> {
+    let Some(ports) = ports else { return UdpSocket::bind(local) };
+    // RFC 1350 § 4 wants TIDs at random, so that a stranger cannot guess them.
+    let count = u32::from(ports.end() - ports.start()) + 1;
+    let first = rand::rng().random_range(0..count);
+    for n in 0..count {
+        local.set_port(ports.start() + ((first + n) % count) as u16);
+        match UdpSocket::bind(local) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+            bound => return bound,
+        }
+    }
+    Err(io::Error::new(ErrorKind::AddrInUse, "all ports for transfers are in use"))
+}
+
+/// What a waiting datagram costs of the receive buffer: its bytes, headers and bookkeeping, rounded up as the
+/// kernel's allocator does.
+fn kernel_memory(len: usize) -> usize {
+    const HEADERS_AND_SHARED_INFO: usize = 64 + 320;
+    const BUFFER_HEAD: usize = 256;
+    (len + HEADERS_AND_SHARED_INFO).next_power_of_two() + BUFFER_HEAD
+}
+
+/// How many packets of that length the kernel takes at once: 64, and what fits in one IP datagram.
+fn packets_in_one_call(packet: usize) -> usize {
+    (limits::DATAGRAM / packet.max(1)).clamp(1, 64)
+}

@@ -1,0 +1,97 @@
+//! Block numbers: 64 bits inside, 16 on the wire, and the two ways between.
+
+use crate::wire::{Rollover, WireBlock};
+use core::ops::{Add, Sub};
+
+/// The number of a block, counted without end. 0 is the opening packet, 1 the first block of the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlockNumber(pub u64);
+
+impl BlockNumber {
+    /// The opening packet.
+    pub const OPENING: Self = Self(0);
+    /// The first block of the file.
+    pub const FIRST: Self = Self(1);
+
+    /// The number in a packet.
+    pub fn narrow(self, rollover: Rollover) -> WireBlock {
+        WireBlock(match rollover {
+            Rollover::ToZero => self.0 as u16,
+            Rollover::ToOne if self.0 == 0 => 0,
+            Rollover::ToOne => ((self.0 - 1) % 65535) as u16 + 1,
+        })
+    }
+
+    /// The block nearest to `near` that has the number `wire` in a packet; `None` where that lies before block 0.
+    ///
+    /// Windows are at most 2^15 - 1 blocks, so the nearest is the one that was meant.
+    pub fn widen(wire: WireBlock, near: Self, rollover: Rollover) -> Option<Self> {
+        let (period, there) = match rollover {
+            Rollover::ToZero => (65536, near.0 % 65536),
+            Rollover::ToOne if wire.0 == 0 => return (near.0 < 32768).then_some(Self::OPENING),
+            Rollover::ToOne => (65535, u64::from(near.narrow(rollover).0)),
+        };
+        let ahead = (u64::from(wire.0) + period - there) % period;
+        if ahead < period / 2 {
+            Some(near + ahead)
+        } else {
+            near.0.checked_sub(period - ahead).map(Self)
+        }
+    }
+}
+
+impl Add<u64> for BlockNumber {
+    type Output = Self;
+
+    fn add(self, blocks: u64) -> Self {
+        Self(self.0 + blocks)
+    }
+}
+
+/// Blocks from `earlier` to this one; zero when it is not earlier.
+impl Sub for BlockNumber {
+    type Output = u64;
+
+    fn sub(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_roll_over_to_zero_or_to_one() {
+        let wire = |n, rollover| BlockNumber(n).narrow(rollover).0;
+        assert_eq!([65535, 65536, 65537].map(|n| wire(n, Rollover::ToZero)), [65535, 0, 1]);
+        assert_eq!(
+            [65535, 65536, 131070, 131071].map(|n| wire(n, Rollover::ToOne)),
+            [65535, 1, 65535, 1]
+        );
+    }
+
+    #[test]
+    fn widening_undoes_narrowing_anywhere_within_half_a_period() {
+        for rollover in [Rollover::ToZero, Rollover::ToOne] {
+            for near in (0..200_000).step_by(37).chain(65_530..65_540).chain(131_065..131_075) {
+                for distance in [-32766, -300, -2, -1, 0, 1, 2, 299, 32766] {
+                    let Some(block) = u64::checked_add_signed(near, distance).map(BlockNumber)
+                    else {
+                        continue;
+                    };
+                    // With a roll-over to one, 0 is the opening packet's alone; 1 near 0 is the first block.
+                    let seen =
+                        BlockNumber::widen(block.narrow(rollover), BlockNumber(near), rollover);
+                    assert_eq!(seen, Some(block), "near {near} {distance:+} {rollover:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_lies_before_the_opening_packet_is_nothing() {
+        assert_eq!(BlockNumber::widen(WireBlock(65535), BlockNumber(3), Rollover::ToZero), None);
+        assert_eq!(BlockNumber::widen(WireBlock(65000), BlockNumber(3), Rollover::ToOne), None);
+    }
+}

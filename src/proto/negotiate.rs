@@ -1,0 +1,157 @@
+//! What both sides agree on (RFC 2347). The only place that makes an [`Agreed`].
+
+use crate::limits;
+use crate::wire::{
+    BlockSize, Interval, ListFormat, Operation, OptionKind, Options, Rollover, TransferOption,
+    WindowSize,
+};
+
+/// The terms of one transfer. What was not negotiated has RFC 1350's value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Agreed {
+    block_size: Option<BlockSize>,
+    window: Option<WindowSize>,
+    interval: Option<Interval>,
+    transfer_size: Option<u64>,
+    rollover: Option<Rollover>,
+    list: Option<ListFormat>,
+}
+
+impl Agreed {
+    /// Payload bytes of each block but the last.
+    pub fn block_size(&self) -> BlockSize {
+        self.block_size.unwrap_or(BlockSize::DEFAULT)
+    }
+
+    /// Blocks under way at once.
+    pub fn window(&self) -> WindowSize {
+        self.window.unwrap_or(WindowSize::LOCKSTEP)
+    }
+
+    /// The retransmission interval, where one was agreed on.
+    pub const fn interval(&self) -> Option<Interval> {
+        self.interval
+    }
+
+    /// The size of the file in bytes, where it was told.
+    pub const fn transfer_size(&self) -> Option<u64> {
+        self.transfer_size
+    }
+
+    /// What follows block 65,535, where that was agreed on.
+    pub const fn rollover(&self) -> Option<Rollover> {
+        self.rollover
+    }
+
+    /// The format of a listing, where one was agreed on.
+    pub const fn list(&self) -> Option<ListFormat> {
+        self.list
+    }
+
+    fn apply(&mut self, option: TransferOption) {
+        match option {
+            TransferOption::BlockSize(size) => self.block_size = Some(size),
+            TransferOption::WindowSize(blocks) => self.window = Some(blocks),
+            TransferOption::Timeout(secs) => self.interval = Some(Interval::from_secs(secs)),
+            TransferOption::MicroTimeout(interval) => self.interval = Some(interval),
+            TransferOption::TransferSize(bytes) => self.transfer_size = Some(bytes),
+            TransferOption::Rollover(rollover) => self.rollover = Some(rollover),
+            TransferOption::List(format) => self.list = Some(format),
+        }
+    }
+}
+
+/// The most that a server grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GrantLimits {
+    /// The largest block size.
+    pub block_size: BlockSize,
+    /// The most blocks in a window.
+    pub window: WindowSize,
+    /// A window with its headers takes at most so many bytes; one block is always granted.
+    pub window_bytes: usize,
+}
+
+impl GrantLimits {
+    /// The block size and window that are granted to one who asks for these.
+    fn shape(&self, asked: &Options) -> (BlockSize, WindowSize) {
+        let size = match asked.find(OptionKind::BlockSize) {
+            Some(TransferOption::BlockSize(size)) => size.min(self.block_size),
+            _ => BlockSize::DEFAULT,
+        };
+        let window = match asked.find(OptionKind::WindowSize) {
+            Some(TransferOption::WindowSize(blocks)) => blocks,
+            _ => WindowSize::LOCKSTEP,
+        };
+        let fits = self.window_bytes / (size.get() + crate::wire::DATA_HEADER);
+        let fits = u16::try_from(fits).unwrap_or(u16::MAX).min(limits::WIDEST_WINDOW);
+        let fits = WindowSize::new(fits).unwrap_or(WindowSize::LOCKSTEP);
+        (size, window.min(self.window).min(fits))
+    }
+}
+
+/// A server's side: from what a request asks to the terms and the OACK's options (none: no OACK).
+///
+/// `size` is the exact size to tell a reader, where it is known. Values are never above what was asked, and what
+/// was not asked is not granted: firmware refuses both.
+pub fn grant(
+    operation: Operation,
+    asked: &Options,
+    limits: &GrantLimits,
+    size: Option<u64>,
+) -> (Agreed, Options) {
+    let (block_size, window) = limits.shape(asked);
+    let mut agreed = Agreed::default();
+    let mut answer = Options::NONE;
+    for option in asked.iter() {
+        let granted = match option {
+            TransferOption::BlockSize(_) => Some(TransferOption::BlockSize(block_size)),
+            TransferOption::WindowSize(_) => Some(TransferOption::WindowSize(window)),
+            TransferOption::Timeout(_) | TransferOption::MicroTimeout(_) => {
+                agreed.interval.is_none().then_some(option)
+            }
+            TransferOption::TransferSize(_) if operation == Operation::Write => Some(option),
+            TransferOption::TransferSize(_) => size.map(TransferOption::TransferSize),
+            TransferOption::Rollover(_) => Some(option),
+            TransferOption::List(_) => (operation == Operation::List).then_some(option),
+        };
+        if let Some(option) = granted {
+            agreed.apply(option);
+            answer = answer.with(option);
+        }
+    }
+    (agreed, answer)
+}
+
+/// Why an OACK cannot be accepted (RFC 2347: the client ends with ERROR 8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Disagreement {
+    /// An option that was not asked for.
+    #[error("it acknowledged '{}', which was not asked for", .0.name())]
+    NotAsked(OptionKind),
+    /// A value above what was asked, or other than what was asked where it must be the same.
+    #[error("its value for '{}' is not what was asked for", .0.name())]
+    Value(OptionKind),
+}
+
+/// A client's side: from what was offered and the OACK's options to the terms.
+pub fn accept(offer: &Options, answer: &Options) -> Result<Agreed, Disagreement> {
+    let mut agreed = Agreed::default();
+    for option in answer.iter() {
+        let kind = option.kind();
+        let asked = offer.find(kind).ok_or(Disagreement::NotAsked(kind))?;
+        let legal = match (asked, option) {
+            (TransferOption::BlockSize(asked), TransferOption::BlockSize(given)) => given <= asked,
+            (TransferOption::WindowSize(asked), TransferOption::WindowSize(given)) => {
+                given <= asked
+            }
+            (TransferOption::TransferSize(_), TransferOption::TransferSize(_)) => true,
+            (asked, given) => asked == given,
+        };
+        if !legal {
+            return Err(Disagreement::Value(kind));
+        }
+        agreed.apply(option);
+    }
+    Ok(agreed)
+}

@@ -1,0 +1,318 @@
+//! The side that collects the blocks.
+
+use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
+use crate::wire::{Rollover, WindowSize, WireBlock};
+
+/// What to do with a block that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arrival {
+    /// It is the next one: store its payload.
+    Next,
+    /// It is another one: drop it.
+    Other,
+}
+
+/// An acknowledgement to send. For block 0: send what stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Acknowledgement {
+    /// All blocks up to this one have come.
+    pub block: BlockNumber,
+    /// How the number is written.
+    pub rollover: Rollover,
+    /// Whether it has been sent before.
+    pub again: bool,
+}
+
+/// Collects blocks in order and acknowledges them.
+///
+/// Its owner hands on blocks ([`arrive`](Self::arrive)) and obeys [`poll`](Self::poll) until it says to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Receiver {
+    window: WindowSize,
+    /// Known from the start when it was negotiated, else from the block that follows 65,535.
+    rollover: Option<Rollover>,
+    rto: Rto,
+    /// The block that is expected.
+    next: BlockNumber,
+    /// The block that was acknowledged last; none before what stands for block 0 went out.
+    acked: Option<BlockNumber>,
+    /// Whether what stood for block 0 at first has been answered.
+    opened: bool,
+    /// Whether an acknowledgement must go out.
+    due: bool,
+    /// Whether a gap or a duplicate has had its acknowledgement since the last progress.
+    answered: bool,
+    /// Whether the last block has come.
+    ended: bool,
+    /// How many intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
+    dally: u32,
+    /// When an acknowledgement went out that was not a repeat: the next block measures a round trip.
+    timed: Option<Time>,
+    sent_at: Time,
+    progress_at: Time,
+}
+
+impl Receiver {
+    /// A receiver that begins by sending what stands for block 0, and stays for `dally` intervals at the end.
+    pub fn new(now: Time, timing: Timing, agreed: &Agreed, dally: u32) -> Self {
+        let mut receiver = Self {
+            window: WindowSize::LOCKSTEP,
+            rollover: None,
+            rto: Rto::new(timing),
+            next: BlockNumber::FIRST,
+            acked: None,
+            opened: false,
+            due: true,
+            answered: false,
+            ended: false,
+            dally,
+            timed: None,
+            sent_at: now,
+            progress_at: now,
+        };
+        receiver.agree(agreed);
+        receiver
+    }
+
+    /// The terms, when they become known after the start: by a server's OACK to a client's RRQ.
+    pub fn agree(&mut self, agreed: &Agreed) {
+        self.window = agreed.window();
+        self.rollover = agreed.rollover();
+        self.rto.negotiated(agreed.interval());
+    }
+
+    /// What stands for block 0 has been answered by something other than block 1 (a client's RRQ by an OACK), and
+    /// something else stands for it now: it must go out.
+    pub fn opened(&mut self, now: Time) {
+        self.measure(now);
+        self.progress_at = now;
+        self.opened = true;
+        self.acked = None;
+        self.answered = false;
+        self.due = true;
+    }
+
+    /// Whether a block has come, so that the peer has proven its address.
+    pub fn is_proven(&self) -> bool {
+        self.next > BlockNumber::FIRST
+    }
+
+    /// Whether the last block has come.
+    pub const fn is_complete(&self) -> bool {
+        self.ended
+    }
+
+    /// A block came; `last` says that it is shorter than the block size, which ends the file.
+    pub fn arrive(&mut self, now: Time, wire: WireBlock, last: bool) -> Arrival {
+        let Some(block) = self.widen(wire) else { return Arrival::Other };
+        if block != self.next || self.ended {
+            self.out_of_place(now, block);
+            return Arrival::Other;
+        }
+        self.measure(now);
+        self.next = block + 1;
+        self.progress_at = now;
+        self.answered = false;
+        self.ended = last;
+        self.due = last || self.unacknowledged() >= u64::from(self.window.get());
+        Arrival::Next
+    }
+
+    /// Blocks that came since the last acknowledgement.
+    fn unacknowledged(&self) -> u64 {
+        self.next - self.acked.unwrap_or_default() - 1
+    }
+
+    /// Finds the block that is meant, and with it how this sender rolls over.
+    fn widen(&mut self, wire: WireBlock) -> Option<BlockNumber> {
+        let after_rollover = BlockNumber(1 << 16);
+        if self.rollover.is_none() && self.next == after_rollover {
+            // In lock-step only this block can follow 65,535, so its number tells. In a window a 1 may be the block
+            // after a lost 0, and all who send windows roll over to 0.
+            self.rollover = match wire.0 {
+                0 => Some(Rollover::ToZero),
+                1 if self.window == WindowSize::LOCKSTEP => Some(Rollover::ToOne),
+                _ => None,
+            };
+        }
+        BlockNumber::widen(wire, self.next, self.rollover.unwrap_or_default())
+    }
+
+    /// A gap (a later block) or a duplicate (an earlier one).
+    fn out_of_place(&mut self, now: Time, block: BlockNumber) {
+        let duplicate = block < self.next;
+        // A duplicate while blocks wait for their acknowledgement is the front of a repeated window: what follows
+        // it brings the end of the window, and an acknowledgement now would tear that one too.
+        let more_follows = duplicate && self.unacknowledged() > 0;
+        let again = duplicate && now - self.sent_at >= self.rto.echo_span();
+        if (!self.answered || again) && !more_follows {
+            self.answered = true;
+            self.repeat();
+        }
+    }
+
+    /// The peer has not seen the last acknowledgement: it repeated its request, or an OACK.
+    pub fn repeat(&mut self) {
+        self.due = true;
+        self.timed = None;
+    }
+
+    /// An OACK came again: the acknowledgement of block 0 was lost. Answered like a duplicate block.
+    pub fn opening_repeated(&mut self, now: Time) {
+        if !self.is_proven() {
+            self.out_of_place(now, BlockNumber::OPENING);
+        }
+    }
+
+    fn measure(&mut self, now: Time) {
+        if let Some(at) = self.timed.take() {
+            self.rto.sample(now - at);
+        }
+    }
+
+    /// What to do now.
+    pub fn poll(&mut self, now: Time) -> Step<Acknowledgement> {
+        if !self.due
+            && let Some(step) = self.wait(now)
+        {
+            return step;
+        }
+        let block = BlockNumber(self.next.0 - 1);
+        let first_time = self.acked.is_none_or(|acked| block > acked);
+        self.timed = (first_time && !self.ended).then_some(now);
+        self.due = false;
+        self.acked = Some(block);
+        self.sent_at = now;
+        let rollover = self.rollover.unwrap_or_default();
+        Step::Transmit(Acknowledgement { block, rollover, again: !first_time })
+    }
+
+    /// What to wait for; `None` when the last acknowledgement must go out again.
+    fn wait(&mut self, now: Time) -> Option<Step<Acknowledgement>> {
+        let patience_ends = self.progress_at + self.rto.patience(self.is_proven() || self.opened);
+        if self.ended {
+            let until = (self.sent_at + self.dally * self.rto.interval()).min(patience_ends);
+            return Some(if now >= until { Step::Done(End::Complete) } else { Step::Wait(until) });
+        }
+        if now >= patience_ends {
+            return Some(Step::Done(End::Silent));
+        }
+        // Blocks that arrive in sequence are as good as an answer.
+        let resend_at = self.sent_at.max(self.progress_at) + self.rto.interval();
+        if now < resend_at {
+            return Some(Step::Wait(resend_at.min(patience_ends)));
+        }
+        self.rto.back_off();
+        self.answered = true;
+        None
+    }
+
+    /// How it ends when the peer is gone now.
+    pub const fn lost(&self) -> End {
+        if self.ended { End::Complete } else { End::Silent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{GrantLimits, grant};
+    use crate::wire::{BlockSize, Operation, Options, TransferOption};
+
+    fn ms(n: u64) -> Time {
+        Time::from_micros(n * 1000)
+    }
+
+    fn receiver(window: u16) -> Receiver {
+        let asked = Options::NONE
+            .with(TransferOption::WindowSize(WindowSize::new(window).expect("a window")));
+        let limits = GrantLimits {
+            block_size: BlockSize::MAX,
+            window: WindowSize::MAX,
+            window_bytes: usize::MAX,
+        };
+        let agreed = grant(Operation::Write, &asked, &limits, None).0;
+        let mut receiver = Receiver::new(ms(0), Timing::default(), &agreed, 2);
+        assert_eq!(acks(&mut receiver, ms(0)), Some(0));
+        receiver
+    }
+
+    fn acks(receiver: &mut Receiver, now: Time) -> Option<u64> {
+        match receiver.poll(now) {
+            Step::Transmit(ack) => Some(ack.block.0),
+            _ => None,
+        }
+    }
+
+    fn arrive(receiver: &mut Receiver, at: u64, block: u16) -> Option<u64> {
+        receiver.arrive(ms(at), WireBlock(block), false);
+        acks(receiver, ms(at))
+    }
+
+    #[test]
+    fn acknowledges_at_the_end_of_the_window() {
+        let mut receiver = receiver(4);
+        assert_eq!(
+            [1, 2, 3, 4, 5].map(|n| arrive(&mut receiver, 1, n)),
+            [None, None, None, Some(4), None]
+        );
+    }
+
+    #[test]
+    fn tells_of_a_gap_once_and_counts_the_window_from_there() {
+        let mut receiver = receiver(4);
+        assert_eq!([1, 3, 4].map(|n| arrive(&mut receiver, 1, n)), [None, Some(1), None]);
+        assert_eq!([2, 3, 4, 5].map(|n| arrive(&mut receiver, 2, n)), [None, None, None, Some(5)]);
+    }
+
+    #[test]
+    fn a_duplicate_is_answered_once_and_again_when_it_is_the_peers_timer() {
+        let mut receiver = receiver(1);
+        assert_eq!(arrive(&mut receiver, 1, 1), Some(1));
+        assert_eq!(arrive(&mut receiver, 2, 1), Some(1));
+        assert_eq!(arrive(&mut receiver, 51, 1), None, "49 ms after the last ACK");
+        assert_eq!(receiver.clone().arrive(ms(52), WireBlock(1), false), Arrival::Other);
+        assert_eq!(arrive(&mut receiver, 52, 1), Some(1), "50 ms after the last ACK");
+    }
+
+    #[test]
+    fn the_front_of_a_repeated_window_is_not_torn_by_an_acknowledgement() {
+        let mut receiver = receiver(4);
+        assert_eq!([1, 2].map(|n| arrive(&mut receiver, 1, n)), [None, None]);
+        assert_eq!([1, 2, 3, 4].map(|n| arrive(&mut receiver, 9, n)), [None, None, None, Some(4)]);
+    }
+
+    #[test]
+    fn stays_for_two_intervals_and_answers_the_last_block_again() {
+        let mut receiver = receiver(1);
+        assert_eq!(receiver.arrive(ms(10), WireBlock(1), true), Arrival::Next);
+        assert_eq!(acks(&mut receiver, ms(10)), Some(1));
+        assert_eq!(receiver.poll(ms(109)), Step::Wait(ms(110)), "two intervals of 50 ms");
+        assert_eq!(arrive(&mut receiver, 109, 1), Some(1));
+        assert_eq!(receiver.poll(ms(208)), Step::Wait(ms(209)));
+        assert_eq!(receiver.poll(ms(209)), Step::Done(End::Complete));
+    }
+
+    #[test]
+    fn follows_a_rollover_to_zero_or_to_one() {
+        for (after, then) in [(0, 1), (1, 2)] {
+            let mut receiver = receiver(1);
+            for block in 1..=65535 {
+                assert_eq!(receiver.arrive(ms(1), WireBlock(block), false), Arrival::Next);
+            }
+            assert_eq!(receiver.arrive(ms(1), WireBlock(after), false), Arrival::Next);
+            assert_eq!(receiver.arrive(ms(1), WireBlock(then), false), Arrival::Next);
+            assert_eq!(receiver.next, BlockNumber(65538));
+        }
+    }
+
+    #[test]
+    fn in_a_window_a_one_after_65535_is_a_gap_not_a_rollover() {
+        let mut receiver = receiver(4);
+        for block in 1..=65535 {
+            receiver.arrive(ms(1), WireBlock(block), false);
+        }
+        assert_eq!(receiver.arrive(ms(1), WireBlock(1), false), Arrival::Other);
+        assert_eq!(receiver.arrive(ms(1), WireBlock(0), false), Arrival::Next);
+    }
+}

@@ -1,0 +1,167 @@
+//! When to send again: RFC 6298 with Karn's rule, exponential backoff, and an end to patience.
+
+use crate::limits;
+use crate::wire::Interval;
+use core::time::Duration;
+
+/// The times that a transfer runs by, before the peer says anything of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// The interval before the first round trip was measured.
+    pub first: Duration,
+    /// No interval is shorter.
+    pub floor: Duration,
+    /// No interval is longer, however often it was doubled.
+    pub ceiling: Duration,
+    /// A peer that makes no progress for so long is gone.
+    pub patience: Duration,
+    /// The same before it has said anything.
+    pub unanswered: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            first: limits::FIRST_INTERVAL,
+            floor: limits::SHORTEST_INTERVAL,
+            ceiling: limits::LONGEST_INTERVAL,
+            patience: limits::PATIENCE,
+            unanswered: limits::PATIENCE,
+        }
+    }
+}
+
+/// The retransmission interval of one transfer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rto {
+    timing: Timing,
+    negotiated: Option<Interval>,
+    estimate: Option<Estimate>,
+    doublings: u32,
+}
+
+/// A smoothed round trip and how much it varies (RFC 6298 § 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Estimate {
+    smoothed: Duration,
+    variation: Duration,
+}
+
+impl Rto {
+    /// No round trip measured yet.
+    pub const fn new(timing: Timing) -> Self {
+        Self { timing, negotiated: None, estimate: None, doublings: 0 }
+    }
+
+    /// From now on the interval is the peer's, used as it is: neither measured nor doubled.
+    pub const fn negotiated(&mut self, interval: Option<Interval>) {
+        self.negotiated = interval;
+    }
+
+    /// How long to wait for an answer to what is sent now.
+    pub fn interval(&self) -> Duration {
+        if let Some(interval) = self.negotiated {
+            return interval.get();
+        }
+        let base = match self.estimate {
+            None => self.timing.first,
+            Some(Estimate { smoothed, variation }) => smoothed + 4 * variation,
+        };
+        let doubled = base.max(self.timing.floor).saturating_mul(1 << self.doublings.min(16));
+        doubled.min(self.timing.ceiling.max(self.timing.floor))
+    }
+
+    /// How long a peer may make no progress, having answered or not.
+    pub fn patience(&self, answered: bool) -> Duration {
+        let three = self.negotiated.map_or(Duration::ZERO, |interval| 3 * interval.get());
+        if answered { self.timing.patience.max(three) } else { self.timing.unanswered.max(three) }
+    }
+
+    /// A repeated datagram that comes within this span of our last one is an echo of the network or of an eager
+    /// peer; a later one is the peer's time-out.
+    pub fn echo_span(&self) -> Duration {
+        let trips = self.estimate.map_or(Duration::ZERO, |estimate| 4 * estimate.smoothed);
+        trips.max(limits::ECHO_SPAN)
+    }
+
+    /// Nothing that answers our last datagram can be back before this: used to tell an echo of an older
+    /// acknowledgement from a report on the window that is under way.
+    pub fn soonest_answer(&self) -> Duration {
+        self.estimate.map_or(Duration::ZERO, |estimate| estimate.smoothed / 4)
+    }
+
+    /// A round trip was measured, on a datagram that was sent once (Karn's rule is the caller's).
+    pub fn sample(&mut self, trip: Duration) {
+        self.doublings = 0;
+        self.estimate = Some(match self.estimate {
+            None => Estimate { smoothed: trip, variation: trip / 2 },
+            Some(Estimate { smoothed, variation }) => Estimate {
+                variation: (3 * variation + smoothed.abs_diff(trip)) / 4,
+                smoothed: (7 * smoothed + trip) / 8,
+            },
+        });
+    }
+
+    /// The interval passed in vain.
+    pub fn back_off(&mut self) {
+        self.doublings = (self.doublings + 1).min(16);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn rto() -> Rto {
+        Rto::new(Timing::default())
+    }
+
+    #[test]
+    fn starts_at_one_second_and_doubles_to_five() {
+        let mut rto = rto();
+        let mut seen = Vec::new();
+        for _ in 0..5 {
+            seen.push(rto.interval().as_millis());
+            rto.back_off();
+        }
+        assert_eq!(seen, [1000, 2000, 4000, 5000, 5000]);
+    }
+
+    #[test]
+    fn follows_the_measured_round_trip_and_never_falls_below_the_floor() {
+        let mut rto = rto();
+        rto.sample(100 * MS);
+        assert_eq!(rto.interval(), 300 * MS);
+        for _ in 0..50 {
+            rto.sample(100 * MS);
+        }
+        assert!(rto.interval() < 101 * MS, "{:?}", rto.interval());
+        for _ in 0..50 {
+            rto.sample(MS / 10);
+        }
+        assert_eq!(rto.interval(), 50 * MS);
+    }
+
+    #[test]
+    fn a_sample_ends_the_backoff() {
+        let mut rto = rto();
+        rto.back_off();
+        rto.back_off();
+        rto.sample(100 * MS);
+        assert_eq!(rto.interval(), 300 * MS);
+    }
+
+    #[test]
+    fn a_negotiated_interval_is_used_as_it_is() {
+        let mut rto = rto();
+        rto.negotiated(Interval::from_micros(20_000));
+        rto.sample(100 * MS);
+        rto.back_off();
+        assert_eq!(rto.interval(), 20 * MS);
+        assert_eq!(rto.patience(true), Duration::from_secs(30));
+        rto.negotiated(Interval::from_micros(200_000_000));
+        assert_eq!(rto.patience(true), Duration::from_secs(600));
+    }
+}

@@ -1,0 +1,365 @@
+//! The side that has the blocks.
+
+use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
+use crate::wire::{Rollover, WindowSize, WireBlock};
+
+/// Blocks to send, one after the other. Never empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// The first block.
+    pub first: BlockNumber,
+    /// How many.
+    pub count: u64,
+    /// How many of them have been sent before.
+    pub again: u64,
+}
+
+/// Delivers blocks in order, a window at a time.
+///
+/// Its owner says which blocks are ready ([`supply`](Self::supply)), hands on acknowledgements
+/// ([`acknowledge`](Self::acknowledge)) and obeys [`poll`](Self::poll) until it says to wait.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Sender {
+    window: WindowSize,
+    rollover: Rollover,
+    rto: Rto,
+    /// Where it began: block 0 if there was an opening packet, else block 1.
+    start: BlockNumber,
+    /// The first block that is not acknowledged.
+    base: BlockNumber,
+    /// The next block to send; falls back to `base` when something must be sent again.
+    next: BlockNumber,
+    /// One past the last block that was ever sent.
+    sent: BlockNumber,
+    /// One past the last block that can be sent.
+    ready: BlockNumber,
+    /// The file's last block, once it is known.
+    last: Option<BlockNumber>,
+    /// Whether a repeated acknowledgement has had its resend since the last progress or time-out.
+    answered: bool,
+    /// A block that was sent once, and when: its acknowledgement measures a round trip (Karn's rule).
+    timed: Option<(BlockNumber, Time)>,
+    sent_at: Time,
+    progress_at: Time,
+}
+
+impl Sender {
+    /// A sender whose opening packet is block 0 where `opening` is set; else it begins with block 1.
+    pub fn new(now: Time, timing: Timing, agreed: &Agreed, opening: bool) -> Self {
+        let start = if opening { BlockNumber::OPENING } else { BlockNumber::FIRST };
+        let mut sender = Self {
+            window: WindowSize::LOCKSTEP,
+            rollover: Rollover::default(),
+            rto: Rto::new(timing),
+            start,
+            base: start,
+            next: start,
+            sent: start,
+            ready: BlockNumber::FIRST,
+            last: None,
+            answered: false,
+            timed: None,
+            sent_at: now,
+            progress_at: now,
+        };
+        sender.agree(agreed);
+        sender
+    }
+
+    /// The terms, when they become known after the start: by a server's OACK to a client's WRQ.
+    pub fn agree(&mut self, agreed: &Agreed) {
+        self.window = agreed.window();
+        self.rollover = agreed.rollover().unwrap_or_default();
+        self.rto.negotiated(agreed.interval());
+    }
+
+    /// Blocks before `end` can be sent now; `last` says that the file ends there.
+    pub fn supply(&mut self, end: BlockNumber, last: bool) {
+        debug_assert!(end >= self.ready, "blocks do not become unready");
+        debug_assert!(self.last.is_none(), "nothing follows the last block");
+        self.ready = end;
+        self.last = last.then(|| BlockNumber(end.0 - 1));
+    }
+
+    /// The first block that is not acknowledged: what lies before it is needed no more.
+    pub const fn base(&self) -> BlockNumber {
+        self.base
+    }
+
+    /// Whether the peer has acknowledged anything, and so has proven its address.
+    pub fn is_proven(&self) -> bool {
+        self.base > self.start
+    }
+
+    /// Whether every block has been acknowledged.
+    pub fn is_complete(&self) -> bool {
+        self.last.is_some_and(|last| self.base > last)
+    }
+
+    /// An ACK came (or an OACK, which is the ACK of block 0). What changes shows in [`poll`](Self::poll).
+    pub fn acknowledge(&mut self, now: Time, wire: WireBlock) {
+        let Some(block) = BlockNumber::widen(wire, self.base, self.rollover) else { return };
+        if block >= self.sent {
+            // Ahead of anything that was sent: believing it would lose blocks without a trace.
+        } else if block >= self.base {
+            self.advance(now, block);
+        } else if block + 1 == self.base {
+            self.repeated(now);
+        }
+    }
+
+    fn advance(&mut self, now: Time, block: BlockNumber) {
+        if let Some((timed, at)) = self.timed
+            && block >= timed
+        {
+            self.rto.sample(now - at);
+            self.timed = None;
+        }
+        self.base = block + 1;
+        self.progress_at = now;
+        // Short of what was sent, the receiver tells of a gap: the window starts again behind it, and further
+        // acknowledgements of this block are about the same gap.
+        self.answered = self.base < self.next;
+        self.next = self.base;
+        if self.answered {
+            self.timed = None;
+        }
+    }
+
+    /// The block before the window was acknowledged once more.
+    fn repeated(&mut self, now: Time) {
+        let nothing_under_way = self.next == self.base;
+        if self.answered || nothing_under_way {
+            return;
+        }
+        // In lock-step an early repeat is an echo, and to answer it would double every packet from here on (the
+        // Sorcerer's Apprentice); a late one is the peer's time-out. In a window it reports that the first block is
+        // missing, unless it is back sooner than an answer to this window could be.
+        let span = match self.window {
+            WindowSize::LOCKSTEP => self.rto.echo_span(),
+            _ => self.rto.soonest_answer(),
+        };
+        if now - self.sent_at >= span {
+            self.answered = true;
+            self.again();
+        }
+    }
+
+    /// The peer repeated its request: it has not seen the answer.
+    pub fn repeat(&mut self) {
+        if !self.is_proven() {
+            self.again();
+        }
+    }
+
+    fn again(&mut self) {
+        self.next = self.base;
+        self.timed = None;
+    }
+
+    /// What to do now.
+    pub fn poll(&mut self, now: Time) -> Step<Run> {
+        if self.is_complete() {
+            return Step::Done(End::Complete);
+        }
+        let patience_ends = self.progress_at + self.rto.patience(self.is_proven());
+        if now >= patience_ends {
+            return Step::Done(self.lost());
+        }
+        let resend_at = self.sent_at + self.rto.interval();
+        if self.next > self.base && now >= resend_at {
+            self.rto.back_off();
+            self.answered = false;
+            self.again();
+        }
+        if self.next < self.window_end() {
+            return Step::Transmit(self.run(now));
+        }
+        let wake = if self.next > self.base { resend_at.min(patience_ends) } else { patience_ends };
+        Step::Wait(wake)
+    }
+
+    fn run(&mut self, now: Time) -> Run {
+        let (first, end) = (self.next, self.window_end());
+        let run = Run { first, count: end - first, again: self.sent - first };
+        if end > self.sent {
+            // The last block of the run goes out for the first time, so its acknowledgement is unambiguous.
+            self.timed = Some((BlockNumber(end.0 - 1), now));
+        }
+        self.next = end;
+        self.sent = self.sent.max(end);
+        self.sent_at = now;
+        run
+    }
+
+    /// One past the last block that may be under way. The opening packet travels alone: until it is
+    /// acknowledged nothing is agreed.
+    fn window_end(&self) -> BlockNumber {
+        let window = if self.base == BlockNumber::OPENING { 1 } else { self.window.get() };
+        self.ready.min(self.base + u64::from(window))
+    }
+
+    /// How it ends when the peer is gone now: with everything sent and only the last answer missing, the file
+    /// most likely arrived.
+    pub fn lost(&self) -> End {
+        let all_sent = self.last.is_some_and(|last| self.sent > last);
+        let only_last_answer = self.base + u64::from(self.window.get()) >= self.sent;
+        if all_sent && only_last_answer && self.is_proven() {
+            End::Unconfirmed
+        } else {
+            End::Silent
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{GrantLimits, grant};
+    use crate::wire::{BlockSize, Operation, Options, TransferOption};
+    use core::time::Duration;
+
+    fn ms(n: u64) -> Time {
+        Time::from_micros(n * 1000)
+    }
+
+    fn agreed(window: u16) -> Agreed {
+        let asked = Options::NONE
+            .with(TransferOption::WindowSize(WindowSize::new(window).expect("a window")));
+        let limits = GrantLimits {
+            block_size: BlockSize::MAX,
+            window: WindowSize::MAX,
+            window_bytes: usize::MAX,
+        };
+        grant(Operation::Read, &asked, &limits, None).0
+    }
+
+    /// A sender of `blocks` blocks without an opening packet.
+    fn sender(window: u16, blocks: u64) -> Sender {
+        let mut sender = Sender::new(ms(0), Timing::default(), &agreed(window), false);
+        sender.supply(BlockNumber(blocks + 1), true);
+        sender
+    }
+
+    fn sends(sender: &mut Sender, now: Time) -> Option<(u64, u64)> {
+        match sender.poll(now) {
+            Step::Transmit(run) => Some((run.first.0, run.count)),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn an_early_duplicate_ack_changes_nothing_and_a_late_one_resends_once() {
+        let mut sender = sender(1, 9);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 1)));
+        sender.acknowledge(ms(10), WireBlock(1));
+        assert_eq!(sends(&mut sender, ms(10)), Some((2, 1)));
+        sender.acknowledge(ms(59), WireBlock(1));
+        assert_eq!(sends(&mut sender, ms(59)), None, "49 ms after the last send");
+        let mut sender = sender.clone();
+        sender.acknowledge(ms(60), WireBlock(1));
+        assert_eq!(sends(&mut sender, ms(60)), Some((2, 1)), "50 ms after the last send");
+        sender.acknowledge(ms(200), WireBlock(1));
+        assert!(matches!(sender.poll(ms(61)), Step::Wait(_)), "once for each block");
+    }
+
+    #[test]
+    fn a_gap_restarts_the_window_once_however_often_it_is_told() {
+        let mut sender = sender(8, 100);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 8)));
+        sender.acknowledge(ms(10), WireBlock(3));
+        assert_eq!(sends(&mut sender, ms(10)), Some((4, 8)));
+        for at in 11..15 {
+            sender.acknowledge(ms(at), WireBlock(3));
+            assert_eq!(sends(&mut sender, ms(at)), None);
+        }
+        sender.acknowledge(ms(20), WireBlock(11));
+        assert_eq!(sends(&mut sender, ms(20)), Some((12, 8)));
+    }
+
+    #[test]
+    fn a_missing_first_block_of_a_window_restarts_it_but_an_echo_does_not() {
+        let mut sender = sender(4, 100);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 4)));
+        sender.acknowledge(ms(20), WireBlock(4));
+        assert_eq!(sends(&mut sender, ms(20)), Some((5, 4)));
+        sender.acknowledge(ms(24), WireBlock(4));
+        assert_eq!(sends(&mut sender, ms(24)), None, "sooner than any answer");
+        sender.acknowledge(ms(25), WireBlock(4));
+        assert_eq!(sends(&mut sender, ms(25)), Some((5, 4)));
+    }
+
+    #[test]
+    fn acks_ahead_of_what_was_sent_are_ignored() {
+        let mut sender = sender(2, 100);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 2)));
+        sender.acknowledge(ms(1), WireBlock(3));
+        assert_eq!(sender.base(), BlockNumber(1));
+        sender.acknowledge(ms(1), WireBlock(2));
+        assert_eq!(sender.base(), BlockNumber(3));
+    }
+
+    #[test]
+    fn stale_packets_do_not_push_the_timer() {
+        let mut sender = sender(1, 9);
+        sends(&mut sender, ms(0));
+        sender.acknowledge(ms(1), WireBlock(1));
+        sends(&mut sender, ms(1));
+        for at in 2..51 {
+            sender.acknowledge(ms(at), WireBlock(0));
+            sender.acknowledge(ms(at), WireBlock(7));
+            assert_eq!(sends(&mut sender, ms(at)), None);
+        }
+        assert_eq!(sends(&mut sender, ms(51)), Some((2, 1)));
+    }
+
+    #[test]
+    fn patience_ends_after_thirty_seconds_without_progress() {
+        let mut sender = sender(1, 9);
+        let mut now = ms(0);
+        let end = loop {
+            match sender.poll(now) {
+                Step::Transmit(_) => {}
+                Step::Wait(until) => now = until,
+                Step::Done(end) => break end,
+            }
+        };
+        assert_eq!((now, end), (ms(30_000), End::Silent));
+    }
+
+    #[test]
+    fn a_missing_last_answer_is_unconfirmed_and_an_unproven_peer_is_not() {
+        let mut one = sender(1, 2);
+        sends(&mut one, ms(0));
+        one.acknowledge(ms(1), WireBlock(1));
+        assert_eq!(one.lost(), End::Silent, "block 2 was never sent");
+        sends(&mut one, ms(1));
+        assert_eq!(one.lost(), End::Unconfirmed);
+        let mut unproven = sender(1, 1);
+        sends(&mut unproven, ms(0));
+        assert_eq!(unproven.lost(), End::Silent);
+    }
+
+    #[test]
+    fn the_opening_packet_is_block_zero_and_travels_alone() {
+        let mut sender = Sender::new(ms(0), Timing::default(), &agreed(8), true);
+        sender.supply(BlockNumber(9), true);
+        assert_eq!(sends(&mut sender, ms(0)), Some((0, 1)));
+        assert_eq!(sends(&mut sender, ms(1000)), Some((0, 1)));
+        sender.acknowledge(ms(1001), WireBlock(0));
+        assert_eq!(sends(&mut sender, ms(1001)), Some((1, 8)));
+    }
+
+    #[test]
+    fn a_round_trip_is_not_measured_on_what_was_sent_twice() {
+        let mut sender = sender(1, 9);
+        sends(&mut sender, ms(0));
+        sends(&mut sender, ms(1000));
+        sender.acknowledge(ms(1001), WireBlock(1));
+        assert_eq!(
+            sender.rto.interval(),
+            Duration::from_secs(2),
+            "still the doubled first interval"
+        );
+    }
+}

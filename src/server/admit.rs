@@ -1,0 +1,345 @@
+//! Who gets a session: de-duplication, and the bounds on sessions, memory and ERROR answers.
+
+use super::{Config, Model};
+use crate::limits;
+use crate::net::Session;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+/// Which bound turned a request away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// As many transfers as there may be are under way.
+    #[error("too many transfers at once")]
+    Sessions,
+    /// Too many clients have not answered yet.
+    #[error("too many clients that have not answered yet")]
+    Unproven,
+    /// Too many clients of this network have not answered yet.
+    #[error("too many clients of this network that have not answered yet")]
+    UnprovenOfNetwork,
+    /// The system has no thread for it.
+    #[error("the system has no thread for it")]
+    NoThread,
+}
+
+/// A client's address and port, and which of ours it asked.
+type Party = (SocketAddr, IpAddr);
+
+/// The sessions of a server.
+pub(super) struct Admission {
+    table: Mutex<Table>,
+    errors: Mutex<ErrorAllowance>,
+    most_sessions: usize,
+    windows_bytes: usize,
+}
+
+#[derive(Default)]
+struct Table {
+    sessions: HashMap<u64, Arc<Slot>>,
+    /// The newest session of each party.
+    newest: HashMap<Party, u64>,
+    last_id: u64,
+    unproven: usize,
+    unproven_of: HashMap<IpAddr, usize>,
+    windows_bytes: usize,
+}
+
+/// A session as others see it.
+pub(super) struct Slot {
+    pub(super) request: Box<[u8]>,
+    pub(super) peer: SocketAddr,
+    pub(super) local: IpAddr,
+    session: OnceLock<Session>,
+    proven: AtomicBool,
+}
+
+impl Slot {
+    /// Makes the session known, so that a repeat of its request or a shutdown reaches it.
+    pub(super) fn attach(&self, session: Session) -> &Session {
+        self.session.get_or_init(|| session)
+    }
+
+    /// The client asked again. Before there is a session, its answer is on the way.
+    pub(super) fn repeat(&self) {
+        if let Some(session) = self.session.get() {
+            session.repeat();
+        }
+    }
+}
+
+pub(super) enum Admitted {
+    New(Ticket),
+    /// The same request as that of a session whose client has not answered yet.
+    Repeat(Arc<Slot>),
+}
+
+impl Admission {
+    pub(super) fn new(config: &Config) -> Self {
+        let most_sessions = match config.model {
+            Model::Threads => config.sessions.min(config.threads),
+        };
+        Self {
+            table: Mutex::default(),
+            errors: Mutex::new(ErrorAllowance::new()),
+            most_sessions,
+            windows_bytes: config.windows_bytes,
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds or makes room for a request.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        request: &[u8],
+        peer: SocketAddr,
+        local: IpAddr,
+    ) -> Result<Admitted, Refusal> {
+        let mut table = self.table();
+        let party = (peer, local);
+        let before = table.newest.get(&party).and_then(|id| table.sessions.get(id)).cloned();
+        if let Some(slot) = &before
+            && !slot.proven.load(Ordering::Relaxed)
+            && *slot.request == *request
+        {
+            return Ok(Admitted::Repeat(Arc::clone(slot)));
+        }
+        let network = network_of(peer.ip());
+        table.check(self.most_sessions, network)?;
+        table.last_id += 1;
+        let id = table.last_id;
+        let slot = Arc::new(Slot {
+            request: request.into(),
+            peer,
+            local,
+            session: OnceLock::new(),
+            proven: AtomicBool::new(false),
+        });
+        table.sessions.insert(id, Arc::clone(&slot));
+        table.newest.insert(party, id);
+        table.unproven += 1;
+        *table.unproven_of.entry(network).or_default() += 1;
+        Ok(Admitted::New(Ticket {
+            admission: Arc::clone(self),
+            id,
+            slot,
+            before,
+            windows_bytes: 0,
+        }))
+    }
+
+    pub(super) fn sessions(&self) -> usize {
+        self.table().sessions.len()
+    }
+
+    /// Ends all transfers with an ERROR.
+    pub(super) fn stop_all(&self, reason: &str) {
+        let slots: Vec<_> = self.table().sessions.values().cloned().collect();
+        slots.iter().filter_map(|slot| slot.session.get()).for_each(|session| session.stop(reason));
+    }
+
+    /// Whether one more ERROR may go to this address.
+    pub(super) fn may_send_error(&self, to: IpAddr) -> bool {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.take(network_of(to), Instant::now())
+    }
+}
+
+impl Table {
+    fn check(&self, most_sessions: usize, network: IpAddr) -> Result<(), Refusal> {
+        let of_network = self.unproven_of.get(&network).copied().unwrap_or_default();
+        if self.sessions.len() >= most_sessions {
+            Err(Refusal::Sessions)
+        } else if self.unproven >= limits::UNPROVEN_SESSIONS {
+            Err(Refusal::Unproven)
+        } else if of_network >= limits::UNPROVEN_SESSIONS_PER_NETWORK && !network.is_loopback() {
+            Err(Refusal::UnprovenOfNetwork)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn no_longer_unproven(&mut self, peer: IpAddr) {
+        self.unproven -= 1;
+        let network = network_of(peer);
+        if let Some(count) = self.unproven_of.get_mut(&network) {
+            *count -= 1;
+            if *count == 0 {
+                self.unproven_of.remove(&network);
+            }
+        }
+    }
+}
+
+/// The right to run one session. Dropped, it gives back all that the session had.
+pub(super) struct Ticket {
+    admission: Arc<Admission>,
+    id: u64,
+    pub(super) slot: Arc<Slot>,
+    /// The session that the same party had before; it ends when this one is proven, so that a late copy of a
+    /// request kills nothing.
+    before: Option<Arc<Slot>>,
+    windows_bytes: usize,
+}
+
+impl Ticket {
+    /// The client has answered.
+    pub(super) fn prove(&mut self) {
+        if self.slot.proven.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.admission.table().no_longer_unproven(self.slot.peer.ip());
+        if let Some(session) = self.before.take().as_ref().and_then(|slot| slot.session.get()) {
+            session.abandon();
+        }
+    }
+
+    /// Reserves memory for a window: `wanted` bytes, or what is left.
+    pub(super) fn reserve(&mut self, wanted: usize) -> usize {
+        let mut table = self.admission.table();
+        table.windows_bytes -= self.windows_bytes;
+        let left = self.admission.windows_bytes.saturating_sub(table.windows_bytes);
+        self.windows_bytes = wanted.min(left);
+        table.windows_bytes += self.windows_bytes;
+        self.windows_bytes
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut table = self.admission.table();
+        table.sessions.remove(&self.id);
+        table.windows_bytes -= self.windows_bytes;
+        let party = (self.slot.peer, self.slot.local);
+        if table.newest.get(&party) == Some(&self.id) {
+            table.newest.remove(&party);
+        }
+        if !self.slot.proven.load(Ordering::Relaxed) {
+            table.no_longer_unproven(self.slot.peer.ip());
+        }
+    }
+}
+
+/// The network that an address is counted with: what one customer usually has.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & !0xff).into(),
+        IpAddr::V6(v6) if v6.is_loopback() => address,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !(u128::MAX >> 56)).into(),
+    }
+}
+
+/// A token bucket for each of a fixed number of slots that networks are hashed into.
+struct ErrorAllowance {
+    buckets: Vec<(f64, Instant)>,
+    hasher: RandomState,
+}
+
+impl ErrorAllowance {
+    fn new() -> Self {
+        let full = (f64::from(limits::ERROR_BURST), Instant::now());
+        Self { buckets: vec![full; limits::ERROR_SLOTS], hasher: RandomState::new() }
+    }
+
+    fn take(&mut self, network: IpAddr, now: Instant) -> bool {
+        let slot = self.hasher.hash_one(network) as usize % self.buckets.len();
+        let (tokens, at) = &mut self.buckets[slot];
+        let refill = now.duration_since(*at).as_secs_f64() * f64::from(limits::ERRORS_PER_SECOND);
+        *tokens = (*tokens + refill).min(f64::from(limits::ERROR_BURST));
+        *at = now;
+        let allowed = *tokens >= 1.0;
+        if allowed {
+            *tokens -= 1.0;
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn admission() -> Arc<Admission> {
+        Arc::new(Admission::new(&Config::default()))
+    }
+
+    fn peer(last: u32) -> SocketAddr {
+        (Ipv4Addr::from_bits(0xc0_00_02_00 + last), 2000).into()
+    }
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn ticket(admission: &Arc<Admission>, peer: SocketAddr, request: &[u8]) -> Ticket {
+        match admission.admit(request, peer, LOCAL) {
+            Ok(Admitted::New(ticket)) => ticket,
+            _ => panic!("no new session"),
+        }
+    }
+
+    #[test]
+    fn the_same_request_is_one_session_until_its_client_has_answered() {
+        let admission = admission();
+        let mut first = ticket(&admission, peer(1), b"a");
+        assert!(matches!(admission.admit(b"a", peer(1), LOCAL), Ok(Admitted::Repeat(_))));
+        first.prove();
+        let second = ticket(&admission, peer(1), b"a");
+        assert_eq!(admission.sessions(), 2);
+        drop((first, second));
+        assert_eq!(admission.sessions(), 0);
+        assert_eq!(admission.table().unproven, 0);
+        assert!(admission.table().unproven_of.is_empty() && admission.table().newest.is_empty());
+    }
+
+    #[test]
+    fn another_request_from_the_same_port_is_another_session_at_once() {
+        let admission = admission();
+        let _first = ticket(&admission, peer(1), b"a");
+        let _second = ticket(&admission, peer(1), b"b");
+        assert!(matches!(admission.admit(b"b", peer(1), LOCAL), Ok(Admitted::Repeat(_))));
+    }
+
+    #[test]
+    fn a_network_has_so_many_sessions_without_proof_and_no_more() {
+        let admission = admission();
+        let most = limits::UNPROVEN_SESSIONS_PER_NETWORK;
+        let mut tickets: Vec<_> =
+            (0..most).map(|n| ticket(&admission, peer(n as u32 % 256), &n.to_be_bytes())).collect();
+        let more = |last| admission.admit(b"more", peer(last), LOCAL).map(|_| ());
+        assert_eq!(more(7), Err(Refusal::UnprovenOfNetwork));
+        assert_eq!(more(256), Ok(()), "the next network");
+        tickets[0].prove();
+        assert_eq!(more(7), Ok(()), "one of them has answered");
+    }
+
+    #[test]
+    fn memory_for_windows_is_bounded_and_comes_back() {
+        let admission =
+            Arc::new(Admission::new(&Config { windows_bytes: 1000, ..Config::default() }));
+        let mut first = ticket(&admission, peer(1), b"a");
+        let mut second = ticket(&admission, peer(2), b"a");
+        assert_eq!((first.reserve(700), second.reserve(700)), (700, 300));
+        assert_eq!((first.reserve(100), second.reserve(700)), (100, 700));
+        drop(first);
+        assert_eq!(second.reserve(5000), 1000);
+    }
+
+    #[test]
+    fn errors_to_one_network_are_rationed() {
+        let mut errors = ErrorAllowance::new();
+        let (now, network) = (Instant::now(), network_of(peer(1).ip()));
+        let burst = (0..limits::ERROR_BURST + 50).filter(|_| errors.take(network, now)).count();
+        assert_eq!(burst, limits::ERROR_BURST as usize);
+        let later = now + Duration::from_secs(1);
+        let refilled = (0..limits::ERROR_BURST).filter(|_| errors.take(network, later)).count();
+        assert_eq!(refilled, limits::ERRORS_PER_SECOND as usize);
+    }
+}

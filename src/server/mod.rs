@@ -1,0 +1,304 @@
+//! The server: takes requests, admits or refuses them, starts their transfers, counts them, and stops in order.
+//!
+//! This module knows policy: who may have a session, what is answered, what is told. It must not know how a
+//! transfer works (that is [`transfer`](crate::transfer)) or where files live (that is [`store`](crate::store)).
+
+mod admit;
+mod event;
+mod serve;
+
+pub use admit::Refusal;
+pub use event::{Asked, Event};
+
+use crate::limits;
+use crate::net::{Clock, PortRange, RequestSocket};
+use crate::proto::Timing;
+use crate::store::Store;
+use crate::wire::{BlockSize, ErrorCode, Malformed, Packet, WindowSize};
+use admit::{Admission, Admitted};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How transfers are carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Model {
+    /// Each on a thread of its own: a slow disk holds up one transfer and no other.
+    #[default]
+    Threads,
+}
+
+/// What a server does. [`Config::default`] listens nowhere.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to take requests.
+    pub listen: Vec<SocketAddr>,
+    /// How transfers are carried.
+    pub model: Model,
+    /// Transfers at once.
+    pub sessions: usize,
+    /// Transfers at once that have a thread.
+    pub threads: usize,
+    /// Memory for the windows of all transfers, in bytes.
+    pub windows_bytes: usize,
+    /// The largest block size that is granted.
+    pub block_size: BlockSize,
+    /// The most blocks in a window that are granted.
+    pub window: WindowSize,
+    /// Intervals and patience.
+    pub timing: Timing,
+    /// Ports for transfers; `None` leaves the choice to the system.
+    pub ports: Option<PortRange>,
+    /// The name under which a directory's listing can be read; `None` turns listings off.
+    pub listing: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            model: Model::default(),
+            sessions: limits::SESSIONS,
+            threads: limits::THREADS,
+            windows_bytes: limits::WINDOWS_BYTES,
+            block_size: BlockSize::MAX,
+            window: WindowSize::MAX,
+            timing: Timing::default(),
+            ports: None,
+            listing: Some(".list".into()),
+        }
+    }
+}
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// There is nothing to listen on.
+    #[error("no address to listen on")]
+    NoAddress,
+    /// An address cannot be bound.
+    #[error("cannot listen on {address}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system has no more descriptors.
+    #[error("cannot make an event descriptor")]
+    Wake(#[source] io::Error),
+}
+
+type Observer = dyn Fn(Event<'_>) + Send + Sync;
+
+/// What all threads of a server share.
+struct Shared {
+    config: Config,
+    clock: Clock,
+    store: Arc<dyn Store>,
+    observer: Box<Observer>,
+    admission: Arc<Admission>,
+    wake: EventFd,
+    /// Once set, no requests are taken, and at that time transfers are ended.
+    stop_at: Mutex<Option<Instant>>,
+    stop_changed: Condvar,
+}
+
+impl Shared {
+    fn tell(&self, event: Event<'_>) {
+        (self.observer)(event);
+    }
+}
+
+/// A server that is bound and not yet running.
+pub struct Server {
+    sockets: Vec<RequestSocket>,
+    shared: Arc<Shared>,
+}
+
+/// Stops a server from another thread.
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+impl Server {
+    /// Binds all addresses. `observer` is told what happens, on whichever thread it happens.
+    pub fn bind(
+        config: Config,
+        store: Arc<dyn Store>,
+        observer: impl Fn(Event<'_>) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
+        let bind = |address: &SocketAddr| {
+            RequestSocket::bind(*address)
+                .map_err(|source| StartError::Bind { address: *address, source })
+        };
+        let sockets: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        if sockets.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+            .map_err(|errno| StartError::Wake(errno.into()))?;
+        let admission = Arc::new(Admission::new(&config));
+        let shared = Shared {
+            config,
+            clock: Clock::start(),
+            store,
+            observer: Box::new(observer),
+            admission,
+            wake,
+            stop_at: Mutex::new(None),
+            stop_changed: Condvar::new(),
+        };
+        Ok(Self { sockets, shared: Arc::new(shared) })
+    }
+
+    /// Where it listens, with real port numbers.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().map(RequestSocket::address).collect()
+    }
+
+    /// A handle that stops it.
+    pub fn handle(&self) -> Handle {
+        Handle(Arc::clone(&self.shared))
+    }
+
+    /// Serves until [`Handle::drain`], and returns when the last transfer is over.
+    pub fn run(self) -> io::Result<()> {
+        let Self { sockets, shared } = self;
+        let mut buffer = vec![0; limits::REQUEST];
+        while !shared.is_stopping() {
+            wait(&sockets, &shared.wake)?;
+            for socket in &sockets {
+                take_requests(&shared, socket, &mut buffer);
+            }
+        }
+        drop(sockets);
+        shared.finish_transfers();
+        Ok(())
+    }
+}
+
+impl Handle {
+    /// Takes no more requests; transfers may go on for `grace`, then they are ended with an ERROR. A second call
+    /// can only shorten that.
+    pub fn drain(&self, grace: Duration) {
+        let end = Instant::now() + grace;
+        let mut stop_at = self.0.stop_at.lock().unwrap_or_else(PoisonError::into_inner);
+        *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
+        self.0.stop_changed.notify_all();
+        let _ = self.0.wake.write(1);
+    }
+
+    /// How many transfers are under way.
+    pub fn transfers(&self) -> usize {
+        self.0.admission.sessions()
+    }
+}
+
+impl Shared {
+    fn is_stopping(&self) -> bool {
+        self.stop_at.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Waits for transfers until the time that [`Handle::drain`] set, ends the rest, and waits for those.
+    fn finish_transfers(&self) {
+        const LAST_WORDS: Duration = Duration::from_secs(2);
+        const LOOK_AGAIN: Duration = Duration::from_millis(20);
+        let mut told = false;
+        let mut stop_at = self.stop_at.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.admission.sessions() > 0 {
+            let left =
+                stop_at.unwrap_or_else(Instant::now).saturating_duration_since(Instant::now());
+            if left.is_zero() && told {
+                return;
+            }
+            if left.is_zero() {
+                told = true;
+                self.admission.stop_all("the server is shutting down");
+                *stop_at = Some(Instant::now() + LAST_WORDS);
+                continue;
+            }
+            let wait = self.stop_changed.wait_timeout(stop_at, left.min(LOOK_AGAIN));
+            (stop_at, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Sleeps until a request or a word from [`Handle`] is there: an idle server does not wake.
+fn wait(sockets: &[RequestSocket], wake: &EventFd) -> io::Result<()> {
+    let sources = sockets.iter().map(AsFd::as_fd).chain([wake.as_fd()]);
+    let mut sources: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut sources, PollTimeout::NONE) {
+        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn take_requests(shared: &Arc<Shared>, socket: &RequestSocket, buffer: &mut [u8]) {
+    for _ in 0..limits::REQUESTS_IN_A_ROW {
+        match socket.receive(buffer) {
+            Ok(Some(asked)) => {
+                take_request(shared, &buffer[..asked.len], asked.peer, asked.local);
+            }
+            Ok(None) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+fn take_request(shared: &Arc<Shared>, datagram: &[u8], peer: SocketAddr, local: std::net::IpAddr) {
+    // Nothing but requests is ever answered here, or two servers could be made to talk to each other for ever
+    // (CVE-2024-2169).
+    if peer.port() == 0 {
+        return;
+    }
+    match Packet::parse(datagram) {
+        Ok(Packet::Request(_)) => admit(shared, datagram, peer, local),
+        Ok(_) | Err(Malformed::Runt | Malformed::Oack) => shared.tell(Event::Stray { peer }),
+        Err(why @ (Malformed::Opcode(_) | Malformed::Request | Malformed::Mode)) => {
+            if serve::answer_error(
+                shared,
+                peer,
+                local,
+                ErrorCode::IllegalOperation,
+                "illegal TFTP operation",
+            ) {
+                shared.tell(Event::Malformed { peer, why });
+            }
+        }
+    }
+}
+
+fn admit(shared: &Arc<Shared>, request: &[u8], peer: SocketAddr, local: std::net::IpAddr) {
+    match shared.admission.admit(request, peer, local) {
+        Ok(Admitted::Repeat(slot)) => slot.repeat(),
+        Ok(Admitted::New(ticket)) => {
+            let worker = Arc::clone(shared);
+            let thread = std::thread::Builder::new()
+                .name("transfer".into())
+                .stack_size(limits::THREAD_STACK)
+                .spawn(move || serve::serve(&worker, ticket));
+            if thread.is_err() {
+                shared.tell(Event::Turned { peer, why: Refusal::NoThread });
+            }
+        }
+        // Without an answer the client asks again, and may find room then; an ERROR would end its boot.
+        Err(why) => shared.tell(Event::Turned { peer, why }),
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("transfers", &self.transfers()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,357 @@
+//! A folder of the file system, with the kernel as the guard of its root.
+//!
+//! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
+//! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
+
+use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
+use crate::limits;
+use crate::transfer::Sink;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, IoSliceMut, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What clients may write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Uploads {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Files whose names are new.
+    Create,
+    /// Any file; the last one to finish stays.
+    Overwrite,
+}
+
+/// A folder that is served.
+#[derive(Debug)]
+pub struct Folder {
+    root: Dir,
+    uploads: Uploads,
+    create_dirs: bool,
+    largest_upload: u64,
+}
+
+impl Folder {
+    /// Opens the folder; from here on it is this very folder, whatever happens to its name.
+    pub fn open(root: &Path) -> io::Result<Self> {
+        let root = Dir::open_ambient_dir(root, ambient_authority())?;
+        let largest_upload = limits::UPLOAD_BYTES;
+        Ok(Self { root, uploads: Uploads::Off, create_dirs: false, largest_upload })
+    }
+
+    /// Allows uploads; without this there are none.
+    #[must_use]
+    pub const fn uploads(mut self, uploads: Uploads) -> Self {
+        self.uploads = uploads;
+        self
+    }
+
+    /// Whether an upload makes the directories in its name.
+    #[must_use]
+    pub const fn create_dirs(mut self, create: bool) -> Self {
+        self.create_dirs = create;
+        self
+    }
+
+    /// The most bytes of one upload.
+    #[must_use]
+    pub const fn largest_upload(mut self, bytes: u64) -> Self {
+        self.largest_upload = bytes;
+        self
+    }
+
+    /// Looks at what `name` stands for, the literal name first.
+    fn find<'a>(&self, name: &'a Name) -> Result<(&'a Path, Metadata), StoreError> {
+        let literal = self.metadata(name.path());
+        match (literal, name.slashed()) {
+            (Err(StoreError::NotFound), Some(slashed)) => {
+                let slashed = slashed?;
+                Ok((slashed, self.metadata(slashed)?))
+            }
+            (found, _) => Ok((name.path(), found?)),
+        }
+    }
+
+    fn metadata(&self, path: &Path) -> Result<Metadata, StoreError> {
+        Ok(if path.as_os_str().is_empty() {
+            self.root.dir_metadata()
+        } else {
+            self.root.metadata(path)
+        }?)
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<Dir> {
+        if path.as_os_str().is_empty() { self.root.try_clone() } else { self.root.open_dir(path) }
+    }
+
+    fn parent(&self, path: &Path) -> Result<Dir, StoreError> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        if self.create_dirs && !parent.as_os_str().is_empty() {
+            self.root.create_dir_all(parent)?;
+        }
+        Ok(self.directory(parent)?)
+    }
+
+    /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
+    /// end, and keeps its permissions.
+    pub fn replace(&self, path: &Path) -> Result<Box<dyn Sink>, StoreError> {
+        match self.metadata(path) {
+            Ok(metadata) => self.upload(path, Some(&metadata), None),
+            Err(StoreError::NotFound) => self.upload(path, None, None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn upload(
+        &self,
+        path: &Path,
+        existing: Option<&Metadata>,
+        size: Option<u64>,
+    ) -> Result<Box<dyn Sink>, StoreError> {
+        existing.map_or(Ok(()), regular)?;
+        let target = path.file_name().ok_or(StoreError::Denied("a directory"))?;
+        let dir = self.parent(path)?;
+        let free = rustix::fs::fstatvfs(&dir)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        match size {
+            Some(size) if size > self.largest_upload => {
+                return Err(StoreError::Full("larger than an upload may be"));
+            }
+            Some(size) if size > free => {
+                return Err(StoreError::Full("larger than the free space"));
+            }
+            _ => {}
+        }
+        let temporary = Temporary::create(dir)?;
+        if let Some(metadata) = existing {
+            let mode = Mode::from_raw_mode(metadata.mode() & 0o777);
+            rustix::fs::fchmod(&temporary.file, mode).map_err(io::Error::from)?;
+        }
+        Ok(Box::new(Upload {
+            file: BufWriter::new(temporary.file.try_clone()?),
+            temporary: Some(temporary),
+            target: target.to_owned(),
+            replace: self.uploads != Uploads::Create,
+            room: self.largest_upload,
+        }))
+    }
+
+    /// An entry of a listing, unless it is something that a read would not get.
+    fn entry(&self, dir: &Dir, path: &Path, name: &OsStr) -> Option<Entry> {
+        let hidden = name.as_bytes().first() == Some(&b'.');
+        if hidden || name.as_bytes().iter().any(u8::is_ascii_control) {
+            return None;
+        }
+        let metadata = self.root.metadata(path.join(name)).ok()?;
+        let (kind, needed, size) = if metadata.is_file() {
+            (Kind::File, Access::READ_OK, metadata.len())
+        } else if metadata.is_dir() {
+            (Kind::Directory, Access::READ_OK | Access::EXEC_OK, 0)
+        } else {
+            return None;
+        };
+        rustix::fs::accessat(dir, name, needed, AtFlags::EACCESS).ok()?;
+        let modified = metadata.modified().map_or(SystemTime::UNIX_EPOCH, |time| time.into_std());
+        Some(Entry { name: name.to_owned(), kind, size, modified })
+    }
+}
+
+impl Store for Folder {
+    fn read(&self, name: &Name) -> Result<Readable, StoreError> {
+        // Looked at before it is opened: to open a FIFO or a device is already to do something.
+        let (path, metadata) = self.find(name)?;
+        regular(&metadata)?;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+        let file = self.root.open_with(path, &options)?;
+        // What was opened may not be what was looked at.
+        let metadata = file.metadata()?;
+        regular(&metadata)?;
+        let size = metadata.len();
+        let source = Contents { file: file.into_std(), left: size };
+        Ok(Readable { source: Box::new(source), size })
+    }
+
+    fn write(&self, name: &Name, size: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+        if self.uploads == Uploads::Off {
+            return Err(StoreError::Denied("uploads are off"));
+        }
+        let (path, existing) = match self.find(name) {
+            Ok((path, metadata)) => (path, Some(metadata)),
+            Err(StoreError::NotFound) => (name.slashed().unwrap_or(Ok(name.path()))?, None),
+            Err(error) => return Err(error),
+        };
+        if let Some(metadata) = &existing
+            && regular(metadata).is_ok()
+            && self.uploads == Uploads::Create
+        {
+            return Err(StoreError::Exists);
+        }
+        self.upload(path, existing.as_ref(), size)
+    }
+
+    fn list(&self, name: &Name) -> Result<Listing, StoreError> {
+        let (path, metadata) = self.find(name)?;
+        if !metadata.is_dir() {
+            return Err(StoreError::NotFound);
+        }
+        let dir = self.directory(path)?;
+        let mut entries = Vec::new();
+        let mut cut = false;
+        for found in dir.entries()? {
+            let Some(entry) = self.entry(&dir, path, &found?.file_name()) else { continue };
+            if entries.len() == limits::LISTING_ENTRIES {
+                cut = true;
+                break;
+            }
+            entries.push(entry);
+        }
+        Ok(Listing::new(entries, cut))
+    }
+}
+
+fn regular(metadata: &Metadata) -> Result<(), StoreError> {
+    match metadata.file_type() {
+        kind if kind.is_file() => Ok(()),
+        kind if kind.is_dir() => Err(StoreError::Denied("a directory")),
+        _ => Err(StoreError::Denied("not a regular file")),
+    }
+}
+
+/// A file as long as it was when it was opened: what grows is sent with that length, what shrinks is an error.
+struct Contents {
+    file: std::fs::File,
+    left: u64,
+}
+
+impl Contents {
+    fn give(
+        &mut self,
+        read: impl FnOnce(&mut std::fs::File) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        match read(&mut self.file)? {
+            0 => Err(io::Error::other("the file became shorter while it was sent")),
+            bytes => {
+                let bytes = self.left.min(bytes as u64);
+                self.left -= bytes;
+                Ok(bytes as usize)
+            }
+        }
+    }
+}
+
+impl Read for Contents {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.give(|file| file.read(buf))
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.give(|file| file.read_vectored(bufs))
+    }
+}
+
+/// A file that nobody sees yet.
+struct Temporary {
+    dir: Dir,
+    file: File,
+    /// Its name, where the file system cannot do without; removed when this is dropped.
+    name: Option<OsString>,
+}
+
+impl Temporary {
+    fn create(dir: Dir) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666)) {
+            Ok(file) => Ok(Self { dir, file: File::from(file), name: None }),
+            Err(
+                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::NOENT,
+            ) => {
+                let name = random_name();
+                let mut options = OpenOptions::new();
+                let file = dir.open_with(&name, options.write(true).create_new(true))?;
+                Ok(Self { dir, file, name: Some(name) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A name that nobody asks for, which a rename can then make the right one.
+    fn link(&self) -> io::Result<OsString> {
+        let name = random_name();
+        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        rustix::fs::linkat(CWD, unnamed, &self.dir, &name, AtFlags::SYMLINK_FOLLOW)?;
+        Ok(name)
+    }
+
+    /// Gives it its name in one step. Without `replace` a file that has the name already stays.
+    fn persist(mut self, target: &OsStr, replace: bool) -> io::Result<()> {
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => self.link()?,
+        };
+        // From here on dropping it removes what could not be renamed.
+        let (dir, name) = (&self.dir, &*self.name.insert(name));
+        if replace {
+            rustix::fs::renameat(dir, name, dir, target)?;
+        } else {
+            match rustix::fs::renameat_with(dir, name, dir, target, RenameFlags::NOREPLACE) {
+                // The file system does not know this flag; a second name does the same.
+                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+                    rustix::fs::linkat(dir, name, dir, target, AtFlags::empty())?;
+                    return Ok(());
+                }
+                renamed => renamed?,
+            }
+        }
+        self.name = None;
+        // The rename is on the disk when the directory is; some file systems cannot say.
+        let _ = rustix::fs::fsync(&self.dir);
+        Ok(())
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(name) = self.name.take() {
+            let _ = self.dir.remove_file(name);
+        }
+    }
+}
+
+fn random_name() -> OsString {
+    format!(".{:016x}.part", rand::random::<u64>()).into()
+}
+
+struct Upload {
+    temporary: Option<Temporary>,
+    file: BufWriter<File>,
+    target: OsString,
+    replace: bool,
+    /// Bytes that may still come.
+    room: u64,
+}
+
+impl Sink for Upload {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.file.write_all(bytes)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        match self.temporary.take() {
+            Some(temporary) => temporary.persist(&self.target, self.replace),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Listings, and the three forms they travel in (`rfc/list.md`).
+
+use crate::limits;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::time::SystemTime;
+
+/// What an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A file that can be read.
+    File,
+    /// A directory that can be listed.
+    Directory,
+}
+
+/// One line of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name within its directory.
+    pub name: OsString,
+    /// File or directory.
+    pub kind: Kind,
+    /// Bytes; 0 for a directory.
+    pub size: u64,
+    /// When it was last changed.
+    pub modified: SystemTime,
+}
+
+/// What is in a directory, sorted by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The entries.
+    pub entries: Vec<Entry>,
+    /// Whether there was more than a listing may hold.
+    pub cut: bool,
+}
+
+/// Why bytes are no listing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ListingError {
+    /// A line does not have the form of an entry.
+    #[error("line {0} of the listing is not an entry")]
+    Line(usize),
+    /// The last line, which says that it is all there, is missing.
+    #[error("the listing has no end")]
+    NoEnd,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JsonEntry {
+    name: String,
+    kind: Kind,
+    size: u64,
+    modified: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+struct JsonEnd {
+    entries: usize,
+    cut: bool,
+}
+
+/// Seconds are what the formats hold; years that they cannot hold become the epoch.
+fn timestamp(time: SystemTime) -> Timestamp {
+    let seconds = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
+    Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn utc(time: SystemTime) -> impl std::fmt::Display {
+    timestamp(time).strftime("%Y-%m-%d %H:%M:%S")
+}
+
+impl Listing {
+    /// Sorts the entries; `cut` says that there are more.
+    pub fn new(mut entries: Vec<Entry>, cut: bool) -> Self {
+        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Self { entries, cut }
+    }
+
+    /// The entries' lines, as many as fit before an end of at most `reserve` bytes.
+    fn lines(
+        &self,
+        reserve: usize,
+        line: impl Fn(&Entry) -> Option<Vec<u8>>,
+    ) -> (Vec<u8>, usize, bool) {
+        let (mut out, mut count) = (Vec::new(), 0);
+        for written in self.entries.iter().filter_map(line) {
+            if out.len() + written.len() + reserve > limits::LISTING_BYTES {
+                return (out, count, true);
+            }
+            out.extend_from_slice(&written);
+            count += 1;
+        }
+        (out, count, self.cut)
+    }
+
+    /// UEFI's form: `name NUL size SP date SP time NUL` for each, and a NUL at the end.
+    pub fn to_uefi(&self) -> Vec<u8> {
+        let (mut out, ..) = self.lines(1, |entry| {
+            let mut line = entry.name.as_bytes().to_vec();
+            line.extend_from_slice(entry.slash().as_bytes());
+            line.push(0);
+            line.extend_from_slice(format!("{} {}\0", entry.size, utc(entry.modified)).as_bytes());
+            Some(line)
+        });
+        out.push(0);
+        out
+    }
+
+    /// One JSON object for each line, and a last one that counts them. Names that are not UTF-8 are left out.
+    pub fn to_json(&self) -> Vec<u8> {
+        let (mut out, entries, cut) = self.lines(64, |entry| {
+            let name = entry.name.to_str()?.to_owned();
+            let Entry { kind, size, modified, .. } = *entry;
+            json_line(&JsonEntry { name, kind, size, modified: timestamp(modified) })
+        });
+        out.extend(json_line(&JsonEnd { entries, cut }).unwrap_or_default());
+        out
+    }
+
+    /// Text for people and for clients that know only RRQ: a heading, then kind, size, time and name.
+    pub fn to_text(&self) -> Vec<u8> {
+        let (lines, count, cut) = self.lines(64, |entry| {
+            let kind = if entry.kind == Kind::Directory { 'd' } else { '-' };
+            let mut line =
+                format!("{kind} {:>12} {} ", entry.size, utc(entry.modified)).into_bytes();
+            line.extend_from_slice(entry.name.as_bytes());
+            line.extend_from_slice(entry.slash().as_bytes());
+            line.push(b'\n');
+            Some(line)
+        });
+        let mut out = format!("# {count} entries{}\n", if cut { ", cut" } else { "" }).into_bytes();
+        out.extend_from_slice(&lines);
+        out
+    }
+
+    /// Reads what [`to_json`](Self::to_json) wrote.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, ListingError> {
+        let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+        lines.retain(|line| !line.is_empty());
+        let end = lines.pop().ok_or(ListingError::NoEnd)?;
+        let JsonEnd { cut, .. } = serde_json::from_slice(end).map_err(|_| ListingError::NoEnd)?;
+        let entries = lines.iter().enumerate().map(|(n, line)| {
+            let entry: JsonEntry =
+                serde_json::from_slice(line).map_err(|_| ListingError::Line(n + 1))?;
+            let JsonEntry { name, kind, size, modified } = entry;
+            Ok(Entry { name: name.into(), kind, size, modified: modified.into() })
+        });
+        Ok(Self { entries: entries.collect::<Result<_, _>>()?, cut })
+    }
+
+    /// Reads UEFI's form, as [`to_uefi`](Self::to_uefi) or another server wrote it.
+    pub fn from_uefi(bytes: &[u8]) -> Result<Self, ListingError> {
+        let strings = bytes.strip_suffix(b"\0").ok_or(ListingError::NoEnd)?;
+        let strings: Vec<&[u8]> = strings.split(|byte| *byte == 0).collect();
+        let entries = strings
+            .chunks_exact(2)
+            .enumerate()
+            .map(|(n, pair)| Entry::from_uefi(pair[0], pair[1]).ok_or(ListingError::Line(n + 1)));
+        Ok(Self { entries: entries.collect::<Result<_, _>>()?, cut: false })
+    }
+
+    /// Reads what [`to_text`](Self::to_text) wrote.
+    pub fn from_text(bytes: &[u8]) -> Result<Self, ListingError> {
+        let mut lines = bytes.split(|byte| *byte == b'\n').enumerate();
+        let heading = lines.next().map(|(_, line)| line).unwrap_or_default();
+        if !heading.starts_with(b"# ") {
+            return Err(ListingError::Line(1));
+        }
+        let entries = lines
+            .filter(|(_, line)| !line.is_empty())
+            .map(|(n, line)| Entry::from_text(line).ok_or(ListingError::Line(n + 1)));
+        let entries = entries.collect::<Result<_, _>>()?;
+        Ok(Self { entries, cut: heading.ends_with(b", cut") })
+    }
+}
+
+impl Entry {
+    /// What shows a directory to be one.
+    const fn slash(&self) -> &'static str {
+        match self.kind {
+            Kind::File => "",
+            Kind::Directory => "/",
+        }
+    }
+
+    fn from_uefi(name: &[u8], about: &[u8]) -> Option<Self> {
+        let (size, time) = std::str::from_utf8(about).ok()?.split_once(' ')?;
+        let (name, kind) = match name.strip_suffix(b"/") {
+            Some(name) => (name, Kind::Directory),
+            None => (name, Kind::File),
+        };
+        Some(Self {
+            name: OsStr::from_bytes(name).to_owned(),
+            kind,
+            size: size.parse().ok()?,
+            modified: format!("{time}Z").parse::<Timestamp>().ok()?.into(),
+        })
+    }
+
+    fn from_text(line: &[u8]) -> Option<Self> {
+        const TIME: usize = "2026-01-01 00:00:00".len();
+        let kind = match line.first_chunk()? {
+            b"- " => Kind::File,
+            b"d " => Kind::Directory,
+            _ => return None,
+        };
+        let rest = line[2..].trim_ascii_start();
+        let (size, rest) = rest.split_at_checked(rest.iter().position(|byte| *byte == b' ')?)?;
+        let (time, name) = rest[1..].split_at_checked(TIME)?;
+        let time = format!("{}Z", std::str::from_utf8(time).ok()?);
+        let name = name.strip_prefix(b" ")?;
+        let name = if kind == Kind::Directory { name.strip_suffix(b"/")? } else { name };
+        Some(Self {
+            name: OsStr::from_bytes(name).to_owned(),
+            kind,
+            size: std::str::from_utf8(size).ok()?.parse().ok()?,
+            modified: time.parse::<Timestamp>().ok()?.into(),
+        })
+    }
+}
+
+fn json_line(value: &impl Serialize) -> Option<Vec<u8>> {
+    let mut line = serde_json::to_vec(value).ok()?;
+    line.push(b'\n');
+    Some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn listing(names: &[&str]) -> Listing {
+        let entry = |name: &&str| Entry {
+            name: name.into(),
+            kind: if *name == "sub" { Kind::Directory } else { Kind::File },
+            size: if *name == "sub" { 0 } else { name.len() as u64 * 1000 },
+            modified: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
+        };
+        Listing::new(names.iter().map(entry).collect(), false)
+    }
+
+    #[test]
+    fn all_forms_come_back_as_they_were() {
+        for names in [&[][..], &["a", "sub", "with space", "ümlaut", "#", "- x"]] {
+            let listing = listing(names);
+            assert_eq!(Listing::from_text(&listing.to_text()), Ok(listing.clone()));
+            assert_eq!(Listing::from_uefi(&listing.to_uefi()), Ok(listing.clone()));
+            assert_eq!(Listing::from_json(&listing.to_json()), Ok(listing));
+        }
+    }
+
+    #[test]
+    fn the_forms_are_as_specified() {
+        let listing = listing(&["sub", "a"]);
+        assert_eq!(
+            String::from_utf8_lossy(&listing.to_text()),
+            "# 2 entries\n-         1000 2026-11-18 11:06:40 a\nd            0 2026-11-18 11:06:40 sub/\n"
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&listing.to_uefi()),
+            "a\x001000 2026-11-18 11:06:40\0sub/\x000 2026-11-18 11:06:40\0\0"
+        );
+        assert_eq!(
+            String::from_utf8_lossy(&listing.to_json()).lines().next(),
+            Some(r#"{"name":"a","kind":"file","size":1000,"modified":"2026-11-18T11:06:40Z"}"#)
+        );
+    }
+
+    #[test]
+    fn what_has_no_end_is_no_listing() {
+        let json = listing(&["a", "b"]).to_json();
+        let cut_off = &json[..json.len() / 2];
+        assert!(Listing::from_json(cut_off).is_err());
+        assert_eq!(Listing::from_json(b""), Err(ListingError::NoEnd));
+        assert_eq!(Listing::from_text(b""), Err(ListingError::Line(1)));
+    }
+
+    #[test]
+    fn a_listing_is_never_larger_than_its_bound() {
+        let names: Vec<String> = (0..9000).map(|n| format!("{n:0200}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let large = listing(&names);
+        for bytes in [large.to_text(), large.to_json(), large.to_uefi()] {
+            assert!(
+                bytes.len() <= limits::LISTING_BYTES && bytes.len() > limits::LISTING_BYTES / 2
+            );
+        }
+        assert!(Listing::from_text(&large.to_text()).expect("valid").cut);
+        assert!(Listing::from_json(&large.to_json()).expect("valid").cut);
+    }
+}

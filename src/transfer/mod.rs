@@ -1,0 +1,615 @@
+//! One transfer: a machine of [`proto`](crate::proto), its opening packet, and the payload.
+//!
+//! Datagrams and the time go in ([`handle`](Transfer::handle)); datagrams to send and a time to wait for come out
+//! ([`poll`](Transfer::poll)). This module knows packets and payloads. It must not know sockets, clocks, names or
+//! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
+
+mod netascii;
+mod window;
+
+use crate::limits;
+use crate::proto::{
+    Acknowledgement, Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step,
+    Time, Timing, accept,
+};
+use crate::wire::{DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
+use std::io::{self, Read};
+use std::time::Duration;
+use window::Window;
+
+/// What is sent. It ends where `read` gives 0; a file that lost bytes since it was opened must give an error
+/// instead, or it would look complete.
+pub type Source = Box<dyn Read + Send>;
+
+/// Where received bytes go. They count for nothing until [`commit`](Sink::commit): dropped before that, they must
+/// leave no trace.
+pub trait Sink: Send {
+    /// Takes the next bytes of the file.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// The file is whole: make it last, and make it visible.
+    fn commit(&mut self) -> io::Result<()>;
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (**self).write(bytes)
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        (**self).commit()
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Action<'a> {
+    /// Send these packets, then ask again.
+    Send(Burst<'a>),
+    /// Nothing until a datagram comes or this time has come.
+    Wait(Time),
+    /// It is over: see [`Transfer::summary`].
+    Done,
+}
+
+/// Packets that lie one behind the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst<'a> {
+    /// All their bytes.
+    pub bytes: &'a [u8],
+    /// The length of each of them but the last, which may be shorter.
+    pub packet: usize,
+}
+
+/// How a transfer ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole file arrived, and both sides know it.
+    Complete,
+    /// The whole file was sent; the last acknowledgement never came.
+    Unconfirmed,
+    /// The peer fell silent, or never said anything.
+    Silent,
+    /// The peer's port is closed.
+    Unreachable,
+    /// The peer ended it with an ERROR.
+    PeerError(ErrorCode, Vec<u8>),
+    /// The peer's OACK was not what was asked for.
+    Disagreement(Option<Disagreement>),
+    /// The peer sent more in a block than was agreed.
+    Oversized,
+    /// Reading or writing the payload failed here; the peer was told this code.
+    Local(ErrorCode, String),
+    /// It was ended from here: a shutdown, or the same client came anew.
+    Stopped,
+}
+
+impl Outcome {
+    fn of(end: End, silent: Self) -> Self {
+        match end {
+            End::Complete => Self::Complete,
+            End::Unconfirmed => Self::Unconfirmed,
+            End::Silent => silent,
+        }
+    }
+}
+
+/// A transfer in figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Payload bytes that arrived, as far as this side knows.
+    pub bytes: u64,
+    /// Packets that left.
+    pub packets: u64,
+    /// How many of them had left before.
+    pub retransmitted: u64,
+    /// The terms.
+    pub agreed: Agreed,
+    /// From the first moment to the outcome.
+    pub elapsed: Duration,
+    /// How it ended, once it has.
+    pub outcome: Option<Outcome>,
+}
+
+/// Where a server's transfers take their bounds from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// What was agreed.
+    pub agreed: Agreed,
+    /// The OACK's options; none means that there is no OACK.
+    pub answer: Options,
+    /// The file's representation.
+    pub mode: Mode,
+    /// Intervals.
+    pub timing: Timing,
+    /// How many bytes of a lock-step file to read ahead.
+    pub read_ahead: usize,
+}
+
+enum Machine {
+    Sending { sender: Sender, source: Source, window: Option<Window>, queued: Option<Run> },
+    Receiving { receiver: Receiver, sink: Box<dyn Sink> },
+}
+
+enum Role {
+    /// What may still be sent to an address that has not answered.
+    Server { packets: u32, bytes: usize },
+    /// What was asked, and whether the first answer has come.
+    Client { offer: Options, settled: bool },
+}
+
+/// One transfer, on the server or on the client, of a file in either direction.
+pub struct Transfer {
+    role: Role,
+    machine: Machine,
+    /// The datagram that stands for block 0.
+    opening: Vec<u8>,
+    /// An ACK or an ERROR on its way out.
+    small: Vec<u8>,
+    /// An ERROR that must still go out.
+    farewell: bool,
+    read_ahead: usize,
+    started: Time,
+    summary: Summary,
+}
+
+impl Transfer {
+    /// A server's answer to an RRQ or a LIST.
+    pub fn serve_read(now: Time, terms: &Terms, source: Source) -> Self {
+        let opening = !terms.answer.is_empty();
+        let sender = Sender::new(now, terms.timing, &terms.agreed, opening);
+        Self::serve(now, terms, Self::sending(terms.mode, sender, source))
+    }
+
+    /// A server's answer to a WRQ.
+    pub fn serve_write(now: Time, terms: &Terms, sink: Box<dyn Sink>) -> Self {
+        let dally = limits::DALLY_INTERVALS;
+        let receiver = Receiver::new(now, terms.timing, &terms.agreed, dally);
+        Self::serve(now, terms, Self::receiving(terms.mode, receiver, sink))
+    }
+
+    fn serve(now: Time, terms: &Terms, machine: Machine) -> Self {
+        let opening = if terms.answer.is_empty() {
+            Packet::Ack { block: WireBlock(0) }.to_vec()
+        } else {
+            Packet::Oack(terms.answer).to_vec()
+        };
+        let role =
+            Role::Server { packets: limits::UNPROVEN_PACKETS, bytes: limits::UNPROVEN_BYTES };
+        let mut transfer = Self::new(now, role, machine, opening);
+        transfer.read_ahead = terms.read_ahead;
+        transfer.settle(terms.agreed);
+        transfer
+    }
+
+    /// A client's read or listing.
+    pub fn get(now: Time, timing: Timing, request: &Request<'_>, sink: Box<dyn Sink>) -> Self {
+        let receiver = Receiver::new(now, timing, &Agreed::default(), 0);
+        Self::ask(now, request, Self::receiving(request.mode, receiver, sink))
+    }
+
+    /// A client's write.
+    pub fn put(now: Time, timing: Timing, request: &Request<'_>, source: Source) -> Self {
+        let sender = Sender::new(now, timing, &Agreed::default(), true);
+        Self::ask(now, request, Self::sending(request.mode, sender, source))
+    }
+
+    fn ask(now: Time, request: &Request<'_>, machine: Machine) -> Self {
+        let role = Role::Client { offer: request.options, settled: false };
+        Self::new(now, role, machine, Packet::Request(*request).to_vec())
+    }
+
+    fn new(now: Time, role: Role, machine: Machine, opening: Vec<u8>) -> Self {
+        Self {
+            role,
+            machine,
+            opening,
+            small: Vec::new(),
+            farewell: false,
+            read_ahead: limits::READ_AHEAD_BYTES,
+            started: now,
+            summary: Summary::default(),
+        }
+    }
+
+    fn sending(mode: Mode, sender: Sender, source: Source) -> Machine {
+        let source: Source = match mode {
+            Mode::Octet => source,
+            Mode::Netascii => Box::new(netascii::Encoder::new(source)),
+        };
+        Machine::Sending { sender, source, window: None, queued: None }
+    }
+
+    fn receiving(mode: Mode, receiver: Receiver, sink: Box<dyn Sink>) -> Machine {
+        let sink: Box<dyn Sink> = match mode {
+            Mode::Octet => sink,
+            Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
+        };
+        Machine::Receiving { receiver, sink }
+    }
+
+    /// The terms are known: the ring can be laid out.
+    fn settle(&mut self, agreed: Agreed) {
+        self.summary.agreed = agreed;
+        let size = agreed.block_size();
+        if let Machine::Sending { window, .. } = &mut self.machine {
+            let ahead = self.read_ahead / size.get();
+            let slots = ahead.max(usize::from(agreed.window().get()));
+            *window = Some(Window::new(size, slots, agreed.rollover().unwrap_or_default()));
+        }
+    }
+
+    /// A datagram came from the peer.
+    pub fn handle(&mut self, now: Time, datagram: &[u8]) {
+        if self.is_over() {
+            return;
+        }
+        match Packet::parse(datagram) {
+            Ok(Packet::Data { block, payload }) => self.data(now, block, payload),
+            Ok(Packet::Ack { block }) => self.ack(now, block),
+            Ok(Packet::Oack(answer)) => self.oack(now, &answer),
+            Ok(Packet::Error { code, message }) => {
+                let message = message[..message.len().min(limits::ERROR_TEXT)].to_vec();
+                self.end(now, Outcome::PeerError(code, message));
+            }
+            // GRUB repeats its request to the session's port; it means nothing here.
+            Ok(Packet::Request(_)) => {}
+            Err(crate::wire::Malformed::Oack) if self.is_asking() => self.disagree(now, None),
+            Err(_) => {}
+        }
+    }
+
+    /// Whether this is a client that has had no answer yet.
+    fn is_asking(&self) -> bool {
+        matches!(self.role, Role::Client { settled: false, .. })
+    }
+
+    /// The first answer came without an OACK: RFC 1350 as it was.
+    fn settle_plain(&mut self) {
+        if let Role::Client { settled, .. } = &mut self.role
+            && !std::mem::replace(settled, true)
+        {
+            self.settle(Agreed::default());
+        }
+    }
+
+    fn data(&mut self, now: Time, block: WireBlock, payload: &[u8]) {
+        if matches!(self.machine, Machine::Sending { .. }) {
+            return;
+        }
+        self.settle_plain();
+        let size = self.summary.agreed.block_size().get();
+        let Machine::Receiving { receiver, sink } = &mut self.machine else { return };
+        if payload.len() > size {
+            return self.fail(
+                now,
+                ErrorCode::IllegalOperation,
+                "block too large",
+                Outcome::Oversized,
+            );
+        }
+        if receiver.arrive(now, block, payload.len() < size) == Arrival::Other {
+            return;
+        }
+        let mut stored = sink.write(payload);
+        if stored.is_ok() && receiver.is_complete() {
+            stored = sink.commit();
+        }
+        if let Err(error) = stored {
+            return self.local(now, &error);
+        }
+        self.summary.bytes += payload.len() as u64;
+        if receiver.is_complete() {
+            // The ACK still has to leave, and the session stays for a while; the file is safe by now.
+            self.summary.elapsed = now - self.started;
+        }
+    }
+
+    fn ack(&mut self, now: Time, block: WireBlock) {
+        // The answer to a WRQ can be nothing but ACK 0; anything else is not about this transfer.
+        let answers = matches!(self.machine, Machine::Sending { .. });
+        if !answers || (self.is_asking() && block != WireBlock(0)) {
+            return;
+        }
+        self.settle_plain();
+        self.acknowledged(now, block);
+    }
+
+    fn acknowledged(&mut self, now: Time, block: WireBlock) {
+        let Machine::Sending { sender, window, .. } = &mut self.machine else { return };
+        sender.acknowledge(now, block);
+        if let Some(window) = window {
+            self.summary.bytes = window.bytes_before(sender.base());
+        }
+    }
+
+    fn oack(&mut self, now: Time, answer: &Options) {
+        let Role::Client { offer, settled } = &mut self.role else { return };
+        if *settled {
+            // It came again: our answer to it was lost. A sender's answer is DATA 1, which has its own timer.
+            if let Machine::Receiving { receiver, .. } = &mut self.machine {
+                receiver.opening_repeated(now);
+            }
+            return;
+        }
+        let agreed = match accept(offer, answer) {
+            Ok(agreed) => agreed,
+            Err(why) => return self.disagree(now, Some(why)),
+        };
+        *settled = true;
+        self.settle(agreed);
+        match &mut self.machine {
+            Machine::Sending { sender, .. } => {
+                sender.agree(&agreed);
+                self.acknowledged(now, WireBlock(0));
+            }
+            Machine::Receiving { receiver, .. } => {
+                receiver.agree(&agreed);
+                receiver.opened(now);
+                self.opening = Packet::Ack { block: WireBlock(0) }.to_vec();
+            }
+        }
+    }
+
+    fn disagree(&mut self, now: Time, why: Option<Disagreement>) {
+        let outcome = Outcome::Disagreement(why);
+        self.fail(now, ErrorCode::OptionRefused, "not what was asked for", outcome);
+    }
+
+    /// The client sent its request once more: it has not seen the answer, which goes out again at once.
+    pub fn repeat(&mut self) {
+        let Role::Server { packets, bytes } = self.role else { return };
+        let room = packets > 0 && bytes >= self.answer_len();
+        match &mut self.machine {
+            Machine::Sending { sender, .. } if room => sender.repeat(),
+            Machine::Receiving { receiver, .. } if room && !receiver.is_proven() => {
+                receiver.repeat()
+            }
+            _ => {}
+        }
+    }
+
+    /// The length of what a server's first packet holds: an OACK, ACK 0, or DATA 1.
+    fn answer_len(&self) -> usize {
+        match &self.machine {
+            Machine::Sending { sender, window: Some(window), .. }
+                if sender.base() == BlockNumber::FIRST && window.ready() > BlockNumber::FIRST =>
+            {
+                window.run(BlockNumber::FIRST, 1).0.len()
+            }
+            _ => self.opening.len(),
+        }
+    }
+
+    /// The peer's port is closed, the network says: nothing sent will arrive.
+    pub fn unreachable(&mut self, now: Time) {
+        let end = match &self.machine {
+            Machine::Sending { sender, .. } => sender.lost(),
+            Machine::Receiving { receiver, .. } => receiver.lost(),
+        };
+        self.end(now, Outcome::of(end, Outcome::Unreachable));
+    }
+
+    /// Ends it from here, telling the peer why.
+    pub fn stop(&mut self, now: Time, reason: &str) {
+        if !self.is_complete() {
+            self.fail(now, ErrorCode::Undefined, reason, Outcome::Stopped);
+        }
+    }
+
+    /// Ends it from here without a word: the peer has forgotten it.
+    pub fn abandon(&mut self, now: Time) {
+        self.end(now, Outcome::Stopped);
+    }
+
+    fn local(&mut self, now: Time, error: &io::Error) {
+        let (code, text) = match error.kind() {
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => {
+                (ErrorCode::DiskFull, "disk full or allocation exceeded")
+            }
+            io::ErrorKind::AlreadyExists => (ErrorCode::FileExists, "file already exists"),
+            _ => (ErrorCode::Undefined, "error while reading or writing the file"),
+        };
+        self.fail(now, code, text, Outcome::Local(code, error.to_string()));
+    }
+
+    fn fail(&mut self, now: Time, code: ErrorCode, text: &str, outcome: Outcome) {
+        if !self.is_over() {
+            self.small.clear();
+            Packet::Error { code, message: text.as_bytes() }.write(&mut self.small);
+            self.farewell = true;
+            self.end(now, outcome);
+        }
+    }
+
+    fn end(&mut self, now: Time, outcome: Outcome) {
+        if !self.is_over() {
+            // A receiver that has it all may have stayed on for a while.
+            if self.summary.elapsed.is_zero() {
+                self.summary.elapsed = now - self.started;
+            }
+            self.summary.outcome = Some(outcome);
+        }
+    }
+
+    /// Whether the payload is whole on this side: a receiver's last ACK and dallying may still follow.
+    pub fn is_complete(&self) -> bool {
+        match &self.machine {
+            Machine::Sending { sender, .. } => sender.is_complete(),
+            Machine::Receiving { receiver, .. } => receiver.is_complete(),
+        }
+    }
+
+    /// Whether an outcome is known.
+    pub const fn is_over(&self) -> bool {
+        self.summary.outcome.is_some()
+    }
+
+    /// Whether the peer has answered from its own address.
+    pub fn is_proven(&self) -> bool {
+        match &self.machine {
+            Machine::Sending { sender, .. } => sender.is_proven(),
+            Machine::Receiving { receiver, .. } => receiver.is_proven(),
+        }
+    }
+
+    /// The longest datagram that can mean something to it now, in bytes.
+    pub fn longest_datagram(&self) -> usize {
+        match &self.machine {
+            Machine::Receiving { .. } if !self.is_asking() => {
+                DATA_HEADER + self.summary.agreed.block_size().get()
+            }
+            // ACKs, ERRORs, a first answer: OACK or DATA of RFC 1350's size.
+            _ => limits::REQUEST,
+        }
+    }
+
+    /// The figures so far.
+    pub const fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// What to do now.
+    pub fn poll(&mut self, now: Time) -> Action<'_> {
+        if let Err(error) = self.read_ahead() {
+            self.local(now, &error);
+        }
+        if self.is_over() && !self.farewell {
+            return Action::Done;
+        }
+        let plan = match self.plan(now) {
+            Step::Transmit(plan) => plan,
+            Step::Wait(until) => return Action::Wait(until),
+            Step::Done(_) => return Action::Done,
+        };
+        if !self.may_send(self.burst(plan).bytes.len()) {
+            self.end(now, Outcome::Silent);
+            return Action::Done;
+        }
+        self.summary.packets += plan.count;
+        self.summary.retransmitted += plan.again;
+        Action::Send(self.burst(plan))
+    }
+
+    /// Fills the ring where the window has run out of it. What stands for block 0 is answered first: a client that
+    /// only asks for the size costs no read.
+    fn read_ahead(&mut self) -> io::Result<()> {
+        let window_size = u64::from(self.summary.agreed.window().get());
+        let Machine::Sending { sender, source, window: Some(window), .. } = &mut self.machine
+        else {
+            return Ok(());
+        };
+        let base = sender.base();
+        let enough = window.is_ended() || window.ready() >= base + window_size;
+        if base == BlockNumber::OPENING || enough || self.summary.outcome.is_some() {
+            return Ok(());
+        }
+        window.fill(source, base)?;
+        sender.supply(window.ready(), window.is_ended());
+        Ok(())
+    }
+
+    fn plan(&mut self, now: Time) -> Step<Plan> {
+        if std::mem::take(&mut self.farewell) {
+            return Step::Transmit(Plan { what: What::Small, count: 1, again: 0 });
+        }
+        let step = match &mut self.machine {
+            Machine::Sending { sender, window, queued, .. } => {
+                let run = queued.take().map_or_else(|| sender.poll(now), Step::Transmit);
+                run.map(|run| Plan::of_run(run, window.as_ref(), queued))
+            }
+            Machine::Receiving { receiver, .. } => {
+                receiver.poll(now).map(|ack| Plan::of_ack(ack, &mut self.small))
+            }
+        };
+        if let Step::Done(end) = step {
+            self.end(now, Outcome::of(end, Outcome::Silent));
+        }
+        step
+    }
+
+    fn burst(&self, plan: Plan) -> Burst<'_> {
+        let bytes = match (plan.what, &self.machine) {
+            (What::Blocks(first), Machine::Sending { window: Some(window), .. }) => {
+                return Burst { bytes: window.run(first, plan.count).0, packet: window.stride() };
+            }
+            (What::Small, _) => &self.small,
+            _ => &self.opening,
+        };
+        Burst { bytes, packet: bytes.len() }
+    }
+
+    /// Takes `len` bytes from what an address that has not answered may be sent.
+    fn may_send(&mut self, len: usize) -> bool {
+        let proven = self.is_proven();
+        let Role::Server { packets, bytes } = &mut self.role else { return true };
+        if proven {
+            return true;
+        }
+        match (packets.checked_sub(1), bytes.checked_sub(len)) {
+            (Some(packets_left), Some(bytes_left)) => {
+                (*packets, *bytes) = (packets_left, bytes_left);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Packets that are about to leave.
+#[derive(Clone, Copy)]
+struct Plan {
+    what: What,
+    count: u64,
+    again: u64,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    /// What stands for block 0.
+    Opening,
+    /// Blocks of the ring.
+    Blocks(BlockNumber),
+    /// An ACK or an ERROR.
+    Small,
+}
+
+impl Plan {
+    /// As much of `run` as lies in one piece; the rest is queued.
+    fn of_run(run: Run, window: Option<&Window>, queued: &mut Option<Run>) -> Self {
+        let (count, what) = match window {
+            Some(window) if run.first > BlockNumber::OPENING => {
+                (window.run(run.first, run.count).1, What::Blocks(run.first))
+            }
+            _ => (1, What::Opening),
+        };
+        let rest = Run {
+            first: run.first + count,
+            count: run.count - count,
+            again: run.again.saturating_sub(count),
+        };
+        *queued = (rest.count > 0).then_some(rest);
+        Self { what, count, again: run.again.min(count) }
+    }
+
+    fn of_ack(ack: Acknowledgement, small: &mut Vec<u8>) -> Self {
+        let mut what = What::Opening;
+        if ack.block > BlockNumber::OPENING {
+            what = What::Small;
+            small.clear();
+            Packet::Ack { block: ack.block.narrow(ack.rollover) }.write(small);
+        }
+        Self { what, count: 1, again: u64::from(ack.again) }
+    }
+}
+
+impl std::fmt::Debug for Transfer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut out = f.debug_struct("Transfer");
+        match &self.machine {
+            Machine::Sending { sender, .. } => out.field("sender", sender),
+            Machine::Receiving { receiver, .. } => out.field("receiver", receiver),
+        };
+        out.field("summary", &self.summary).finish_non_exhaustive()
+    }
+}
