@@ -68,8 +68,13 @@ pub enum Failure {
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
     /// Reading or writing failed on this side.
-    #[error("{0}")]
-    Local(String),
+    #[error("{error}")]
+    Local {
+        /// What the system said.
+        error: String,
+        /// Whether there was no room.
+        disk_full: bool,
+    },
     /// The system refused a socket.
     #[error("cannot open a socket")]
     Socket(#[from] io::Error),
@@ -311,7 +316,9 @@ impl Client {
             Some(Outcome::Oversized) => {
                 Failure::Protocol("a block is larger than was agreed".into())
             }
-            Some(Outcome::Local(_, error)) => Failure::Local(error),
+            Some(Outcome::Local(code, error)) => {
+                Failure::Local { error, disk_full: code == ErrorCode::DiskFull }
+            }
             Some(Outcome::Unconfirmed) => Failure::Unconfirmed(bytes),
             Some(Outcome::Unreachable) if !answered => Failure::Closed(self.server),
             _ if !answered => Failure::NoAnswer(self.server),

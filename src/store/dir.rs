@@ -91,7 +91,7 @@ impl Folder {
     }
 
     fn parent(&self, path: &Path) -> Result<Dir, StoreError> {
-        let parent = path.parent().unwrap_or(Path::new(""));
+        let parent = path.parent().unwrap_or_else(|| Path::new(""));
         if self.create_dirs && !parent.as_os_str().is_empty() {
             self.root.create_dir_all(parent)?;
         }
@@ -157,7 +157,8 @@ impl Folder {
             return None;
         };
         rustix::fs::accessat(dir, name, needed, AtFlags::EACCESS).ok()?;
-        let modified = metadata.modified().map_or(SystemTime::UNIX_EPOCH, |time| time.into_std());
+        let modified =
+            metadata.modified().map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std);
         Some(Entry { name: name.to_owned(), kind, size, modified })
     }
 }
@@ -184,7 +185,7 @@ impl Store for Folder {
         }
         let (path, existing) = match self.find(name) {
             Ok((path, metadata)) => (path, Some(metadata)),
-            Err(StoreError::NotFound) => (name.slashed().unwrap_or(Ok(name.path()))?, None),
+            Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
             Err(error) => return Err(error),
         };
         if let Some(metadata) = &existing

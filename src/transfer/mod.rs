@@ -361,7 +361,7 @@ impl Transfer {
         match &mut self.machine {
             Machine::Sending { sender, .. } if room => sender.repeat(),
             Machine::Receiving { receiver, .. } if room && !receiver.is_proven() => {
-                receiver.repeat()
+                receiver.repeat();
             }
             _ => {}
         }

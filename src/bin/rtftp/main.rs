@@ -1,2 +1,80 @@
-//! `rtftp`: the TFTP client.
-fn main() {}
+//! `rtftp`: gets, puts and lists files by TFTP, in one command or from a menu.
+
+mod args;
+mod local;
+mod menu;
+mod remote;
+mod report;
+mod text;
+
+use anyhow::Result;
+use args::{Args, Command};
+use clap::Parser;
+use local::{Destination, base_name};
+use remote::{Server, get_targets, list_target, put_targets};
+use report::{Class, Reporter};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let class = match args.command {
+        None => match args.host {
+            Some(host) => menu::open(&host, args.wishes.wishes()),
+            None => Class::Usage,
+        },
+        Some(Command::Get { remotes, output, wishes, report }) => {
+            let reporter = Reporter::new(report, output.as_deref() == Some(Path::new("-")));
+            run(|| {
+                let targets = get_targets(&remotes)?;
+                let several = targets.len() > 1;
+                Ok(Class::first(targets.into_iter().map(|target| {
+                    let mut wishes = wishes.wishes();
+                    wishes.mode = target.mode.unwrap_or(wishes.mode);
+                    reporter.finish("get", &target, || {
+                        let name = base_name(&target.name)?.to_owned();
+                        let to = Destination::new(output.as_deref(), &name, several)?;
+                        let mut server = Server::new(&target.host, wishes);
+                        server.get(&target.name, &to, &reporter.bar(&name.to_string_lossy()))
+                    })
+                })))
+            })
+        }
+        Some(Command::Put { files_and_remote, wishes, report }) => {
+            let reporter = Reporter::new(report, false);
+            run(|| {
+                let targets = put_targets(&files_and_remote)?;
+                Ok(Class::first(targets.into_iter().map(|(file, target)| {
+                    let mut wishes = wishes.wishes();
+                    wishes.mode = target.mode.unwrap_or(wishes.mode);
+                    reporter.finish("put", &target, || {
+                        let mut server = Server::new(&target.host, wishes);
+                        server.put(&file, &target.name, &reporter.bar(&file.to_string_lossy()))
+                    })
+                })))
+            })
+        }
+        Some(Command::List { remote, directory, wishes, json }) => run(|| {
+            let target = list_target(&remote, directory.as_deref())?;
+            let listing = match Server::new(&target.host, wishes.wishes()).list(&target.name) {
+                Ok(listing) => listing,
+                Err(error) => return Ok(report::fail(&format!("list {target}"), &error)),
+            };
+            let out =
+                if json { listing.to_json() } else { text::table(&listing, false).into_bytes() };
+            // Whoever closed the pipe has seen enough.
+            let _ = std::io::stdout().write_all(&out);
+            Ok(Class::Done)
+        }),
+    };
+    ExitCode::from(class as u8)
+}
+
+/// What is wrong before a server is asked is wrong usage.
+fn run(command: impl FnOnce() -> Result<Class>) -> Class {
+    command().unwrap_or_else(|error| {
+        eprintln!("rtftp: {error:#}");
+        Class::Usage
+    })
+}

@@ -1,6 +1,7 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tftpkit::server::{Asked, Event};
@@ -60,7 +61,7 @@ impl Log {
             Event::Turned { peer, why } => warn!(%peer, %why, "turned away"),
             Event::Stray { peer } => debug!(%peer, "stray packet"),
             Event::Failed { asked, error } => {
-                error!(file = %file(asked), peer = %asked.peer, %error, "failed");
+                error!(file = &*file(asked), peer = %asked.peer, %error, "failed");
             }
             _ => {}
         }
@@ -85,13 +86,13 @@ impl Log {
     }
 }
 
-/// The name as it was asked for, harmless on a terminal and in a log.
-fn file(asked: &Asked) -> String {
-    format!("\"{}\"", String::from_utf8_lossy(&asked.name).escape_debug())
+/// The name as it was asked for. Both forms of a log line escape what could harm a terminal.
+fn file(asked: &Asked) -> Cow<'_, str> {
+    String::from_utf8_lossy(&asked.name)
 }
 
 fn refused(asked: &Asked, code: ErrorCode, why: &str) {
-    let (file, peer) = (file(asked), asked.peer);
+    let (file, peer) = (&*file(asked), asked.peer);
     match (asked.operation, code) {
         // Boot loaders ask for many files that need not be there.
         (Operation::Read | Operation::List, ErrorCode::NotFound) => info!(file, %peer, "not there"),
@@ -111,7 +112,7 @@ fn finished(asked: &Asked, summary: &Summary) {
     macro_rules! line {
         ($level:ident) => {
             $level!(
-                file = file(asked),
+                file = &*file(asked),
                 peer = %asked.peer,
                 bytes = summary.bytes,
                 seconds = (seconds * 1e6).round() / 1e6,
@@ -146,7 +147,7 @@ fn judge(
         }
         Some(Outcome::PeerError(code, text)) => {
             let text = String::from_utf8_lossy(text);
-            let outcome = format!("ended by the client: {} (code {code})", text.escape_debug());
+            let outcome = format!("ended by the client: {text} (code {code})");
             (Level::INFO, "ended", outcome)
         }
         Some(Outcome::Silent | Outcome::Unreachable) if nothing_sent => {

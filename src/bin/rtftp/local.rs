@@ -1,0 +1,104 @@
+//! Local files: a download is there whole or not at all, and what was there before stays until then.
+
+use anyhow::{Context, Result, anyhow, bail};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use tftpkit::store::{Folder, StoreError};
+use tftpkit::transfer::Sink;
+
+/// The last part of a name on either side.
+pub(crate) fn base_name(name: &[u8]) -> Result<&OsStr> {
+    let last = name.split(|byte| *byte == b'/').rfind(|part| !part.is_empty()).unwrap_or_default();
+    if matches!(last, b"" | b"." | b"..") {
+        bail!("'{}' has no file name in it", String::from_utf8_lossy(name));
+    }
+    Ok(OsStr::from_bytes(last))
+}
+
+/// Where a download goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Destination {
+    Stdout,
+    File(PathBuf),
+}
+
+impl Destination {
+    /// `output` is what the user gave, `name` the file's own name; `several` files need a folder.
+    pub(crate) fn new(output: Option<&Path>, name: &OsStr, several: bool) -> Result<Self> {
+        Ok(match output {
+            None => Self::File(name.into()),
+            Some(dash) if dash == Path::new("-") => Self::Stdout,
+            Some(folder) if folder.is_dir() => Self::File(folder.join(name)),
+            Some(file) if several => {
+                bail!("several files cannot all become '{}': give a folder", file.display())
+            }
+            Some(file) => Self::File(file.into()),
+        })
+    }
+
+    pub(crate) fn open(&self) -> Result<Box<dyn Sink>> {
+        let path = match self {
+            Self::Stdout => return Ok(Box::new(Stream(io::stdout()))),
+            Self::File(path) => path,
+        };
+        let cannot = || format!("cannot write '{}'", path.display());
+        if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+            // A device or a pipe, /dev/null perhaps: there is nothing to replace.
+            let device = File::options().write(true).open(path).with_context(cannot)?;
+            return Ok(Box::new(Stream(device)));
+        }
+        let name =
+            path.file_name().ok_or_else(|| anyhow!("no file name in it")).with_context(cannot)?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder = Folder::open(parent.unwrap_or_else(|| Path::new("."))).with_context(cannot)?;
+        let sink = folder.largest_upload(u64::MAX).replace(Path::new(name));
+        sink.map_err(|error| match error {
+            StoreError::Io(error) => anyhow!(error),
+            other => anyhow!(other),
+        })
+        .with_context(cannot)
+    }
+}
+
+/// Something that takes bytes and cannot take them back.
+struct Stream<W>(W);
+
+impl<W: Write + Send> Sink for Stream<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Opens what is to be sent, and tells its size where it has one.
+pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+    if path == Path::new("-") {
+        return Ok((Box::new(io::stdin()), None));
+    }
+    let cannot = || format!("cannot read '{}'", path.display());
+    let file = File::open(path).with_context(cannot)?;
+    let metadata = file.metadata().with_context(cannot)?;
+    if metadata.is_dir() {
+        bail!("cannot read '{}': it is a directory", path.display());
+    }
+    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_name_is_the_last_part() {
+        let base = |name: &[u8]| base_name(name).ok().map(|name| name.display().to_string());
+        assert_eq!(base(b"a").as_deref(), Some("a"));
+        assert_eq!(base(b"/x/y/a.img").as_deref(), Some("a.img"));
+        assert_eq!(base(b"x/").as_deref(), Some("x"));
+        assert_eq!([base(b""), base(b"/"), base(b".."), base(b"a/..")], [None, None, None, None]);
+    }
+}

@@ -1,0 +1,334 @@
+//! The menu: list, download, upload, quit, by number or by name, typed or from a pipe.
+
+use crate::local::{Destination, base_name};
+use crate::remote::Server;
+use crate::report::{self, Class, Reporter};
+use crate::text::{shown, table};
+use anyhow::{Context, Result};
+use rustyline::completion::{Completer, FilenameCompleter, Pair};
+use rustyline::error::ReadlineError;
+use rustyline::{Config, Editor, Helper, Highlighter, Hinter, Validator};
+use std::cell::RefCell;
+use std::io::{self, BufRead, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use tftpkit::client::{Failure, Host, Wishes};
+use tftpkit::store::{Kind, Listing};
+
+const HELP: &str = "\
+  1  list [DIRECTORY]         list the server's files
+  2  download FILE [AS]       get one: by its name, or by its number in the list
+  3  upload FILE [AS]         send one of yours
+  4  quit                     leave
+     help                     show this page
+";
+
+/// Opens the menu for the server that was named, and stays until the user quits.
+pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
+    let host = match Host::parse(host) {
+        Ok(host) => host,
+        Err(error) => {
+            eprintln!("rtftp: {error}");
+            return Class::Usage;
+        }
+    };
+    let session = Rc::new(RefCell::new(Session {
+        server: Server::new(&host, wishes),
+        host,
+        directory: Vec::new(),
+        listing: None,
+        completing: None,
+    }));
+    if io::stdin().is_terminal() { typed(&session) } else { piped(&session) }
+}
+
+/// What the menu remembers.
+struct Session {
+    host: Host,
+    server: Server,
+    /// The directory that was listed last, and what was in it: numbers mean its lines.
+    directory: Vec<u8>,
+    listing: Option<Listing>,
+    /// What completion looked at last, apart from that: the numbers on the screen must stay true.
+    completing: Option<(Vec<u8>, Listing)>,
+}
+
+/// What a line asked for.
+enum Line {
+    Done,
+    Failed(Class),
+    Quit,
+}
+
+/// At a terminal an error leaves the user in the menu, and leaving it is success.
+fn typed(session: &Rc<RefCell<Session>>) -> Class {
+    println!("rtftp {}: {}\n{HELP}", env!("CARGO_PKG_VERSION"), session.borrow().host);
+    let config = Config::builder().auto_add_history(true).build();
+    let mut editor = match Editor::with_config(config) {
+        Ok(editor) => editor,
+        Err(error) => return report::fail("menu", &error.into()),
+    };
+    editor.set_helper(Some(Completion {
+        session: Rc::clone(session),
+        files: FilenameCompleter::new(),
+    }));
+    let history = history_file();
+    if let Some(file) = &history {
+        let _ = editor.load_history(file);
+    }
+    loop {
+        match editor.readline("rtftp> ") {
+            Ok(line) => {
+                let answer = |question: &str| editor.readline(question).ok();
+                if matches!(obey(session, &line, answer), Line::Quit) {
+                    break;
+                }
+            }
+            // Ctrl-C takes back the line, as in a shell.
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return report::fail("menu", &error.into()),
+        }
+    }
+    if let Some(file) = &history {
+        let _ = editor.save_history(file);
+    }
+    Class::Done
+}
+
+/// From a pipe the exit status tells of the first line that failed.
+fn piped(session: &Rc<RefCell<Session>>) -> Class {
+    let mut class = Class::Done;
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { return Class::Local };
+        match obey(session, &line, |_| None) {
+            Line::Quit => break,
+            Line::Failed(failed) if class == Class::Done => class = failed,
+            Line::Done | Line::Failed(_) => {}
+        }
+    }
+    class
+}
+
+fn obey(
+    session: &Rc<RefCell<Session>>,
+    line: &str,
+    mut ask: impl FnMut(&str) -> Option<String>,
+) -> Line {
+    let Some(words) = shlex::split(line) else {
+        eprintln!("rtftp: a quote is not closed in: {line}");
+        return Line::Failed(Class::Usage);
+    };
+    let Some((command, words)) = words.split_first() else { return Line::Done };
+    let command = command.to_lowercase();
+    let is = |number: &str, name: &str| command == number || name.starts_with(&command);
+    // What a command needs and was not given is asked for.
+    let mut arguments = words.to_vec();
+    let mut need = |question: &str| {
+        if arguments.is_empty() {
+            arguments.extend(ask(question).filter(|answer| !answer.trim().is_empty()));
+        }
+        arguments.clone()
+    };
+    let session = &mut *session.borrow_mut();
+    let (what, done) = if is("1", "list") || command == "ls" {
+        ("list", session.list(words))
+    } else if is("2", "download") || command == "get" {
+        ("download", session.download(&need("Which file (name or number)? ")))
+    } else if is("3", "upload") || command == "put" {
+        ("upload", session.upload(&need("Which of your files? ")))
+    } else if is("4", "quit") || command == "exit" {
+        return Line::Quit;
+    } else if is("?", "help") {
+        print!("{HELP}");
+        return Line::Done;
+    } else {
+        let error = format!("there is no command '{command}'; 'help' shows what there is");
+        ("menu", Err(Misused(error).into()))
+    };
+    match done {
+        Ok(()) => Line::Done,
+        Err(error) if error.is::<Misused>() => {
+            eprintln!("rtftp: {error}");
+            Line::Failed(Class::Usage)
+        }
+        Err(error) => Line::Failed(report::fail(what, &error)),
+    }
+}
+
+/// A line that cannot be obeyed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Misused(String);
+
+fn misused<T>(sentence: impl Into<String>) -> Result<T> {
+    Err(Misused(sentence.into()).into())
+}
+
+impl Session {
+    fn list(&mut self, words: &[String]) -> Result<()> {
+        let directory = match words {
+            [] => Vec::new(),
+            [directory] => self.name_of(directory),
+            _ => return misused("list takes one directory; put quotes around a name with blanks"),
+        };
+        let listing = self.server.list(&directory).inspect_err(|error| {
+            if matches!(error.downcast_ref(), Some(Failure::NoListing)) {
+                eprintln!("This server cannot list; 'download NAME' works if you know the name.");
+            }
+        })?;
+        if listing.entries.is_empty() {
+            println!("(empty)");
+        }
+        print!("{}", table(&listing, true));
+        self.directory = directory;
+        self.listing = Some(listing);
+        Ok(())
+    }
+
+    fn download(&mut self, words: &[String]) -> Result<()> {
+        let (file, to) = match words {
+            [file] => (file, None),
+            [file, to] => (file, Some(PathBuf::from(to))),
+            [] => return misused("download what? Give a name, or a number from the list"),
+            _ => {
+                return misused(
+                    "download takes a file and the name it gets here; put quotes around blanks",
+                );
+            }
+        };
+        let name = self.name_of(file);
+        if name.ends_with(b"/") {
+            let shown = String::from_utf8_lossy(&name);
+            return misused(format!(
+                "'{shown}' is a directory; 'list {shown}' shows what is in it"
+            ));
+        }
+        let base = base_name(&name)?.to_owned();
+        let to = Destination::new(to.as_deref(), &base, false)?;
+        let bar = reporter().bar(&base.to_string_lossy());
+        let summary = self.server.get(&name, &to, &bar);
+        drop(bar);
+        let summary = summary.with_context(|| format!("{}", String::from_utf8_lossy(&name)))?;
+        if let Destination::File(path) = &to {
+            println!("{}: {}", path.display(), report::in_words(&summary));
+        }
+        Ok(())
+    }
+
+    fn upload(&mut self, words: &[String]) -> Result<()> {
+        let (file, to) = match words {
+            [file] => (file, None),
+            [file, to] => (file, Some(to)),
+            [] => return misused("upload what? Give the name of one of your files"),
+            _ => {
+                return misused(
+                    "upload takes a file and the name it gets there; put quotes around blanks",
+                );
+            }
+        };
+        let name = match to {
+            Some(to) => to.as_bytes().to_vec(),
+            None => base_name(file.as_bytes())?.as_bytes().to_vec(),
+        };
+        let bar = reporter().bar(file);
+        let summary = self.server.put(Path::new(file), &name, &bar);
+        drop(bar);
+        let summary = summary.with_context(|| file.clone())?;
+        println!("{}: {}", String::from_utf8_lossy(&name), report::in_words(&summary));
+        // What was listed may not be true any more.
+        self.listing = None;
+        self.completing = None;
+        Ok(())
+    }
+
+    /// A number of the last list, or a name as it is.
+    fn name_of(&self, word: &str) -> Vec<u8> {
+        let entries = self.listing.iter().flat_map(|listing| &listing.entries);
+        let numbered = word.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let Some(entry) = numbered.and_then(|index| entries.clone().nth(index)) else {
+            return word.as_bytes().to_vec();
+        };
+        let mut name = self.directory.clone();
+        if !name.is_empty() && !name.ends_with(b"/") {
+            name.push(b'/');
+        }
+        name.extend_from_slice(entry.name.as_bytes());
+        if entry.kind == Kind::Directory {
+            name.push(b'/');
+        }
+        name
+    }
+
+    /// Remote names that begin with what was typed.
+    fn completions(&mut self, typed: &str) -> Vec<String> {
+        let directory = typed.rsplit_once('/').map_or("", |(directory, _)| directory);
+        if self.completing.as_ref().is_none_or(|(known, _)| known != directory.as_bytes()) {
+            let Ok(listing) = self.server.list(directory.as_bytes()) else { return Vec::new() };
+            self.completing = Some((directory.into(), listing));
+        }
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+        let entries = self.completing.iter().flat_map(|(_, listing)| &listing.entries);
+        let names = entries.filter(|entry| entry.name.to_str().is_some());
+        names
+            .map(|entry| format!("{prefix}{}", shown(entry)))
+            .filter(|name| name.starts_with(typed))
+            .collect()
+    }
+}
+
+fn reporter() -> Reporter {
+    Reporter::new(crate::args::ReportArgs { quiet: false, json: false }, false)
+}
+
+fn history_file() -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let folder = state.filter(|path| path.is_absolute()).or_else(home)?.join("rtftp");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history"))
+}
+
+/// Completes commands, then remote names for a download or a list, and local ones for an upload.
+#[derive(Helper, Highlighter, Hinter, Validator)]
+struct Completion {
+    session: Rc<RefCell<Session>>,
+    files: FilenameCompleter,
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        context: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let typed = line.get(..at).unwrap_or(line);
+        let Some((command, _)) = typed.trim_start().split_once(' ') else {
+            let commands = ["list ", "download ", "upload ", "quit", "help"].into_iter();
+            let fitting = commands.filter(|command| command.starts_with(typed.trim_start()));
+            return Ok((typed.len() - typed.trim_start().len(), fitting.map(pair).collect()));
+        };
+        let command = command.to_lowercase();
+        if command == "3" || command == "put" || "upload".starts_with(&command) {
+            return self.files.complete(line, at, context);
+        }
+        let start = typed.rfind(' ').map_or(0, |blank| blank + 1);
+        let Ok(mut session) = self.session.try_borrow_mut() else { return Ok((at, Vec::new())) };
+        let names = session.completions(&typed[start..]);
+        Ok((start, names.iter().map(String::as_str).map(pair).collect()))
+    }
+}
+
+/// A candidate as it is shown, and as the line needs it.
+fn pair(candidate: &str) -> Pair {
+    let quoted = shlex::try_quote(candidate.trim_end_matches(' '));
+    let replacement = match quoted {
+        Ok(quoted) if quoted != candidate.trim_end_matches(' ') => quoted.into_owned(),
+        _ => candidate.to_owned(),
+    };
+    Pair { display: candidate.trim_end().to_owned(), replacement }
+}

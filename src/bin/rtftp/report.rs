@@ -1,0 +1,210 @@
+//! What a person or a script is told: progress, the end, and what to do when it went wrong.
+
+use crate::args::ReportArgs;
+use crate::remote::Target;
+use crate::text::harmless;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use std::io::IsTerminal;
+use std::time::Duration;
+use tftpkit::client::{Failure, Progress};
+use tftpkit::transfer::Summary;
+use tftpkit::wire::ErrorCode;
+
+/// The exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    Done = 0,
+    Local = 1,
+    Usage = 2,
+    NoAnswer = 3,
+    NotFound = 4,
+    Denied = 5,
+    DiskFull = 6,
+    Protocol = 7,
+    Unconfirmed = 8,
+}
+
+impl Class {
+    /// Runs all, and tells of the first that went wrong.
+    pub(crate) fn first(all: impl Iterator<Item = Self>) -> Self {
+        all.fold(Self::Done, |first, next| if first == Self::Done { next } else { first })
+    }
+
+    /// Errors that are not a [`Failure`] are about something local.
+    fn of(error: &anyhow::Error) -> Self {
+        let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) else {
+            return if error.is::<Unresolved>() { Self::NoAnswer } else { Self::Local };
+        };
+        match failure {
+            Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
+            Failure::Unconfirmed(_) => Self::Unconfirmed,
+            Failure::Local { disk_full: true, .. } => Self::DiskFull,
+            Failure::Local { .. } | Failure::Socket(_) => Self::Local,
+            Failure::Server { code, .. } => match code {
+                ErrorCode::NotFound => Self::NotFound,
+                ErrorCode::AccessViolation | ErrorCode::FileExists | ErrorCode::NoSuchUser => {
+                    Self::Denied
+                }
+                ErrorCode::DiskFull => Self::DiskFull,
+                _ => Self::Protocol,
+            },
+            _ => Self::Protocol,
+        }
+    }
+
+    /// What the user can do about it.
+    const fn advice(self) -> &'static str {
+        match self {
+            Self::NoAnswer => {
+                "Is the name right, does a TFTP server run there, and is its UDP port open on the way?"
+            }
+            Self::NotFound => "'rtftp list HOST' shows what is there; names are case-sensitive.",
+            Self::Denied => {
+                "The server decides what may be read and written; rtftpd takes uploads with --uploads."
+            }
+            Self::DiskFull => "Make room, or allow larger uploads on the server.",
+            Self::Unconfirmed => "Get the file back and compare it, or put it again.",
+            Self::Done | Self::Local | Self::Usage | Self::Protocol => "",
+        }
+    }
+}
+
+/// A host's name has no address.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot find the host '{host}': {reason}")]
+pub(crate) struct Unresolved {
+    pub(crate) host: String,
+    pub(crate) reason: String,
+}
+
+/// Tells what failed, why, and what to do.
+pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
+    let class = Class::of(error);
+    eprintln!("rtftp: {}: {error:#}", harmless(what));
+    if !class.advice().is_empty() {
+        eprintln!("  {}", class.advice());
+    }
+    class
+}
+
+/// Tells of transfers as the command line wants it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reporter {
+    args: ReportArgs,
+    /// Standard output is taken by a file.
+    stdout_taken: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    operation: &'a str,
+    remote: &'a str,
+    bytes: u64,
+    seconds: f64,
+    packets: u64,
+    retransmitted: u64,
+    blksize: usize,
+    windowsize: u16,
+}
+
+impl Reporter {
+    pub(crate) const fn new(args: ReportArgs, stdout_taken: bool) -> Self {
+        Self { args, stdout_taken }
+    }
+
+    /// A progress bar, on a terminal; nothing elsewhere.
+    pub(crate) fn bar(&self, name: &str) -> Bar {
+        if self.args.quiet || self.args.json || !std::io::stderr().is_terminal() {
+            return Bar(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_message(harmless(name));
+        bar.set_style(ProgressStyle::default_spinner());
+        Bar(Some(bar))
+    }
+
+    /// Runs one transfer and tells how it ended.
+    pub(crate) fn finish(
+        &self,
+        operation: &str,
+        target: &Target,
+        transfer: impl FnOnce() -> anyhow::Result<Summary>,
+    ) -> Class {
+        match transfer() {
+            Ok(summary) => {
+                self.done(operation, &target.to_string(), &summary);
+                Class::Done
+            }
+            Err(error) => fail(&format!("{operation} {target}"), &error),
+        }
+    }
+
+    fn done(&self, operation: &str, remote: &str, summary: &Summary) {
+        if self.args.json {
+            let line = json(operation, remote, summary);
+            if self.stdout_taken { eprintln!("{line}") } else { println!("{line}") }
+        } else if !self.args.quiet && std::io::stderr().is_terminal() {
+            eprintln!("{}: {}", harmless(remote), in_words(summary));
+        }
+    }
+}
+
+/// "1.00 MiB in 0.02 s (50.0 MB/s)".
+pub(crate) fn in_words(summary: &Summary) -> String {
+    let seconds = summary.elapsed.as_secs_f64();
+    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
+    let again = match summary.retransmitted {
+        0 => String::new(),
+        n => format!(", {n} packets sent again"),
+    };
+    format!("{} in {seconds:.2} s ({rate:.1} MB/s{again})", HumanBytes(summary.bytes))
+}
+
+fn json(operation: &str, remote: &str, summary: &Summary) -> String {
+    let report = Report {
+        operation,
+        remote,
+        bytes: summary.bytes,
+        seconds: summary.elapsed.as_secs_f64(),
+        packets: summary.packets,
+        retransmitted: summary.retransmitted,
+        blksize: summary.agreed.block_size().get(),
+        windowsize: summary.agreed.window().get(),
+    };
+    serde_json::to_string(&report).unwrap_or_default()
+}
+
+/// Progress on a terminal.
+#[derive(Debug)]
+pub(crate) struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    pub(crate) fn show(&self, progress: Progress) {
+        let Some(bar) = &self.0 else { return };
+        if let (Some(total), None) = (progress.total, bar.length()) {
+            bar.set_length(total);
+            let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
+            );
+        } else if progress.total.is_none() && progress.bytes > 0 && bar.position() == 0 {
+            let template = "{msg} {spinner} {bytes} {bytes_per_sec}";
+            bar.set_style(
+                ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            );
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        bar.set_position(progress.bytes);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

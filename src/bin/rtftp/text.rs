@@ -1,0 +1,67 @@
+//! Text for a terminal.
+
+use indicatif::HumanBytes;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt::Write;
+use tftpkit::store::{Entry, Kind, Listing};
+use unicode_width::UnicodeWidthStr;
+
+/// Escapes what a server's words could do to a terminal: control characters, and those that turn the direction of
+/// writing or take no room.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let invisible = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || invisible {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// The name of an entry, a directory with its slash.
+pub(crate) fn shown(entry: &Entry) -> String {
+    let slash = if entry.kind == Kind::Directory { "/" } else { "" };
+    format!("{}{slash}", harmless(&entry.name.to_string_lossy()))
+}
+
+/// Names, sizes and local times in columns; numbered for a menu.
+pub(crate) fn table(listing: &Listing, numbered: bool) -> String {
+    let names: Vec<String> = listing.entries.iter().map(shown).collect();
+    let width = names.iter().map(|name| name.width()).max().unwrap_or_default();
+    let digits = names.len().to_string().len();
+    let mut out = String::new();
+    for (n, (entry, name)) in listing.entries.iter().zip(&names).enumerate() {
+        if numbered {
+            let _ = write!(out, "{:>digits$}  ", n + 1);
+        }
+        let size = match entry.kind {
+            Kind::File => HumanBytes(entry.size).to_string(),
+            Kind::Directory => String::new(),
+        };
+        let padding = width - name.width();
+        let _ = writeln!(out, "{name}{:padding$}  {size:>11}  {}", "", local_time(entry));
+    }
+    if listing.cut {
+        out += "(there is more: the server cut the list)\n";
+    }
+    out
+}
+
+fn local_time(entry: &Entry) -> String {
+    let time = Timestamp::try_from(entry.modified).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_servers_words_cannot_drive_a_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\n\\u{202e}c é");
+    }
+}
