@@ -61,7 +61,7 @@ pub enum Failure {
     Server {
         /// Its code.
         code: ErrorCode,
-        /// Its words, with control characters escaped.
+        /// Its words, as they came: not fit for a terminal before control characters are escaped.
         message: String,
     },
     /// The server broke the protocol.
@@ -263,7 +263,7 @@ impl Client {
     }
 
     fn options(&self, socket: &TransferSocket, size: TransferOption) -> io::Result<Options> {
-        let path = TransferSocket::path_payload(self.server).unwrap_or(COMMON_PATH);
+        let path = TransferSocket::path_payload(self.server);
         let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
         let fitting = BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT);
         let block_size = self.wishes.block_size.unwrap_or(fitting);
@@ -308,7 +308,8 @@ impl Client {
     fn failure(&self, outcome: Option<Outcome>, bytes: u64, answered: bool) -> Failure {
         match outcome {
             Some(Outcome::PeerError(code, message)) => {
-                Failure::Server { code, message: message.escape_ascii().to_string() }
+                let message = String::from_utf8_lossy(&message).into_owned();
+                Failure::Server { code, message }
             }
             Some(Outcome::Disagreement(why)) => Failure::Protocol(
                 why.map_or_else(|| "its OACK makes no sense".into(), |why| why.to_string()),
@@ -332,9 +333,6 @@ const REQUEST_REPEATS: u32 = 2;
 
 /// For a listing by opcode: asked, repeated after 1 second, given up after 2.
 const LIST_ANSWER: Duration = Duration::from_secs(2);
-
-/// What a path surely carries in one piece where the kernel does not say: Ethernet, IPv6 and UDP taken off.
-const COMMON_PATH: usize = 1452;
 
 /// Memory for a window that nobody asked for by number.
 const WINDOW_BYTES: usize = 512 << 10;

@@ -316,15 +316,21 @@ impl TransferSocket {
         let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
     }
 
-    /// The largest UDP payload that travels to the peer in one piece, as far as the kernel knows (IPv4 only).
-    pub fn path_payload(peer: SocketAddr) -> Option<usize> {
-        let SocketAddr::V4(_) = peer else { return None };
-        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        probe.connect(peer).ok()?;
-        let mtu = getsockopt(&probe, sockopt::IpMtu).ok()?;
-        usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADERS)
+    /// The largest UDP payload that travels to the peer in one piece: as the kernel says for IPv4, what Ethernet
+    /// carries for IPv6.
+    pub fn path_payload(peer: SocketAddr) -> usize {
+        let told = || {
+            let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+            probe.connect(peer).ok()?;
+            let mtu = getsockopt(&probe, sockopt::IpMtu).ok()?;
+            usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADERS)
+        };
+        if peer.is_ipv4() { told().unwrap_or(ETHERNET_PAYLOAD) } else { ETHERNET_PAYLOAD }
     }
 }
+
+/// Ethernet's 1,500 bytes without the headers of IPv6 and UDP.
+const ETHERNET_PAYLOAD: usize = 1452;
 
 const IPV4_UDP_HEADERS: usize = 28;
 

@@ -5,16 +5,18 @@
 
 mod admit;
 mod event;
+mod network;
 mod serve;
 
 pub use admit::Refusal;
 pub use event::{Asked, Event};
+pub use network::{Network, NetworkError};
 
 use crate::limits;
-use crate::net::{Clock, PortRange, RequestSocket};
+use crate::net::{Clock, PortRange, RequestSocket, TransferSocket};
 use crate::proto::Timing;
 use crate::store::Store;
-use crate::wire::{BlockSize, ErrorCode, Malformed, Packet, WindowSize};
+use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet, WindowSize};
 use admit::{Admission, Admitted};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -48,6 +50,10 @@ pub struct Config {
     pub windows_bytes: usize,
     /// The largest block size that is granted.
     pub block_size: BlockSize,
+    /// The same for clients of these networks, the first that fits: for firmware that asks for more than it takes.
+    pub block_size_of: Vec<(Network, BlockSize)>,
+    /// Whether no block is granted that the path to the client would carry in pieces.
+    pub whole_packets: bool,
     /// The most blocks in a window that are granted.
     pub window: WindowSize,
     /// Intervals and patience.
@@ -67,6 +73,8 @@ impl Default for Config {
             threads: limits::THREADS,
             windows_bytes: limits::WINDOWS_BYTES,
             block_size: BlockSize::MAX,
+            block_size_of: Vec::new(),
+            whole_packets: false,
             window: WindowSize::MAX,
             timing: Timing::default(),
             ports: None,
@@ -92,6 +100,19 @@ pub enum StartError {
     /// The system has no more descriptors.
     #[error("cannot make an event descriptor")]
     Wake(#[source] io::Error),
+}
+
+impl Config {
+    /// The largest block size for this client, memory aside.
+    fn block_size_for(&self, peer: SocketAddr) -> BlockSize {
+        let own = self.block_size_of.iter().find(|(network, _)| network.contains(peer.ip()));
+        let size = own.map_or(self.block_size, |(_, size)| self.block_size.min(*size));
+        if !self.whole_packets {
+            return size;
+        }
+        let path = TransferSocket::path_payload(peer).saturating_sub(DATA_HEADER);
+        size.min(BlockSize::lowered(path as u64).unwrap_or(BlockSize::DEFAULT))
+    }
 }
 
 type Observer = dyn Fn(Event<'_>) + Send + Sync;

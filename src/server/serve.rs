@@ -179,7 +179,8 @@ fn grant_limits(
 ) -> io::Result<GrantLimits> {
     let window_bytes = ticket.reserve(limits::WINDOW_BYTES);
     let scarce = window_bytes < limits::DATAGRAM;
-    let block_size = if scarce { BlockSize::DEFAULT } else { shared.config.block_size };
+    let block_size =
+        if scarce { BlockSize::DEFAULT } else { shared.config.block_size_for(asked.peer) };
     let mut granted = GrantLimits { block_size, window: shared.config.window, window_bytes };
     if let Some(socket) = upload
         && asked.options.find(OptionKind::WindowSize).is_some()

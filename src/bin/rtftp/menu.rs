@@ -3,11 +3,11 @@
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
-use crate::text::{shown, table};
+use crate::text::{harmless, shown, table};
 use anyhow::{Context, Result};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
-use rustyline::{Config, Editor, Helper, Highlighter, Hinter, Validator};
+use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator};
 use std::cell::RefCell;
 use std::io::{self, BufRead, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
@@ -64,7 +64,8 @@ enum Line {
 /// At a terminal an error leaves the user in the menu, and leaving it is success.
 fn typed(session: &Rc<RefCell<Session>>) -> Class {
     println!("rtftp {}: {}\n{HELP}", env!("CARGO_PKG_VERSION"), session.borrow().host);
-    let config = Config::builder().auto_add_history(true).build();
+    let config =
+        Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
         Ok(editor) => editor,
         Err(error) => return report::fail("menu", &error.into()),
@@ -170,7 +171,7 @@ impl Session {
     fn list(&mut self, words: &[String]) -> Result<()> {
         let directory = match words {
             [] => Vec::new(),
-            [directory] => self.name_of(directory),
+            [directory] => self.name_of(directory)?,
             _ => return misused("list takes one directory; put quotes around a name with blanks"),
         };
         let listing = self.server.list(&directory).inspect_err(|error| {
@@ -198,9 +199,9 @@ impl Session {
                 );
             }
         };
-        let name = self.name_of(file);
+        let name = self.name_of(file)?;
         if name.ends_with(b"/") {
-            let shown = String::from_utf8_lossy(&name);
+            let shown = harmless(&String::from_utf8_lossy(&name));
             return misused(format!(
                 "'{shown}' is a directory; 'list {shown}' shows what is in it"
             ));
@@ -212,7 +213,7 @@ impl Session {
         drop(bar);
         let summary = summary.with_context(|| format!("{}", String::from_utf8_lossy(&name)))?;
         if let Destination::File(path) = &to {
-            println!("{}: {}", path.display(), report::in_words(&summary));
+            println!("{}: {}", harmless(&path.to_string_lossy()), report::in_words(&summary));
         }
         Ok(())
     }
@@ -236,7 +237,7 @@ impl Session {
         let summary = self.server.put(Path::new(file), &name, &bar);
         drop(bar);
         let summary = summary.with_context(|| file.clone())?;
-        println!("{}: {}", String::from_utf8_lossy(&name), report::in_words(&summary));
+        println!("{}: {}", harmless(&String::from_utf8_lossy(&name)), report::in_words(&summary));
         // What was listed may not be true any more.
         self.listing = None;
         self.completing = None;
@@ -244,11 +245,21 @@ impl Session {
     }
 
     /// A number of the last list, or a name as it is.
-    fn name_of(&self, word: &str) -> Vec<u8> {
-        let entries = self.listing.iter().flat_map(|listing| &listing.entries);
-        let numbered = word.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
-        let Some(entry) = numbered.and_then(|index| entries.clone().nth(index)) else {
-            return word.as_bytes().to_vec();
+    fn name_of(&self, word: &str) -> Result<Vec<u8>> {
+        let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
+        let numbered = match word.parse::<usize>() {
+            Ok(number) => entries.get(number.wrapping_sub(1)),
+            Err(_) => None,
+        };
+        let Some(entry) = numbered else {
+            let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+            if is_number && !entries.is_empty() && entries.iter().all(|entry| entry.name != word) {
+                return misused(format!(
+                    "the list has no number {word}; it ends at {}",
+                    entries.len()
+                ));
+            }
+            return Ok(word.as_bytes().to_vec());
         };
         let mut name = self.directory.clone();
         if !name.is_empty() && !name.ends_with(b"/") {
@@ -258,7 +269,7 @@ impl Session {
         if entry.kind == Kind::Directory {
             name.push(b'/');
         }
-        name
+        Ok(name)
     }
 
     /// Remote names that begin with what was typed.

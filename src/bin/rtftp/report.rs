@@ -81,7 +81,7 @@ pub(crate) struct Unresolved {
 /// Tells what failed, why, and what to do.
 pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
-    eprintln!("rtftp: {}: {error:#}", harmless(what));
+    eprintln!("rtftp: {}", harmless(&format!("{what}: {error:#}")));
     if !class.advice().is_empty() {
         eprintln!("  {}", class.advice());
     }

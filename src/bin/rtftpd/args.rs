@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::net::PortRange;
-use tftpkit::server::{Config, Model};
+use tftpkit::proto::Timing;
+use tftpkit::server::{Config, Model, Network};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -73,6 +74,15 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u16).range(8..=65464), env = "RTFTPD_MAX_BLKSIZE")]
     max_blksize: u16,
 
+    /// The same for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts
+    #[arg(long, value_name = "NETWORK=BYTES", value_parser = block_size_of, value_delimiter = ',',
+        env = "RTFTPD_MAX_BLKSIZE_OF")]
+    max_blksize_of: Vec<(Network, BlockSize)>,
+
+    /// Grant no block that the path to the client would carry in pieces (its MTU, where the kernel knows it)
+    #[arg(long, env = "RTFTPD_WHOLE_PACKETS")]
+    whole_packets: bool,
+
     /// The widest window to grant, in blocks; 1 turns windows off
     #[arg(long, value_name = "BLOCKS", default_value_t = limits::WIDEST_WINDOW,
         value_parser = clap::value_parser!(u16).range(1..), env = "RTFTPD_MAX_WINDOWSIZE")]
@@ -81,6 +91,20 @@ pub(crate) struct Args {
     /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
     #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
+
+    /// Seconds after which a client that makes no progress is gone
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, env = "RTFTPD_PATIENCE")]
+    patience: Duration,
+
+    /// Seconds before something is sent again, while no round trip has been measured
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds,
+        env = "RTFTPD_FIRST_INTERVAL")]
+    first_interval: Duration,
+
+    /// The shortest and the longest interval between two attempts, in seconds
+    #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.05", "5"],
+        value_parser = seconds)]
+    intervals: Vec<Duration>,
 
     /// How many seconds running transfers get when the server is stopped
     #[arg(long, value_name = "SECONDS", default_value_t = limits::DRAIN.as_secs(), env = "RTFTPD_DRAIN")]
@@ -147,10 +171,18 @@ impl Args {
             threads: self.max_threads,
             windows_bytes: usize::try_from(self.memory).unwrap_or(usize::MAX),
             block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
+            block_size_of: self.max_blksize_of.clone(),
+            whole_packets: self.whole_packets,
+            timing: Timing {
+                first: self.first_interval,
+                floor: self.intervals[0],
+                ceiling: self.intervals[1],
+                patience: self.patience,
+                unanswered: self.patience,
+            },
             window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
             ports: self.ports.clone(),
             listing: self.listing().map(Into::into),
-            ..Config::default()
         }
     }
 
@@ -197,6 +229,25 @@ fn ports(text: &str) -> Result<PortRange, String> {
     }
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
+    let in_reach = seconds.filter(|span| (SHORTEST_SETTING..=LONGEST_SETTING).contains(span));
+    in_reach.ok_or_else(|| "write a number of seconds from 0.001 to 3600, as in 0.5".into())
+}
+
+const SHORTEST_SETTING: Duration = Duration::from_millis(1);
+const LONGEST_SETTING: Duration = Duration::from_secs(3600);
+
+fn block_size_of(text: &str) -> Result<(Network, BlockSize), String> {
+    let (network, bytes) = text
+        .split_once('=')
+        .ok_or("write a network and a number of bytes, as in 192.0.2.0/24=1428")?;
+    let network =
+        network.parse().map_err(|error: tftpkit::server::NetworkError| error.to_string())?;
+    let size = bytes.parse().ok().and_then(BlockSize::new);
+    Ok((network, size.ok_or("the number of bytes must be from 8 to 65464")?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +269,11 @@ mod tests {
         assert_eq!(listen_address("[::1]"), Ok("[::1]:69".parse().expect("an address")));
         assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:69".parse().expect("an address")));
         assert!(listen_address("example").is_err());
+        assert_eq!(seconds("0.05"), Ok(Duration::from_millis(50)));
+        assert!(seconds("0").is_err() && seconds("-1").is_err() && seconds("3601").is_err());
+        assert!(
+            block_size_of("192.0.2.0/24=1428").is_ok() && block_size_of("192.0.2.0/24=7").is_err()
+        );
         assert_eq!(ports("50000-50999"), Ok(50000..=50999));
         assert!(ports("5-4").is_err() && ports("0-9").is_err() && ports("7").is_err());
     }

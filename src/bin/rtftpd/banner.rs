@@ -40,7 +40,7 @@ fn text(args: &Args, bound: &[SocketAddr]) -> String {
     );
     if let Some(address) = bound.first() {
         let near = client_address(*address);
-        line("try", &format!("rtftp {near}"));
+        line("try", &format!("{} {near}", client_program()));
         let (host, port) = (near.ip(), near.port());
         line(
             "or",
@@ -57,6 +57,25 @@ fn text(args: &Args, bound: &[SocketAddr]) -> String {
         out += "Ctrl-C stops it.\n";
     }
     out
+}
+
+/// How to call our client from here: it lies beside this program, or cargo builds it.
+fn client_program() -> String {
+    let name = "rtftp";
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(name));
+    let Some(beside) = beside.filter(|program| program.is_file()) else {
+        let in_a_clone = std::env::var_os("CARGO_MANIFEST_DIR").is_some();
+        return if in_a_clone {
+            format!("cargo run --release --bin {name} --")
+        } else {
+            name.into()
+        };
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = beside.parent().is_some_and(|dir| std::env::split_paths(&path).any(|p| p == dir));
+    let here = std::env::current_dir().unwrap_or_default();
+    let shortest = beside.strip_prefix(here).unwrap_or(&beside);
+    if on_path { name.into() } else { shortest.display().to_string() }
 }
 
 /// Where a client on this machine reaches it.

@@ -1,0 +1,105 @@
+//! What the README tells people to type is typed here.
+
+mod common;
+
+use common::{Daemon, folder};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+const README: &str = include_str!("../README.md");
+
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    README.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// All command lines of the README.
+fn commands() -> Vec<&'static str> {
+    blocks("sh").iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()).collect()
+}
+
+fn clone() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Replaces ports, the folder of the clone and what differs from machine to machine.
+fn normal(banner: &str, port: u16) -> String {
+    let lines =
+        banner.lines().filter(|line| !line.contains("from afar") && !line.contains("  try "));
+    let text: String = lines.map(|line| format!("{line}\n")).collect();
+    let folder = clone().canonicalize().expect("the clone").display().to_string();
+    text.replace(&port.to_string(), "PORT").replace(&folder, "CLONE")
+}
+
+#[test]
+fn no_command_is_left_out_here() {
+    let known = [
+        "cargo run --release -- fixtures/library --listen 6969",
+        "tests/run",
+        "rtftpd /srv/tftp",
+        "rtftp list 127.0.0.1:6969",
+        "rtftp get 127.0.0.1:6969 firmware/blink.bin",
+        "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
+        "rtftp put sw-01.cfg 127.0.0.1:6969",
+    ];
+    assert_eq!(commands(), known);
+}
+
+#[test]
+fn the_first_command_serves_the_library_and_shows_what_the_readme_shows() {
+    let words: Vec<_> = commands()[0].split(' ').collect();
+    assert_eq!(words[..4], ["cargo", "run", "--release", "--"], "the default program is rtftpd");
+    assert!(include_str!("../Cargo.toml").contains("default-run = \"rtftpd\""));
+    let mut server = Command::new(Daemon::program());
+    server.current_dir(clone()).args(words[4..].iter().map(|word| word.replace("6969", "0")));
+    let server = Daemon::spawn(&mut server);
+    let shown = blocks("text")[0].replace("/home/you/rtftp", "CLONE");
+    let shown: String = shown.lines().map(|line| format!("{line}\n")).collect();
+    assert_eq!(normal(&server.banner(), server.address.port()), normal(&shown, 6969));
+}
+
+#[test]
+fn the_second_command_is_what_ci_runs() {
+    for script in ["tests/run", "tests/setup", ".ci/run"] {
+        let mode = clone().join(script).metadata().expect("the script").permissions().mode();
+        assert_eq!(mode & 0o111, 0o111, "{script} can be run");
+    }
+    let ci = std::fs::read_to_string(clone().join(".ci/run")).expect("the script");
+    assert!(ci.contains("tests/run"));
+}
+
+#[test]
+fn serving_a_folder_is_one_command() {
+    let root = folder(&[]);
+    let line = commands()[2].replace("/srv/tftp", &root.path().display().to_string());
+    let mut words = line.split(' ');
+    assert_eq!(words.next(), Some("rtftpd"));
+    // The address comes from the environment, for port 69 may be taken.
+    let mut server = Command::new(Daemon::program());
+    Daemon::spawn(server.args(words).env("RTFTPD_LISTEN", "127.0.0.1:0"));
+}
+
+#[test]
+fn the_clients_commands_work() {
+    let (root, here) = (folder(&[]), folder(&[("sw-01.cfg", b"hostname sw-01\n")]));
+    for name in ["firmware/blink.bin", "welcome.txt"] {
+        let to = root.path().join(name);
+        std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
+        std::fs::copy(clone().join("fixtures/library").join(name), to).expect("a copy");
+    }
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    for line in &commands()[3..] {
+        let line = line.replace("127.0.0.1:6969", &server.address.to_string());
+        let mut words = line.split(' ');
+        assert_eq!(words.next(), Some("rtftp"));
+        let run = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtftp"))
+            .current_dir(here.path())
+            .args(words)
+            .assert();
+        run.success();
+    }
+    let same = |a: &Path, b: &Path| assert_eq!(std::fs::read(a).ok(), std::fs::read(b).ok());
+    same(&here.path().join("blink.bin"), &root.path().join("firmware/blink.bin"));
+    same(&here.path().join("sw-01.cfg"), &root.path().join("sw-01.cfg"));
+}
