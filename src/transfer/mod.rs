@@ -5,7 +5,10 @@
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
 mod netascii;
+mod summary;
 mod window;
+
+pub use summary::{Outcome, Summary};
 
 use crate::limits;
 use crate::proto::{
@@ -14,7 +17,6 @@ use crate::proto::{
 };
 use crate::wire::{DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
 use std::io::{self, Read};
-use std::time::Duration;
 use window::Window;
 
 /// What is sent. It ends where `read` gives 0; a file that lost bytes since it was opened must give an error
@@ -57,56 +59,6 @@ pub struct Burst<'a> {
     pub bytes: &'a [u8],
     /// The length of each of them but the last, which may be shorter.
     pub packet: usize,
-}
-
-/// How a transfer ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The whole file arrived, and both sides know it.
-    Complete,
-    /// The whole file was sent; the last acknowledgement never came.
-    Unconfirmed,
-    /// The peer fell silent, or never said anything.
-    Silent,
-    /// The peer's port is closed.
-    Unreachable,
-    /// The peer ended it with an ERROR.
-    PeerError(ErrorCode, Vec<u8>),
-    /// The peer's OACK was not what was asked for.
-    Disagreement(Option<Disagreement>),
-    /// The peer sent more in a block than was agreed.
-    Oversized,
-    /// Reading or writing the payload failed here; the peer was told this code.
-    Local(ErrorCode, String),
-    /// It was ended from here: a shutdown, or the same client came anew.
-    Stopped,
-}
-
-impl Outcome {
-    fn of(end: End, silent: Self) -> Self {
-        match end {
-            End::Complete => Self::Complete,
-            End::Unconfirmed => Self::Unconfirmed,
-            End::Silent => silent,
-        }
-    }
-}
-
-/// A transfer in figures.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Summary {
-    /// Payload bytes that arrived, as far as this side knows.
-    pub bytes: u64,
-    /// Packets that left.
-    pub packets: u64,
-    /// How many of them had left before.
-    pub retransmitted: u64,
-    /// The terms.
-    pub agreed: Agreed,
-    /// From the first moment to the outcome.
-    pub elapsed: Duration,
-    /// How it ended, once it has.
-    pub outcome: Option<Outcome>,
 }
 
 /// Where a server's transfers take their bounds from.
@@ -248,7 +200,13 @@ impl Transfer {
             Ok(Packet::Oack(answer)) => self.oack(now, &answer),
             Ok(Packet::Error { code, message }) => {
                 let message = message[..message.len().min(limits::ERROR_TEXT)].to_vec();
-                self.end(now, Outcome::PeerError(code, message));
+                // GRUB and PXELINUX say goodbye with an ERROR 0 when they have it all.
+                let outcome = match self.lost() {
+                    End::Complete => Outcome::Complete,
+                    End::Unconfirmed if code == ErrorCode::Undefined => Outcome::Unconfirmed,
+                    _ => Outcome::PeerError(code, message),
+                };
+                self.end(now, outcome);
             }
             // GRUB repeats its request to the session's port; it means nothing here.
             Ok(Packet::Request(_)) => {}
@@ -381,11 +339,15 @@ impl Transfer {
 
     /// The peer's port is closed, the network says: nothing sent will arrive.
     pub fn unreachable(&mut self, now: Time) {
-        let end = match &self.machine {
+        self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
+    }
+
+    /// What it would be if the peer said no more.
+    fn lost(&self) -> End {
+        match &self.machine {
             Machine::Sending { sender, .. } => sender.lost(),
             Machine::Receiving { receiver, .. } => receiver.lost(),
-        };
-        self.end(now, Outcome::of(end, Outcome::Unreachable));
+        }
     }
 
     /// Ends it from here, telling the peer why.
