@@ -92,8 +92,8 @@ impl Receiver {
         self.due = true;
     }
 
-    /// Whether a block has come, so that the peer has proven its address.
-    pub fn is_proven(&self) -> bool {
+    /// Whether a block has come.
+    pub fn is_answered(&self) -> bool {
         self.next > BlockNumber::FIRST
     }
 
@@ -145,7 +145,8 @@ impl Receiver {
         // it brings the end of the window, and an acknowledgement now would tear that one too.
         let more_follows = duplicate && self.unacknowledged() > 0;
         let again = duplicate && now - self.sent_at >= self.rto.echo_span();
-        if (!self.answered || again) && !more_follows {
+        let beyond_the_end = self.ended && !duplicate;
+        if (!self.answered || again) && !more_follows && !beyond_the_end {
             self.answered = true;
             self.repeat();
         }
@@ -159,7 +160,7 @@ impl Receiver {
 
     /// An OACK came again: the acknowledgement of block 0 was lost. Answered like a duplicate block.
     pub fn opening_repeated(&mut self, now: Time) {
-        if !self.is_proven() {
+        if !self.is_answered() {
             self.out_of_place(now, BlockNumber::OPENING);
         }
     }
@@ -189,7 +190,7 @@ impl Receiver {
 
     /// What to wait for; `None` when the last acknowledgement must go out again.
     fn wait(&mut self, now: Time) -> Option<Step<Acknowledgement>> {
-        let patience_ends = self.progress_at + self.rto.patience(self.is_proven() || self.opened);
+        let patience_ends = self.progress_at + self.rto.patience(self.is_answered() || self.opened);
         if self.ended {
             let until = (self.sent_at + self.dally * self.rto.interval()).min(patience_ends);
             return Some(if now >= until { Step::Done(End::Complete) } else { Step::Wait(until) });

@@ -86,8 +86,8 @@ impl Sender {
         self.base
     }
 
-    /// Whether the peer has acknowledged anything, and so has proven its address.
-    pub fn is_proven(&self) -> bool {
+    /// Whether the peer has acknowledged anything.
+    pub fn is_answered(&self) -> bool {
         self.base > self.start
     }
 
@@ -147,7 +147,7 @@ impl Sender {
 
     /// The peer repeated its request: it has not seen the answer.
     pub fn repeat(&mut self) {
-        if !self.is_proven() {
+        if !self.is_answered() {
             self.again();
         }
     }
@@ -162,7 +162,7 @@ impl Sender {
         if self.is_complete() {
             return Step::Done(End::Complete);
         }
-        let patience_ends = self.progress_at + self.rto.patience(self.is_proven());
+        let patience_ends = self.progress_at + self.rto.patience(self.is_answered());
         if now >= patience_ends {
             return Step::Done(self.lost());
         }
@@ -204,7 +204,7 @@ impl Sender {
     pub fn lost(&self) -> End {
         let all_sent = self.last.is_some_and(|last| self.sent > last);
         let only_last_answer = self.base + u64::from(self.window.get()) >= self.sent;
-        if all_sent && only_last_answer && self.is_proven() {
+        if all_sent && only_last_answer && self.is_answered() {
             End::Unconfirmed
         } else {
             End::Silent
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_last_answer_is_unconfirmed_and_an_unproven_peer_is_not() {
+    fn a_missing_last_answer_is_unconfirmed_and_a_peer_that_never_answered_is_not() {
         let mut one = sender(1, 2);
         sends(&mut one, ms(0));
         one.acknowledge(ms(1), WireBlock(1));

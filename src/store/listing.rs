@@ -48,6 +48,14 @@ pub enum ListingError {
     /// The last line, which says that it is all there, is missing.
     #[error("the listing has no end")]
     NoEnd,
+    /// The last line counts another number of entries than there are.
+    #[error("the listing tells of {told} entries and has {came}")]
+    Count {
+        /// What the last line says.
+        told: usize,
+        /// What is there.
+        came: usize,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,7 +151,11 @@ impl Listing {
         let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
         lines.retain(|line| !line.is_empty());
         let end = lines.pop().ok_or(ListingError::NoEnd)?;
-        let JsonEnd { cut, .. } = serde_json::from_slice(end).map_err(|_| ListingError::NoEnd)?;
+        let JsonEnd { entries, cut } =
+            serde_json::from_slice(end).map_err(|_| ListingError::NoEnd)?;
+        if entries != lines.len() {
+            return Err(ListingError::Count { told: entries, came: lines.len() });
+        }
         let entries = lines.iter().enumerate().map(|(n, line)| {
             let entry: JsonEntry =
                 serde_json::from_slice(line).map_err(|_| ListingError::Line(n + 1))?;

@@ -5,6 +5,7 @@
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
 mod netascii;
+mod proof;
 mod summary;
 mod window;
 
@@ -16,6 +17,7 @@ use crate::proto::{
     Time, Timing, accept,
 };
 use crate::wire::{DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
+use proof::Proof;
 use std::io::{self, Read};
 use window::Window;
 
@@ -82,8 +84,8 @@ enum Machine {
 }
 
 enum Role {
-    /// What may still be sent to an address that has not answered.
-    Server { packets: u32, bytes: usize },
+    /// Whether the client has proven its address.
+    Server(Proof),
     /// What was asked, and whether the first answer has come.
     Client { offer: Options, settled: bool },
 }
@@ -124,8 +126,7 @@ impl Transfer {
         } else {
             Packet::Oack(terms.answer).to_vec()
         };
-        let role =
-            Role::Server { packets: limits::UNPROVEN_PACKETS, bytes: limits::UNPROVEN_BYTES };
+        let role = Role::Server(Proof::new(now, terms.timing.first));
         let mut transfer = Self::new(now, role, machine, opening);
         transfer.read_ahead = terms.read_ahead;
         transfer.settle(terms.agreed);
@@ -194,16 +195,25 @@ impl Transfer {
         if self.is_over() {
             return;
         }
-        match Packet::parse(datagram) {
+        let packet = Packet::parse(datagram);
+        if let Role::Server(proof) = &mut self.role
+            && matches!(packet, Ok(Packet::Data { .. } | Packet::Ack { .. }))
+        {
+            proof.seen();
+        }
+        match packet {
             Ok(Packet::Data { block, payload }) => self.data(now, block, payload),
             Ok(Packet::Ack { block }) => self.ack(now, block),
             Ok(Packet::Oack(answer)) => self.oack(now, &answer),
             Ok(Packet::Error { code, message }) => {
                 let message = message[..message.len().min(limits::ERROR_TEXT)].to_vec();
-                // GRUB and PXELINUX say goodbye with an ERROR 0 when they have it all.
+                let serving = matches!(self.role, Role::Server(_));
                 let outcome = match self.lost() {
                     End::Complete => Outcome::Complete,
-                    End::Unconfirmed if code == ErrorCode::Undefined => Outcome::Unconfirmed,
+                    // GRUB and PXELINUX say goodbye with an ERROR 0 when they have it all.
+                    End::Unconfirmed if serving && code == ErrorCode::Undefined => {
+                        Outcome::Unconfirmed
+                    }
                     _ => Outcome::PeerError(code, message),
                 };
                 self.end(now, outcome);
@@ -230,13 +240,15 @@ impl Transfer {
     }
 
     fn data(&mut self, now: Time, block: WireBlock, payload: &[u8]) {
-        if matches!(self.machine, Machine::Sending { .. }) {
+        // The answer to a request can be no block but the first; anything else is not about this transfer.
+        let sending = matches!(self.machine, Machine::Sending { .. });
+        if sending || (self.is_asking() && block != WireBlock(1)) {
             return;
         }
         self.settle_plain();
         let size = self.summary.agreed.block_size().get();
         let Machine::Receiving { receiver, sink } = &mut self.machine else { return };
-        if payload.len() > size {
+        if payload.len() > size && !receiver.is_complete() {
             return self.fail(
                 now,
                 ErrorCode::IllegalOperation,
@@ -262,7 +274,7 @@ impl Transfer {
     }
 
     fn ack(&mut self, now: Time, block: WireBlock) {
-        // The answer to a WRQ can be nothing but ACK 0; anything else is not about this transfer.
+        // The same for a WRQ and ACK 0.
         let answers = matches!(self.machine, Machine::Sending { .. });
         if !answers || (self.is_asking() && block != WireBlock(0)) {
             return;
@@ -314,11 +326,11 @@ impl Transfer {
 
     /// The client sent its request once more: it has not seen the answer, which goes out again at once.
     pub fn repeat(&mut self) {
-        let Role::Server { packets, bytes } = self.role else { return };
-        let room = packets > 0 && bytes >= self.answer_len();
+        let Role::Server(proof) = self.role else { return };
+        let room = proof.allows(self.answer_len());
         match &mut self.machine {
             Machine::Sending { sender, .. } if room => sender.repeat(),
-            Machine::Receiving { receiver, .. } if room && !receiver.is_proven() => {
+            Machine::Receiving { receiver, .. } if room && !receiver.is_answered() => {
                 receiver.repeat();
             }
             _ => {}
@@ -359,7 +371,7 @@ impl Transfer {
 
     /// Ends it from here without a word: the peer has forgotten it.
     pub fn abandon(&mut self, now: Time) {
-        self.end(now, Outcome::Stopped);
+        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Stopped });
     }
 
     fn local(&mut self, now: Time, error: &io::Error) {
@@ -408,10 +420,10 @@ impl Transfer {
     }
 
     /// Whether the peer has answered from its own address.
-    pub fn is_proven(&self) -> bool {
-        match &self.machine {
-            Machine::Sending { sender, .. } => sender.is_proven(),
-            Machine::Receiving { receiver, .. } => receiver.is_proven(),
+    pub const fn is_proven(&self) -> bool {
+        match &self.role {
+            Role::Server(proof) => proof.is_proven(),
+            Role::Client { .. } => true,
         }
     }
 
@@ -439,18 +451,34 @@ impl Transfer {
         if self.is_over() && !self.farewell {
             return Action::Done;
         }
+        if let Role::Server(proof) = &self.role
+            && let Some(until) = proof.spent_until()
+        {
+            return self.wait_for_proof(now, until);
+        }
         let plan = match self.plan(now) {
             Step::Transmit(plan) => plan,
             Step::Wait(until) => return Action::Wait(until),
             Step::Done(_) => return Action::Done,
         };
-        if !self.may_send(self.burst(plan).bytes.len()) {
-            self.end(now, Outcome::Silent);
-            return Action::Done;
+        let len = self.burst(plan).bytes.len();
+        if let Role::Server(proof) = &mut self.role
+            && !proof.take(now, len)
+        {
+            return self.poll(now);
         }
         self.summary.packets += plan.count;
         self.summary.retransmitted += plan.again;
         Action::Send(self.burst(plan))
+    }
+
+    /// All that may be sent without proof was sent.
+    fn wait_for_proof(&mut self, now: Time, until: Time) -> Action<'_> {
+        if now < until {
+            return Action::Wait(until);
+        }
+        self.end(now, Outcome::Silent);
+        Action::Done
     }
 
     /// Fills the ring where the window has run out of it. What stands for block 0 is answered first: a client that
@@ -499,22 +527,6 @@ impl Transfer {
             _ => &self.opening,
         };
         Burst { bytes, packet: bytes.len() }
-    }
-
-    /// Takes `len` bytes from what an address that has not answered may be sent.
-    fn may_send(&mut self, len: usize) -> bool {
-        let proven = self.is_proven();
-        let Role::Server { packets, bytes } = &mut self.role else { return true };
-        if proven {
-            return true;
-        }
-        match (packets.checked_sub(1), bytes.checked_sub(len)) {
-            (Some(packets_left), Some(bytes_left)) => {
-                (*packets, *bytes) = (packets_left, bytes_left);
-                true
-            }
-            _ => false,
-        }
     }
 }
 

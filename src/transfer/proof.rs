@@ -1,0 +1,68 @@
+//! What may be sent to an address before it has proven itself.
+//!
+//! A request can be forged; an answer to the port of its session cannot, for who forges an address does not learn
+//! that port. Until one comes, a server sends so little that nobody gains by the forgery.
+
+use crate::limits;
+use crate::proto::Time;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Proof {
+    proven: bool,
+    /// Packets and bytes that may still be sent without proof.
+    packets: u32,
+    bytes: usize,
+    /// How long a client has to answer the last packet that it gets without proof.
+    last_chance: Duration,
+    sent_at: Time,
+    /// Nothing more may be sent; without proof it ends then.
+    spent_until: Option<Time>,
+}
+
+impl Proof {
+    pub(super) const fn new(now: Time, last_chance: Duration) -> Self {
+        Self {
+            proven: false,
+            packets: limits::UNPROVEN_PACKETS,
+            bytes: limits::UNPROVEN_BYTES,
+            last_chance,
+            sent_at: now,
+            spent_until: None,
+        }
+    }
+
+    /// An ACK or a DATA came from the address.
+    pub(super) const fn seen(&mut self) {
+        self.proven = true;
+        self.spent_until = None;
+    }
+
+    pub(super) const fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// Whether a packet of `len` bytes may be sent.
+    pub(super) const fn allows(&self, len: usize) -> bool {
+        self.proven || (self.packets > 0 && self.bytes >= len)
+    }
+
+    /// Takes a packet of `len` bytes from the allowance; where it does not allow that, the end comes into sight.
+    pub(super) fn take(&mut self, now: Time, len: usize) -> bool {
+        if !self.allows(len) {
+            self.spent_until = Some(self.sent_at + self.last_chance);
+            return false;
+        }
+        if !self.proven {
+            self.packets -= 1;
+            self.bytes -= len;
+            self.sent_at = now;
+        }
+        true
+    }
+
+    /// When it ends, everything having been sent that may be: soon, so that the client's next attempt finds room.
+    pub(super) const fn spent_until(&self) -> Option<Time> {
+        self.spent_until
+    }
+}

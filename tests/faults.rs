@@ -1,0 +1,265 @@
+//! What goes wrong around a transfer: a full disk, a client that vanishes, a server that is killed, files that
+//! cannot be read or that change under way. Nothing partial is ever seen.
+
+mod common;
+
+use common::{
+    Daemon, Peer, Running, ack, data, error_code, everything_in, folder, impatient, pattern, rrq,
+    show, wrq,
+};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+use tftpkit::server::Config;
+use tftpkit::store::{Folder, Uploads};
+use tftpkit::transfer::Outcome;
+use tftpkit::wire::{ErrorCode, Packet};
+
+/// A server of a disk of 256 KiB, which holds `old` with 100,000 bytes, and where its files can be seen from here.
+fn on_a_small_disk() -> (TempDir, Daemon, PathBuf) {
+    let mount = folder(&[]);
+    let user = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
+    let script = format!(
+        "exec unshare --mount {user} sh -c 'mount -t tmpfs -o size=256k none \"$0\" \
+         && head -c 100000 /dev/zero > \"$0/old\" \
+         && exec \"$1\" \"$0\" --listen 127.0.0.1:0 --uploads overwrite' \"$0\" \"$1\""
+    );
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(mount.path()).arg(Daemon::program());
+    let daemon = Daemon::spawn(&mut command);
+    let inside = mount.path().strip_prefix("/").expect("an absolute path");
+    let seen = daemon.proc("root").join(inside);
+    (mount, daemon, seen)
+}
+
+#[test]
+fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() {
+    let (_mount, daemon, files) = on_a_small_disk();
+    assert_eq!(everything_in(&files), ["old"]);
+    for name in ["new", "old"] {
+        let error = daemon.peer().store(&wrq(name, &[]), &pattern(300_000, 1)).expect_err(name);
+        assert_eq!(show(&error), "ERROR 3 \"disk full or allocation exceeded\"");
+        let line =
+            daemon.log_line(&["ERROR", "failed", &format!("file=\"{name}\""), "No space left"]);
+        assert!(line.contains("retransmitted=") && line.contains("peer=127.0.0.1:"), "{line}");
+        assert_eq!(everything_in(&files), ["old"], "{name}");
+    }
+    assert_eq!(std::fs::read(files.join("old")).expect("a file"), vec![0; 100_000]);
+    // What was written until then is given back.
+    assert_eq!(daemon.peer().store(&wrq("old", &[]), &pattern(140_000, 2)), Ok(()));
+    assert!(std::fs::read(files.join("old")).expect("a file") == pattern(140_000, 2));
+}
+
+#[test]
+fn an_upload_that_says_that_it_does_not_fit_the_disk_is_refused_at_once() {
+    let (_mount, daemon, _files) = on_a_small_disk();
+    let first = |size| show(&daemon.peer().answer(&wrq("new", &[("tsize", size)])).0);
+    assert_eq!(first("300000"), "ERROR 3 \"disk full or allocation exceeded\"");
+    assert_eq!(first("100000"), "OACK tsize=100000");
+    daemon.log_line(&["larger than the free space"]);
+}
+
+fn impatiently(root: &TempDir) -> Running {
+    let served = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
+    Running::start(Config { timing: impatient(), ..Config::default() }, served)
+}
+
+#[test]
+fn an_upload_whose_client_falls_silent_leaves_nothing() {
+    let root = folder(&[("old", b"old")]);
+    let server = impatiently(&root);
+    for name in ["new", "old"] {
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&wrq(name, &[]));
+        peer.exchange(&data(1, &[7; 512]), tid, "ACK 1");
+        assert_eq!(everything_in(root.path()), ["old"]);
+        assert_eq!(server.outcome(&peer), Outcome::Silent);
+    }
+    server.idle();
+    assert_eq!(everything_in(root.path()), ["old"]);
+    assert_eq!(std::fs::read(root.path().join("old")).expect("a file"), b"old");
+}
+
+#[test]
+fn an_upload_whose_client_gives_up_leaves_nothing() {
+    let root = folder(&[]);
+    let server = Running::taking(root.path(), Uploads::Create);
+    let peer = server.peer();
+    let (_, tid) = peer.answer(&wrq("new", &[]));
+    peer.exchange(&data(1, &[7; 512]), tid, "ACK 1");
+    let error = Packet::Error { code: ErrorCode::Undefined, message: b"no more" }.to_vec();
+    peer.send(&error, tid);
+    let wanted = Outcome::PeerError(ErrorCode::Undefined, b"no more".to_vec());
+    assert_eq!(server.outcome(&peer), wanted);
+    assert_eq!(peer.pending(), [], "an ERROR is never answered");
+    assert_eq!(everything_in(root.path()), Vec::<String>::new());
+}
+
+#[test]
+fn a_download_whose_client_falls_silent_ends() {
+    let root = folder(&[("file", &pattern(5000, 3))]);
+    let server = impatiently(&root);
+    let peer = server.peer();
+    let (_, tid) = peer.answer(&rrq("file", &[]));
+    peer.exchange(&ack(1), tid, "DATA 2 512");
+    assert_eq!(server.outcome(&peer), Outcome::Silent);
+    server.idle();
+}
+
+#[test]
+fn a_client_whose_port_is_closed_is_noticed_at_once() {
+    let root = folder(&[("file", &pattern(5000, 3))]);
+    let server = Running::taking(root.path(), Uploads::Create);
+    for request in [rrq("file", &[]), wrq("new", &[])] {
+        let started = std::time::Instant::now();
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&request);
+        let (address, next) =
+            (peer.address(), if request[1] == 1 { ack(1) } else { data(1, &[7; 512]) });
+        peer.exchange(&next, tid, if request[1] == 1 { "DATA 2 512" } else { "ACK 1" });
+        drop(peer);
+        let outcome = server.event("the end", |told| match told {
+            common::Told::Finished(asked, summary) if asked.peer == address => summary.outcome,
+            _ => None,
+        });
+        assert_eq!(outcome, Outcome::Unreachable);
+        assert!(started.elapsed().as_secs() < 20, "patience lasts 30 seconds");
+    }
+    assert_eq!(everything_in(root.path()), ["file"]);
+}
+
+#[test]
+fn a_server_that_is_killed_leaves_no_part_of_an_upload() {
+    let root = folder(&[("old", b"old")]);
+    let mut daemon = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
+    let peers: Vec<_> = ["new", "old", "new"].map(|name| (daemon.peer(), name)).into();
+    for (peer, name) in &peers {
+        let (_, tid) = peer.answer(&wrq(name, &[]));
+        for block in 1..200 {
+            peer.exchange(&data(block, &[7; 512]), tid, &format!("ACK {block}"));
+        }
+    }
+    daemon.kill();
+    assert_eq!(everything_in(root.path()), ["old"]);
+    assert_eq!(std::fs::read(root.path().join("old")).expect("a file"), b"old");
+}
+
+/// A server that has no more rights than anybody.
+fn without_rights(root: &TempDir) -> (TempDir, Daemon) {
+    // Where the build lies, nobody else may be able to read.
+    let place = folder(&[]);
+    let program = place.path().join("rtftpd");
+    std::fs::copy(Daemon::program(), &program).expect("a copy");
+    for open in [place.path(), root.path()] {
+        std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).expect("a mode");
+    }
+    let mut command = if nix::unistd::geteuid().is_root() {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
+        command.arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
+    let daemon = Daemon::spawn(&mut command);
+    (place, daemon)
+}
+
+#[test]
+fn what_the_server_may_not_read_or_write_is_an_access_violation() {
+    let root =
+        folder(&[("open", b"x"), ("closed", b"x"), ("locked/in", b"x"), ("readonly/in", b"x")]);
+    for (name, mode) in [("open", 0o444), ("closed", 0), ("locked", 0), ("readonly", 0o555)] {
+        let mode = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(root.path().join(name), mode).expect("a mode");
+    }
+    let (_place, daemon) = without_rights(&root);
+    let get = |name: &str| daemon.peer().fetch(&rrq(name, &[])).map_err(|error| error_code(&error));
+    assert_eq!(get("open"), Ok(b"x".to_vec()));
+    assert_eq!((get("closed"), get("locked/in"), get("locked/.list")), (Err(2), Err(2), Err(2)));
+    daemon.log_line(&["closed", "not allowed"]);
+    let listing = String::from_utf8(get(".list").expect("a listing")).expect("text");
+    let names: Vec<_> =
+        listing.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
+    assert_eq!(names, ["open", "readonly/"]);
+    let put =
+        daemon.peer().store(&wrq("readonly/new", &[]), b"x").map_err(|error| error_code(&error));
+    assert_eq!(put, Err(2));
+    std::fs::set_permissions(root.path().join("locked"), PermissionsExt::from_mode(0o755))
+        .expect("a mode");
+}
+
+/// A file that is opened for a client, which has its size and no byte yet.
+fn opened(root: &TempDir, server: &Running, size: usize) -> (Peer, std::net::SocketAddr) {
+    std::fs::write(root.path().join("file"), pattern(size, 4)).expect("a file");
+    let peer = server.peer();
+    let (answer, tid) = peer.answer(&rrq("file", &[("tsize", "0")]));
+    assert_eq!(show(&answer), format!("OACK tsize={size}"));
+    (peer, tid)
+}
+
+#[test]
+fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
+    const SIZE: usize = 100_000;
+    let root = folder(&[]);
+    let server = Running::serve(root.path());
+    // Within a block, at the end of one, to nothing, and by one byte.
+    for left in [50_000, 51_200, 0, SIZE - 1] {
+        let (peer, tid) = opened(&root, &server, SIZE);
+        let file = std::fs::File::options().write(true).open(root.path().join("file"));
+        file.expect("a file").set_len(left as u64).expect("cut");
+        peer.send(&ack(0), tid);
+        let mut blocks = 0;
+        let end = loop {
+            let packet = peer.receive_from(tid);
+            match Packet::parse(&packet) {
+                Ok(Packet::Data { block, payload }) => {
+                    assert_eq!(payload.len(), 512, "a short block would look like the end");
+                    blocks = blocks.max(block.0);
+                    peer.send(&ack(block.0), tid);
+                }
+                Ok(Packet::Oack(_)) => {}
+                _ => break packet,
+            }
+        };
+        assert_eq!(error_code(&end), 0, "cut to {left}: {}", show(&end));
+        assert!(usize::from(blocks) <= left / 512, "cut to {left}: {blocks} blocks");
+        assert!(matches!(server.outcome(&peer), Outcome::Local(ErrorCode::Undefined, _)));
+    }
+}
+
+#[test]
+fn a_file_that_grows_is_sent_as_long_as_it_was() {
+    let root = folder(&[]);
+    let server = Running::serve(root.path());
+    for size in [1000, 1024] {
+        let (peer, tid) = opened(&root, &server, size);
+        let file = std::fs::File::options().append(true).open(root.path().join("file"));
+        file.expect("a file").write_all(&[9; 5000]).expect("grown");
+        peer.send(&ack(0), tid);
+        let first = peer.wanted(tid, "DATA 1 512");
+        assert!(peer.rest(first, tid, 512) == Ok(pattern(size, 4)), "{size}");
+    }
+}
+
+#[test]
+fn a_file_that_is_replaced_or_removed_is_sent_to_its_old_end() {
+    let root = folder(&[]);
+    let server = Running::serve(root.path());
+    for replaced in [true, false] {
+        let (peer, tid) = opened(&root, &server, 100_000);
+        let path = root.path().join("file");
+        if replaced {
+            std::fs::write(root.path().join("other"), b"other").expect("a file");
+            std::fs::rename(root.path().join("other"), &path).expect("replaced");
+        } else {
+            std::fs::remove_file(&path).expect("removed");
+        }
+        peer.send(&ack(0), tid);
+        let first = peer.wanted(tid, "DATA 1 512");
+        assert!(peer.rest(first, tid, 512) == Ok(pattern(100_000, 4)), "replaced: {replaced}");
+    }
+}

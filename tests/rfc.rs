@@ -1,0 +1,183 @@
+//! The pages in `rfc/`: every requirement has a number and something that shows it. `rfc/README.md` has their
+//! format.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// One list item of a page.
+struct Item {
+    page: String,
+    id: String,
+    /// Its lines behind the id, joined by blanks; a tie begins a line of its own.
+    text: String,
+}
+
+impl Item {
+    /// What stands behind each `word` at the beginning of a tie.
+    fn ties(&self, word: &str) -> Vec<&str> {
+        self.text.lines().filter_map(|line| line.strip_prefix(word)).map(str::trim).collect()
+    }
+
+    fn wrong(&self, what: &str) -> String {
+        format!("{}.md, {}: {what}", self.page, self.id)
+    }
+}
+
+const SHOWN: &str = "Shown by:";
+const EXCEPTION: &str = "Exception:";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The items of all pages, page by page in the order they stand there.
+fn items() -> Vec<Item> {
+    let mut pages: Vec<_> = fs::read_dir(root().join("rfc"))
+        .expect("the pages are there")
+        .map(|entry| entry.expect("a readable folder").path())
+        .filter(|path| path.file_name().is_some_and(|name| name != "README.md"))
+        .collect();
+    pages.sort();
+    pages
+        .iter()
+        .flat_map(|path| {
+            let page = path.file_stem().unwrap_or_default().display().to_string();
+            items_of(&page, &fs::read_to_string(path).expect("a readable page"))
+        })
+        .collect()
+}
+
+fn items_of(page: &str, text: &str) -> Vec<Item> {
+    let (mut items, mut fenced, mut open) = (Vec::<Item>::new(), false, false);
+    for line in text.lines() {
+        fenced ^= line.starts_with("```");
+        if fenced {
+            open = false;
+        } else if let Some((id, rest)) =
+            line.strip_prefix("- **").and_then(|item| item.split_once("** "))
+        {
+            items.push(Item { page: page.into(), id: id.into(), text: rest.into() });
+            open = true;
+        } else if let (true, Some(more), Some(item)) =
+            (open, line.strip_prefix("  "), items.last_mut())
+        {
+            let tie = more.starts_with(SHOWN) || more.starts_with(EXCEPTION);
+            item.text.push(if tie { '\n' } else { ' ' });
+            item.text.push_str(more);
+        } else {
+            open = false;
+        }
+    }
+    items
+}
+
+fn requirements() -> Vec<Item> {
+    items().into_iter().filter(|item| item.page != "exceptions").collect()
+}
+
+fn exceptions() -> Vec<Item> {
+    items().into_iter().filter(|item| item.page == "exceptions").collect()
+}
+
+/// The references behind `Shown by:`, without their backquotes.
+fn references(tie: &str) -> Option<Vec<&str>> {
+    tie.split(',').map(|word| word.trim().strip_prefix('`')?.strip_suffix('`')).collect()
+}
+
+/// Whether a reference names something: `FILE::TEST` or a file of fixtures.
+fn exists(reference: &str) -> Result<(), String> {
+    let Some((file, test)) = reference.split_once("::") else {
+        let there = reference.starts_with("fixtures/") && root().join(reference).is_file();
+        return if there { Ok(()) } else { Err(format!("there is no {reference}")) };
+    };
+    let text = fs::read_to_string(root().join(file)).map_err(|_| format!("there is no {file}"))?;
+    let there = text.contains(&format!("fn {test}("));
+    if there { Ok(()) } else { Err(format!("{file} has no test {test}")) }
+}
+
+fn none(wrong: &[String]) {
+    assert!(wrong.is_empty(), "{} are wrong\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn requirements_and_exceptions_are_numbered_without_gaps() {
+    let mut next = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for item in items() {
+        let number: &mut u32 = next.entry(item.page.clone()).or_default();
+        *number += 1;
+        let wanted = match item.page.as_str() {
+            "exceptions" => format!("E{number}"),
+            page => format!("{page}-{number}"),
+        };
+        if item.id != wanted {
+            wrong.push(item.wrong(&format!("{wanted} is next")));
+        }
+    }
+    assert!(next.len() >= 10, "only {} pages", next.len());
+    none(&wrong);
+}
+
+#[test]
+fn every_requirement_has_one_tie() {
+    let wrong: Vec<String> = requirements()
+        .iter()
+        .filter(|item| item.ties(SHOWN).len() + item.ties(EXCEPTION).len() != 1)
+        .map(|item| item.wrong("it needs exactly one tie"))
+        .collect();
+    none(&wrong);
+}
+
+#[test]
+fn every_requirement_is_shown_by_something_that_exists() {
+    let mut wrong = Vec::new();
+    for item in requirements() {
+        for tie in item.ties(SHOWN) {
+            match references(tie) {
+                Some(all) => wrong.extend(
+                    all.into_iter()
+                        .filter(|reference| *reference != "TODO")
+                        .filter_map(|reference| exists(reference).err())
+                        .map(|why| item.wrong(&why)),
+                ),
+                None => wrong.push(item.wrong("references have backquotes, and commas between")),
+            }
+        }
+    }
+    none(&wrong);
+}
+
+#[test]
+fn nothing_is_left_to_show() {
+    let open: Vec<String> = requirements()
+        .iter()
+        .filter(|item| item.text.contains("`TODO`"))
+        .map(|item| item.wrong("nothing shows it"))
+        .collect();
+    none(&open);
+}
+
+#[test]
+fn every_exception_has_a_reason_and_a_requirement_that_names_it() {
+    let all: BTreeSet<String> = exceptions().into_iter().map(|item| item.id).collect();
+    let mut used = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for item in requirements() {
+        for tie in item.ties(EXCEPTION) {
+            match tie.strip_suffix(" (exceptions.md)") {
+                Some(id) if all.contains(id) => drop(used.insert(id.to_owned())),
+                _ => wrong.push(item.wrong(&format!("there is no exception {tie}"))),
+            }
+        }
+    }
+    for item in exceptions() {
+        if !used.contains(&item.id) {
+            wrong.push(item.wrong("no requirement names it"));
+        }
+        if item.text.matches("Reason:").count() != 1 {
+            wrong.push(item.wrong("it has no reason"));
+        }
+    }
+    none(&wrong);
+}
