@@ -32,7 +32,7 @@ pub const WINDOW_BYTES: usize = 1 << 20;
 pub const READ_AHEAD_BYTES: usize = 16 << 10;
 
 /// With more transfers than this under way, lock-step transfers do not read ahead: memory counts for more then.
-pub const READ_AHEAD_SESSIONS: usize = 512;
+pub const READ_AHEAD_SESSIONS: usize = 128;
 
 /// Packets to an address that has not answered: an OACK is small, and GRUB never repeats the ACK it lost.
 pub const UNPROVEN_PACKETS: u32 = 5;

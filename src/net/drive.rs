@@ -84,15 +84,12 @@ impl Session {
             buffer.resize(transfer.longest_datagram() + 1, 0);
             drop(transfer);
             timeout.set(&self.socket, until - self.clock.now())?;
-            let arrived = self.socket.receive(&mut buffer);
+            let arrived = self.socket.receive(&mut buffer)?;
             transfer = self.lock();
             match arrived {
-                Ok(Arrived::Datagram(len)) => transfer.handle(self.clock.now(), &buffer[..len]),
-                Ok(Arrived::Unreachable) => transfer.unreachable(self.clock.now()),
-                Ok(Arrived::Nothing) => {}
-                // Whoever ended the transfer from outside has woken this thread by closing its socket.
-                Err(_) if transfer.is_over() => {}
-                Err(error) => return Err(error),
+                Arrived::Datagram(len) => transfer.handle(self.clock.now(), &buffer[..len]),
+                Arrived::Unreachable => transfer.unreachable(self.clock.now()),
+                Arrived::Nothing => {}
             }
             progress(&transfer);
         }

@@ -4,8 +4,8 @@ use crate::limits;
 use crate::transfer::Burst;
 use crate::wire::{ErrorCode, Packet};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recvmsg, setsockopt,
-    sockopt,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recvfrom, recvmsg,
+    setsockopt, sockopt,
 };
 use rand::RngExt;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -270,12 +270,17 @@ impl TransferSocket {
 
     /// Waits for a datagram from the peer, no longer than `timeout` by the kernel's coarse clock.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        match self.socket.recv_from(buffer) {
-            Ok((len, from)) if self.is_connected() => {
+        // Not the standard library's call: on a socket that was shut down it reads an address that is not there.
+        let received = recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), buffer);
+        match received.map_err(io::Error::from) {
+            Ok((len, from)) => match from.as_ref().and_then(std_address) {
                 // A stranger's datagram may have been queued before the socket was connected.
-                Ok(if from == self.peer() { Arrived::Datagram(len) } else { Arrived::Nothing })
-            }
-            Ok((len, from)) => self.first_answer(&buffer[..len], from),
+                Some(from) if self.is_connected() && from == self.peer() => {
+                    Ok(Arrived::Datagram(len))
+                }
+                Some(from) if !self.is_connected() => self.first_answer(&buffer[..len], from),
+                _ => Ok(Arrived::Nothing),
+            },
             Err(error) => match error.kind() {
                 ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
                     Ok(Arrived::Nothing)

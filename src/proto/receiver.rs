@@ -2,6 +2,7 @@
 
 use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
 use crate::wire::{Rollover, WindowSize, WireBlock};
+use core::time::Duration;
 
 /// What to do with a block that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,6 +111,7 @@ impl Receiver {
             return Arrival::Other;
         }
         self.measure(now);
+        self.rto.progress(Duration::ZERO);
         self.next = block + 1;
         self.progress_at = now;
         self.answered = false;

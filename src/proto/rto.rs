@@ -102,6 +102,17 @@ impl Rto {
         });
     }
 
+    /// Something new was answered, but it had been sent more than once, the last time `since` ago. That is no round
+    /// trip (Karn's rule), yet no round trip is shorter; and the peer lives, so that the doubling ends, unless
+    /// nothing was ever measured: then it is all that is known of a slow path.
+    pub fn progress(&mut self, since: Duration) {
+        match self.estimate {
+            None => {}
+            Some(estimate) if since > estimate.smoothed => self.sample(since),
+            Some(_) => self.doublings = 0,
+        }
+    }
+
     /// The interval passed in vain.
     pub fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(16);
@@ -151,6 +162,20 @@ mod tests {
         rto.back_off();
         rto.sample(100 * MS);
         assert_eq!(rto.interval(), 300 * MS);
+    }
+
+    #[test]
+    fn progress_ends_the_backoff_once_there_is_a_measure_and_shows_a_path_that_grew_slower() {
+        let mut rto = rto();
+        rto.back_off();
+        rto.progress(MS);
+        assert_eq!(rto.interval(), Duration::from_secs(2), "nothing was measured yet");
+        rto.sample(10 * MS);
+        rto.back_off();
+        rto.progress(MS);
+        assert_eq!(rto.interval(), 50 * MS);
+        rto.progress(100 * MS);
+        assert!(rto.interval() > 100 * MS, "{:?}", rto.interval());
     }
 
     #[test]

@@ -109,11 +109,12 @@ impl Sender {
     }
 
     fn advance(&mut self, now: Time, block: BlockNumber) {
-        if let Some((timed, at)) = self.timed
-            && block >= timed
-        {
-            self.rto.sample(now - at);
-            self.timed = None;
+        match self.timed {
+            Some((timed, at)) if block >= timed => {
+                self.rto.sample(now - at);
+                self.timed = None;
+            }
+            _ => self.rto.progress(now - self.sent_at),
         }
         self.base = block + 1;
         self.progress_at = now;
@@ -348,6 +349,32 @@ mod tests {
         assert_eq!(sends(&mut sender, ms(1000)), Some((0, 1)));
         sender.acknowledge(ms(1001), WireBlock(0));
         assert_eq!(sends(&mut sender, ms(1001)), Some((1, 8)));
+    }
+
+    /// A receiver whose buffer holds four blocks: the rest of a window is lost with nothing behind it that would
+    /// tell of a gap, so that the first four are acknowledged when they come again.
+    #[test]
+    fn progress_ends_the_backoff() {
+        let mut sender = sender(16, 400);
+        sender.rto.sample(Duration::from_millis(1));
+        let (mut now, mut timed_out) = (ms(0), false);
+        let end = loop {
+            match sender.poll(now) {
+                Step::Transmit(run) if timed_out => {
+                    let last = run.first.0 + run.count.min(4) - 1;
+                    sender.acknowledge(now, WireBlock(last as u16));
+                    timed_out = false;
+                }
+                Step::Transmit(_) => {}
+                Step::Wait(until) => (now, timed_out) = (until, true),
+                Step::Done(end) => break end,
+            }
+        };
+        assert_eq!(
+            (end, now),
+            (End::Complete, ms(100 * 50)),
+            "100 rounds of the shortest interval"
+        );
     }
 
     #[test]

@@ -191,8 +191,11 @@ impl Server {
     pub fn run(self) -> io::Result<()> {
         let Self { sockets, shared } = self;
         let mut buffer = vec![0; limits::REQUEST];
-        while !shared.is_stopping() {
+        loop {
             wait(&sockets, &shared.wake)?;
+            if shared.is_stopping() {
+                break;
+            }
             for socket in &sockets {
                 take_requests(&shared, socket, &mut buffer);
             }

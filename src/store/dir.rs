@@ -67,23 +67,24 @@ impl Folder {
     }
 
     /// Looks at what `name` stands for, the literal name first.
-    fn find<'a>(&self, name: &'a Name) -> Result<(&'a Path, Metadata), StoreError> {
-        let literal = self.metadata(name.path());
-        match (literal, name.slashed()) {
+    fn find<'a>(&self, name: &'a Name) -> Result<(&'a Path, Seen), StoreError> {
+        match (self.see(name.path()), name.slashed()) {
             (Err(StoreError::NotFound), Some(slashed)) => {
                 let slashed = slashed?;
-                Ok((slashed, self.metadata(slashed)?))
+                Ok((slashed, self.see(slashed)?))
             }
             (found, _) => Ok((name.path(), found?)),
         }
     }
 
-    fn metadata(&self, path: &Path) -> Result<Metadata, StoreError> {
-        Ok(if path.as_os_str().is_empty() {
-            self.root.dir_metadata()
-        } else {
-            self.root.metadata(path)
-        }?)
+    /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
+    fn see(&self, path: &Path) -> Result<Seen, StoreError> {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlags::PATH.bits() as i32);
+        let file = self.root.open_with(path, &options)?;
+        let metadata = file.metadata()?;
+        Ok(Seen { file, metadata })
     }
 
     fn directory(&self, path: &Path) -> io::Result<Dir> {
@@ -101,8 +102,8 @@ impl Folder {
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
     /// end, and keeps its permissions.
     pub fn replace(&self, path: &Path) -> Result<Box<dyn Sink>, StoreError> {
-        match self.metadata(path) {
-            Ok(metadata) => self.upload(path, Some(&metadata), None),
+        match self.see(path) {
+            Ok(seen) => self.upload(path, Some(&seen.metadata), None),
             Err(StoreError::NotFound) => self.upload(path, None, None),
             Err(error) => Err(error),
         }
@@ -165,18 +166,10 @@ impl Folder {
 
 impl Store for Folder {
     fn read(&self, name: &Name) -> Result<Readable, StoreError> {
-        // Looked at before it is opened: to open a FIFO or a device is already to do something.
-        let (path, metadata) = self.find(name)?;
-        regular(&metadata)?;
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
-        let file = self.root.open_with(path, &options)?;
-        // What was opened may not be what was looked at.
-        let metadata = file.metadata()?;
-        regular(&metadata)?;
-        let size = metadata.len();
-        let source = Contents { file: file.into_std(), left: size };
-        Ok(Readable { source: Box::new(source), size })
+        let (_, seen) = self.find(name)?;
+        let file = seen.open()?;
+        let source = Contents { file, left: seen.metadata.len() };
+        Ok(Readable { source: Box::new(source), size: seen.metadata.len() })
     }
 
     fn write(&self, name: &Name, size: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
@@ -184,7 +177,7 @@ impl Store for Folder {
             return Err(StoreError::Denied("uploads are off"));
         }
         let (path, existing) = match self.find(name) {
-            Ok((path, metadata)) => (path, Some(metadata)),
+            Ok((path, seen)) => (path, Some(seen.metadata)),
             Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
             Err(error) => return Err(error),
         };
@@ -198,8 +191,8 @@ impl Store for Folder {
     }
 
     fn list(&self, name: &Name) -> Result<Listing, StoreError> {
-        let (path, metadata) = self.find(name)?;
-        if !metadata.is_dir() {
+        let (path, seen) = self.find(name)?;
+        if !seen.metadata.is_dir() {
             return Err(StoreError::NotFound);
         }
         let dir = self.directory(path)?;
@@ -214,6 +207,21 @@ impl Store for Folder {
             entries.push(entry);
         }
         Ok(Listing::new(entries, cut))
+    }
+}
+
+/// A file that was found and not opened.
+struct Seen {
+    file: File,
+    metadata: Metadata,
+}
+
+impl Seen {
+    /// Opens this very file, whatever its name stands for by now, if it is a regular one.
+    fn open(&self) -> Result<std::fs::File, StoreError> {
+        regular(&self.metadata)?;
+        let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(std::fs::File::open(same)?)
     }
 }
 
