@@ -91,8 +91,9 @@ pub const NAME: usize = 4_096;
 /// Requests taken from a socket before the others get their turn.
 pub const REQUESTS_IN_A_ROW: usize = 64;
 
-/// The stack of a transfer's thread: the deepest call chain with its buffers takes a third of it.
-pub const THREAD_STACK: usize = 128 << 10;
+/// The stack of a transfer's thread: many times what its calls take, for what is not touched costs nothing, and of
+/// larger stacks fewer are kept for the next thread when this one ends.
+pub const THREAD_STACK: usize = 512 << 10;
 
 /// When stopped, a server lets transfers run on for so long by default.
 pub const DRAIN: Duration = Duration::from_secs(10);

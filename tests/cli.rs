@@ -3,15 +3,19 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, until};
+use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, rrq, show, until, wrq};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
-use tftpkit::wire::{Operation, Packet, WireBlock};
+use std::time::{Duration, Instant};
+use tftpkit::wire::{
+    BlockSize, ListFormat, Operation, Options, Packet, Request, TransferOption, WireBlock,
+};
 
 fn rtftp(here: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
@@ -346,4 +350,236 @@ fn a_signal_stops_the_server_in_order() {
         assert_eq!(until("the server's end", || server.exit_status()), 0);
         server.log_line(&["stopping"]);
     }
+}
+
+/// Runs `rtftp` against a scripted server, which is HOST, and gives what that heard and when.
+fn heard_of(
+    arguments: &[&str],
+    code: i32,
+    mut react: impl FnMut(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
+) -> Vec<(Instant, String)> {
+    let (tell, heard) = mpsc::channel();
+    let (server, thread) = scripted(move |packet| {
+        let packet_in_words = packet.to_string();
+        let goodbye = packet_in_words == "ACK 9999";
+        tell.send((Instant::now(), packet_in_words)).expect("it is heard");
+        (!goodbye).then(|| react(packet))
+    });
+    let (here, remote) = (folder(&[("mine", b"few")]), server.to_string());
+    let arguments = arguments.iter().map(|word| if *word == "HOST" { &remote[..] } else { *word });
+    rtftp(here.path()).args(arguments).assert().code(code);
+    let last = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    last.send_to(&ack(9999), server).expect("sent");
+    thread.join().expect("no panic");
+    heard.into_iter().filter(|(_, packet)| packet != "ACK 9999").collect()
+}
+
+fn words(heard: &[(Instant, String)]) -> Vec<&str> {
+    heard.iter().map(|(_, packet)| &packet[..]).collect()
+}
+
+fn is_list(packet: &Packet<'_>) -> bool {
+    matches!(packet, Packet::Request(request) if request.operation == Operation::List)
+}
+
+#[test]
+fn with_no_options_no_request_has_any() {
+    let refusing = |_: &Packet<'_>| vec![error(4, "what?")];
+    let heard = heard_of(&["get", "HOST", "a", "--no-options"], 7, refusing);
+    assert_eq!(words(&heard), ["RRQ \"a\" octet"]);
+    let heard = heard_of(&["put", "mine", "HOST", "--no-options"], 7, refusing);
+    assert_eq!(words(&heard), ["WRQ \"mine\" octet"]);
+    let heard = heard_of(&["list", "HOST", "--no-options"], 7, refusing);
+    assert_eq!(words(&heard), ["LIST \"\" octet", "RRQ \".list\" octet"]);
+}
+
+#[test]
+fn a_server_that_is_silent_to_opcode_7_is_asked_twice_and_then_for_the_file() {
+    let heard = heard_of(&["list", "HOST", "sub"], 0, |packet| match packet {
+        Packet::Request(request) if request.name == b"sub/.list" => vec![data(1, b"# 0 entries\n")],
+        _ => Vec::new(),
+    });
+    let [(first, list), (second, again), (third, file), ..] = &heard[..] else {
+        panic!("{heard:?}")
+    };
+    assert!(list.starts_with("LIST \"sub\" octet ") && list.ends_with(" x-list=json"), "{list}");
+    assert!(list == again && file.starts_with("RRQ \"sub/.list\" octet "), "{heard:?}");
+    let about_a_second = Duration::from_millis(900)..Duration::from_millis(1900);
+    for span in [*second - *first, *third - *second] {
+        assert!(about_a_second.contains(&span), "{span:?}");
+    }
+}
+
+#[test]
+fn an_error_to_opcode_7_leads_to_the_file_unless_it_says_that_there_is_no_such_directory() {
+    for (code, exit, asked) in [(0, 0, 2), (2, 0, 2), (4, 0, 2), (1, 4, 1)] {
+        let heard = heard_of(&["list", "HOST", "sub"], exit, move |packet| match packet {
+            list if is_list(list) => vec![error(code, "no")],
+            Packet::Request(_) => vec![data(1, b"# 0 entries\n")],
+            _ => Vec::new(),
+        });
+        let requests = words(&heard).into_iter().filter(|packet| packet.contains("octet"));
+        assert_eq!(requests.count(), asked, "{code}: {heard:?}");
+    }
+    let closed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let closed = closed.expect("a port that is free again").to_string();
+    let list = rtftp(folder(&[]).path()).args(["list", &closed]).assert().code(3);
+    list.stderr(contains("nothing listens"));
+}
+
+/// A server that answers opcode 7 with this JSON, and has no `.list` and no file whose name is a number.
+fn listing_json(json: String) -> SocketAddr {
+    let size = TransferOption::BlockSize(BlockSize::new(1400).expect("a block size"));
+    let oack = Options::NONE.with(TransferOption::List(ListFormat::Json)).with(size);
+    let (server, _thread) = scripted(move |packet| {
+        Some(match packet {
+            list if is_list(list) => vec![Packet::Oack(oack).to_vec()],
+            Packet::Request(Request { name: b".list" | [b'0'..=b'9', ..], .. }) => {
+                vec![error(1, "no such file")]
+            }
+            Packet::Request(_) => vec![data(1, b"stranger")],
+            Packet::Ack { block: WireBlock(0) } => vec![data(1, json.as_bytes())],
+            _ => Vec::new(),
+        })
+    });
+    server
+}
+
+/// An entry in JSON lines.
+fn entry(name: &str) -> String {
+    let name = serde_json::to_string(name).expect("JSON");
+    format!(
+        "{{\"name\":{name},\"kind\":\"file\",\"size\":1,\"modified\":\"2026-11-23T20:00:00Z\"}}\n"
+    )
+}
+
+#[test]
+fn nothing_and_what_is_broken_is_no_listing_and_a_cut_one_says_so() {
+    let list = |json: String| {
+        let remote = listing_json(json).to_string();
+        rtftp(folder(&[]).path()).args(["list", &remote]).assert()
+    };
+    let one = entry("a");
+    for broken in [
+        String::new(),
+        one.clone(),
+        format!("{one}{{\"entries\":2,\"cut\":false}}\n"),
+        format!("{{\"name\":\"b\"}}\n{one}{{\"entries\":2,\"cut\":false}}\n"),
+        format!("{one}nonsense\n{{\"entries\":1,\"cut\":false}}\n"),
+    ] {
+        list(broken).code(7).stdout(is_empty());
+    }
+    let whole = list(format!("{one}{{\"entries\":1,\"cut\":false}}\n")).success();
+    whole.stdout(contains("a ").and(contains("cut").not()));
+    let cut = list(format!("{one}{{\"entries\":1,\"cut\":true,\"more\":9}}\n")).success();
+    cut.stdout(contains("a ").and(contains("there is more: the server cut the list")));
+    for empty in [&b""[..], b"\n"] {
+        // In a format of its own, and as the generated file.
+        let heard = heard_of(&["list", "HOST"], 7, move |packet| match packet {
+            Packet::Request(_) => vec![data(1, empty)],
+            _ => Vec::new(),
+        });
+        assert!(words(&heard).iter().any(|packet| packet.starts_with("RRQ")), "{heard:?}");
+    }
+}
+
+const STRANGE: [&str; 9] =
+    ["", ".", "..", "a/b", "../up", "/root", "esc\x1b[2J", "line\nbreak", "del\x7f"];
+
+#[test]
+fn strange_names_in_a_listing_reach_neither_the_terminal_nor_the_disk() {
+    let outside = folder(&[("here/x", b"")]);
+    let here = outside.path().join("here");
+    let lines: String = STRANGE.into_iter().map(entry).collect();
+    let json = format!("{lines}{{\"entries\":{},\"cut\":false}}\n", STRANGE.len());
+    let remote = listing_json(json).to_string();
+    let numbers = (1..=STRANGE.len()).map(|n| format!("download {n}\n"));
+    let typed = format!("list\n{}quit\n", numbers.collect::<String>());
+    let runs = [
+        rtftp(&here).arg(&remote).write_stdin(typed).assert(),
+        rtftp(&here).args(["list", &remote]).assert(),
+        rtftp(&here).args(["list", &remote, "--json"]).assert(),
+    ];
+    let raw = runs.map(|run| {
+        let output = run.get_output();
+        let text = [&output.stdout[..], &output.stderr].concat();
+        String::from_utf8_lossy(&text).chars().any(|c| c.is_control() && c != '\n')
+    });
+    let files = (everything_in(&here), everything_in(outside.path()));
+    assert_eq!(files, (vec!["x".to_owned()], vec!["here".to_owned()]));
+    assert_eq!(raw, [false; 3], "control characters from the menu, the list, the list as JSON");
+}
+
+#[test]
+fn a_client_that_ends_with_error_0_or_8_is_no_failure_in_the_log() {
+    let names = ["probed-0", "probed-8", "stopped-0", "stopped-8"];
+    let files = names.map(|name| (name, &[7; 2000][..]));
+    let root = folder(&files);
+    let server = Daemon::serve(root.path(), &[]);
+    for name in names {
+        let peer = server.peer();
+        let (first, tid) = peer.answer(&rrq(name, &[("tsize", "0")]));
+        assert_eq!(show(&first), "OACK tsize=2000");
+        if name.starts_with("stopped") {
+            peer.exchange(&ack(0), tid, "DATA 1 512");
+            peer.exchange(&ack(1), tid, "DATA 2 512");
+        }
+        peer.send(&error(u16::from(name.ends_with('8')) * 8, "enough"), tid);
+        let line = server.log_line(&[name]);
+        assert!(line.contains(" INFO "), "{line}");
+        let late = peer.pending();
+        assert!(late.iter().all(|(packet, _)| packet[1] != 5), "an ERROR is not answered");
+    }
+}
+
+#[test]
+fn names_and_texts_from_the_network_are_escaped_in_the_log() {
+    let root = folder(&[("f", &[7; 2000])]);
+    let hostile = "first\x1b[2J\r\n\x07\x7f\u{9b}2Jlast";
+    let mut raw = Vec::new();
+    for arguments in [&[][..], &["--json"]] {
+        let server = Daemon::serve(root.path(), arguments);
+        server.peer().fetch(&rrq(hostile, &[])).expect_err("no such file");
+        server.peer().store(&wrq(hostile, &[]), b"").expect_err("no uploads");
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&rrq("f", &[]));
+        peer.exchange(&ack(1), tid, "DATA 2 512");
+        peer.send(&error(0, hostile), tid);
+        for event in ["not there", "refused", "ended"] {
+            // A line break would have torn it.
+            let line = server.log_line(&["first", "last", event]);
+            if line.chars().any(char::is_control) {
+                raw.push(format!("{arguments:?}: {line:?}"));
+            }
+        }
+    }
+    assert!(raw.is_empty(), "{raw:#?}");
+}
+
+#[test]
+fn the_servers_intervals_and_its_patience_are_the_operators() {
+    let root = folder(&[("f", b"few")]);
+    let set = ["--first-interval", "0.3", "--intervals", "0.2", "0.4", "--patience", "1.5"];
+    let server = Daemon::serve(root.path(), &set);
+    let peer = server.peer();
+    let (_, tid) = peer.answer(&rrq("f", &[("blksize", "512")]));
+    let asked = Instant::now();
+    peer.wanted(tid, "OACK blksize=512");
+    let first = asked.elapsed();
+    let within = |span: Duration, least: u64, most: u64| {
+        (Duration::from_millis(least)..Duration::from_millis(most)).contains(&span)
+    };
+    assert!(within(first, 250, 900), "{first:?}: not after the second that is the default");
+    peer.exchange(&ack(0), tid, "DATA 1 3");
+    let mut at = vec![Instant::now()];
+    for _ in 0..3 {
+        peer.wanted(tid, "DATA 1 3");
+        at.push(Instant::now());
+    }
+    let spans: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(within(spans[0], 150, 900), "{spans:?}: the shortest is no longer 50 ms");
+    assert!(within(spans[1], 350, 1400) && within(spans[2], 350, 700), "{spans:?}: the longest");
+    server.log_line(&["\"f\"", "unconfirmed"]);
+    let end = at[0].elapsed();
+    assert!(within(end, 1400, 10_000), "{end:?}: 30 s of patience are the default");
 }

@@ -245,6 +245,7 @@ fn json_line(value: &impl Serialize) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Folder, Name, Store};
     use std::time::Duration;
 
     fn listing(names: &[&str]) -> Listing {
@@ -305,5 +306,69 @@ mod tests {
         }
         assert!(Listing::from_text(&large.to_text()).expect("valid").cut);
         assert!(Listing::from_json(&large.to_json()).expect("valid").cut);
+    }
+
+    #[test]
+    fn a_listing_holds_ten_thousand_entries_and_tells_when_there_are_more() {
+        let root = tempfile::tempdir().expect("a folder");
+        let file = |n: usize| std::fs::write(root.path().join(n.to_string()), "").expect("a file");
+        let list = || {
+            let name = Name::parse(b"").expect("the root");
+            Folder::open(root.path()).expect("a folder").list(&name).expect("a listing")
+        };
+        (0..limits::LISTING_ENTRIES).for_each(file);
+        let all = list();
+        assert_eq!((all.entries.len(), all.cut), (limits::LISTING_ENTRIES, false));
+        file(limits::LISTING_ENTRIES);
+        let most = list();
+        assert_eq!((most.entries.len(), most.cut), (limits::LISTING_ENTRIES, true));
+        assert!(most.to_json().ends_with(b"{\"entries\":10000,\"cut\":true}\n"));
+        assert!(most.to_text().starts_with(b"# 10000 entries, cut\n"));
+    }
+
+    #[test]
+    fn an_empty_directory_has_something_to_send_in_every_form() {
+        let empty = Listing::default();
+        assert_eq!(empty.to_uefi(), b"\0");
+        assert_eq!(empty.to_json(), b"{\"entries\":0,\"cut\":false}\n");
+        assert_eq!(empty.to_text(), b"# 0 entries\n");
+    }
+
+    #[test]
+    fn quotes_and_backslashes_are_escaped_in_json_only() {
+        let odd = listing(&["a\"b\\c"]);
+        assert!(odd.to_json().starts_with(br#"{"name":"a\"b\\c","kind":"file""#));
+        assert_eq!(Listing::from_json(&odd.to_json()), Ok(odd.clone()));
+        assert!(odd.to_text().ends_with(b" a\"b\\c\n") && odd.to_uefi().starts_with(b"a\"b\\c\0"));
+    }
+
+    #[test]
+    fn json_that_is_broken_anywhere_is_no_listing() {
+        let good = String::from_utf8(listing(&["a", "b"]).to_json()).expect("JSON is UTF-8");
+        let more = good.replace("\"kind\"", "\"colour\":\"red\",\"kind\"");
+        assert_eq!(Listing::from_json(more.as_bytes()), Ok(listing(&["a", "b"])), "{more}");
+        let line = |n| good.lines().nth(n).expect("three lines");
+        let broken = [
+            good.replacen("file", "link", 1),
+            good.replacen("\"size\":1000,", "", 1),
+            good.replacen("\"size\":1000", "\"size\":-1", 1),
+            good.replacen("\"a\"", "a", 1),
+            good.replace("\"entries\":2", "\"entries\":3"),
+            good.replace(",\"cut\":false", ""),
+            format!("{}\n{}\n", line(0), line(1)),
+            format!("{}\n{}\n", line(0), line(2)),
+            format!("{good}{}\n", line(0)),
+        ];
+        for json in broken {
+            assert!(Listing::from_json(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn half_an_entry_at_the_end_of_uefis_form_is_no_shorter_listing() {
+        let whole = listing(&["a", "b"]).to_uefi();
+        let at = whole.iter().rposition(|byte| *byte == b'b').expect("the second name");
+        assert!(Listing::from_uefi(&whole[..at + 2]).is_err(), "it ends behind the second name");
+        assert!(Listing::from_uefi(b"hello\0").is_err(), "one string is no listing");
     }
 }

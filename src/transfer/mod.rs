@@ -16,7 +16,7 @@ use crate::proto::{
     Acknowledgement, Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step,
     Time, Timing, accept,
 };
-use crate::wire::{DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
+use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
 use proof::Proof;
 use std::io::{self, Read};
 use window::Window;
@@ -434,7 +434,7 @@ impl Transfer {
                 DATA_HEADER + self.summary.agreed.block_size().get()
             }
             // ACKs, ERRORs, a first answer: OACK or DATA of RFC 1350's size.
-            _ => limits::REQUEST,
+            _ => DATA_HEADER + BlockSize::DEFAULT.get(),
         }
     }
 

@@ -1,0 +1,613 @@
+//! Requirements of `rfc/` that need a server played by hand, a listing on the wire, or very bad weather.
+
+mod common;
+
+use common::{
+    DEADLINE, Peer, Running, Told, ack, data, error_code, everything_in, folder, get, list,
+    pattern, plain, rrq, show, until, windowed, wrq,
+};
+use std::collections::BTreeMap;
+use std::io::{self, Cursor};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroU8;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tftpkit::client::{Client, Failure, Wishes};
+use tftpkit::limits;
+use tftpkit::proto::{GrantLimits, Time, Timing, grant};
+use tftpkit::server::Config;
+use tftpkit::store::{Folder, Listing, Uploads};
+use tftpkit::transfer::{Action, Outcome, Sink, Summary, Terms, Transfer};
+use tftpkit::wire::{
+    BlockSize, Mode, Operation, OptionKind, Options, Packet, Request, TransferOption, WindowSize,
+};
+
+/// What was received, and how often it was made visible.
+#[derive(Clone, Default)]
+struct Stored(Arc<Mutex<(Vec<u8>, u32)>>);
+
+impl Stored {
+    fn get(&self) -> (Vec<u8>, u32) {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+impl Sink for Stored {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.lock().expect("no panic").0.extend_from_slice(bytes);
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        self.0.lock().expect("no panic").1 += 1;
+        Ok(())
+    }
+}
+
+/// Our client on a thread of its own, and the port that it asks.
+struct Asking {
+    port: Peer,
+    client: JoinHandle<Result<Summary, Failure>>,
+    stored: Stored,
+}
+
+impl Asking {
+    fn start(
+        wishes: Wishes,
+        ask: impl FnOnce(&Client, Stored) -> Result<Summary, Failure> + Send + 'static,
+    ) -> Self {
+        let port = Peer::of((Ipv4Addr::LOCALHOST, 0).into());
+        let (client, stored) = (Client::new(port.address(), wishes), Stored::default());
+        let sink = stored.clone();
+        Self { port, client: std::thread::spawn(move || ask(&client, sink)), stored }
+    }
+
+    fn get(wishes: Wishes) -> Self {
+        Self::start(wishes, |client, sink| client.get(b"f", sink, &mut |_| {}))
+    }
+
+    fn put(wishes: Wishes, bytes: &'static [u8], size: Option<u64>) -> Self {
+        Self::start(wishes, move |client, _| client.put(b"f", bytes, size, &mut |_| {}))
+    }
+
+    /// A port of the server for one transfer.
+    fn tid(&self) -> Peer {
+        Peer::of(self.port.address())
+    }
+
+    fn ended(self) -> Result<Summary, Failure> {
+        self.client.join().expect("no panic")
+    }
+}
+
+fn error(code: u16, text: &str) -> Vec<u8> {
+    Packet::Error { code: code.into(), message: text.as_bytes() }.to_vec()
+}
+
+/// A socket at another address of this machine.
+fn elsewhere() -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.2:0").expect("a port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+    socket
+}
+
+fn request(operation: Operation, name: &[u8], mode: Mode) -> Vec<u8> {
+    Packet::Request(Request { operation, name, mode, options: Options::NONE }).to_vec()
+}
+
+/// Asks; gives the OACK in words, and what was sent after it in blocks of this size.
+fn asked(server: &Running, request: &[u8], block_size: usize) -> (String, Vec<u8>) {
+    let peer = server.peer();
+    let (first, tid) = peer.answer(request);
+    (show(&first), peer.rest(first, tid, block_size).expect("no ERROR"))
+}
+
+fn code_for(server: &Running, request: &[u8]) -> u16 {
+    error_code(&server.peer().fetch(request).expect_err("an ERROR"))
+}
+
+/// A client that repeats nothing by itself, and asks for one block at a time.
+fn unhurried() -> Wishes {
+    Wishes { timeout: NonZeroU8::new(255), ..windowed(512, 1) }
+}
+
+#[test]
+fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothing() {
+    let asking = Asking::get(plain());
+    let (_, peer) = asking.port.receive();
+    let (first, second) = (asking.tid(), asking.tid());
+    first.send(&data(1, &[1; 512]), peer);
+    second.send(&data(1, &[2; 512]), peer);
+    assert_eq!(show(&first.receive_from(peer)), "ACK 1");
+    second.send(&data(2, b"other"), peer);
+    asking.port.send(&data(2, b"other"), peer);
+    first.exchange(&data(2, b"end"), peer, "ACK 2");
+    assert!(second.pending().is_empty() && asking.port.pending().is_empty());
+    let stored = asking.stored.clone();
+    asking.ended().expect("a download");
+    assert_eq!(stored.get(), ([&[1; 512], &b"end"[..]].concat(), 1));
+}
+
+#[test]
+fn before_the_first_answer_a_stranger_elsewhere_gets_error_5_but_not_for_an_error() {
+    let asking = Asking::get(plain());
+    let (_, peer) = asking.port.receive();
+    let stranger = elsewhere();
+    stranger.send_to(&data(1, b"false"), peer).expect("sent");
+    let mut answer = [0; 64];
+    let len = stranger.recv(&mut answer).expect("an answer");
+    assert_eq!(error_code(&answer[..len]), 5);
+    stranger.send_to(&answer[..len], peer).expect("sent");
+    asking.tid().exchange(&data(1, b"true"), peer, "ACK 1");
+    assert_eq!(asking.stored.get(), (b"true".to_vec(), 1));
+    stranger.set_nonblocking(true).expect("nonblocking");
+    let more = stranger.recv(&mut answer);
+    assert!(more.is_err(), "two clients would send each other ERRORs for ever");
+}
+
+/// What strangers send to a port of a transfer.
+fn strange() -> Vec<Vec<u8>> {
+    let other = [error(0, "stop"), error(5, ""), ack(0), ack(1), ack(2), wrq("f", &[]), vec![0]];
+    [vec![data(1, b"false"), data(2, b"false"), data(2, &[9; 512])], other.to_vec()].concat()
+}
+
+#[test]
+fn strangers_neither_change_nor_slow_nor_end_a_download_of_ours() {
+    let asking = Asking::get(unhurried());
+    let (_, peer) = asking.port.receive();
+    let (tid, stranger) = (asking.tid(), asking.tid());
+    let elsewhere = elsewhere();
+    let oack = Options::NONE.with(TransferOption::Timeout(NonZeroU8::MAX));
+    let mut packet = Packet::Oack(oack).to_vec();
+    for n in 0..5 {
+        tid.exchange(&packet, peer, &format!("ACK {n}"));
+        for strange in strange() {
+            stranger.send(&strange, peer);
+            elsewhere.send_to(&strange, peer).expect("sent");
+        }
+        packet = data(n + 1, &[7; 512][..if n < 4 { 512 } else { 3 }]);
+    }
+    tid.exchange(&packet, peer, "ACK 5");
+    let stored = asking.stored.clone();
+    let summary = asking.ended().expect("a download");
+    assert_eq!((summary.packets, summary.retransmitted), (7, 0));
+    assert_eq!(stored.get(), (vec![7; 4 * 512 + 3], 1));
+}
+
+#[test]
+fn strangers_neither_change_nor_slow_nor_end_a_transfer_of_the_server() {
+    let file = pattern(4 * 512 + 3, 1);
+    let root = folder(&[("f", &file)]);
+    let patient = Duration::from_secs(255);
+    // It repeats nothing by itself.
+    let timing = Timing { first: patient, floor: patient, ceiling: patient, ..Timing::default() };
+    let config = Config { timing, ..Config::default() };
+    let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
+    let (peer, stranger) = (server.peer(), server.peer());
+    let elsewhere = elsewhere();
+    let (mut packet, tid) = peer.answer(&rrq("f", &[]));
+    for n in 1..=5u16 {
+        assert_eq!(packet[..4], data(n, b""));
+        for strange in strange() {
+            stranger.send(&strange, tid);
+            elsewhere.send_to(&strange, tid).expect("sent");
+        }
+        peer.send(&ack(n), tid);
+        if n < 5 {
+            packet = peer.receive_from(tid);
+            assert!(file[usize::from(n) * 512..].starts_with(&packet[4..]), "block {}", n + 1);
+        }
+    }
+    let summary = server.event("the end", |told| match told {
+        Told::Finished(_, summary) => Some(summary),
+        _ => None,
+    });
+    assert_eq!(summary.outcome, Some(Outcome::Complete));
+    assert_eq!((summary.packets, summary.retransmitted), (5, 0));
+}
+
+#[test]
+fn the_client_asks_for_the_size_of_a_read_and_tells_that_of_a_write() {
+    let size_in = |asking: Asking| {
+        let (bytes, peer) = asking.port.receive();
+        asking.tid().send(&error(1, "no"), peer);
+        assert!(matches!(asking.ended(), Err(Failure::Server { .. })));
+        let Ok(Packet::Request(request)) = Packet::parse(&bytes) else { panic!("no request") };
+        request.options.find(OptionKind::TransferSize)
+    };
+    let netascii = Wishes { mode: Mode::Netascii, ..Wishes::default() };
+    let some = |size| Some(TransferOption::TransferSize(size));
+    assert_eq!(size_in(Asking::get(Wishes::default())), some(0));
+    assert_eq!(size_in(Asking::put(Wishes::default(), b"12345", Some(5))), some(5));
+    // What is not known cannot be told, and 0 would be a size.
+    assert_eq!(size_in(Asking::put(netascii, b"12345", Some(5))), None);
+    assert_eq!(size_in(Asking::put(Wishes::default(), b"12345", None)), None);
+}
+
+#[test]
+fn a_transfer_that_has_begun_is_not_begun_again_without_options() {
+    let begun = |asking: Asking, exchanges: &[(Vec<u8>, &str)]| {
+        let (_, peer) = asking.port.receive();
+        let tid = asking.tid();
+        for (packet, answer) in exchanges {
+            tid.exchange(packet, peer, answer);
+        }
+        tid.send(&error(0, "the disk is gone"), peer);
+        until("the client ends or asks again", || match asking.port.pending().pop() {
+            Some((request, _)) => Some(Some(show(&request))),
+            None => asking.client.is_finished().then_some(None),
+        })
+    };
+    // The sink has a block already, the source has given some.
+    let get = begun(Asking::get(Wishes::default()), &[(data(1, &[1; 512]), "ACK 1")]);
+    let put = Asking::put(Wishes::default(), &[1; 2000], Some(2000));
+    let put = begun(put, &[(ack(0), "DATA 1 512"), (ack(1), "DATA 2 512")]);
+    assert_eq!((get, put), (None, None));
+}
+
+#[test]
+fn after_an_error_8_the_same_port_is_served_at_once() {
+    let root = folder(&[("f", b"few")]);
+    let server = Running::serve(root.path());
+    let peer = server.peer();
+    let (oack, tid) = peer.answer(&rrq("f", &[("blksize", "1024")]));
+    assert_eq!(show(&oack), "OACK blksize=1024");
+    peer.send(&error(8, "that is too much"), tid);
+    let (first, second_tid) = peer.answer(&rrq("f", &[]));
+    assert_ne!(tid, second_tid);
+    assert_eq!(peer.rest(first, second_tid, 512), Ok(b"few".to_vec()));
+    let (oack, tid) = peer.answer(&rrq("f", &[("blksize", "512")]));
+    assert_eq!(peer.rest(oack, tid, 512), Ok(b"few".to_vec()), "it may even ask for another one");
+}
+
+#[test]
+fn block_sizes_are_lowered_for_all_for_some_and_to_what_the_path_carries() {
+    let file = pattern(10_000, 2);
+    let root = folder(&[("f", &file)]);
+    let size = |bytes| BlockSize::new(bytes).expect("a block size");
+    let of = |network: &str, bytes| (network.parse().expect("a network"), size(bytes));
+    let granted = |config: Config, local: &str| {
+        let listen = vec![SocketAddr::new(local.parse().expect("an address"), 0)];
+        let config = Config { listen, ..config };
+        let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
+        let peer = server.peer();
+        let (oack, tid) = peer.answer(&rrq("f", &[("blksize", "9000")]));
+        let shown = show(&oack);
+        let size = shown.strip_prefix("OACK blksize=").and_then(|size| size.parse().ok());
+        let size: usize = size.unwrap_or_else(|| panic!("{shown}"));
+        assert_eq!(peer.rest(oack, tid, size).as_ref(), Ok(&file), "in blocks of {size}");
+        size
+    };
+    let standard = Config::default;
+    assert_eq!(granted(standard(), "127.0.0.1"), 9000);
+    assert_eq!(granted(Config { block_size: size(1428), ..standard() }, "127.0.0.1"), 1428);
+    let some = Config {
+        block_size: size(4000),
+        block_size_of: vec![of("192.0.2.0/24", 600), of("127.0.0.0/8", 700), of("127.0.0.1", 800)],
+        ..standard()
+    };
+    assert_eq!(granted(some.clone(), "127.0.0.1"), 700, "the first that fits");
+    assert_eq!(granted(some, "::1"), 4000, "the others have what all have");
+    let raising =
+        Config { block_size: size(1000), block_size_of: vec![of("::1", 2000)], ..standard() };
+    assert_eq!(granted(raising, "::1"), 1000);
+    // Loopback carries all; for IPv6 the size of an Ethernet packet is assumed.
+    let whole = Config { whole_packets: true, ..standard() };
+    assert_eq!(granted(whole.clone(), "::1"), 1448);
+    assert_eq!(granted(whole, "127.0.0.1"), 9000);
+}
+
+#[test]
+fn a_backslash_is_a_slash_unless_a_file_has_the_literal_name() {
+    let root =
+        folder(&[("dir/inside.txt", b"slash"), ("both\\a", b"literal"), ("both/a", b"slash")]);
+    let server = Running::taking(root.path(), Uploads::Overwrite);
+    let read =
+        |name: &str| server.peer().fetch(&rrq(name, &[])).map_err(|error| error_code(&error));
+    assert_eq!(read("dir\\inside.txt"), Ok(b"slash".to_vec()));
+    assert_eq!(read("\\dir\\inside.txt"), Ok(b"slash".to_vec()));
+    assert_eq!((read("both\\a"), read("both/a")), (Ok(b"literal".to_vec()), Ok(b"slash".to_vec())));
+    assert_eq!((read("dir\\missing"), read("dir\\..\\..\\x")), (Err(1), Err(2)));
+    assert_eq!(server.peer().store(&wrq("dir\\new", &[]), b"new"), Ok(()));
+    assert_eq!(everything_in(&root.path().join("dir")), ["inside.txt", "new"]);
+    assert_eq!((read("dir%2finside.txt"), read("dir%5Cinside.txt")), (Err(1), Err(1)));
+}
+
+const JSON: (&str, &str) = ("x-list", "json");
+
+#[test]
+fn a_directory_is_listed_by_any_name_it_has() {
+    let root = folder(&[("a", b"1"), ("sub/b", b"2")]);
+    let server = Running::serve(root.path());
+    let names = |name: &str| {
+        let json = server.peer().fetch(&list(name, &[JSON])).map_err(|error| error_code(&error))?;
+        let entries = Listing::from_json(&json).expect("a listing").entries;
+        Ok(entries.iter().map(|entry| entry.name.display().to_string()).collect::<Vec<_>>())
+    };
+    for root in ["", "/", "//", ".", "./", "sub/.."] {
+        assert_eq!(names(root), Ok(vec!["a".into(), "sub".into()]), "{root}");
+    }
+    for sub in ["sub", "sub/", "/sub", "/sub//", "./sub/.", "sub\\"] {
+        assert_eq!(names(sub), Ok(vec!["b".into()]), "{sub}");
+    }
+    for outside in ["..", "../", "sub/../..", "..\\"] {
+        assert_eq!(names(outside), Err(2), "{outside}");
+    }
+}
+
+/// A directory `sub` with so many files that its listings have many blocks.
+fn crowded() -> tempfile::TempDir {
+    let names: Vec<String> = (0..200).map(|n| format!("sub/file-{n:03}")).collect();
+    let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+    folder(&files)
+}
+
+#[test]
+fn a_listing_has_its_exact_size_and_travels_in_blocks_and_windows_of_any_size() {
+    let root = crowded();
+    let server = Running::serve(root.path());
+    let whole = server.peer().fetch(&list("sub", &[JSON])).expect("a listing");
+    let text = server.peer().fetch(&rrq("sub/.list", &[])).expect("a listing");
+    for size in [8, 100, 512, 1428, 65464] {
+        let shown = size.to_string();
+        let options = [("blksize", &shown[..]), ("tsize", "0")];
+        let oack = |len: usize| format!("OACK blksize={size} tsize={len}");
+        let (seen, bytes) = asked(&server, &list("sub", &[options[0], options[1], JSON]), size);
+        assert_eq!((seen, &bytes), (format!("{} x-list=json", oack(whole.len())), &whole));
+        let (seen, bytes) = asked(&server, &rrq("sub/.list", &options), size);
+        assert_eq!((seen, &bytes), (oack(text.len()), &text));
+    }
+    for (size, window) in [(8, 1), (8, 64), (64, 8), (512, 4), (1428, 64)] {
+        let client = server.client(windowed(size, window));
+        assert_eq!(get(&client, "sub/.list").expect("a download"), text, "{size}, {window}");
+        let listing = client.list(b"sub").expect("a listing");
+        assert_eq!(listing, Listing::from_json(&whole).expect("a listing"), "{size}, {window}");
+    }
+    assert_eq!(Listing::from_text(&text).expect("a listing").entries.len(), 200);
+}
+
+#[test]
+fn a_listing_under_way_does_not_change_with_the_directory() {
+    let root = crowded();
+    let server = Running::serve(root.path());
+    for request in [list("sub", &[JSON]), list("sub", &[]), rrq("sub/.list", &[])] {
+        let before = server.peer().fetch(&request).expect("a listing");
+        let peer = server.peer();
+        let (first, tid) = peer.answer(&request);
+        let packet = match first[1] {
+            6 => peer.exchange(&ack(0), tid, "DATA 1 512"),
+            _ => first.clone(),
+        };
+        std::fs::write(root.path().join("sub/another"), "new").expect("a file");
+        std::fs::write(root.path().join("sub/file-000"), "longer").expect("a file");
+        assert_eq!(peer.wanted(tid, "DATA 1 512"), packet, "it is sent again as it was");
+        assert_eq!(peer.rest(packet, tid, 512), Ok(before.clone()));
+        assert_ne!(server.peer().fetch(&request), Ok(before), "the next one shows it");
+        std::fs::remove_file(root.path().join("sub/another")).expect("removed");
+        std::fs::write(root.path().join("sub/file-000"), "x").expect("a file");
+    }
+}
+
+#[test]
+fn the_generated_file_has_lines_as_its_mode_ends_them_and_names_as_they_are() {
+    let root = folder(&[("a", b"123"), ("sub/b", b"")]);
+    let latin1 = std::ffi::OsStr::from_bytes(b"m\xfcsli");
+    std::fs::write(root.path().join(latin1), "x").expect("a file");
+    let server = Running::serve(root.path());
+    let octet = server.peer().fetch(&rrq(".list", &[])).expect("a listing");
+    let lines: Vec<&[u8]> = octet.split(|byte| *byte == b'\n').collect();
+    assert!(lines[0] == b"# 3 entries" && lines[1].starts_with(b"-            3 20"));
+    assert!(lines[1].ends_with(b" a") && lines[2].ends_with(b" m\xfcsli"));
+    assert!(lines[3].starts_with(b"d            0 20") && lines[3].ends_with(b" sub/"));
+    assert!(lines[4].is_empty() && lines.len() == 5, "the last line is ended too");
+    let netascii = server.peer().fetch(&request(Operation::Read, b".list", Mode::Netascii));
+    assert_eq!(netascii, Ok([lines[..4].join(&b"\r\n"[..]), b"\r\n".to_vec()].concat()));
+}
+
+#[test]
+fn a_real_file_of_the_listings_name_is_sent_and_none_is_taken() {
+    let root = folder(&[("a", b"1"), ("sub/.list", b"mine"), ("sub/b", b"2")]);
+    let server = Running::taking(root.path(), Uploads::Overwrite);
+    assert_eq!(server.peer().fetch(&rrq("sub/.list", &[])), Ok(b"mine".to_vec()));
+    let json = server.peer().fetch(&list("sub", &[JSON])).expect("a listing");
+    assert_eq!(Listing::from_json(&json).expect("a listing").entries.len(), 1);
+    for name in [".list", "/.list", "sub/.list", "sub\\.list", "sub/../.list"] {
+        let refused = server.peer().store(&wrq(name, &[]), b"x").expect_err(name);
+        assert_eq!(error_code(&refused), 2, "{name}");
+    }
+    assert_eq!(everything_in(root.path()), ["a", "sub"]);
+}
+
+#[test]
+fn what_cannot_be_listed_has_an_error_the_same_by_opcode_and_by_file() {
+    let parent = folder(&[("root/a", b"1"), ("outside/b", b"2")]);
+    let root = parent.path().join("root");
+    symlink(parent.path().join("outside"), root.join("out")).expect("a link");
+    symlink("a", root.join("link")).expect("a link");
+    let server = Running::serve(&root);
+    for (name, code) in [("a", 1), ("link", 1), ("missing", 1), ("a/b", 1), ("out", 2), ("..", 2)] {
+        assert_eq!(code_for(&server, &list(name, &[JSON])), code, "{name}");
+        assert_eq!(code_for(&server, &rrq(format!("{name}/.list"), &[])), code, "{name}/.list");
+    }
+    assert_eq!(code_for(&server, &request(Operation::List, b"", Mode::Netascii)), 4);
+}
+
+#[test]
+fn where_listings_are_off_opcode_7_is_illegal_and_the_file_is_like_any_other() {
+    let root = folder(&[("a", b"1"), ("sub/.list", b"mine")]);
+    let config = Config { listing: None, ..Config::default() };
+    let served = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
+    let server = Running::start(config, served);
+    for request in [list("", &[]), list("", &[JSON]), list("missing", &[])] {
+        assert_eq!(code_for(&server, &request), 4);
+    }
+    assert_eq!(code_for(&server, &rrq(".list", &[])), 1);
+    assert_eq!(server.peer().fetch(&rrq("sub/.list", &[])), Ok(b"mine".to_vec()));
+    assert_eq!(server.peer().store(&wrq(".list", &[]), b"new"), Ok(()));
+    assert_eq!(server.peer().fetch(&rrq(".list", &[])), Ok(b"new".to_vec()));
+}
+
+/// A network: percent of packets lost, percent doubled, and the shortest and longest way in microseconds.
+struct Weather(u64, u64, u64, u64);
+
+/// The port for requests; other numbers are parties.
+const REQUESTS: usize = usize::MAX;
+
+/// A client, the sessions that its requests make, and a network between them, in virtual time.
+struct World<'a> {
+    now: Time,
+    weather: Weather,
+    dice: u64,
+    thrown: u64,
+    request: Request<'a>,
+    file: &'a [u8],
+    /// The client, then sessions; with what each received.
+    parties: Vec<(Transfer, Stored)>,
+    /// The session that answered the client first.
+    bound: Option<usize>,
+    /// From whom to whom, in the order of arrival. Nothing inside is the word that a port is closed.
+    flying: BTreeMap<(Time, u64), (usize, usize, Option<Vec<u8>>)>,
+}
+
+impl World<'_> {
+    fn below(&mut self, end: u64) -> u64 {
+        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.dice >> 33) % end
+    }
+
+    fn throw(&mut self, from: usize, to: usize, packet: Option<Vec<u8>>) {
+        let Weather(lost, doubled, shortest, longest) = self.weather;
+        for _ in 0..=u32::from(self.below(100) < doubled) {
+            if self.below(100) >= lost {
+                let way = Duration::from_micros(shortest + self.below(longest - shortest + 1));
+                self.thrown += 1;
+                self.flying.insert((self.now + way, self.thrown), (from, to, packet.clone()));
+            }
+        }
+    }
+
+    /// Lets a party send; gives the time that it waits for then.
+    fn poll(&mut self, party: usize) -> Option<Time> {
+        let to = if party > 0 { 0 } else { self.bound.unwrap_or(REQUESTS) };
+        loop {
+            let packets: Vec<Vec<u8>> = match self.parties[party].0.poll(self.now) {
+                Action::Send(burst) => burst.bytes.chunks(burst.packet).map(Into::into).collect(),
+                Action::Wait(until) => return Some(until),
+                Action::Done => return None,
+            };
+            packets.into_iter().for_each(|packet| self.throw(party, to, Some(packet)));
+        }
+    }
+
+    fn asked(&mut self) {
+        let last = self.parties.len() - 1;
+        let (newest, _) = &mut self.parties[last];
+        if last > 0 && !newest.is_over() && !newest.is_proven() {
+            return newest.repeat();
+        }
+        let (block_size, window) = (BlockSize::MAX, WindowSize::MAX);
+        let most = GrantLimits { block_size, window, window_bytes: limits::WINDOW_BYTES };
+        let Request { operation, mode, options, .. } = self.request;
+        let (agreed, answer) = grant(operation, &options, &most, None);
+        let (timing, read_ahead, stored) = (Timing::default(), 4096, Stored::default());
+        let terms = Terms { agreed, answer, mode, timing, read_ahead };
+        let session = match operation {
+            Operation::Write => Transfer::serve_write(self.now, &terms, Box::new(stored.clone())),
+            _ => Transfer::serve_read(self.now, &terms, Box::new(Cursor::new(self.file.to_vec()))),
+        };
+        self.parties.push((session, stored));
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, packet: Option<Vec<u8>>) {
+        if to == REQUESTS {
+            return self.asked();
+        }
+        let known = to > 0 || *self.bound.get_or_insert(from) == from;
+        let transfer = &mut self.parties[to].0;
+        match packet {
+            Some(packet) if known && !transfer.is_over() => transfer.handle(self.now, &packet),
+            Some(_) => self.throw(to, from, None),
+            None if known => transfer.unreachable(self.now),
+            None => {}
+        }
+    }
+
+    /// Until nobody waits for anything.
+    fn run(&mut self) {
+        loop {
+            let waits = (0..self.parties.len()).filter_map(|n| self.poll(n)).min();
+            let arrives = self.flying.first_key_value().map(|((at, _), _)| *at);
+            let Some(next) = waits.into_iter().chain(arrives).min() else { return };
+            assert!(next < Time::from_micros(600_000_000), "it never ends");
+            self.now = self.now.max(next);
+            if arrives == Some(next)
+                && let Some((_, (from, to, packet))) = self.flying.pop_first()
+            {
+                self.arrive(from, to, packet);
+            }
+        }
+    }
+}
+
+/// Carries a file through this weather; gives how many packets it cost, and how many it has to.
+fn carried(seed: u64, weather: Weather, operation: Operation, window: u16) -> (u64, u64) {
+    const BLOCKS: u64 = 80;
+    let file = pattern(8 * BLOCKS as usize - 5, seed as u32);
+    let size = TransferOption::BlockSize(BlockSize::MIN);
+    let blocks = TransferOption::WindowSize(WindowSize::new(window).expect("a window"));
+    let options = Options::NONE.with(size).with(blocks);
+    let request = Request { operation, name: b"f", mode: Mode::Octet, options };
+    let (now, timing, stored) = (Time::START, Timing::default(), Stored::default());
+    let source = Box::new(Cursor::new(file.clone()));
+    let client = match operation {
+        Operation::Write => Transfer::put(now, timing, &request, source),
+        _ => Transfer::get(now, timing, &request, Box::new(stored.clone())),
+    };
+    let (parties, file) = (vec![(client, stored)], &file[..]);
+    let (dice, flying) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), BTreeMap::new());
+    let mut world =
+        World { now, weather, dice, thrown: 0, request, file, parties, bound: None, flying };
+    world.run();
+    let case = format!("seed {seed}, {operation}, window {window}");
+    let writes = operation == Operation::Write;
+    let outcome = world.parties[0].0.summary().outcome.clone();
+    // A server that stored it all and is gone may be asked in vain whether it did.
+    let good =
+        outcome == Some(Outcome::Complete) || (writes && outcome == Some(Outcome::Unconfirmed));
+    assert!(good, "{case}: {outcome:?}");
+    for (n, (_, stored)) in world.parties.iter().enumerate() {
+        let receives = if writes { world.bound == Some(n) } else { n == 0 };
+        let wanted = if receives { (file.to_vec(), 1) } else { (Vec::new(), 0) };
+        assert!(stored.get() == wanted, "{case}: party {n} has other bytes");
+    }
+    let packets = world.parties.iter().map(|(transfer, _)| transfer.summary().packets).sum();
+    // Request and OACK, for a read ACK 0, the blocks, and an ACK for each window.
+    (packets, 2 + u64::from(!writes) + BLOCKS + BLOCKS.div_ceil(window.into()))
+}
+
+/// Reads and writes, in windows.
+fn kinds() -> impl Iterator<Item = (Operation, u16)> {
+    [1, 4, 16].into_iter().flat_map(|n| [(Operation::Read, n), (Operation::Write, n)])
+}
+
+#[test]
+fn loss_duplication_and_disorder_change_no_byte() {
+    for (seed, (operation, window)) in (0..300).flat_map(|n| kinds().map(move |kind| (n, kind))) {
+        let weather = Weather(seed % 20, seed % 13, 100, 100 + 100 * seed);
+        let (packets, least) = carried(seed, weather, operation, window);
+        // What arrives out of order costs a window at most.
+        let most = least * (u64::from(window) + 1);
+        assert!(packets <= most, "{seed}, {operation}, {window}: {packets} for {least}");
+    }
+}
+
+#[test]
+fn when_every_packet_comes_twice_at_most_twice_as_many_are_sent() {
+    for (n, (operation, window)) in (1..30).flat_map(|n| kinds().map(move |kind| (n, kind))) {
+        let way = 300 * n;
+        let (packets, least) = carried(n, Weather(0, 100, way, way), operation, window);
+        assert!(packets <= 2 * least, "{way}, {operation}, {window}: {packets} for {least}");
+    }
+}
