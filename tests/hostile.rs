@@ -304,7 +304,9 @@ fn odd_names_are_fetched_and_those_that_can_be_shown_are_listed() {
         let path = Path::new(OsStr::from_bytes(name));
         let (directory, last) =
             (path.parent().expect("a parent"), path.file_name().expect("a name"));
-        let listed = server.client(plain()).list(directory.as_os_str().as_bytes());
+        let listed = server
+            .client(tftpkit::client::Wishes::default())
+            .list(directory.as_os_str().as_bytes());
         let listed = listed.expect("a listing").entries;
         let size = listed.iter().find(|entry| entry.name == last).map(|entry| entry.size);
         let shown = last.to_str().is_some_and(|name| {

@@ -146,8 +146,9 @@ impl Client {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Failure> {
         let sink = Lent::new(sink);
-        let size = TransferOption::TransferSize(0);
-        self.with_fallback(Operation::Read, name, size, progress, |now, timing, request| {
+        let again = || !sink.is_touched();
+        let size = Some(TransferOption::TransferSize(0));
+        self.with_fallback(Operation::Read, name, size, progress, again, |now, timing, request| {
             Transfer::get(now, timing, request, Box::new(sink.clone()))
         })
     }
@@ -163,10 +164,11 @@ impl Client {
         let source = Lent::new(source);
         // In netascii the size on the wire is another.
         let size = size.filter(|_| self.wishes.mode == Mode::Octet);
-        let told = TransferOption::TransferSize(size.unwrap_or_default());
+        let told = size.map(TransferOption::TransferSize);
         let mut with_total = |now: Progress| progress(Progress { total: size, ..now });
         let progress = &mut with_total;
-        self.with_fallback(Operation::Write, name, told, progress, |now, timing, request| {
+        let again = || !source.is_touched();
+        self.with_fallback(Operation::Write, name, told, progress, again, |now, timing, request| {
             let source: Source = Box::new(source.clone());
             Transfer::put(now, timing, request, source)
         })
@@ -192,16 +194,20 @@ impl Client {
     }
 
     fn list_by_opcode(&self, name: &[u8]) -> Result<Listing, Failure> {
-        let timing = Timing { unanswered: LIST_ANSWER, ..self.timing() };
+        let timing = Timing { first: LIST_REPEAT, unanswered: 2 * LIST_REPEAT, ..self.timing() };
         let socket = TransferSocket::ask(self.server)?;
-        let options = self.options(&socket, TransferOption::TransferSize(0))?;
-        let options = options.with(TransferOption::List(ListFormat::Json));
+        let options = if self.wishes.plain {
+            Options::NONE
+        } else {
+            let options = self.options(&socket, Some(TransferOption::TransferSize(0)))?;
+            options.with(TransferOption::List(ListFormat::Json))
+        };
         let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
         let memory = Lent::new(Memory::default());
         let summary = self.converse(socket, &mut |_| {}, |now| {
             Transfer::get(now, timing, &request, Box::new(memory.clone()))
         })?;
-        let bytes = std::mem::take(&mut memory.lock().0);
+        let bytes = std::mem::take(&mut memory.lock().payload.0);
         match summary.agreed.list() {
             Some(ListFormat::Json) => Listing::from_json(&bytes),
             // A server that knows the opcode and not our option; one that knows neither may have sent an empty block.
@@ -220,19 +226,24 @@ impl Client {
         let octet = Self { wishes: Wishes { mode: Mode::Octet, ..self.wishes }, ..self.clone() };
         let memory = Lent::new(Memory::default());
         match octet.get(&path, memory.clone(), &mut |_| {}) {
-            Ok(_) => Listing::from_text(&memory.lock().0).map_err(|_| Failure::NoListing),
-            Err(Failure::Server { .. }) => Err(Failure::NoListing),
+            Ok(_) => Listing::from_text(&memory.lock().payload.0).map_err(|_| Failure::NoListing),
+            // Of a server that is known to list, it is about this directory.
+            Err(Failure::Server { .. }) if self.listing.get() != Lists::ByFile => {
+                Err(Failure::NoListing)
+            }
             Err(other) => Err(other),
         }
     }
 
-    /// Asks with options, and once more without them where a server ignores or refuses a request that has any.
+    /// Asks with options, and once more without them where a server ignores or refuses a request that has any, as
+    /// long as the payload can be had `again`.
     fn with_fallback(
         &self,
         operation: Operation,
         name: &[u8],
-        size: TransferOption,
+        size: Option<TransferOption>,
         progress: &mut dyn FnMut(Progress),
+        again: impl Fn() -> bool,
         transfer: impl Fn(crate::proto::Time, Timing, &Request<'_>) -> Transfer,
     ) -> Result<Summary, Failure> {
         let mode = self.wishes.mode;
@@ -246,7 +257,7 @@ impl Client {
             return attempt(true);
         }
         match attempt(false) {
-            Err(failure) if failure.may_be_about_options() => attempt(true),
+            Err(failure) if failure.may_be_about_options() && again() => attempt(true),
             done => done,
         }
     }
@@ -262,7 +273,11 @@ impl Client {
         Timing { first, ceiling, unanswered, ..standard }
     }
 
-    fn options(&self, socket: &TransferSocket, size: TransferOption) -> io::Result<Options> {
+    fn options(
+        &self,
+        socket: &TransferSocket,
+        size: Option<TransferOption>,
+    ) -> io::Result<Options> {
         let path = TransferSocket::path_payload(self.server);
         let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
         let fitting = BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT);
@@ -276,7 +291,8 @@ impl Client {
                 WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP)
             }
         };
-        let mut options = Options::NONE.with(size).with(TransferOption::BlockSize(block_size));
+        let mut options = size.map_or(Options::NONE, |size| Options::NONE.with(size));
+        options = options.with(TransferOption::BlockSize(block_size));
         if window > WindowSize::LOCKSTEP {
             options = options.with(TransferOption::WindowSize(window));
         }
@@ -331,8 +347,8 @@ impl Client {
 /// How often a request is repeated by default: after 1 and after 3 seconds, and after 7 there is no answer.
 const REQUEST_REPEATS: u32 = 2;
 
-/// For a listing by opcode: asked, repeated after 1 second, given up after 2.
-const LIST_ANSWER: Duration = Duration::from_secs(2);
+/// A LIST is repeated after so long, and given up after as long again.
+const LIST_REPEAT: Duration = Duration::from_secs(1);
 
 /// Memory for a window that nobody asked for by number.
 const WINDOW_BYTES: usize = 512 << 10;
@@ -354,17 +370,33 @@ impl Failure {
     }
 }
 
-/// A payload that outlives the transfer it is lent to, so that another can have it.
+/// A payload that outlives the transfer it is lent to, so that another can have it, if this one left it alone.
 #[derive(Debug)]
-struct Lent<T>(Arc<Mutex<T>>);
+struct Lent<T>(Arc<Mutex<Loan<T>>>);
+
+#[derive(Debug)]
+struct Loan<T> {
+    payload: T,
+    touched: bool,
+}
 
 impl<T> Lent<T> {
     fn new(payload: T) -> Self {
-        Self(Arc::new(Mutex::new(payload)))
+        Self(Arc::new(Mutex::new(Loan { payload, touched: false })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, T> {
+    fn lock(&self) -> MutexGuard<'_, Loan<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_touched(&self) -> bool {
+        self.lock().touched
+    }
+
+    fn touch<U>(&self, use_it: impl FnOnce(&mut T) -> U) -> U {
+        let mut loan = self.lock();
+        loan.touched = true;
+        use_it(&mut loan.payload)
     }
 }
 
@@ -376,19 +408,19 @@ impl<T> Clone for Lent<T> {
 
 impl<T: Sink> Sink for Lent<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.lock().write(bytes)
+        self.touch(|sink| sink.write(bytes))
     }
     fn commit(&mut self) -> io::Result<()> {
-        self.lock().commit()
+        self.touch(Sink::commit)
     }
 }
 
 impl<T: Read> Read for Lent<T> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.lock().read(buf)
+        self.touch(|source| source.read(buf))
     }
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.lock().read_vectored(bufs)
+        self.touch(|source| source.read_vectored(bufs))
     }
 }
 

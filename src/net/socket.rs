@@ -297,12 +297,14 @@ impl TransferSocket {
     /// A server answers from a port of its own choice: the first that sends a packet is its TID (RFC 1350 § 4).
     fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> io::Result<Arrived> {
         let expected = from.ip() == self.peer().ip();
-        if !expected {
+        let packet = Packet::parse(datagram);
+        // An ERROR is never answered, or two who wait could be made to talk to each other.
+        if !expected && !matches!(packet, Ok(Packet::Error { .. })) {
             let stranger =
                 Packet::Error { code: ErrorCode::UnknownTid, message: b"unknown transfer ID" };
             let _ = self.socket.send_to(&stranger.to_vec(), from);
         }
-        if !expected || !matches!(Packet::parse(datagram), Ok(packet) if packet.is_answer()) {
+        if !expected || !packet.is_ok_and(|packet| packet.is_answer()) {
             return Ok(Arrived::Nothing);
         }
         self.socket.connect(from)?;

@@ -3,6 +3,7 @@
 //! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
+use super::listing::is_listable;
 use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
 use crate::limits;
 use crate::transfer::Sink;
@@ -146,7 +147,7 @@ impl Folder {
     /// An entry of a listing, unless it is something that a read would not get.
     fn entry(&self, dir: &Dir, path: &Path, name: &OsStr) -> Option<Entry> {
         let hidden = name.as_bytes().first() == Some(&b'.');
-        if hidden || name.as_bytes().iter().any(u8::is_ascii_control) {
+        if hidden || !is_listable(name) {
             return None;
         }
         let metadata = self.root.metadata(path.join(name)).ok()?;

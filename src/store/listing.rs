@@ -48,10 +48,10 @@ pub enum ListingError {
     /// The last line, which says that it is all there, is missing.
     #[error("the listing has no end")]
     NoEnd,
-    /// The last line counts another number of entries than there are.
+    /// The heading or the last line counts another number of entries than there are.
     #[error("the listing tells of {told} entries and has {came}")]
     Count {
-        /// What the last line says.
+        /// What it says.
         told: usize,
         /// What is there.
         came: usize,
@@ -70,6 +70,16 @@ struct JsonEntry {
 struct JsonEnd {
     entries: usize,
     cut: bool,
+}
+
+/// Whether a name can stand in a listing: it is one part of a path, and harmless on a terminal. What a server of
+/// another mind sends is no listing.
+pub(super) fn is_listable(name: &OsStr) -> bool {
+    let harmless = match name.to_str() {
+        Some(text) => !text.chars().any(char::is_control),
+        None => !name.as_bytes().iter().any(u8::is_ascii_control),
+    };
+    harmless && !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().contains(&b'/')
 }
 
 /// Seconds are what the formats hold; years that they cannot hold become the epoch.
@@ -160,7 +170,8 @@ impl Listing {
             let entry: JsonEntry =
                 serde_json::from_slice(line).map_err(|_| ListingError::Line(n + 1))?;
             let JsonEntry { name, kind, size, modified } = entry;
-            Ok(Entry { name: name.into(), kind, size, modified: modified.into() })
+            let entry = Entry { name: name.into(), kind, size, modified: modified.into() };
+            if is_listable(&entry.name) { Ok(entry) } else { Err(ListingError::Line(n + 1)) }
         });
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, cut })
     }
@@ -169,8 +180,12 @@ impl Listing {
     pub fn from_uefi(bytes: &[u8]) -> Result<Self, ListingError> {
         let strings = bytes.strip_suffix(b"\0").ok_or(ListingError::NoEnd)?;
         let strings: Vec<&[u8]> = strings.split(|byte| *byte == 0).collect();
-        let entries = strings
-            .chunks_exact(2)
+        let pairs = strings.chunks_exact(2);
+        // What splits off behind the last entry's NUL is empty; anything else is half an entry.
+        if pairs.remainder() != [b""] {
+            return Err(ListingError::NoEnd);
+        }
+        let entries = pairs
             .enumerate()
             .map(|(n, pair)| Entry::from_uefi(pair[0], pair[1]).ok_or(ListingError::Line(n + 1)));
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, cut: false })
@@ -186,7 +201,15 @@ impl Listing {
         let entries = lines
             .filter(|(_, line)| !line.is_empty())
             .map(|(n, line)| Entry::from_text(line).ok_or(ListingError::Line(n + 1)));
-        let entries = entries.collect::<Result<_, _>>()?;
+        let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+        let told = heading
+            .split(|byte| *byte == b' ')
+            .nth(1)
+            .and_then(|told| std::str::from_utf8(told).ok()?.parse().ok());
+        let told = told.ok_or(ListingError::Line(1))?;
+        if told != entries.len() {
+            return Err(ListingError::Count { told, came: entries.len() });
+        }
         Ok(Self { entries, cut: heading.ends_with(b", cut") })
     }
 }
@@ -206,8 +229,10 @@ impl Entry {
             Some(name) => (name, Kind::Directory),
             None => (name, Kind::File),
         };
+        let name = OsStr::from_bytes(name);
+        is_listable(name).then_some(())?;
         Some(Self {
-            name: OsStr::from_bytes(name).to_owned(),
+            name: name.to_owned(),
             kind,
             size: size.parse().ok()?,
             modified: format!("{time}Z").parse::<Timestamp>().ok()?.into(),
@@ -227,8 +252,10 @@ impl Entry {
         let time = format!("{}Z", std::str::from_utf8(time).ok()?);
         let name = name.strip_prefix(b" ")?;
         let name = if kind == Kind::Directory { name.strip_suffix(b"/")? } else { name };
+        let name = OsStr::from_bytes(name);
+        is_listable(name).then_some(())?;
         Some(Self {
-            name: OsStr::from_bytes(name).to_owned(),
+            name: name.to_owned(),
             kind,
             size: std::str::from_utf8(size).ok()?.parse().ok()?,
             modified: time.parse::<Timestamp>().ok()?.into(),

@@ -1,7 +1,6 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
-use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 use tftpkit::server::{Asked, Event};
@@ -61,7 +60,7 @@ impl Log {
             Event::Turned { peer, why } => warn!(%peer, %why, "turned away"),
             Event::Stray { peer } => debug!(%peer, "stray packet"),
             Event::Failed { asked, error } => {
-                error!(file = &*file(asked), peer = %asked.peer, %error, "failed");
+                error!(file = file(asked), peer = %asked.peer, %error, "failed");
             }
             _ => {}
         }
@@ -86,13 +85,26 @@ impl Log {
     }
 }
 
-/// The name as it was asked for. Both forms of a log line escape what could harm a terminal.
-fn file(asked: &Asked) -> Cow<'_, str> {
-    String::from_utf8_lossy(&asked.name)
+/// The name as it was asked for.
+fn file(asked: &Asked) -> String {
+    harmless(&asked.name)
+}
+
+/// Bytes from the network, fit for a log line. Both forms of a line escape most control characters by themselves;
+/// JSON leaves those that only a terminal takes for one.
+fn harmless(bytes: &[u8]) -> String {
+    let mut out = String::new();
+    for c in String::from_utf8_lossy(bytes).chars() {
+        match c {
+            '\u{7f}'..='\u{9f}' => out.extend(c.escape_default()),
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 fn refused(asked: &Asked, code: ErrorCode, why: &str) {
-    let (file, peer) = (&*file(asked), asked.peer);
+    let (file, peer) = (file(asked), asked.peer);
     match (asked.operation, code) {
         // Boot loaders ask for many files that need not be there.
         (Operation::Read | Operation::List, ErrorCode::NotFound) => info!(file, %peer, "not there"),
@@ -112,7 +124,7 @@ fn finished(asked: &Asked, summary: &Summary) {
     macro_rules! line {
         ($level:ident) => {
             $level!(
-                file = &*file(asked),
+                file = file(asked),
                 peer = %asked.peer,
                 bytes = summary.bytes,
                 seconds = (seconds * 1e6).round() / 1e6,
@@ -146,8 +158,7 @@ fn judge(
             (Level::INFO, "probed", "the client only asked for the size".into())
         }
         Some(Outcome::PeerError(code, text)) => {
-            let text = String::from_utf8_lossy(text);
-            let outcome = format!("ended by the client: {text} (code {code})");
+            let outcome = format!("ended by the client: {} (code {code})", harmless(text));
             (Level::INFO, "ended", outcome)
         }
         Some(Outcome::Silent | Outcome::Unreachable) if nothing_sent => {
