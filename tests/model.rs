@@ -1,633 +1,67 @@
-//! Explores every order of events between the shipping sender and receiver.
+//! Every order of events between the sender and the receiver that ship, explored with stateright.
+//!
+//! A state is both machines as they are in `tftpkit::proto`, what is under way between them, and what an observer
+//! remembers of it: the last block that was stored, the last acknowledgement that came, how much was sent. Events
+//! are arrivals, losses, duplications, and ticks of either machine's clock. After each event its machine is polled
+//! until it waits. `model/world.rs` has the state, `model/owners.rs` what is done with it and checked.
+//!
+//! # Time
+//!
+//! The machines remember moments, so time must not make two states of what is one. Three things see to it:
+//!
+//! - Clocks move by events alone. An arrival takes no time. A tick is 50 ms, the span of an echo; first interval,
+//!   floor and ceiling are two ticks, so that intervals never change and a deadline is always a whole tick.
+//! - Each side has its own clock. How they stand to each other is part of what is explored.
+//! - What can go on forever is bounded, by one of two networks. **Wild** remembers each datagram that was ever
+//!   sent: it can arrive at any later time, any number of times, or never. That is every loss, duplication, delay
+//!   and reordering there can be; what is bounded is the ticks of each clock, which run apart as they like.
+//!   **Counted** is a queue each way. A loss, a duplication, an overtaking, and a tick while something is under way
+//!   are faults, and there are so many of them; without, time passes only when nothing is under way, and the clocks
+//!   are a tick apart at most. Here cost and success can be measured against the faults.
+//!
+//! From every state, a faultless network is played on until both sides have ended, once with what is under way and
+//! once without it: completion must be reached, or a reported failure where patience is short.
+//!
+//! A roll-over is reached by delivering the blocks before it, so numbers have their 16 bits. Their last window and
+//! its acknowledgements are still under way on a wild network.
+//!
+//! # States
+//!
+//! Sums over files of one block to as many as are said, for windows of 1, 2 and 3 blocks.
+//!
+//! | transfer | network | blocks | window 1 | window 2 | window 3 |
+//! |---|---|---|---|---|---|
+//! | read, plain | wild, 3 ticks each | 4 | 28,712 | 12,660 | 23,450 |
+//! | read, OACK is block 0 | | 4 | 76,928 | 36,493 | 73,188 |
+//! | write, answered by ACK 0 | | 4 | 70,922 | 40,211 | 78,571 |
+//! | write, answered by OACK | | 4 | 62,909 | 27,899 | 48,980 |
+//! | behind block 6 | | 4 | 77,504 | 21,561 | 45,566 |
+//! | around the roll-over, each kind | wild, 2 ticks each | 4, 4, 5 | 11,549 | 2,695 | 16,458 |
+//! | read, plain; patience of 3 ticks | wild, 4 ticks each | 2 | 1,266 | 674 | 674 |
+//! | read, OACK; patience of 3 ticks | | 2 | 10,533 | 4,791 | 4,791 |
+//! | write, ACK 0; patience of 3 ticks | | 2 | 10,005 | 6,026 | 6,026 |
+//! | write, OACK; patience of 3 ticks | | 2 | 7,011 | 3,985 | 3,985 |
+//! | behind block 6; patience of 3 ticks | | 2 | 5,136 | 2,246 | 2,246 |
+//! | read, plain | counted, 2 faults | 4 | 6,335 | 4,788 | 5,153 |
+//! | read, OACK is block 0 | | 4 | 10,320 | 9,878 | 10,249 |
+//! | write, answered by ACK 0 | | 4 | 10,146 | 10,597 | 11,484 |
+//! | write, answered by OACK | | 4 | 10,204 | 10,294 | 10,439 |
+//! | behind block 6 | | 4 | 6,443 | 5,772 | 5,911 |
+//! | behind block 6 | counted, 3 faults | 4 | 43,220 | 35,916 | 38,535 |
+//! | around the roll-over, each kind | counted, 2 faults | 4, 4, 5 | 3,007 | 2,590 | 3,893 |
+//!
+//! Not covered: a roll-over on a smaller modulus, intervals that adapt or double, round trips of many lengths,
+//! ERROR packets, and files so long that an old number means a new block.
 
-use Fault as F;
-use core::time::Duration;
-use stateright::{Checker, HasDiscoveries, Model, Property};
-use tftpkit::limits;
-use tftpkit::proto::{
-    Agreed, Arrival, BlockNumber, End, GrantLimits, Receiver, Sender, Step, Time, Timing, grant,
-};
-use tftpkit::wire::{
-    BlockSize, Operation, Options, Rollover, TransferOption, WindowSize, WireBlock,
-};
+#[path = "model/owners.rs"]
+mod owners;
+#[path = "model/world.rs"]
+mod world;
 
-/// The step of the machines' clocks: after one, what comes again is no echo any more; after two, a timer fires.
-const TICK: Duration = limits::ECHO_SPAN;
-const INTERVAL: u32 = 2;
-/// A round trip before the exploration begins; much shorter than a tick.
-const TRIP: Duration = Duration::from_millis(8);
-
-/// Trips between the start of time and the beginning of the exploration.
-const LONG_AGO: u32 = 100_000;
-/// In ticks: so long that it does not run out within the faults of a setup.
-const LONG_PATIENCE: u32 = 16;
-/// A machine may want so many things done in a row.
-const POLLS: usize = 3;
-const MOST_UNDER_WAY: usize = 64;
-const DATA_FACTOR: u64 = 1;
-const ACK_FACTOR: u64 = 1;
-
-/// How a transfer begins, and so who asks and what block 0 is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Opening {
-    /// RRQ, answered by block 1.
-    Read,
-    /// RRQ, answered by OACK, which is block 0.
-    ReadOack,
-    /// WRQ, which is block 0, answered by ACK 0.
-    Write,
-    /// WRQ, which is block 0, answered by OACK.
-    WriteOack,
-    /// It is over: so many blocks have been acknowledged, and measured.
-    Past(u64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
-    /// Whatever was sent once can arrive at any later time, any number of times, or never. The clocks run apart as
-    /// they like, for so many ticks each.
-    Wild(u8),
-    /// Datagrams arrive in order. So many of these may happen: a loss, a duplication, an overtaking, a tick while
-    /// something is under way. The clocks differ by a tick at most.
-    Counted(u8),
-}
-
-/// What is broken on purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    OldAcksCountAsNew,
-    DuplicateBlocksGoUnanswered,
-    EveryRepeatedAckRestartsTheWindow,
-    EveryDuplicateBlockIsAcknowledged,
-    NoDallying,
-    StaleAcksPushTheTimer,
-    OpeningIsSentOnce,
-    RollOverIsOffByOne,
-    WindowCountsFromTheLastBlockSent,
-    BlocksBehindAGapAreStored,
-    DuplicatesAreStored,
-    AcksAreOneTooHigh,
-    SleepsTooLong,
-    DoneWhenAllIsSent,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Setup {
-    opening: Opening,
-    window: u16,
-    /// Blocks to deliver, beyond those of the past.
-    blocks: u64,
-    /// What the sender does; the receiver is told where `told` is set.
-    rollover: Option<Rollover>,
-    told: bool,
-    /// In ticks.
-    patience: u32,
-    network: Network,
-    fault: Option<Fault>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Datagram {
-    /// What stands for acknowledgement 0: RRQ, or OACK in answer to a WRQ.
-    Request,
-    /// Block 0: WRQ, or OACK in answer to an RRQ.
-    Opening,
-    /// The block it is, which stands for its payload, and the number written on it.
-    Data(u64, u16),
-    Ack(u64, u16),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Side<M> {
-    Absent,
-    Live(M),
-    Over(End),
-}
-
-impl<M> Side<M> {
-    const fn is_live(&self) -> bool {
-        matches!(self, Self::Live(_))
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Sending {
-    machine: Sender,
-    /// Whether the terms are known.
-    settled: bool,
-    sent_at: Time,
-    /// One past the last block that was sent, and one past the last that can be.
-    sent: u64,
-    ready: u64,
-    /// How far a planted fault sets its clock back, and when it sent last by that clock.
-    lag: Duration,
-    own_sent_at: Time,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Receiving {
-    machine: Receiver,
-    settled: bool,
-    /// When it sent something or a block came.
-    active_at: Time,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Wrong {
-    Prefix,
-    Window,
-    Acknowledged,
-    Number,
-    Deadline,
-    End,
-    Traffic,
-    Fragile,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct World {
-    sender: Side<Sending>,
-    receiver: Side<Receiving>,
-    /// What is under way to the sender and to the receiver.
-    under_way: [Vec<Datagram>; 2],
-    /// The clocks of the sender and of the receiver, in ticks.
-    ticks: [u8; 2],
-    faults: u8,
-    /// The last block that the receiver took.
-    taken: u64,
-    /// One past the last block whose acknowledgement has come to the sender.
-    base: u64,
-    /// Datagrams of the sender and of the receiver, where they are counted.
-    sent: [u16; 2],
-    wrong: Option<Wrong>,
-}
-
-const SENDER: usize = 0;
-const RECEIVER: usize = 1;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    /// To whom, and which of those under way.
-    Arrives(usize, usize),
-    Lost(usize, usize),
-    Doubled(usize, usize),
-    /// A clock moves on.
-    Tick(usize),
-}
-
-impl World {
-    fn now(&self, who: usize) -> Time {
-        Time::START + u32::from(self.ticks[who]) * TICK + LONG_AGO * TRIP
-    }
-
-    fn blame(&mut self, holds: bool, wrong: Wrong) {
-        if !holds {
-            self.wrong.get_or_insert(wrong);
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        matches!((&self.sender, &self.receiver), (Side::Over(_), Side::Over(_)))
-    }
-
-    const fn is_live(&self, who: usize) -> bool {
-        if who == SENDER { self.sender.is_live() } else { self.receiver.is_live() }
-    }
-
-    /// Whether a side gave up that need not. A sender may whose receiver has everything and has left.
-    fn has_failed(&self) -> bool {
-        let left = self.receiver == Side::Over(End::Complete);
-        let sender_failed = matches!(self.sender, Side::Over(end) if end != End::Complete && !left);
-        sender_failed || self.receiver == Side::Over(End::Silent)
-    }
-}
-
-impl Setup {
-    const fn new(opening: Opening, window: u16, blocks: u64, network: Network) -> Self {
-        let patience = LONG_PATIENCE;
-        Self { opening, window, blocks, rollover: None, told: true, patience, network, fault: None }
-    }
-
-    fn has(&self, fault: Fault) -> bool {
-        self.fault == Some(fault)
-    }
-
-    const fn past(&self) -> u64 {
-        if let Opening::Past(blocks) = self.opening { blocks } else { 0 }
-    }
-
-    const fn total(&self) -> u64 {
-        self.past() + self.blocks
-    }
-
-    const fn has_block_zero(&self) -> bool {
-        matches!(self.opening, Opening::ReadOack | Opening::Write | Opening::WriteOack)
-    }
-
-    const fn counted(&self) -> bool {
-        matches!(self.network, Network::Counted(_))
-    }
-
-    fn timing(&self) -> Timing {
-        let (interval, patience) = (INTERVAL * TICK, self.patience * TICK);
-        Timing {
-            first: interval,
-            floor: interval,
-            ceiling: interval,
-            patience,
-            unanswered: patience,
-        }
-    }
-
-    /// What the machines are told of the terms.
-    fn agreed(&self, rollover: Option<Rollover>) -> Agreed {
-        let window = WindowSize::new(self.window).expect("a window");
-        let mut asked = Options::NONE.with(TransferOption::WindowSize(window));
-        if let Some(rollover) = rollover {
-            asked = asked.with(TransferOption::Rollover(rollover));
-        }
-        let window_bytes = usize::MAX;
-        let limits =
-            GrantLimits { block_size: BlockSize::MAX, window: WindowSize::MAX, window_bytes };
-        grant(Operation::Read, &asked, &limits, None).0
-    }
-
-    /// The intervals that the receiver stays: a server's upload dallies, a client's download does not.
-    fn dally(&self) -> u32 {
-        let reading = matches!(self.opening, Opening::Read | Opening::ReadOack);
-        if reading || self.has(F::NoDallying) { 0 } else { limits::DALLY_INTERVALS }
-    }
-
-    fn sending(&self, now: Time) -> Sending {
-        let settled = self.opening != Opening::WriteOack;
-        let agreed = if settled { self.agreed(self.rollover) } else { Agreed::default() };
-        let machine = Sender::new(now, self.timing(), &agreed, self.has_block_zero());
-        let sent = u64::from(!self.has_block_zero());
-        let lag = Duration::ZERO;
-        Sending { machine, settled, sent_at: now, sent, ready: 1, lag, own_sent_at: now }
-    }
-
-    fn receiving(&self, now: Time) -> Receiving {
-        let settled = self.opening != Opening::ReadOack;
-        let rollover = self.rollover.filter(|_| self.told);
-        let agreed = if settled { self.agreed(rollover) } else { Agreed::default() };
-        let machine = Receiver::new(now, self.timing(), &agreed, self.dally());
-        Receiving { machine, settled, active_at: now }
-    }
-
-    /// The number on a block, by another way than the library's.
-    fn number(&self, block: u64) -> u16 {
-        let skipped = u64::from(self.rollover == Some(Rollover::ToOne));
-        let number = if block > 65535 { block - 65536 + skipped } else { block };
-        u16::try_from(number).expect("one roll-over at most")
-    }
-
-    const fn reads(&self) -> bool {
-        matches!(self.opening, Opening::Read | Opening::ReadOack)
-    }
-
-    /// The machines as the past left them, and what of it may still be under way.
-    fn beginning(&self) -> World {
-        let mut world = World {
-            sender: Side::Absent,
-            receiver: Side::Absent,
-            under_way: [vec![], vec![]],
-            ticks: [0; 2],
-            faults: 0,
-            taken: self.past(),
-            base: u64::from(!self.has_block_zero()) + self.past(),
-            sent: [0; 2],
-            wrong: None,
-        };
-        let start = world.now(SENDER);
-        if self.past() > 0 {
-            self.pass(&mut world);
-        } else if self.reads() {
-            world.receiver = Side::Live(self.receiving(start));
-        } else {
-            world.sender = Side::Live(self.sending(start));
-        }
-        self.run_sender(&mut world);
-        self.run_receiver(&mut world);
-        world
-    }
-
-    /// Delivers the blocks of the past, which is whole windows.
-    fn pass(&self, world: &mut World) {
-        let (past, window) = (self.past(), u64::from(self.window));
-        let start = u32::try_from(past / window).expect("a short past");
-        let mut now = Time::START + (LONG_AGO - start) * TRIP;
-        let (mut sending, mut receiving) = (self.sending(now), self.receiving(now));
-        receiving.machine.poll(now);
-        for base in (1..=past).step_by(usize::from(self.window)) {
-            let blocks = base..base + window;
-            sending.machine.supply(BlockNumber(blocks.end), false);
-            assert!(matches!(sending.machine.poll(now), Step::Transmit(_)), "block {base}");
-            now = now + TRIP;
-            for block in blocks {
-                let arrival = receiving.machine.arrive(now, WireBlock(self.number(block)), false);
-                assert_eq!(arrival, Arrival::Next, "block {block}");
-            }
-            assert!(matches!(receiving.machine.poll(now), Step::Transmit(_)), "block {base}");
-            sending.machine.acknowledge(now, WireBlock(self.number(base + window - 1)));
-        }
-        (sending.ready, sending.sent, receiving.active_at) = (past + 1, past + 1, now);
-        (world.sender, world.receiver) = (Side::Live(sending), Side::Live(receiving));
-        if !self.counted() {
-            let late = past + 1 - window..=past;
-            world.under_way[RECEIVER] = late.map(|n| Datagram::Data(n, self.number(n))).collect();
-            let late = [past - window, past];
-            world.under_way[SENDER] = late.map(|n| Datagram::Ack(n, self.number(n))).to_vec();
-        }
-    }
-
-    fn send(&self, world: &mut World, to: usize, datagram: Datagram) {
-        let over = [matches!(world.sender, Side::Over(_)), matches!(world.receiver, Side::Over(_))];
-        if self.counted() {
-            world.sent[1 - to] += 1;
-            let both = over == [false; 2];
-            world.blame(!both || self.is_bounded(world), Wrong::Traffic);
-        }
-        let queue = &mut world.under_way[to];
-        if over[to] {
-            // Nobody is there.
-        } else if self.counted() {
-            queue.push(datagram);
-        } else if let Err(place) = queue.binary_search(&datagram) {
-            queue.insert(place, datagram);
-        }
-    }
-
-    /// Without a fault nothing is sent twice; a fault costs a window and its acknowledgements.
-    fn is_bounded(&self, world: &World) -> bool {
-        let (window, faults) = (u64::from(self.window), u64::from(world.faults));
-        let blocks = self.blocks + u64::from(self.has_block_zero());
-        let openings = match self.opening {
-            Opening::Past(_) => 0,
-            Opening::ReadOack => 2,
-            _ => 1,
-        };
-        let acks = self.blocks.div_ceil(window) + openings;
-        u64::from(world.sent[SENDER]) <= blocks + DATA_FACTOR * window * faults
-            && u64::from(world.sent[RECEIVER]) <= acks + ACK_FACTOR * faults
-    }
-
-    fn run_sender(&self, world: &mut World) {
-        let now = world.now(SENDER);
-        for _ in 0..POLLS {
-            let Side::Live(sending) = &mut world.sender else { return };
-            match self.ask_sender(sending, now) {
-                Step::Transmit((first, count)) => self.send_blocks(world, first..first + count),
-                Step::Wait(until) => {
-                    let timely = until > now && until <= sending.sent_at + INTERVAL * TICK;
-                    return world.blame(timely, Wrong::Deadline);
-                }
-                Step::Done(end) => {
-                    let sent_all = sending.sent > self.total();
-                    let honest = match end {
-                        End::Complete => world.taken == self.total(),
-                        End::Unconfirmed => sent_all && world.base > 0,
-                        End::Silent => true,
-                    };
-                    world.sender = Side::Over(end);
-                    world.under_way[SENDER].clear();
-                    world.blame(honest, Wrong::End);
-                    let may_fail = self.reads() || !self.counted() || world.faults > 1;
-                    return world.blame(end == End::Complete || may_fail, Wrong::Fragile);
-                }
-            }
-        }
-        world.blame(false, Wrong::Deadline);
-    }
-
-    /// What its owner does: hand over the blocks that are ready, then ask what to send.
-    fn ask_sender(&self, sending: &mut Sending, now: Time) -> Step<(u64, u64)> {
-        let (base, end) = (sending.machine.base().0, self.total() + 1);
-        let ready = end.min(base + u64::from(self.window));
-        if base > 0 && ready > sending.ready {
-            sending.machine.supply(BlockNumber(ready), ready == end);
-            sending.ready = ready;
-        }
-        let own_now = earlier(now, sending.lag);
-        match sending.machine.poll(own_now) {
-            Step::Transmit(run) => {
-                sending.own_sent_at = own_now;
-                let wrong_end = end.min(sending.sent + u64::from(self.window));
-                let wider = self.has(F::WindowCountsFromTheLastBlockSent) && run.first.0 > 0;
-                let count = if wider { wrong_end - run.first.0 } else { run.count };
-                Step::Transmit((run.first.0, count))
-            }
-            Step::Wait(_) if self.has(F::DoneWhenAllIsSent) && sending.sent == end => {
-                Step::Done(End::Complete)
-            }
-            Step::Wait(until) if self.has(F::SleepsTooLong) => Step::Wait(until + TICK),
-            Step::Wait(until) => Step::Wait(until + sending.lag),
-            Step::Done(how) => Step::Done(how),
-        }
-    }
-
-    fn send_blocks(&self, world: &mut World, blocks: std::ops::Range<u64>) {
-        let now = world.now(SENDER);
-        let Side::Live(sending) = &mut world.sender else { return };
-        let swallowed = self.has(F::OpeningIsSentOnce) && blocks.start == 0 && sending.sent > 0;
-        sending.sent_at = now;
-        sending.sent = sending.sent.max(blocks.end);
-        let window = if world.base == 0 { 1 } else { u64::from(self.window) };
-        let end = (self.total() + 1).min(world.base + window);
-        let inside = world.base <= blocks.start && blocks.end <= end && !blocks.is_empty();
-        world.blame(inside, Wrong::Window);
-        for block in blocks.filter(|_| !swallowed) {
-            let datagram = match block {
-                0 => Datagram::Opening,
-                _ => Datagram::Data(block, self.written(world, block, self.rollover)),
-            };
-            self.send(world, RECEIVER, datagram);
-        }
-    }
-
-    /// The number that the library writes, checked.
-    fn written(&self, world: &mut World, block: u64, rollover: Option<Rollover>) -> u16 {
-        let number = BlockNumber(block).narrow(rollover.unwrap_or_default()).0;
-        let off = u16::from(self.has(F::RollOverIsOffByOne) && block > 65535);
-        world.blame(number == self.number(block), Wrong::Number);
-        number + off
-    }
-
-    fn run_receiver(&self, world: &mut World) {
-        let now = world.now(RECEIVER);
-        for _ in 0..POLLS {
-            let Side::Live(receiving) = &mut world.receiver else { return };
-            match receiving.machine.poll(now) {
-                Step::Transmit(ack) => {
-                    receiving.active_at = now;
-                    let high = u64::from(self.has(F::AcksAreOneTooHigh) && ack.block.0 > 0);
-                    self.send_ack(world, ack.block.0 + high, ack.rollover);
-                }
-                Step::Wait(until) => {
-                    let stays = if receiving.machine.is_complete() { self.dally() } else { 1 };
-                    let latest = receiving.active_at + stays * INTERVAL * TICK;
-                    return world.blame(now < until && until <= latest, Wrong::Deadline);
-                }
-                Step::Done(end) => {
-                    let complete = end == End::Complete;
-                    world.receiver = Side::Over(end);
-                    world.under_way[RECEIVER].clear();
-                    world.blame(complete == (world.taken == self.total()), Wrong::End);
-                    let may_fail = !self.counted() || world.faults > 1;
-                    return world.blame(complete || may_fail, Wrong::Fragile);
-                }
-            }
-        }
-        world.blame(false, Wrong::Deadline);
-    }
-
-    fn send_ack(&self, world: &mut World, block: u64, rollover: Rollover) {
-        world.blame(block == world.taken, Wrong::Acknowledged);
-        let Side::Live(receiving) = &world.receiver else { return };
-        let is_request = match self.opening {
-            Opening::Read | Opening::WriteOack => true,
-            Opening::ReadOack => !receiving.settled,
-            Opening::Write | Opening::Past(_) => false,
-        };
-        let datagram = match block {
-            0 if is_request => Datagram::Request,
-            _ => Datagram::Ack(block, self.written(world, block, Some(rollover))),
-        };
-        self.send(world, SENDER, datagram);
-    }
-
-    fn arrives(&self, world: &mut World, who: usize, datagram: Datagram) {
-        if who == SENDER {
-            self.arrives_at_sender(world, datagram);
-            self.run_sender(world);
-        } else {
-            self.arrives_at_receiver(world, datagram);
-            self.run_receiver(world);
-        }
-    }
-
-    fn arrives_at_sender(&self, world: &mut World, datagram: Datagram) {
-        if world.sender == Side::Absent {
-            world.ticks[SENDER] = if self.counted() { world.ticks[RECEIVER] } else { 0 };
-            world.sender = Side::Live(self.sending(world.now(SENDER)));
-            return;
-        }
-        let now = world.now(SENDER);
-        let Side::Live(sending) = &mut world.sender else { return };
-        let machine = &mut sending.machine;
-        let (base, own_now) = (world.base, earlier(now, sending.lag));
-        match datagram {
-            Datagram::Request if self.reads() => machine.repeat(),
-            Datagram::Request if sending.settled => {}
-            Datagram::Request => {
-                machine.agree(&self.agreed(self.rollover));
-                machine.acknowledge(own_now, WireBlock(0));
-                sending.settled = true;
-                world.base = base.max(1);
-            }
-            Datagram::Ack(block, mut number) => {
-                if block + 1 < base && self.has(F::OldAcksCountAsNew) {
-                    number = self.number(base);
-                }
-                if block < base && self.has(F::StaleAcksPushTheTimer) {
-                    sending.lag = now - sending.own_sent_at;
-                }
-                machine.acknowledge(own_now, WireBlock(number));
-                world.base = base.max(block + 1);
-                let again = base..sending.sent;
-                if block + 1 == base
-                    && !again.is_empty()
-                    && self.has(F::EveryRepeatedAckRestartsTheWindow)
-                {
-                    self.send_blocks(world, again);
-                }
-            }
-            Datagram::Opening | Datagram::Data(..) => unreachable!("it goes to the receiver"),
-        }
-    }
-
-    fn arrives_at_receiver(&self, world: &mut World, datagram: Datagram) {
-        if world.receiver == Side::Absent {
-            world.ticks[RECEIVER] = if self.counted() { world.ticks[SENDER] } else { 0 };
-            world.receiver = Side::Live(self.receiving(world.now(RECEIVER)));
-            return;
-        }
-        let now = world.now(RECEIVER);
-        let Side::Live(receiving) = &mut world.receiver else { return };
-        let machine = &mut receiving.machine;
-        match datagram {
-            Datagram::Opening if !self.reads() => {
-                if !machine.is_answered() {
-                    machine.repeat();
-                }
-            }
-            Datagram::Opening if receiving.settled => machine.opening_repeated(now),
-            Datagram::Opening => {
-                machine.agree(&self.agreed(self.rollover.filter(|_| self.told)));
-                machine.opened(now);
-                receiving.settled = true;
-                receiving.active_at = now;
-            }
-            Datagram::Data(block, number) => {
-                let taken = world.taken;
-                if block <= taken && self.has(F::DuplicateBlocksGoUnanswered) {
-                    return;
-                }
-                let arrival = machine.arrive(now, WireBlock(number), block == self.total());
-                let stored = arrival == Arrival::Next
-                    || block > taken && self.has(F::BlocksBehindAGapAreStored)
-                    || block == taken && self.has(F::DuplicatesAreStored);
-                if stored {
-                    receiving.active_at = now;
-                    world.taken = block;
-                }
-                world.blame(stored == (block == taken + 1), Wrong::Prefix);
-                if block <= taken && self.has(F::EveryDuplicateBlockIsAcknowledged) {
-                    self.send_ack(world, taken, self.rollover.unwrap_or_default());
-                }
-            }
-            Datagram::Request | Datagram::Ack(..) => unreachable!("it goes to the sender"),
-        }
-    }
-
-    fn tick(&self, world: &mut World, who: usize) {
-        world.ticks[who] += 1;
-        if who == SENDER { self.run_sender(world) } else { self.run_receiver(world) }
-    }
-
-    /// Whether the transfer ends in time, and as it should, when from here on the network is faultless: everything
-    /// arrives in order, or everything but what is `lost` now.
-    fn recovers(&self, world: &World, lost: bool) -> bool {
-        let mut world = world.clone();
-        if lost {
-            world.under_way = [vec![], vec![]];
-        }
-        let failed_before = world.has_failed();
-        for _ in 0..4 * self.patience {
-            for _ in 0..MOST_UNDER_WAY {
-                let Some(who) = (0..2).find(|&who| !world.under_way[who].is_empty()) else { break };
-                let datagram = world.under_way[who].remove(0);
-                self.arrives(&mut world, who, datagram);
-            }
-            if world.wrong.is_some() || world.under_way != [vec![], vec![]] {
-                return false;
-            }
-            if world.is_over() {
-                return failed_before || self.patience < LONG_PATIENCE || !world.has_failed();
-            }
-            for who in [SENDER, RECEIVER] {
-                if world.is_live(who) {
-                    self.tick(&mut world, who);
-                }
-            }
-        }
-        false
-    }
-}
-
-fn earlier(time: Time, span: Duration) -> Time {
-    Time::START + (time - Time::START).saturating_sub(span)
-}
+use stateright::{Checker, HasDiscoveries, Model, Path, Property};
+use tftpkit::proto::End;
+use tftpkit::wire::Rollover;
+use world::{Event, Fault, Network, Opening, RECEIVER, SENDER, Setup, Side, World, Wrong};
 
 impl Model for Setup {
     type State = World;
@@ -703,20 +137,28 @@ impl Model for Setup {
 
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
-            Property::always(PREFIX, |_, world| world.wrong != Some(Wrong::Prefix)),
-            Property::always(WINDOW, |_, world| world.wrong != Some(Wrong::Window)),
-            Property::always(ACKNOWLEDGED, |_, world| world.wrong != Some(Wrong::Acknowledged)),
-            Property::always(NUMBER, |_, world| world.wrong != Some(Wrong::Number)),
-            Property::always(DEADLINE, |_, world| world.wrong != Some(Wrong::Deadline)),
-            Property::always(END, |_, world| world.wrong != Some(Wrong::End)),
-            Property::always(TRAFFIC, |_, world| world.wrong != Some(Wrong::Traffic)),
-            Property::always(FRAGILE, |_, world| world.wrong != Some(Wrong::Fragile)),
-            Property::always(RECOVERY, |setup: &Self, world| {
+            Property::always(PREFIX, |_: &Self, world: &World| world.wrong != Some(Wrong::Prefix)),
+            Property::always(WINDOW, |_: &Self, world: &World| world.wrong != Some(Wrong::Window)),
+            Property::always(ACKNOWLEDGED, |_: &Self, world: &World| {
+                world.wrong != Some(Wrong::Acknowledged)
+            }),
+            Property::always(NUMBER, |_: &Self, world: &World| world.wrong != Some(Wrong::Number)),
+            Property::always(DEADLINE, |_: &Self, world: &World| {
+                world.wrong != Some(Wrong::Deadline)
+            }),
+            Property::always(END, |_: &Self, world: &World| world.wrong != Some(Wrong::End)),
+            Property::always(TRAFFIC, |_: &Self, world: &World| {
+                world.wrong != Some(Wrong::Traffic)
+            }),
+            Property::always(FRAGILE, |_: &Self, world: &World| {
+                world.wrong != Some(Wrong::Fragile)
+            }),
+            Property::always(RECOVERY, |setup: &Self, world: &World| {
                 let recovers = || setup.recovers(world, true) && setup.recovers(world, false);
                 world.wrong.is_some() || recovers()
             }),
-            Property::sometimes(COMPLETE, |_, world| {
-                world.is_over() && world.sender == Side::Over(End::Complete)
+            Property::sometimes(COMPLETE, |_: &Self, world: &World| {
+                world.sender == Side::Over(End::Complete)
             }),
         ]
     }
@@ -749,37 +191,137 @@ fn explore(setup: Setup) -> usize {
     checker.unique_state_count()
 }
 
-/// What is found when something is broken, and the shortest way to it.
-fn found(setup: Setup) -> Option<&'static str> {
-    let checker = setup.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
-    let mut found = checker.discoveries().into_iter().filter(|(name, _)| *name != COMPLETE);
-    let (name, path) = found.next()?;
-    println!("{:?}: not so: {name}: {:?}", setup.fault, path.into_actions());
-    Some(name)
+/// The shortest way to where `property` does not hold.
+fn counterexample(setup: Setup, property: &'static str) -> Option<Vec<Event>> {
+    let until = HasDiscoveries::AnyOf([property].into());
+    let checker = setup.checker().finish_when(until).spawn_bfs().join();
+    checker.discovery(property).map(Path::into_actions)
+}
+
+const OPENINGS: [Opening; 5] =
+    [Opening::Read, Opening::ReadOack, Opening::Write, Opening::WriteOack, Opening::Past(6)];
+
+/// Explores windows 1, 2 and 3 with so many blocks at most; the numbers of states.
+fn all(opening: Opening, network: Network, blocks: u64, change: fn(&mut Setup)) -> [usize; 3] {
+    let states = [1, 2, 3].map(|window| {
+        let states = (1..=blocks).map(|blocks| {
+            let mut setup = Setup::new(opening, window, blocks, network);
+            change(&mut setup);
+            explore(setup)
+        });
+        states.sum()
+    });
+    println!("{opening:?} {network:?}, up to {blocks} blocks: {states:?} states");
+    states
+}
+
+const WILD: Network = Network::Wild(3);
+
+#[test]
+fn reads_survive_any_delay_loss_and_duplication() {
+    assert_eq!(all(Opening::Read, WILD, 4, |_| ()), [28_712, 12_660, 23_450]);
+    assert_eq!(all(Opening::ReadOack, WILD, 4, |_| ()), [76_928, 36_493, 73_188]);
 }
 
 #[test]
-fn probe() {
-    let num = |name: &str| -> u64 { std::env::var(name).map_or(0, |n| n.parse().unwrap()) };
-    let network = if num("COUNTED") > 0 {
-        Network::Counted(num("COUNTED") as u8)
-    } else {
-        Network::Wild(num("WILD") as u8)
-    };
-    let patience = num("PATIENCE");
-    for opening in
-        [Opening::Read, Opening::ReadOack, Opening::Write, Opening::WriteOack, Opening::Past(6)]
-    {
-        for window in 1..=3 {
-            for blocks in [1, 2, 3, 4] {
-                let mut setup = Setup::new(opening, window, blocks, network);
-                if patience > 0 {
-                    setup.patience = patience as u32;
-                }
-                let at = std::time::Instant::now();
-                let outcome = std::panic::catch_unwind(|| explore(setup));
-                println!("{opening:?} {window} {blocks}: {:?} {:?}", outcome.ok(), at.elapsed());
-            }
+fn writes_survive_any_delay_loss_and_duplication() {
+    assert_eq!(all(Opening::Write, WILD, 4, |_| ()), [70_922, 40_211, 78_571]);
+    assert_eq!(all(Opening::WriteOack, WILD, 4, |_| ()), [62_909, 27_899, 48_980]);
+}
+
+#[test]
+fn the_middle_of_a_file_survives_any_delay_loss_and_duplication() {
+    assert_eq!(all(Opening::Past(6), WILD, 4, |_| ()), [77_504, 21_561, 45_566]);
+}
+
+#[test]
+fn whoever_loses_patience_says_so() {
+    let states = OPENINGS.map(|opening| all(opening, Network::Wild(4), 2, |it| it.patience = 3));
+    let expected = [
+        [1_266, 674, 674],
+        [10_533, 4_791, 4_791],
+        [10_005, 6_026, 6_026],
+        [7_011, 3_985, 3_985],
+        [5_136, 2_246, 2_246],
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn two_faults_cost_little_and_one_fails_nothing() {
+    let states = OPENINGS.map(|opening| all(opening, Network::Counted(2), 4, |_| ()));
+    let expected = [
+        [6_335, 4_788, 5_153],
+        [10_320, 9_878, 10_249],
+        [10_146, 10_597, 11_484],
+        [10_204, 10_294, 10_439],
+        [6_443, 5_772, 5_911],
+    ];
+    assert_eq!(states, expected);
+}
+
+#[test]
+fn three_faults_in_the_middle_of_a_file_cost_little() {
+    let states = all(Opening::Past(6), Network::Counted(3), 4, |_| ());
+    assert_eq!(states, [43_220, 35_916, 38_535]);
+}
+
+/// Four or five blocks around 65,536, behind as many whole windows as there are before them.
+fn across_the_roll_over(window: u16, rollover: Option<Rollover>, told: bool) -> Setup {
+    let past = if window == 3 { 65532 } else { 65534 };
+    let mut setup = Setup::new(Opening::Past(past), window, 65538 - past, Network::Wild(2));
+    if window == 3 {
+        setup.blocks = 65537 - past;
+    }
+    (setup.rollover, setup.told) = (rollover, told);
+    setup
+}
+
+#[test]
+fn numbers_roll_over_to_zero_and_to_one() {
+    for (window, wild, counted) in [(1, 11_549, 3_007), (2, 2_695, 2_590), (3, 16_458, 3_893)] {
+        let (zero, one) = (Some(Rollover::ToZero), Some(Rollover::ToOne));
+        // In lock-step the receiver sees by itself how a sender goes on.
+        let untold = if window == 1 { one } else { zero };
+        for (rollover, told) in [(zero, true), (one, true), (untold, false), (None, false)] {
+            let setup = across_the_roll_over(window, rollover, told);
+            assert_eq!(explore(setup), wild, "{setup:?}");
+            let setup = Setup { network: Network::Counted(2), ..setup };
+            assert_eq!(explore(setup), counted, "{setup:?}");
         }
+        println!("around the roll-over, window {window}: {wild} and {counted} states");
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    use Opening::{Past, ReadOack, Write, WriteOack};
+    let (one, two) = (Network::Counted(1), Network::Counted(2));
+    let planted = [
+        (Fault::OldAcksCountAsNew, Past(6), 1, two, WINDOW),
+        (Fault::DuplicateBlocksGoUnanswered, Write, 1, one, FRAGILE),
+        (Fault::EveryRepeatedAckRestartsTheWindow, Past(6), 1, one, TRAFFIC),
+        (Fault::EveryRepeatedAckRestartsTheWindow, Past(6), 2, one, TRAFFIC),
+        (Fault::EveryDuplicateBlockIsAcknowledged, Past(6), 3, one, TRAFFIC),
+        (Fault::NoDallying, Write, 1, one, FRAGILE),
+        (Fault::StaleAcksPushTheTimer, Past(6), 1, two, DEADLINE),
+        (Fault::OpeningIsSentOnce, Write, 1, one, RECOVERY),
+        (Fault::OpeningIsSentOnce, WriteOack, 2, one, RECOVERY),
+        (Fault::OpeningIsSentOnce, ReadOack, 1, one, RECOVERY),
+        (Fault::RollOverIsOffByOne, Past(65534), 2, one, RECOVERY),
+        (Fault::WindowCountsFromTheLastBlockSent, Past(6), 2, one, WINDOW),
+        (Fault::BlocksBehindAGapAreStored, Past(6), 2, one, PREFIX),
+        (Fault::DuplicatesAreStored, Past(6), 1, one, PREFIX),
+        (Fault::AcksAreOneTooHigh, Past(6), 1, one, ACKNOWLEDGED),
+        (Fault::SleepsTooLong, Past(6), 1, one, DEADLINE),
+        (Fault::DoneWhenAllIsSent, Past(6), 2, one, END),
+    ];
+    for (fault, opening, window, network, property) in planted {
+        let mut setup = Setup::new(opening, window, 8, network);
+        explore(setup);
+        setup.fault = Some(fault);
+        let events = counterexample(setup, property);
+        let events = events.unwrap_or_else(|| panic!("not found: {setup:?}"));
+        println!("{fault:?}, window {window}: not so after {} events: {property}", events.len());
     }
 }

@@ -37,6 +37,9 @@ pub struct Sender {
     last: Option<BlockNumber>,
     /// Whether a repeated acknowledgement has had its resend since the last progress or time-out.
     answered: bool,
+    /// Whether what is under way went out twice, so that its acknowledgement may come twice: the second is no report
+    /// on the next window, or one copy in the network would double all windows to the end of the file.
+    twice: bool,
     /// A block that was sent once, and when: its acknowledgement measures a round trip (Karn's rule).
     timed: Option<(BlockNumber, Time)>,
     sent_at: Time,
@@ -58,6 +61,7 @@ impl Sender {
             ready: BlockNumber::FIRST,
             last: None,
             answered: false,
+            twice: false,
             timed: None,
             sent_at: now,
             progress_at: now,
@@ -120,9 +124,10 @@ impl Sender {
         self.progress_at = now;
         // Short of what was sent, the receiver tells of a gap: the window starts again behind it, and further
         // acknowledgements of this block are about the same gap.
-        self.answered = self.base < self.next;
+        let gap = self.base < self.next;
+        self.answered = gap || core::mem::take(&mut self.twice);
         self.next = self.base;
-        if self.answered {
+        if gap {
             self.timed = None;
         }
     }
@@ -156,6 +161,8 @@ impl Sender {
     fn again(&mut self) {
         self.next = self.base;
         self.timed = None;
+        // In lock-step time tells an echo, whatever was sent twice.
+        self.twice = self.window > WindowSize::LOCKSTEP;
     }
 
     /// What to do now.
@@ -288,6 +295,33 @@ mod tests {
         assert_eq!(sends(&mut sender, ms(24)), None, "sooner than any answer");
         sender.acknowledge(ms(25), WireBlock(4));
         assert_eq!(sends(&mut sender, ms(25)), Some((5, 4)));
+    }
+
+    #[test]
+    fn one_copied_ack_does_not_double_all_windows_to_come() {
+        let mut sender = sender(4, 400);
+        let (mut sent, mut copied) = (0, false);
+        let mut answers = std::collections::VecDeque::new();
+        let mut now = 0;
+        loop {
+            match sender.poll(ms(now)) {
+                Step::Transmit(run) => {
+                    sent += run.count;
+                    let last = WireBlock((run.first.0 + run.count - 1) as u16);
+                    // 10 ms there and back; one acknowledgement comes again 4 ms later.
+                    answers.push_back((now + 10, last));
+                    if last.0 == 40 && !std::mem::replace(&mut copied, true) {
+                        answers.push_back((now + 14, last));
+                    }
+                }
+                Step::Wait(_) => {
+                    let (at, last) = answers.pop_front().expect("an answer on its way");
+                    now = at;
+                    sender.acknowledge(ms(now), last);
+                }
+                Step::Done(end) => break assert_eq!((end, sent), (End::Complete, 404)),
+            }
+        }
     }
 
     #[test]

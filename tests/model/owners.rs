@@ -17,7 +17,7 @@ const ACKS_FOR_A_FAULT: u64 = 3;
 /// In windows, one acknowledgement that comes twice, the copy later than a quarter of a round trip, makes all
 /// windows behind it go out twice. Here that is where no round trip before took any time. With `false` the bound
 /// is strict, as it is for lock-step and behind measured round trips.
-const ECHOES_REPEAT_ALL_WINDOWS: bool = true;
+const ECHOES_REPEAT_ALL_WINDOWS: bool = false;
 
 impl Setup {
     fn send(&self, world: &mut World, to: usize, datagram: Datagram) {
