@@ -22,6 +22,9 @@ pub const ECHO_SPAN: Duration = Duration::from_millis(50);
 /// and one for the loss of the next.
 pub const DALLY_INTERVALS: u32 = 2;
 
+/// It is not longer than this, whatever interval was negotiated: the file is safe, and the thread is wanted.
+pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
+
 /// Half of the 16-bit number space, less one: beyond it a block number no longer says which block is meant.
 pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;
 
@@ -40,18 +43,15 @@ pub const UNPROVEN_PACKETS: u32 = 5;
 /// Bytes to an address that has not answered: DATA 1 of 512 bytes, twice. Others send 3,096 to 3,612.
 pub const UNPROVEN_BYTES: usize = 1032;
 
-/// Transfers at once. Each costs a socket, so this also stays below common descriptor limits.
-pub const SESSIONS: usize = 16_384;
+/// Transfers at once: a rack's worth several times over. Each costs a thread, some 20 KiB with its kernel stack.
+pub const SESSIONS: usize = 4_096;
 
-/// Transfers at once that have a thread: a thread costs some 30 KiB with its kernel stack.
-pub const THREADS: usize = 4_096;
+/// The part of them, as a divisor, that must have answered: a flood of forged requests may not take all.
+pub const PROVEN_RESERVE: usize = 4;
 
-/// Transfers at once whose client has not answered yet: a rack's worth of machines may start in one second, and a
-/// flood of forged requests may not take all sessions.
-pub const UNPROVEN_SESSIONS: usize = 12_288;
-
-/// The same for one network (an IPv4 /24, an IPv6 /56). Loopback cannot be forged from outside and is exempt.
-pub const UNPROVEN_SESSIONS_PER_NETWORK: usize = 2_048;
+/// The part, as a divisor, that the clients of one network (an IPv4 /24, an IPv6 /56) may have without having
+/// answered. Loopback cannot be forged from outside and is exempt.
+pub const UNPROVEN_SHARE: usize = 4;
 
 /// Memory for the windows of all transfers. When it is used up, windows shrink to one small block.
 pub const WINDOWS_BYTES: usize = 512 << 20;
@@ -78,12 +78,18 @@ pub const REQUEST: usize = 2_048;
 /// Entries of one listing: 10,000 lines are what a person or a script can still use.
 pub const LISTING_ENTRIES: usize = 10_000;
 
+/// Names looked at for one listing, those left out included: each costs system calls.
+pub const LISTING_LOOKS: usize = 5 * LISTING_ENTRIES;
+
 /// Bytes of one listing: it is built in memory for each request.
 pub const LISTING_BYTES: usize = 1 << 20;
 
 /// One upload, when the operator sets no other limit: larger than any firmware or configuration, smaller than a
 /// disk.
 pub const UPLOAD_BYTES: u64 = 4 << 30;
+
+/// Directories that one upload may make.
+pub const CREATED_DIRECTORIES: usize = 16;
 
 /// A name in a request: the longest path that Linux opens.
 pub const NAME: usize = 4_096;
@@ -94,6 +100,9 @@ pub const REQUESTS_IN_A_ROW: usize = 64;
 /// The stack of a transfer's thread: many times what its calls take, for what is not touched costs nothing, and of
 /// larger stacks fewer are kept for the next thread when this one ends.
 pub const THREAD_STACK: usize = 512 << 10;
+
+/// Ports tried for one transfer before there is none: beyond this the range is as good as full.
+pub const PORTS_TRIED: u32 = 64;
 
 /// When stopped, a server lets transfers run on for so long by default.
 pub const DRAIN: Duration = Duration::from_secs(10);

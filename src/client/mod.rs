@@ -48,14 +48,14 @@ pub enum Failure {
     #[error("no answer from {0}")]
     NoAnswer(SocketAddr),
     /// Nothing listens there.
-    #[error("nothing listens at {0} (UDP)")]
+    #[error("nothing listens at {0} (UDP), or it cannot be reached")]
     Closed(SocketAddr),
     /// The server fell silent in the middle.
     #[error("{0} fell silent after {1} bytes")]
     BrokenOff(SocketAddr, u64),
     /// Everything was sent, but the server never confirmed the end.
-    #[error("all {0} bytes were sent, but the server did not confirm that it stored them")]
-    Unconfirmed(u64),
+    #[error("everything was sent, but the server did not confirm that it stored it")]
+    Unconfirmed,
     /// The server said no.
     #[error("the server says: {}", said(*.code, message))]
     Server {
@@ -176,8 +176,12 @@ impl Client {
 
     /// Lists the directory `name`.
     pub fn list(&self, name: &[u8]) -> Result<Listing, Failure> {
+        let mut refused = None;
         if self.listing.get() != Lists::ByFile {
             match self.list_by_opcode(name) {
+                Err(refusal @ Failure::Server { code: ErrorCode::AccessViolation, .. }) => {
+                    refused = Some(refusal);
+                }
                 Err(Failure::Server { code, .. }) if code != ErrorCode::NotFound => {}
                 Err(Failure::NoAnswer(_) | Failure::Closed(_) | Failure::Protocol(_)) => {}
                 decided => {
@@ -187,10 +191,15 @@ impl Client {
             }
         }
         let listing = self.list_by_file(name);
-        if listing.is_ok() {
-            self.listing.set(Lists::ByFile);
+        match (listing, refused) {
+            (Ok(listing), _) => {
+                self.listing.set(Lists::ByFile);
+                Ok(listing)
+            }
+            // It knows the opcode well enough to say no.
+            (Err(Failure::NoListing), Some(refusal)) => Err(refusal),
+            (Err(failure), _) => Err(failure),
         }
-        listing
     }
 
     fn list_by_opcode(&self, name: &[u8]) -> Result<Listing, Failure> {
@@ -267,7 +276,7 @@ impl Client {
         let first = self.wishes.timeout.map_or(standard.first, |t| Interval::from_secs(t).get());
         // Doubled each time up to the ceiling, as the retransmission timer does it.
         let ceiling = standard.ceiling.max(first);
-        let waits = (0..=self.wishes.retries.unwrap_or(REQUEST_REPEATS))
+        let waits = (0..=self.wishes.retries.unwrap_or(REQUEST_REPEATS).min(MOST_REPEATS))
             .map(|n| first.saturating_mul(1 << n.min(16)).min(ceiling));
         let unanswered: Duration = waits.sum();
         Timing { first, ceiling, unanswered, ..standard }
@@ -284,13 +293,17 @@ impl Client {
         let block_size = self.wishes.block_size.unwrap_or(fitting);
         let packet = DATA_HEADER + block_size.get();
         let window = match self.wishes.window {
-            Some(window) => window,
+            Some(window) => {
+                let blocks = window.get().min(limits::WIDEST_WINDOW);
+                socket.make_room(packet, blocks)?;
+                blocks
+            }
             None => {
                 let blocks = (WINDOW_BYTES / packet).clamp(1, usize::from(WIDEST_UNASKED)) as u16;
-                let held = socket.make_room(packet, blocks)?;
-                WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP)
+                socket.make_room(packet, blocks)?
             }
         };
+        let window = WindowSize::new(window).unwrap_or(WindowSize::LOCKSTEP);
         let mut options = size.map_or(Options::NONE, |size| Options::NONE.with(size));
         options = options.with(TransferOption::BlockSize(block_size));
         if window > WindowSize::LOCKSTEP {
@@ -336,7 +349,7 @@ impl Client {
             Some(Outcome::Local(code, error)) => {
                 Failure::Local { error, disk_full: code == ErrorCode::DiskFull }
             }
-            Some(Outcome::Unconfirmed) => Failure::Unconfirmed(bytes),
+            Some(Outcome::Unconfirmed) => Failure::Unconfirmed,
             Some(Outcome::Unreachable) if !answered => Failure::Closed(self.server),
             _ if !answered => Failure::NoAnswer(self.server),
             _ => Failure::BrokenOff(self.server, bytes),
@@ -346,6 +359,9 @@ impl Client {
 
 /// How often a request is repeated by default: after 1 and after 3 seconds, and after 7 there is no answer.
 const REQUEST_REPEATS: u32 = 2;
+
+/// More repeats than anyone waits for.
+const MOST_REPEATS: u32 = 1_000;
 
 /// A LIST is repeated after so long, and given up after as long again.
 const LIST_REPEAT: Duration = Duration::from_secs(1);

@@ -35,6 +35,9 @@ pub enum RemoteError {
     /// No host.
     #[error("'{0}' names no host: write HOST:FILE, HOST[:PORT] FILE or tftp://HOST[:PORT]/FILE")]
     NoHost(String),
+    /// A URL of another protocol.
+    #[error("'{0}' is a URL of another protocol: only tftp:// is spoken here")]
+    Scheme(String),
     /// A port that is none.
     #[error("'{0}' has a port that is not a number from 1 to 65535")]
     Port(String),
@@ -82,6 +85,9 @@ impl Remote {
             && scheme.eq_ignore_ascii_case(SCHEME)
         {
             return Self::parse_url(text, &text[SCHEME.len()..]);
+        }
+        if text.contains("://") {
+            return Err(RemoteError::Scheme(text.into()));
         }
         let (host, rest) = split_host(text)?;
         match rest.strip_prefix(':') {
@@ -213,6 +219,7 @@ mod tests {
         assert!(matches!(parsed(""), Err(E::NoHost(_))));
         assert!(matches!(parsed(":file"), Err(E::NoHost(_))));
         assert!(matches!(parsed("./a:b"), Err(E::NoHost(_))));
+        assert!(matches!(parsed("http://h/a"), Err(E::Scheme(_))));
         assert!(matches!(parsed("h:0"), Err(E::Port(_))));
         assert!(matches!(parsed("h:65536"), Err(E::Port(_))));
         assert!(matches!(parsed("tftp://h:x/a"), Err(E::Port(_))));

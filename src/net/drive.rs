@@ -4,7 +4,8 @@ use super::socket::{Arrived, TransferSocket};
 use crate::proto::Time;
 use crate::transfer::{Action, Summary, Transfer};
 use std::io::{self, ErrorKind};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The only clock: it turns the system's time into the protocol's.
@@ -30,12 +31,31 @@ pub struct Session {
     socket: TransferSocket,
     clock: Clock,
     transfer: Mutex<Transfer>,
+    /// The network says that the peer's port is closed. What the peer said before it closed may still be waiting.
+    refused: AtomicBool,
+    /// Set once, from outside; obeyed by whoever holds the transfer.
+    ending: OnceLock<Ending>,
+}
+
+/// How a transfer is ended from outside.
+#[derive(Debug)]
+enum Ending {
+    /// With an ERROR that says why.
+    Stop(String),
+    /// Without a word.
+    Abandon,
 }
 
 impl Session {
     /// Joins a transfer with its socket.
     pub fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
-        Self { socket, clock, transfer: Mutex::new(transfer) }
+        Self {
+            socket,
+            clock,
+            transfer: Mutex::new(transfer),
+            refused: AtomicBool::new(false),
+            ending: OnceLock::new(),
+        }
     }
 
     /// The socket.
@@ -49,6 +69,11 @@ impl Session {
 
     /// Obeys the transfer until it waits; `None` when it is over.
     fn advance(&self, transfer: &mut Transfer) -> Option<Time> {
+        match self.ending.get() {
+            Some(Ending::Stop(reason)) => transfer.stop(self.clock.now(), reason),
+            Some(Ending::Abandon) => transfer.abandon(self.clock.now()),
+            None => {}
+        }
         loop {
             let now = self.clock.now();
             let sent = match transfer.poll(now) {
@@ -58,7 +83,8 @@ impl Session {
             };
             // Other errors pass like a lost packet: the next resend may get through.
             if sent.is_err_and(|error| self.says_unreachable(&error)) {
-                transfer.unreachable(now);
+                self.refused.store(true, Ordering::Relaxed);
+                return Some(now);
             }
         }
     }
@@ -83,13 +109,17 @@ impl Session {
             // One byte more than can be legal shows what is too large.
             buffer.resize(transfer.longest_datagram() + 1, 0);
             drop(transfer);
-            timeout.set(&self.socket, until - self.clock.now())?;
+            let refused = self.refused.load(Ordering::Relaxed);
+            let wait = if refused { Duration::ZERO } else { until - self.clock.now() };
+            timeout.set(&self.socket, wait)?;
             let arrived = self.socket.receive(&mut buffer)?;
             transfer = self.lock();
             match arrived {
                 Arrived::Datagram(len) => transfer.handle(self.clock.now(), &buffer[..len]),
-                Arrived::Unreachable => transfer.unreachable(self.clock.now()),
-                Arrived::Nothing => {}
+                _ if self.refused.swap(arrived == Arrived::Unreachable, Ordering::Relaxed) => {
+                    transfer.unreachable(self.clock.now());
+                }
+                Arrived::Unreachable | Arrived::Nothing => {}
             }
             progress(&transfer);
         }
@@ -98,30 +128,33 @@ impl Session {
 
     /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.
     pub fn repeat(&self) {
-        match self.transfer.try_lock() {
-            Ok(mut transfer) => {
-                transfer.repeat();
-                self.advance(&mut transfer);
-            }
-            Err(TryLockError::WouldBlock | TryLockError::Poisoned(_)) => {}
-        }
+        self.interrupt(Transfer::repeat);
     }
 
     /// Ends the transfer with an ERROR that says why, unless the file is whole already.
     pub fn stop(&self, reason: &str) {
-        self.finish(|transfer, now| transfer.stop(now, reason));
+        self.end(Ending::Stop(reason.into()));
     }
 
     /// Ends the transfer without a word.
     pub fn abandon(&self) {
-        self.finish(Transfer::abandon);
+        self.end(Ending::Abandon);
     }
 
-    fn finish(&self, end: impl FnOnce(&mut Transfer, Time)) {
-        let mut transfer = self.lock();
-        end(&mut transfer, self.clock.now());
-        if self.advance(&mut transfer).is_none() {
-            self.socket.wake();
+    /// Never waits: a transfer that is busy, with a slow disk perhaps, ends when it comes back from there.
+    fn end(&self, ending: Ending) {
+        let _ = self.ending.set(ending);
+        self.interrupt(|_| {});
+        self.socket.wake();
+    }
+
+    /// Acts in the middle of the transfer's own waiting, if that is what it does.
+    fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
+        if let Ok(mut transfer) = self.transfer.try_lock() {
+            act(&mut transfer);
+            if self.advance(&mut transfer).is_none() {
+                self.socket.wake();
+            }
         }
     }
 }

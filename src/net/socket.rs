@@ -2,7 +2,8 @@
 
 use crate::limits;
 use crate::transfer::Burst;
-use crate::wire::{ErrorCode, Packet};
+use crate::wire::{ErrorCode, Malformed, Packet};
+use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recvfrom, recvmsg,
     setsockopt, sockopt,
@@ -234,7 +235,7 @@ impl TransferSocket {
         let several = burst.bytes.len() > burst.packet;
         if several && self.segmented(burst.packet) {
             match self.send_pieces(burst.bytes, packets_in_one_call(burst.packet) * burst.packet) {
-                Err(error) if error.kind() != ErrorKind::ConnectionRefused => self.segment(None),
+                Err(error) if is_about_segments(&error) => self.segment(None),
                 sent => return sent,
             }
         }
@@ -289,7 +290,10 @@ impl TransferSocket {
                 ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                     Ok(if self.is_connected() { Arrived::Nothing } else { Arrived::Unreachable })
                 }
-                _ => Err(error),
+                // What the network reports about a path (that a packet was too large for it, say) is no end: the
+                // next resend may get through.
+                _ if is_our_mistake(&error) => Err(error),
+                _ => Ok(Arrived::Nothing),
             },
         }
     }
@@ -304,7 +308,9 @@ impl TransferSocket {
                 Packet::Error { code: ErrorCode::UnknownTid, message: b"unknown transfer ID" };
             let _ = self.socket.send_to(&stranger.to_vec(), from);
         }
-        if !expected || !packet.is_ok_and(|packet| packet.is_answer()) {
+        // A broken OACK is an answer too: it has to be refused.
+        let answer = matches!(packet, Ok(packet) if packet.is_answer());
+        if !expected || !(answer || packet == Err(Malformed::Oack)) {
             return Ok(Arrived::Nothing);
         }
         self.socket.connect(from)?;
@@ -318,9 +324,9 @@ impl TransferSocket {
         self.socket.set_read_timeout(Some(timeout))
     }
 
-    /// Wakes whoever waits in [`receive`](Self::receive), for good.
+    /// Wakes whoever waits in [`receive`](Self::receive), for good. Sending goes on working.
     pub(super) fn wake(&self) {
-        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Read);
     }
 
     /// The largest UDP payload that travels to the peer in one piece: as the kernel says for IPv4, what Ethernet
@@ -339,6 +345,17 @@ impl TransferSocket {
 /// Ethernet's 1,500 bytes without the headers of IPv6 and UDP.
 const ETHERNET_PAYLOAD: usize = 1452;
 
+/// The device cannot cut a burst, or the packets do not fit the path in one piece.
+fn is_about_segments(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EIO | Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EMSGSIZE))
+}
+
+fn is_our_mistake(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT | Errno::EINVAL))
+}
+
 const IPV4_UDP_HEADERS: usize = 28;
 
 fn bind_one_of(mut local: SocketAddr, ports: Option<&PortRange>) -> io::Result<UdpSocket> {
@@ -346,7 +363,7 @@ fn bind_one_of(mut local: SocketAddr, ports: Option<&PortRange>) -> io::Result<U
     // RFC 1350 § 4 wants TIDs at random, so that a stranger cannot guess them.
     let count = u32::from(ports.end() - ports.start()) + 1;
     let first = rand::rng().random_range(0..count);
-    for n in 0..count {
+    for n in 0..count.min(limits::PORTS_TRIED) {
         local.set_port(ports.start() + ((first + n) % count) as u16);
         match UdpSocket::bind(local) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}

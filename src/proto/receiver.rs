@@ -1,6 +1,7 @@
 //! The side that collects the blocks.
 
 use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
+use crate::limits;
 use crate::wire::{Rollover, WindowSize, WireBlock};
 use core::time::Duration;
 
@@ -194,7 +195,8 @@ impl Receiver {
     fn wait(&mut self, now: Time) -> Option<Step<Acknowledgement>> {
         let patience_ends = self.progress_at + self.rto.patience(self.is_answered() || self.opened);
         if self.ended {
-            let until = (self.sent_at + self.dally * self.rto.interval()).min(patience_ends);
+            let dally = (self.dally * self.rto.interval()).min(limits::LONGEST_DALLY);
+            let until = (self.sent_at + dally).min(patience_ends);
             return Some(if now >= until { Step::Done(End::Complete) } else { Step::Wait(until) });
         }
         if now >= patience_ends {

@@ -1,13 +1,13 @@
 //! Who gets a session: de-duplication, and the bounds on sessions, memory and ERROR answers.
 
-use super::{Config, Model};
+use super::Config;
 use crate::limits;
 use crate::net::Session;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 /// Which bound turned a request away.
@@ -35,6 +35,8 @@ type Party = (SocketAddr, IpAddr);
 pub(super) struct Admission {
     table: Mutex<Table>,
     errors: Mutex<ErrorAllowance>,
+    /// Sessions that still hold anything, also those that are no longer in the table.
+    alive: AtomicUsize,
     most_sessions: usize,
     windows_bytes: usize,
 }
@@ -42,8 +44,8 @@ pub(super) struct Admission {
 #[derive(Default)]
 struct Table {
     sessions: HashMap<u64, Arc<Slot>>,
-    /// The newest session of each party.
-    newest: HashMap<Party, u64>,
+    /// The newest session of each party, and the one before it.
+    newest: HashMap<Party, (u64, Option<u64>)>,
     last_id: u64,
     unproven: usize,
     unproven_of: HashMap<IpAddr, usize>,
@@ -65,6 +67,17 @@ impl Slot {
         self.session.get_or_init(|| session)
     }
 
+    fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
+    }
+
+    /// Its client wants something else. Before there is a session, it will end by itself.
+    fn abandon(&self) {
+        if let Some(session) = self.session.get() {
+            session.abandon();
+        }
+    }
+
     /// The client asked again. Before there is a session, its answer is on the way.
     pub(super) fn repeat(&self) {
         if let Some(session) = self.session.get() {
@@ -81,13 +94,11 @@ pub(super) enum Admitted {
 
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
-        let most_sessions = match config.model {
-            Model::Threads => config.sessions.min(config.threads),
-        };
         Self {
             table: Mutex::default(),
             errors: Mutex::new(ErrorAllowance::new()),
-            most_sessions,
+            alive: AtomicUsize::new(0),
+            most_sessions: config.sessions,
             windows_bytes: config.windows_bytes,
         }
     }
@@ -105,9 +116,10 @@ impl Admission {
     ) -> Result<Admitted, Refusal> {
         let mut table = self.table();
         let party = (peer, local);
-        let before = table.newest.get(&party).and_then(|id| table.sessions.get(id)).cloned();
+        let newest = table.newest.get(&party).copied();
+        let before = newest.and_then(|(id, _)| table.sessions.get(&id)).cloned();
         if let Some(slot) = &before
-            && !slot.proven.load(Ordering::Relaxed)
+            && !slot.is_proven()
             && *slot.request == *request
         {
             return Ok(Admitted::Repeat(Arc::clone(slot)));
@@ -124,20 +136,23 @@ impl Admission {
             proven: AtomicBool::new(false),
         });
         table.sessions.insert(id, Arc::clone(&slot));
-        table.newest.insert(party, id);
+        table.newest.insert(party, (id, newest.map(|(id, _)| id)));
         table.unproven += 1;
         *table.unproven_of.entry(network).or_default() += 1;
-        Ok(Admitted::New(Ticket {
-            admission: Arc::clone(self),
-            id,
-            slot,
-            before,
-            windows_bytes: 0,
-        }))
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        // Who asks for a third thing has forgotten the first: one port has two unproven sessions at most.
+        let forgotten = newest.and_then(|(_, id)| table.sessions.get(&id?)).cloned();
+        drop(table);
+        if let Some(forgotten) = forgotten.filter(|slot| !slot.is_proven()) {
+            forgotten.abandon();
+        }
+        let before = before.as_ref().map(Arc::downgrade);
+        let (admission, slot) = (Arc::clone(self), Some(slot));
+        Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0 }))
     }
 
     pub(super) fn sessions(&self) -> usize {
-        self.table().sessions.len()
+        self.alive.load(Ordering::Relaxed)
     }
 
     /// Ends all transfers with an ERROR.
@@ -158,9 +173,11 @@ impl Table {
         let of_network = self.unproven_of.get(&network).copied().unwrap_or_default();
         if self.sessions.len() >= most_sessions {
             Err(Refusal::Sessions)
-        } else if self.unproven >= limits::UNPROVEN_SESSIONS {
+        } else if self.unproven >= most_sessions - most_sessions / limits::PROVEN_RESERVE {
             Err(Refusal::Unproven)
-        } else if of_network >= limits::UNPROVEN_SESSIONS_PER_NETWORK && !network.is_loopback() {
+        } else if of_network >= most_sessions.div_ceil(limits::UNPROVEN_SHARE)
+            && !network.is_loopback()
+        {
             Err(Refusal::UnprovenOfNetwork)
         } else {
             Ok(())
@@ -183,22 +200,28 @@ impl Table {
 pub(super) struct Ticket {
     admission: Arc<Admission>,
     id: u64,
-    pub(super) slot: Arc<Slot>,
+    /// There until it is dropped.
+    slot: Option<Arc<Slot>>,
     /// The session that the same party had before; it ends when this one is proven, so that a late copy of a
     /// request kills nothing.
-    before: Option<Arc<Slot>>,
+    before: Option<Weak<Slot>>,
     windows_bytes: usize,
 }
 
 impl Ticket {
+    pub(super) fn slot(&self) -> Option<Arc<Slot>> {
+        self.slot.clone()
+    }
+
     /// The client has answered.
     pub(super) fn prove(&mut self) {
-        if self.slot.proven.swap(true, Ordering::Relaxed) {
+        let Some(slot) = &self.slot else { return };
+        if slot.proven.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.admission.table().no_longer_unproven(self.slot.peer.ip());
-        if let Some(session) = self.before.take().as_ref().and_then(|slot| slot.session.get()) {
-            session.abandon();
+        self.admission.table().no_longer_unproven(slot.peer.ip());
+        if let Some(before) = self.before.take().and_then(|before| before.upgrade()) {
+            before.abandon();
         }
     }
 
@@ -215,16 +238,22 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
         let mut table = self.admission.table();
         table.sessions.remove(&self.id);
         table.windows_bytes -= self.windows_bytes;
-        let party = (self.slot.peer, self.slot.local);
-        if table.newest.get(&party) == Some(&self.id) {
+        let party = (slot.peer, slot.local);
+        if table.newest.get(&party).is_some_and(|(newest, _)| *newest == self.id) {
             table.newest.remove(&party);
         }
-        if !self.slot.proven.load(Ordering::Relaxed) {
-            table.no_longer_unproven(self.slot.peer.ip());
+        if !slot.is_proven() {
+            table.no_longer_unproven(slot.peer.ip());
         }
+        drop(table);
+        // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
+        // last one leaves nothing behind.
+        drop(slot);
+        self.admission.alive.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -276,6 +305,11 @@ mod tests {
         (Ipv4Addr::from_bits(0xc0_00_02_00 + last), 2000).into()
     }
 
+    /// The ports of one network's addresses, one after the other.
+    fn from_port(n: usize) -> SocketAddr {
+        SocketAddr::new(peer(n as u32 % 256).ip(), 3000 + (n / 256) as u16)
+    }
+
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn ticket(admission: &Arc<Admission>, peer: SocketAddr, request: &[u8]) -> Ticket {
@@ -308,11 +342,22 @@ mod tests {
     }
 
     #[test]
+    fn some_sessions_are_kept_for_clients_that_have_answered() {
+        let admission = Arc::new(Admission::new(&Config { sessions: 8, ..Config::default() }));
+        let loopback = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
+        let mut tickets: Vec<_> = (1..=6).map(|n| ticket(&admission, loopback(n), b"a")).collect();
+        let more = |n| admission.admit(b"a", loopback(n), LOCAL).map(|_| ());
+        assert_eq!(more(7), Err(Refusal::Unproven));
+        tickets[0].prove();
+        assert_eq!(more(7), Ok(()));
+    }
+
+    #[test]
     fn a_network_has_so_many_sessions_without_proof_and_no_more() {
         let admission = admission();
-        let most = limits::UNPROVEN_SESSIONS_PER_NETWORK;
+        let most = limits::SESSIONS / limits::UNPROVEN_SHARE;
         let mut tickets: Vec<_> =
-            (0..most).map(|n| ticket(&admission, peer(n as u32 % 256), &n.to_be_bytes())).collect();
+            (0..most).map(|n| ticket(&admission, from_port(n), &n.to_be_bytes())).collect();
         let more = |last| admission.admit(b"more", peer(last), LOCAL).map(|_| ());
         assert_eq!(more(7), Err(Refusal::UnprovenOfNetwork));
         assert_eq!(more(256), Ok(()), "the next network");

@@ -24,7 +24,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How transfers are carried.
@@ -44,8 +44,6 @@ pub struct Config {
     pub model: Model,
     /// Transfers at once.
     pub sessions: usize,
-    /// Transfers at once that have a thread.
-    pub threads: usize,
     /// Memory for the windows of all transfers, in bytes.
     pub windows_bytes: usize,
     /// The largest block size that is granted.
@@ -70,7 +68,6 @@ impl Default for Config {
             listen: Vec::new(),
             model: Model::default(),
             sessions: limits::SESSIONS,
-            threads: limits::THREADS,
             windows_bytes: limits::WINDOWS_BYTES,
             block_size: BlockSize::MAX,
             block_size_of: Vec::new(),
@@ -206,12 +203,15 @@ impl Server {
     }
 }
 
+/// A grace beyond this is a mistake; a clock ends somewhere.
+const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Handle {
     /// Takes no more requests; transfers may go on for `grace`, then they are ended with an ERROR. A second call
     /// can only shorten that.
     pub fn drain(&self, grace: Duration) {
-        let end = Instant::now() + grace;
-        let mut stop_at = self.0.stop_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let end = Instant::now() + grace.min(LONGEST_GRACE);
+        let mut stop_at = self.0.stop_at();
         *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
         self.0.stop_changed.notify_all();
         let _ = self.0.wake.write(1);
@@ -225,15 +225,14 @@ impl Handle {
 
 impl Shared {
     fn is_stopping(&self) -> bool {
-        self.stop_at.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.stop_at().is_some()
     }
 
     /// Waits for transfers until the time that [`Handle::drain`] set, ends the rest, and waits for those.
     fn finish_transfers(&self) {
         const LAST_WORDS: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
-        let mut told = false;
-        let mut stop_at = self.stop_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut stop_at, mut told) = (self.stop_at(), false);
         while self.admission.sessions() > 0 {
             let left =
                 stop_at.unwrap_or_else(Instant::now).saturating_duration_since(Instant::now());
@@ -242,13 +241,19 @@ impl Shared {
             }
             if left.is_zero() {
                 told = true;
-                self.admission.stop_all("the server is shutting down");
                 *stop_at = Some(Instant::now() + LAST_WORDS);
+                drop(stop_at);
+                self.admission.stop_all("the server is shutting down");
+                stop_at = self.stop_at();
                 continue;
             }
             let wait = self.stop_changed.wait_timeout(stop_at, left.min(LOOK_AGAIN));
             (stop_at, _) = wait.unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn stop_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.stop_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

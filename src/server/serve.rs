@@ -1,10 +1,10 @@
 //! One request, from its bytes to its end.
 
-use super::admit::Ticket;
+use super::admit::{Slot, Ticket};
 use super::{Asked, Event, Shared};
 use crate::limits;
 use crate::net::{Session, TransferSocket};
-use crate::proto::{GrantLimits, grant};
+use crate::proto::{Agreed, GrantLimits, grant};
 use crate::store::{Listing, Name, StoreError};
 use crate::transfer::{Sink, Source, Terms, Transfer};
 use crate::wire::{
@@ -17,8 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 
 /// What a request turned out to be about.
 enum Payload {
-    /// To be sent, and its size in bytes.
-    Source(Source, u64),
+    /// To be sent, its size in bytes, and how many of those are in memory.
+    Source(Source, u64, usize),
     /// To be taken.
     Sink(Box<dyn Sink>),
 }
@@ -38,7 +38,7 @@ impl From<StoreError> for Rejection {
 
 /// Serves the request of `ticket` to its end, on this thread.
 pub(super) fn serve(shared: &Shared, mut ticket: Ticket) {
-    let slot = std::sync::Arc::clone(&ticket.slot);
+    let Some(slot) = ticket.slot() else { return };
     let Ok(Packet::Request(request)) = Packet::parse(&slot.request) else { return };
     let asked = Asked {
         peer: slot.peer,
@@ -50,7 +50,7 @@ pub(super) fn serve(shared: &Shared, mut ticket: Ticket) {
     };
     match open(shared, &request) {
         Ok(payload) => {
-            if let Err(error) = transfer(shared, &mut ticket, &asked, payload) {
+            if let Err(error) = transfer(shared, &mut ticket, &slot, &asked, payload) {
                 shared.tell(Event::Failed { asked: &asked, error: &error });
             }
         }
@@ -110,7 +110,7 @@ fn open(shared: &Shared, request: &Request<'_>) -> Result<Payload, Rejection> {
 
 fn read(shared: &Shared, name: &Name) -> Result<Payload, Rejection> {
     match (shared.store.read(name), listed_directory(shared, name)) {
-        (Ok(file), _) => Ok(Payload::Source(file.source, file.size)),
+        (Ok(file), _) => Ok(Payload::Source(file.source, file.size, 0)),
         (Err(StoreError::NotFound), Some(directory)) => {
             Ok(generated(shared.store.list(&directory).map(|listing: Listing| listing.to_text())?))
         }
@@ -127,38 +127,37 @@ fn listed_directory(shared: &Shared, name: &Name) -> Option<Name> {
 
 fn generated(bytes: Vec<u8>) -> Payload {
     let size = bytes.len() as u64;
-    Payload::Source(Box::new(Cursor::new(bytes)), size)
+    let held = bytes.len();
+    Payload::Source(Box::new(Cursor::new(bytes)), size, held)
 }
 
 fn transfer(
     shared: &Shared,
     ticket: &mut Ticket,
+    slot: &Slot,
     asked: &Asked,
     payload: Payload,
 ) -> io::Result<()> {
     let socket = TransferSocket::answer(asked.local, asked.peer, shared.config.ports.as_ref())?;
-    let (size, receiving) = match &payload {
+    let (size, upload, held) = match &payload {
         // In netascii the size on the wire is not known; and curl takes a size of 0 for an error.
-        Payload::Source(_, size) => {
-            ((asked.mode == Mode::Octet && *size > 0).then_some(*size), false)
+        Payload::Source(_, size, held) => {
+            ((asked.mode == Mode::Octet && *size > 0).then_some(*size), None, *held)
         }
-        Payload::Sink(_) => (None, true),
+        Payload::Sink(_) => (None, Some(&socket), 0),
     };
-    let granted = grant_limits(shared, ticket, asked, receiving.then_some(&socket))?;
+    let granted = grant_limits(shared, ticket, asked, upload, held)?;
     let (agreed, answer) = grant(asked.operation, &asked.options, &granted, size);
-    let packet = DATA_HEADER + agreed.block_size().get();
-    let window_bytes = packet * usize::from(agreed.window().get());
+    ticket.reserve(held + window_bytes(&agreed));
     let many = shared.admission.sessions() > limits::READ_AHEAD_SESSIONS;
     let read_ahead = if many { 0 } else { limits::READ_AHEAD_BYTES };
-    ticket.reserve(window_bytes);
     let (timing, mode) = (shared.config.timing, asked.mode);
     let terms = Terms { agreed, answer, mode, timing, read_ahead };
     let now = shared.clock.now();
     let transfer = match payload {
-        Payload::Source(source, _) => Transfer::serve_read(now, &terms, source),
+        Payload::Source(source, ..) => Transfer::serve_read(now, &terms, source),
         Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
     };
-    let slot = std::sync::Arc::clone(&ticket.slot);
     let session = slot.attach(Session::new(socket, shared.clock, transfer));
     let summary = session.run(|transfer| {
         if transfer.is_proven() {
@@ -169,26 +168,38 @@ fn transfer(
     Ok(())
 }
 
-/// What can be granted now: the configured maximum, the memory that is left, and for an upload no more than the
-/// socket's buffer holds.
+/// What can be granted now: the configured maximum, the memory that is left beside what is `held` already, and for
+/// an upload no more than the socket's buffer holds.
 fn grant_limits(
     shared: &Shared,
     ticket: &mut Ticket,
     asked: &Asked,
     upload: Option<&TransferSocket>,
+    held: usize,
 ) -> io::Result<GrantLimits> {
-    let window_bytes = ticket.reserve(limits::WINDOW_BYTES);
-    let scarce = window_bytes < limits::DATAGRAM;
-    let block_size =
-        if scarce { BlockSize::DEFAULT } else { shared.config.block_size_for(asked.peer) };
-    let mut granted = GrantLimits { block_size, window: shared.config.window, window_bytes };
+    let mut limits = GrantLimits {
+        block_size: shared.config.block_size_for(asked.peer),
+        window: shared.config.window,
+        window_bytes: limits::WINDOW_BYTES,
+    };
+    let (wished, _) = grant(asked.operation, &asked.options, &limits, None);
+    let room = ticket.reserve(held + window_bytes(&wished)).checked_sub(held);
+    limits.window_bytes =
+        room.ok_or_else(|| io::Error::other("no memory is left for a listing"))?;
+    if limits.window_bytes < DATA_HEADER + wished.block_size().get() {
+        limits.block_size = limits.block_size.min(BlockSize::DEFAULT);
+    }
     if let Some(socket) = upload
-        && asked.options.find(OptionKind::WindowSize).is_some()
+        && wished.window() > WindowSize::LOCKSTEP
     {
-        let (agreed, _) = grant(asked.operation, &asked.options, &granted, None);
+        let (agreed, _) = grant(asked.operation, &asked.options, &limits, None);
         let packet = DATA_HEADER + agreed.block_size().get();
         let held = socket.make_room(packet, agreed.window().get())?;
-        granted.window = WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP);
+        limits.window = WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP);
     }
-    Ok(granted)
+    Ok(limits)
+}
+
+fn window_bytes(agreed: &Agreed) -> usize {
+    (DATA_HEADER + agreed.block_size().get()) * usize::from(agreed.window().get())
 }

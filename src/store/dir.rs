@@ -6,7 +6,7 @@
 use super::listing::is_listable;
 use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
 use crate::limits;
-use crate::transfer::Sink;
+use crate::transfer::{Sink, Source};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -36,6 +36,8 @@ pub struct Folder {
     uploads: Uploads,
     create_dirs: bool,
     largest_upload: u64,
+    /// Whether a descriptor can be opened and linked by its name under `/proc`.
+    has_proc: bool,
 }
 
 impl Folder {
@@ -43,7 +45,8 @@ impl Folder {
     pub fn open(root: &Path) -> io::Result<Self> {
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
         let largest_upload = limits::UPLOAD_BYTES;
-        Ok(Self { root, uploads: Uploads::Off, create_dirs: false, largest_upload })
+        let has_proc = Path::new("/proc/self/fd").is_dir();
+        Ok(Self { root, uploads: Uploads::Off, create_dirs: false, largest_upload, has_proc })
     }
 
     /// Allows uploads; without this there are none.
@@ -88,16 +91,40 @@ impl Folder {
         Ok(Seen { file, metadata })
     }
 
+    /// Opens by name what was looked at, where `/proc` is missing: never waiting, and only if it is still the same.
+    fn open_as_seen(&self, path: &Path, seen: &Seen) -> Result<std::fs::File, StoreError> {
+        regular(&seen.metadata)?;
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
+        let file = self.root.open_with(path, &options)?;
+        let now = file.metadata()?;
+        let same = now.ino() == seen.metadata.ino() && now.dev() == seen.metadata.dev();
+        if same { Ok(file.into_std()) } else { Err(StoreError::NotFound) }
+    }
+
     fn directory(&self, path: &Path) -> io::Result<Dir> {
         if path.as_os_str().is_empty() { self.root.try_clone() } else { self.root.open_dir(path) }
     }
 
-    fn parent(&self, path: &Path) -> Result<Dir, StoreError> {
+    /// The directory of `path`, as far as it exists, and the names that are to be made below it at the end.
+    fn parent(&self, path: &Path) -> Result<(Dir, Vec<OsString>), StoreError> {
         let parent = path.parent().unwrap_or_else(|| Path::new(""));
-        if self.create_dirs && !parent.as_os_str().is_empty() {
-            self.root.create_dir_all(parent)?;
+        let mut missing = Vec::new();
+        for existing in parent.ancestors() {
+            match self.directory(existing).map_err(StoreError::from) {
+                Ok(dir) => {
+                    missing.reverse();
+                    return Ok((dir, missing));
+                }
+                Err(StoreError::NotFound)
+                    if self.create_dirs && missing.len() < limits::CREATED_DIRECTORIES =>
+                {
+                    missing.extend(existing.file_name().map(OsStr::to_owned));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(self.directory(parent)?)
+        Err(StoreError::NotFound)
     }
 
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
@@ -118,7 +145,12 @@ impl Folder {
     ) -> Result<Box<dyn Sink>, StoreError> {
         existing.map_or(Ok(()), regular)?;
         let target = path.file_name().ok_or(StoreError::Denied("a directory"))?;
-        let dir = self.parent(path)?;
+        let (dir, missing) = self.parent(path)?;
+        if existing.is_some() {
+            // The folder would let us replace a file that we may not write.
+            rustix::fs::accessat(&dir, target, Access::WRITE_OK, AtFlags::EACCESS)
+                .map_err(|_| StoreError::Denied("a file that the server may not write"))?;
+        }
         let free = rustix::fs::fstatvfs(&dir)
             .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         match size {
@@ -130,14 +162,16 @@ impl Folder {
             }
             _ => {}
         }
-        let temporary = Temporary::create(dir)?;
+        let temporary = Temporary::create(dir, self.has_proc)?;
         if let Some(metadata) = existing {
             let mode = Mode::from_raw_mode(metadata.mode() & 0o777);
-            rustix::fs::fchmod(&temporary.file, mode).map_err(io::Error::from)?;
+            // Some file systems have no modes; that is no reason to refuse.
+            let _ = rustix::fs::fchmod(&temporary.file, mode);
         }
         Ok(Box::new(Upload {
             file: BufWriter::new(temporary.file.try_clone()?),
             temporary: Some(temporary),
+            missing,
             target: target.to_owned(),
             replace: self.uploads != Uploads::Create,
             room: self.largest_upload,
@@ -167,8 +201,8 @@ impl Folder {
 
 impl Store for Folder {
     fn read(&self, name: &Name) -> Result<Readable, StoreError> {
-        let (_, seen) = self.find(name)?;
-        let file = seen.open()?;
+        let (path, seen) = self.find(name)?;
+        let file = if self.has_proc { seen.open()? } else { self.open_as_seen(path, &seen)? };
         let source = Contents { file, left: seen.metadata.len() };
         Ok(Readable { source: Box::new(source), size: seen.metadata.len() })
     }
@@ -199,9 +233,15 @@ impl Store for Folder {
         let dir = self.directory(path)?;
         let mut entries = Vec::new();
         let mut cut = false;
-        for found in dir.entries()? {
-            let Some(entry) = self.entry(&dir, path, &found?.file_name()) else { continue };
-            if entries.len() == limits::LISTING_ENTRIES {
+        for (looks, found) in dir.entries()?.enumerate() {
+            let Some(entry) = self.entry(&dir, path, &found?.file_name()) else {
+                if looks < limits::LISTING_LOOKS {
+                    continue;
+                }
+                cut = true;
+                break;
+            };
+            if entries.len() == limits::LISTING_ENTRIES || looks >= limits::LISTING_LOOKS {
                 cut = true;
                 break;
             }
@@ -232,6 +272,12 @@ fn regular(metadata: &Metadata) -> Result<(), StoreError> {
         kind if kind.is_dir() => Err(StoreError::Denied("a directory")),
         _ => Err(StoreError::Denied("not a regular file")),
     }
+}
+
+/// A regular file to send, as long as it is now, and its size in bytes.
+pub fn regular_source(file: std::fs::File) -> io::Result<(Source, u64)> {
+    let size = file.metadata()?.len();
+    Ok((Box::new(Contents { file, left: size }), size))
 }
 
 /// A file as long as it was when it was opened: what grows is sent with that length, what shrinks is an error.
@@ -278,12 +324,22 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn create(dir: Dir) -> io::Result<Self> {
+    fn create(dir: Dir, can_link: bool) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        match rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666)) {
+        let unnamed = if can_link {
+            rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666))
+        } else {
+            Err(rustix::io::Errno::OPNOTSUPP)
+        };
+        match unnamed {
             Ok(file) => Ok(Self { dir, file: File::from(file), name: None }),
+            // File systems without unnamed files say so in many ways.
             Err(
-                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::NOENT,
+                rustix::io::Errno::OPNOTSUPP
+                | rustix::io::Errno::ISDIR
+                | rustix::io::Errno::NOENT
+                | rustix::io::Errno::INVAL
+                | rustix::io::Errno::NOSYS,
             ) => {
                 let name = random_name();
                 let mut options = OpenOptions::new();
@@ -302,31 +358,45 @@ impl Temporary {
         Ok(name)
     }
 
-    /// Gives it its name in one step. Without `replace` a file that has the name already stays.
-    fn persist(mut self, target: &OsStr, replace: bool) -> io::Result<()> {
+    /// Makes the directories that are missing, and gives it its name in one step. Without `replace` a file that has
+    /// the name already stays.
+    fn persist(mut self, missing: &[OsString], target: &OsStr, replace: bool) -> io::Result<()> {
+        let mut to = self.dir.try_clone()?;
+        for directory in missing {
+            match to.create_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+            sync(&to);
+            to = to.open_dir(directory)?;
+        }
         let name = match self.name.take() {
             Some(name) => name,
             None => self.link()?,
         };
         // From here on dropping it removes what could not be renamed.
-        let (dir, name) = (&self.dir, &*self.name.insert(name));
+        let name = &*self.name.insert(name);
         if replace {
-            rustix::fs::renameat(dir, name, dir, target)?;
+            rustix::fs::renameat(&self.dir, name, &to, target)?;
         } else {
-            match rustix::fs::renameat_with(dir, name, dir, target, RenameFlags::NOREPLACE) {
-                // The file system does not know this flag; a second name does the same.
+            match rustix::fs::renameat_with(&self.dir, name, &to, target, RenameFlags::NOREPLACE) {
+                // The file system does not know this flag; a second name does the same, and the first goes.
                 Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                    rustix::fs::linkat(dir, name, dir, target, AtFlags::empty())?;
-                    return Ok(());
+                    rustix::fs::linkat(&self.dir, name, &to, target, AtFlags::empty())?;
+                    self.dir.remove_file(name)?;
                 }
                 renamed => renamed?,
             }
         }
         self.name = None;
-        // The rename is on the disk when the directory is; some file systems cannot say.
-        let _ = rustix::fs::fsync(&self.dir);
+        sync(&to);
         Ok(())
     }
+}
+
+/// A name is on the disk when its directory is; some file systems cannot say.
+fn sync(dir: &Dir) {
+    let _ = rustix::fs::fsync(dir);
 }
 
 impl Drop for Temporary {
@@ -344,6 +414,8 @@ fn random_name() -> OsString {
 struct Upload {
     temporary: Option<Temporary>,
     file: BufWriter<File>,
+    /// Directories to make before it gets its name.
+    missing: Vec<OsString>,
     target: OsString,
     replace: bool,
     /// Bytes that may still come.
@@ -360,7 +432,7 @@ impl Sink for Upload {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         match self.temporary.take() {
-            Some(temporary) => temporary.persist(&self.target, self.replace),
+            Some(temporary) => temporary.persist(&self.missing, &self.target, self.replace),
             None => Ok(()),
         }
     }

@@ -6,7 +6,7 @@
 mod dir;
 mod listing;
 
-pub use dir::{Folder, Uploads};
+pub use dir::{Folder, Uploads, regular_source};
 pub use listing::{Entry, Kind, Listing, ListingError};
 
 use crate::limits;

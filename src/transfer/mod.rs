@@ -197,7 +197,11 @@ impl Transfer {
         }
         let packet = Packet::parse(datagram);
         if let Role::Server(proof) = &mut self.role
-            && matches!(packet, Ok(Packet::Data { .. } | Packet::Ack { .. }))
+            && matches!(
+                (&self.machine, &packet),
+                (Machine::Sending { .. }, Ok(Packet::Ack { .. }))
+                    | (Machine::Receiving { .. }, Ok(Packet::Data { .. }))
+            )
         {
             proof.seen();
         }
@@ -362,11 +366,12 @@ impl Transfer {
         }
     }
 
-    /// Ends it from here, telling the peer why.
+    /// Ends it from here, telling the peer why, unless the payload is whole.
     pub fn stop(&mut self, now: Time, reason: &str) {
-        if !self.is_complete() {
-            self.fail(now, ErrorCode::Undefined, reason, Outcome::Stopped);
+        if self.is_complete() {
+            return self.abandon(now);
         }
+        self.fail(now, ErrorCode::Undefined, reason, Outcome::Stopped);
     }
 
     /// Ends it from here without a word: the peer has forgotten it.

@@ -32,7 +32,8 @@ impl Proof {
         }
     }
 
-    /// An ACK or a DATA came from the address.
+    /// What only the one who was answered can send came: an ACK of a read, a DATA of a write. (A DATA proves no read:
+    /// an echo service sends ours back.)
     pub(super) const fn seen(&mut self) {
         self.proven = true;
         self.spent_until = None;

@@ -21,7 +21,7 @@ Exit status:
 
 /// A TFTP client: gets, puts and lists files; with only a HOST it opens a menu.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true,
+#[command(name = "rtftp", version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true,
     arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -83,7 +83,7 @@ pub(crate) struct WishArgs {
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=65464))]
     blksize: Option<u16>,
     /// Blocks in a window [default: up to 64]
-    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..=32767))]
     windowsize: Option<u16>,
     /// Seconds before something is sent again, on both sides [default: as measured]
     #[arg(long, value_name = "SECONDS")]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::store::{Folder, StoreError};
+use tftpkit::store::{Folder, StoreError, regular_source};
 use tftpkit::transfer::Sink;
 
 /// The last part of a name on either side.
@@ -32,6 +32,9 @@ impl Destination {
             None => Self::File(name.into()),
             Some(dash) if dash == Path::new("-") => Self::Stdout,
             Some(folder) if folder.is_dir() => Self::File(folder.join(name)),
+            Some(folder) if folder.as_os_str().as_bytes().ends_with(b"/") => {
+                bail!("there is no folder '{}'", folder.display())
+            }
             Some(file) if several => {
                 bail!("several files cannot all become '{}': give a folder", file.display())
             }
@@ -45,6 +48,12 @@ impl Destination {
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
+        // What a link stands for is written, not the link: the user has named it.
+        let path = &if path.is_symlink() {
+            path.canonicalize().with_context(cannot)?
+        } else {
+            path.clone()
+        };
         if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
             // A device or a pipe, /dev/null perhaps: there is nothing to replace.
             let device = File::options().write(true).open(path).with_context(cannot)?;
@@ -86,7 +95,11 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     if metadata.is_dir() {
         bail!("cannot read '{}': it is a directory", path.display());
     }
-    Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
+    if metadata.is_file() {
+        let (source, size) = regular_source(file).with_context(cannot)?;
+        return Ok((source, Some(size)));
+    }
+    Ok((Box::new(file), None))
 }
 
 #[cfg(test)]

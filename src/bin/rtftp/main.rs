@@ -13,7 +13,6 @@ use clap::Parser;
 use local::{Destination, base_name};
 use remote::{Server, get_targets, list_target, put_targets};
 use report::{Class, Reporter};
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -29,6 +28,7 @@ fn main() -> ExitCode {
             run(|| {
                 let targets = get_targets(&remotes)?;
                 let several = targets.len() > 1;
+                refuse_same_names(&targets, output.as_deref())?;
                 Ok(Class::first(targets.into_iter().map(|target| {
                     let mut wishes = wishes.wishes();
                     wishes.mode = target.mode.unwrap_or(wishes.mode);
@@ -63,12 +63,22 @@ fn main() -> ExitCode {
             };
             let out =
                 if json { listing.to_json() } else { text::table(&listing, false).into_bytes() };
-            // Whoever closed the pipe has seen enough.
-            let _ = std::io::stdout().write_all(&out);
-            Ok(Class::Done)
+            Ok(report::print(&out))
         }),
     };
     ExitCode::from(class as u8)
+}
+
+/// Two files of one name would end as one.
+fn refuse_same_names(targets: &[remote::Target], output: Option<&Path>) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    for target in targets {
+        let name = base_name(&target.name)?;
+        if output != Some(Path::new("-")) && !seen.insert(name) {
+            anyhow::bail!("several of these files would be called '{}' here", name.display());
+        }
+    }
+    Ok(())
 }
 
 /// What is wrong before a server is asked is wrong usage.

@@ -9,15 +9,15 @@ use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator};
 use std::cell::RefCell;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tftpkit::client::{Failure, Host, Wishes};
+use tftpkit::client::{Failure, Host, Remote, Wishes};
 use tftpkit::store::{Kind, Listing};
 
 const HELP: &str = "\
-  1  list [DIRECTORY]         list the server's files
+  1  list [DIRECTORY]         list the server's files; '..' is the directory above
   2  download FILE [AS]       get one: by its name, or by its number in the list
   3  upload FILE [AS]         send one of yours
   4  quit                     leave
@@ -26,8 +26,12 @@ const HELP: &str = "\
 
 /// Opens the menu for the server that was named, and stays until the user quits.
 pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
-    let host = match Host::parse(host) {
-        Ok(host) => host,
+    let host = match Remote::parse(host) {
+        Ok(Remote { host, name, .. }) if name.is_empty() => host,
+        Ok(_) => {
+            eprintln!("rtftp: the menu opens with a host alone; 'rtftp get {host}' gets a file");
+            return Class::Usage;
+        }
         Err(error) => {
             eprintln!("rtftp: {error}");
             return Class::Usage;
@@ -63,7 +67,10 @@ enum Line {
 
 /// At a terminal an error leaves the user in the menu, and leaving it is success.
 fn typed(session: &Rc<RefCell<Session>>) -> Class {
-    println!("rtftp {}: {}\n{HELP}", env!("CARGO_PKG_VERSION"), session.borrow().host);
+    let head = format!("rtftp {}: {}\n", env!("CARGO_PKG_VERSION"), session.borrow().host);
+    if say(&(head + HELP)).is_err() {
+        return Class::Local;
+    }
     let config =
         Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
@@ -142,20 +149,31 @@ fn obey(
     } else if is("4", "quit") || command == "exit" {
         return Line::Quit;
     } else if is("?", "help") {
-        print!("{HELP}");
-        return Line::Done;
+        ("help", say(HELP))
     } else {
         let error = format!("there is no command '{command}'; 'help' shows what there is");
         ("menu", Err(Misused(error).into()))
     };
     match done {
         Ok(()) => Line::Done,
+        // Nobody reads on.
+        Err(error) if error.is::<OutputClosed>() => Line::Quit,
         Err(error) if error.is::<Misused>() => {
             eprintln!("rtftp: {error}");
             Line::Failed(Class::Usage)
         }
         Err(error) => Line::Failed(report::fail(what, &error)),
     }
+}
+
+/// Standard output cannot be written any more.
+#[derive(Debug, thiserror::Error)]
+#[error("standard output is closed")]
+struct OutputClosed;
+
+fn say(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|_| OutputClosed.into())
 }
 
 /// A line that cannot be obeyed.
@@ -180,9 +198,9 @@ impl Session {
             }
         })?;
         if listing.entries.is_empty() {
-            println!("(empty)");
+            say("(empty)\n")?;
         }
-        print!("{}", table(&listing, true));
+        say(&table(&listing, true))?;
         self.directory = directory;
         self.listing = Some(listing);
         Ok(())
@@ -213,7 +231,8 @@ impl Session {
         drop(bar);
         let summary = summary.with_context(|| format!("{}", String::from_utf8_lossy(&name)))?;
         if let Destination::File(path) = &to {
-            println!("{}: {}", harmless(&path.to_string_lossy()), report::in_words(&summary));
+            let name = harmless(&path.to_string_lossy());
+            say(&format!("{name}: {}\n", report::in_words(&summary)))?;
         }
         Ok(())
     }
@@ -237,19 +256,26 @@ impl Session {
         let summary = self.server.put(Path::new(file), &name, &bar);
         drop(bar);
         let summary = summary.with_context(|| file.clone())?;
-        println!("{}: {}", harmless(&String::from_utf8_lossy(&name)), report::in_words(&summary));
+        let shown = harmless(&String::from_utf8_lossy(&name));
+        say(&format!("{shown}: {}\n", report::in_words(&summary)))?;
         // What was listed may not be true any more.
         self.listing = None;
         self.completing = None;
         Ok(())
     }
 
-    /// A number of the last list, or a name as it is.
+    /// A number or a name of the last list, or a name as it is; `..` is the directory above that list.
     fn name_of(&self, word: &str) -> Result<Vec<u8>> {
         let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
+        if word == ".." {
+            let up = self.directory.strip_suffix(b"/").unwrap_or(&self.directory);
+            let end = up.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            return Ok(up[..end].to_vec());
+        }
         let numbered = match word.parse::<usize>() {
             Ok(number) => entries.get(number.wrapping_sub(1)),
-            Err(_) => None,
+            // What the screen shows works as it stands there.
+            Err(_) => entries.iter().find(|entry| entry.name == *word.trim_end_matches('/')),
         };
         let Some(entry) = numbered else {
             let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -274,9 +300,14 @@ impl Session {
 
     /// Remote names that begin with what was typed.
     fn completions(&mut self, typed: &str) -> Vec<String> {
+        if !typed.contains('/') && !self.directory.is_empty() {
+            let listed = self.listing.iter().flat_map(|listing| &listing.entries).map(shown);
+            return listed.filter(|name| name.starts_with(typed)).collect();
+        }
         let directory = typed.rsplit_once('/').map_or("", |(directory, _)| directory);
         if self.completing.as_ref().is_none_or(|(known, _)| known != directory.as_bytes()) {
-            let Ok(listing) = self.server.list(directory.as_bytes()) else { return Vec::new() };
+            // Where there is none, there is none at the next key either.
+            let listing = self.server.list(directory.as_bytes()).unwrap_or_default();
             self.completing = Some((directory.into(), listing));
         }
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };

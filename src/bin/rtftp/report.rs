@@ -5,7 +5,7 @@ use crate::remote::Target;
 use crate::text::harmless;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tftpkit::client::{Failure, Progress};
 use tftpkit::transfer::Summary;
@@ -38,7 +38,7 @@ impl Class {
         };
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
-            Failure::Unconfirmed(_) => Self::Unconfirmed,
+            Failure::Unconfirmed => Self::Unconfirmed,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
             Failure::Local { .. } | Failure::Socket(_) => Self::Local,
             Failure::Server { code, .. } => match code {
@@ -88,6 +88,18 @@ pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
     class
 }
 
+/// Prints on standard output. Whoever closed it has seen enough; any other failure is one.
+pub(crate) fn print(text: &[u8]) -> Class {
+    let mut out = io::stdout().lock();
+    match out.write_all(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            eprintln!("rtftp: cannot write to standard output: {error}");
+            if error.kind() == io::ErrorKind::StorageFull { Class::DiskFull } else { Class::Local }
+        }
+        _ => Class::Done,
+    }
+}
+
 /// Tells of transfers as the command line wants it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reporter {
@@ -108,6 +120,14 @@ struct Report<'a> {
     windowsize: u16,
 }
 
+#[derive(Serialize)]
+struct FailureReport<'a> {
+    operation: &'a str,
+    remote: &'a str,
+    error: String,
+    exit: u8,
+}
+
 impl Reporter {
     pub(crate) const fn new(args: ReportArgs, stdout_taken: bool) -> Self {
         Self { args, stdout_taken }
@@ -115,7 +135,7 @@ impl Reporter {
 
     /// A progress bar, on a terminal; nothing elsewhere.
     pub(crate) fn bar(&self, name: &str) -> Bar {
-        if self.args.quiet || self.args.json || !std::io::stderr().is_terminal() {
+        if self.args.quiet || self.args.json || !io::stderr().is_terminal() {
             return Bar(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
@@ -132,21 +152,37 @@ impl Reporter {
         transfer: impl FnOnce() -> anyhow::Result<Summary>,
     ) -> Class {
         match transfer() {
-            Ok(summary) => {
-                self.done(operation, &target.to_string(), &summary);
-                Class::Done
+            Ok(summary) => self.done(operation, &target.to_string(), &summary),
+            Err(error) => {
+                let class = fail(&format!("{operation} {target}"), &error);
+                if self.args.json {
+                    let (remote, exit) = (&*target.to_string(), class as u8);
+                    let error = format!("{error:#}");
+                    self.line(&FailureReport { operation, remote, error, exit });
+                }
+                class
             }
-            Err(error) => fail(&format!("{operation} {target}"), &error),
         }
     }
 
-    fn done(&self, operation: &str, remote: &str, summary: &Summary) {
+    fn line(&self, report: &impl Serialize) -> Class {
+        let mut line = serde_json::to_vec(report).unwrap_or_default();
+        line.push(b'\n');
+        if self.stdout_taken {
+            let _ = io::stderr().write_all(&line);
+            return Class::Done;
+        }
+        print(&line)
+    }
+
+    fn done(&self, operation: &str, remote: &str, summary: &Summary) -> Class {
         if self.args.json {
-            let line = json(operation, remote, summary);
-            if self.stdout_taken { eprintln!("{line}") } else { println!("{line}") }
-        } else if !self.args.quiet && std::io::stderr().is_terminal() {
+            return self.line(&report(operation, remote, summary));
+        }
+        if !self.args.quiet && io::stderr().is_terminal() {
             eprintln!("{}: {}", harmless(remote), in_words(summary));
         }
+        Class::Done
     }
 }
 
@@ -161,8 +197,8 @@ pub(crate) fn in_words(summary: &Summary) -> String {
     format!("{} in {seconds:.2} s ({rate:.1} MB/s{again})", HumanBytes(summary.bytes))
 }
 
-fn json(operation: &str, remote: &str, summary: &Summary) -> String {
-    let report = Report {
+fn report<'a>(operation: &'a str, remote: &'a str, summary: &Summary) -> Report<'a> {
+    Report {
         operation,
         remote,
         bytes: summary.bytes,
@@ -171,8 +207,7 @@ fn json(operation: &str, remote: &str, summary: &Summary) -> String {
         retransmitted: summary.retransmitted,
         blksize: summary.agreed.block_size().get(),
         windowsize: summary.agreed.window().get(),
-    };
-    serde_json::to_string(&report).unwrap_or_default()
+    }
 }
 
 /// Progress on a terminal.

@@ -56,10 +56,6 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "threads", env = "RTFTPD_MODEL")]
     model: ModelArg,
 
-    /// Transfers at once that have a thread
-    #[arg(long, value_name = "N", default_value_t = limits::THREADS, env = "RTFTPD_MAX_THREADS")]
-    max_threads: usize,
-
     /// Transfers at once
     #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, env = "RTFTPD_MAX_SESSIONS")]
     max_sessions: usize,
@@ -85,7 +81,7 @@ pub(crate) struct Args {
 
     /// The widest window to grant, in blocks; 1 turns windows off
     #[arg(long, value_name = "BLOCKS", default_value_t = limits::WIDEST_WINDOW,
-        value_parser = clap::value_parser!(u16).range(1..), env = "RTFTPD_MAX_WINDOWSIZE")]
+        value_parser = clap::value_parser!(u16).range(1..=32767), env = "RTFTPD_MAX_WINDOWSIZE")]
     max_windowsize: u16,
 
     /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
@@ -107,8 +103,8 @@ pub(crate) struct Args {
     intervals: Vec<Duration>,
 
     /// How many seconds running transfers get when the server is stopped
-    #[arg(long, value_name = "SECONDS", default_value_t = limits::DRAIN.as_secs(), env = "RTFTPD_DRAIN")]
-    drain: u64,
+    #[arg(long, value_name = "SECONDS", default_value_t = limits::DRAIN.as_secs() as u32, env = "RTFTPD_DRAIN")]
+    drain: u32,
 
     /// Write log lines as JSON
     #[arg(long, env = "RTFTPD_JSON")]
@@ -151,7 +147,7 @@ enum ModelArg {
 
 impl Args {
     pub(crate) const fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain)
+        Duration::from_secs(self.drain as u64)
     }
 
     /// The name of the generated listing, unless it is turned off.
@@ -168,7 +164,6 @@ impl Args {
                 ModelArg::Threads => Model::Threads,
             },
             sessions: self.max_sessions,
-            threads: self.max_threads,
             windows_bytes: usize::try_from(self.memory).unwrap_or(usize::MAX),
             block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
             block_size_of: self.max_blksize_of.clone(),

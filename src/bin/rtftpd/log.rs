@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tftpkit::server::{Asked, Event};
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
@@ -21,7 +21,8 @@ pub(crate) fn start(args: &Args) {
         _ => Level::DEBUG,
     };
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    let lines = lines.with_writer(std::io::stderr);
+    // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
+    let lines = lines.with_writer(std::io::stderr).log_internal_errors(false);
     if args.json {
         lines.json().flatten_event(true).init();
     } else {
@@ -40,17 +41,23 @@ struct Allowance {
     tokens: f64,
     at: Instant,
     suppressed: u64,
+    /// When lines were last said to be left out.
+    told: Instant,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self(Mutex::new(Allowance { tokens: BURST, at: Instant::now(), suppressed: 0 }))
+        let now = Instant::now();
+        Self(Mutex::new(Allowance { tokens: BURST, at: now, suppressed: 0, told: now }))
     }
 }
 
 impl Log {
     pub(crate) fn tell(&self, event: Event<'_>) {
-        if !self.may_write() {
+        // What is not written costs nobody's line.
+        let unseen = matches!(event, Event::Malformed { .. } | Event::Stray { .. })
+            && !tracing::enabled!(Level::DEBUG);
+        if unseen || !self.may_write() {
             return;
         }
         match event {
@@ -77,8 +84,10 @@ impl Log {
             return false;
         }
         allowance.tokens -= 1.0;
-        let lines = std::mem::take(&mut allowance.suppressed);
-        if lines > 0 {
+        let told = now.duration_since(allowance.told) < Duration::from_secs(1);
+        if allowance.suppressed > 0 && !told {
+            let lines = std::mem::take(&mut allowance.suppressed);
+            allowance.told = now;
             warn!(lines, "log lines left out: too many in too short a time");
         }
         true
@@ -108,7 +117,7 @@ fn refused(asked: &Asked, code: ErrorCode, why: &str) {
     match (asked.operation, code) {
         // Boot loaders ask for many files that need not be there.
         (Operation::Read | Operation::List, ErrorCode::NotFound) => info!(file, %peer, "not there"),
-        (operation, _) => warn!(file, %peer, %operation, error = %code, why, "refused"),
+        (operation, _) => warn!(file, %peer, %operation, error = u16::from(code), why, "refused"),
     }
 }
 
@@ -127,7 +136,7 @@ fn finished(asked: &Asked, summary: &Summary) {
                 file = file(asked),
                 peer = %asked.peer,
                 bytes = summary.bytes,
-                seconds = (seconds * 1e6).round() / 1e6,
+                seconds = (seconds * 1e4).round() / 1e4,
                 rate,
                 retransmitted = summary.retransmitted,
                 outcome,
