@@ -59,20 +59,27 @@ pub(super) struct Slot {
     pub(super) local: IpAddr,
     session: OnceLock<Session>,
     proven: AtomicBool,
+    /// Its client has asked for something else since.
+    forgotten: AtomicBool,
 }
 
 impl Slot {
     /// Makes the session known, so that a repeat of its request or a shutdown reaches it.
     pub(super) fn attach(&self, session: Session) -> &Session {
-        self.session.get_or_init(|| session)
+        let session = self.session.get_or_init(|| session);
+        if self.forgotten.load(Ordering::SeqCst) {
+            session.abandon();
+        }
+        session
     }
 
     fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
     }
 
-    /// Its client wants something else. Before there is a session, it will end by itself.
+    /// Its client wants something else.
     fn abandon(&self) {
+        self.forgotten.store(true, Ordering::SeqCst);
         if let Some(session) = self.session.get() {
             session.abandon();
         }
@@ -134,6 +141,7 @@ impl Admission {
             local,
             session: OnceLock::new(),
             proven: AtomicBool::new(false),
+            forgotten: AtomicBool::new(false),
         });
         table.sessions.insert(id, Arc::clone(&slot));
         table.newest.insert(party, (id, newest.map(|(id, _)| id)));

@@ -1,0 +1,188 @@
+//! Both programs where the world does not play along: slow disks, closed pipes, names made to hurt.
+
+mod common;
+
+use assert_cmd::Command;
+use common::{DEADLINE, Daemon, Running, folder, pattern, rrq, until, wrq};
+use predicates::prelude::*;
+use predicates::str::contains;
+use std::io::{self, Read};
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+use tftpkit::server::{Config, Server};
+use tftpkit::store::{Listing, Name, Readable, Store, StoreError};
+use tftpkit::transfer::Sink;
+
+fn rtftp(here: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    command.current_dir(here).timeout(DEADLINE);
+    command
+}
+
+#[test]
+fn a_name_of_hundreds_of_directories_neither_kills_the_server_nor_leaves_any() {
+    let root = folder(&[("a", b"here")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create", "--create-dirs"]);
+    for depth in [17, 300, 900] {
+        let name = "d/".repeat(depth) + "x";
+        let refused = server.peer().store(&wrq(&name, &[]), b"x").expect_err("too deep");
+        assert_eq!(common::error_code(&refused), 1);
+    }
+    let name = "d/".repeat(16) + "x";
+    server.peer().answer(&wrq(name.replace('d', "e"), &[]));
+    assert_eq!(common::everything_in(root.path()), ["a"], "nothing before the file is whole");
+    server.peer().store(&wrq(&name, &[]), b"x").expect("16 directories are allowed");
+    assert_eq!(std::fs::read(root.path().join(name)).expect("stored"), b"x");
+    assert_eq!(server.peer().fetch(&rrq("a", &[])).expect("it lives"), b"here");
+}
+
+/// A disk that hangs until it is told to go on.
+struct Hanging(Arc<Mutex<mpsc::Receiver<()>>>, mpsc::Sender<()>);
+
+impl Read for Hanging {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let _ = self.1.send(());
+        let _ = self.0.lock().expect("no panic").recv();
+        buf.fill(7);
+        Ok(buf.len())
+    }
+}
+
+struct HangingStore(Arc<Mutex<mpsc::Receiver<()>>>, Mutex<mpsc::Sender<()>>);
+
+impl Store for HangingStore {
+    fn read(&self, _: &Name) -> Result<Readable, StoreError> {
+        let reading = self.1.lock().expect("no panic").clone();
+        let source = Box::new(Hanging(Arc::clone(&self.0), reading));
+        Ok(Readable { source, size: 1 << 20 })
+    }
+    fn write(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+        Err(StoreError::NotFound)
+    }
+    fn list(&self, _: &Name) -> Result<Listing, StoreError> {
+        Err(StoreError::NotFound)
+    }
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
+    let (go_on, hang) = mpsc::channel();
+    let (reading, read) = mpsc::channel();
+    let store = HangingStore(Arc::new(Mutex::new(hang)), Mutex::new(reading));
+    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
+    let config = Config { listen, ..Config::default() };
+    let server = Server::bind(config, Arc::new(store), |_| {}).expect("a server");
+    let (address, handle) = (server.addresses()[0], server.handle());
+    let running = std::thread::spawn(move || server.run());
+    common::Peer::of(address).ask(&rrq("f", &[]));
+    read.recv_timeout(DEADLINE).expect("it reads");
+    let asked = Instant::now();
+    handle.drain(Duration::ZERO);
+    handle.drain(Duration::ZERO);
+    until("the server returns", || running.is_finished().then_some(()));
+    assert!(asked.elapsed() < DEADLINE / 2, "it has two seconds for last words");
+    drop(go_on);
+}
+
+#[test]
+fn a_server_whose_log_cannot_be_written_still_stops() {
+    let root = folder(&[("a", b"x")]);
+    let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let mut child = std::process::Command::new(Daemon::program())
+        .arg(root.path())
+        .args(["--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(full)
+        .spawn()
+        .expect("a child");
+    let mut banner = [0; 1];
+    child.stdout.take().expect("a pipe").read_exact(&mut banner).expect("it has started");
+    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    let status = until("its end", || child.try_wait().expect("a child"));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn the_servers_last_word_is_heard_before_its_port_is_closed() {
+    let (root, here) = (folder(&[]), folder(&[("big", &pattern(400_000, 5))]));
+    let server = Daemon::serve(root.path(), &["--uploads", "create", "--max-upload", "100000"]);
+    let remote = server.address.to_string();
+    for n in 0..20 {
+        // From a pipe no size is told, so that the server refuses in the middle.
+        let mut put = rtftp(here.path());
+        put.args(["put", "-", &remote, &format!("x{n}"), "--blksize", "1428"]);
+        put.pipe_stdin(here.path().join("big")).expect("the file");
+        put.assert().code(6).stderr(contains("disk full"));
+    }
+}
+
+#[test]
+fn whoever_closes_the_clients_output_has_seen_enough() {
+    let (root, here) = (folder(&[("a", b"x")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let program = env!("CARGO_BIN_EXE_rtftp");
+    for line in [
+        format!("yes list | {program} {} | head -n 1", server.address),
+        format!("{program} get --json {} a | true", server.address),
+        format!("{program} list {} | true", server.address),
+    ] {
+        let run = Command::new("bash")
+            .args(["-c", &format!("{line}; exit ${{PIPESTATUS[-2]}}")])
+            .current_dir(here.path())
+            .timeout(DEADLINE)
+            .assert();
+        run.success().stderr(contains("panic").not());
+    }
+    for arguments in [["list", "--json"], ["get", "--json"]] {
+        let line = format!("{program} {} {} a >/dev/full", arguments.join(" "), server.address);
+        let line = if arguments[0] == "list" { line.replace(" a >", " >") } else { line };
+        let mut run = Command::new("sh");
+        run.args(["-c", &line]).current_dir(here.path()).timeout(DEADLINE);
+        run.assert().code(6).stderr(contains("cannot write to standard output"));
+    }
+}
+
+#[test]
+fn a_listing_that_is_refused_is_not_called_missing() {
+    let (root, here) = (folder(&[("a", b"x")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let list = ["list", &server.address.to_string(), "../x"];
+    rtftp(here.path()).args(list).assert().code(5).stderr(contains("access violation"));
+}
+
+#[test]
+fn the_menu_takes_the_names_it_shows_and_goes_up() {
+    let root = folder(&[("sub/deep/x", b"deep"), ("sub/y", b"why"), ("top", b"t")]);
+    let here = folder(&[]);
+    let server = Daemon::serve(root.path(), &[]);
+    let lines = "list sub\ndownload y\nlist deep\ndownload x\nlist ..\nlist ..\ndownload top\n";
+    let url = format!("tftp://{}", server.address);
+    rtftp(here.path()).arg(url).write_stdin(lines).assert().success();
+    let local = |name| std::fs::read(here.path().join(name)).expect("downloaded");
+    assert_eq!(["x", "y", "top"].map(local), [&b"deep"[..], b"why", b"t"]);
+}
+
+#[test]
+fn two_files_of_one_name_do_not_end_as_one() {
+    let (root, here) = (folder(&[("a", b"1"), ("b/a", b"2")]), folder(&[("to/x", b"")]));
+    let server = Daemon::serve(root.path(), &[]);
+    let get = ["get", &server.address.to_string(), "a", "b/a", "-o", "to"];
+    rtftp(here.path()).args(get).assert().code(2).stderr(contains("would be called 'a'"));
+}
+
+#[test]
+fn one_party_has_two_unproven_sessions_at_most() {
+    let root = folder(&[("f", &pattern(2000, 1))]);
+    let server = Running::serve(root.path());
+    let peer = server.peer();
+    for n in 0..50 {
+        // Each is another request from the same port.
+        peer.ask(&rrq("f", &[("blksize", &(512 + n).to_string())]));
+    }
+    let asked = Instant::now();
+    until("the first ones are gone", || (server.handle.transfers() <= 2).then_some(()));
+    assert!(asked.elapsed() < Duration::from_secs(10), "by themselves they end after 17 s");
+}
