@@ -155,3 +155,9 @@ pub fn accept(offer: &Options, answer: &Options) -> Result<Agreed, Disagreement>
     }
     Ok(agreed)
 }
+
+/// Terms with this window and nothing else, for the machines' own tests.
+#[cfg(test)]
+pub(super) fn windowed(blocks: u16) -> Agreed {
+    Agreed { window: WindowSize::new(blocks), ..Agreed::default() }
+}

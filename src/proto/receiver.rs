@@ -221,23 +221,14 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{GrantLimits, grant};
-    use crate::wire::{BlockSize, Operation, Options, TransferOption};
+    use crate::proto::negotiate::windowed;
 
     fn ms(n: u64) -> Time {
         Time::from_micros(n * 1000)
     }
 
     fn receiver(window: u16) -> Receiver {
-        let asked = Options::NONE
-            .with(TransferOption::WindowSize(WindowSize::new(window).expect("a window")));
-        let limits = GrantLimits {
-            block_size: BlockSize::MAX,
-            window: WindowSize::MAX,
-            window_bytes: usize::MAX,
-        };
-        let agreed = grant(Operation::Write, &asked, &limits, None).0;
-        let mut receiver = Receiver::new(ms(0), Timing::default(), &agreed, 2);
+        let mut receiver = Receiver::new(ms(0), Timing::default(), &windowed(window), 2);
         assert_eq!(acks(&mut receiver, ms(0)), Some(0));
         receiver
     }

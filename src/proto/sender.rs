@@ -223,28 +223,16 @@ impl Sender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{GrantLimits, grant};
-    use crate::wire::{BlockSize, Operation, Options, TransferOption};
+    use crate::proto::negotiate::windowed;
     use core::time::Duration;
 
     fn ms(n: u64) -> Time {
         Time::from_micros(n * 1000)
     }
 
-    fn agreed(window: u16) -> Agreed {
-        let asked = Options::NONE
-            .with(TransferOption::WindowSize(WindowSize::new(window).expect("a window")));
-        let limits = GrantLimits {
-            block_size: BlockSize::MAX,
-            window: WindowSize::MAX,
-            window_bytes: usize::MAX,
-        };
-        grant(Operation::Read, &asked, &limits, None).0
-    }
-
     /// A sender of `blocks` blocks without an opening packet.
     fn sender(window: u16, blocks: u64) -> Sender {
-        let mut sender = Sender::new(ms(0), Timing::default(), &agreed(window), false);
+        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(window), false);
         sender.supply(BlockNumber(blocks + 1), true);
         sender
     }
@@ -377,7 +365,7 @@ mod tests {
 
     #[test]
     fn the_opening_packet_is_block_zero_and_travels_alone() {
-        let mut sender = Sender::new(ms(0), Timing::default(), &agreed(8), true);
+        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(8), true);
         sender.supply(BlockNumber(9), true);
         assert_eq!(sends(&mut sender, ms(0)), Some((0, 1)));
         assert_eq!(sends(&mut sender, ms(1000)), Some((0, 1)));

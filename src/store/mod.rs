@@ -13,6 +13,7 @@ use crate::limits;
 use crate::transfer::{Sink, Source};
 use crate::wire::ErrorCode;
 use std::ffi::OsStr;
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -28,12 +29,17 @@ pub trait Store: Send + Sync {
 }
 
 /// A file that is open for reading.
-#[allow(missing_debug_implementations)] // A source is opaque.
 pub struct Readable {
     /// Its contents.
     pub source: Source,
     /// How many bytes `source` will give.
     pub size: u64,
+}
+
+impl fmt::Debug for Readable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Readable").field("size", &self.size).finish_non_exhaustive()
+    }
 }
 
 /// A name that was asked for, checked: relative, without `.` and `..`, beneath the root as far as words go. The

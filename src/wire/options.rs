@@ -96,14 +96,20 @@ pub enum ListFormat {
 
 /// The option names that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // The names say it; `name` has the wire form.
 pub enum OptionKind {
+    /// `blksize`.
     BlockSize,
+    /// `timeout`.
     Timeout,
+    /// `utimeout`.
     MicroTimeout,
+    /// `tsize`.
     TransferSize,
+    /// `windowsize`.
     WindowSize,
+    /// `rollover`.
     Rollover,
+    /// `x-list`.
     List,
 }
 

@@ -1,10 +1,10 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
 use crate::args::ReportArgs;
-use crate::remote::Target;
 use crate::text::harmless;
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tftpkit::client::{Failure, Progress};
@@ -148,7 +148,7 @@ impl Reporter {
     pub(crate) fn finish(
         &self,
         operation: &str,
-        target: &Target,
+        target: &impl Display,
         transfer: impl FnOnce() -> anyhow::Result<Summary>,
     ) -> Class {
         match transfer() {
