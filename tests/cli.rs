@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, rrq, show, until, wrq};
+use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, rrq, show, wrq};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::io::{Read, Write};
@@ -298,6 +298,32 @@ fn at_a_terminal_the_menu_completes_names_and_keeps_a_history() {
 }
 
 #[test]
+fn an_interrupt_ends_the_download_and_not_the_menu() {
+    let here = folder(&[]);
+    let mut port = 0;
+    let (server, _thread) = scripted(move |packet| {
+        if let Packet::Ack { .. } = packet {
+            // The client has the first block, and waits; an interrupt is what the person has left.
+            let menu = format!("^[^ ]*rtftp 127.0.0.1:{port}$");
+            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
+            assert!(sent.is_ok_and(|sent| sent.success()));
+        }
+        match packet {
+            Packet::Request(request) => {
+                port = String::from_utf8_lossy(request.name).parse().expect("its own port");
+                Some(vec![data(1, &[7; 512])])
+            }
+            _ => Some(Vec::new()),
+        }
+    });
+    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
+    let download = format!("d {} it\r", server.port());
+    let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
+    assert!(screen.contains("cancelled"), "{screen}");
+    assert!(!here.path().join("it").exists());
+}
+
+#[test]
 fn at_a_terminal_a_get_ends_with_its_figures() {
     let (root, here) = (folder(&[("a", &pattern(3_000_000, 3))]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
@@ -338,18 +364,6 @@ fn without_the_privilege_for_port_69_it_says_how_to_get_it() {
     let refused = unprivileged.args(["--listen", "127.0.0.1:69"]).assert().code(1);
     refused.stderr(contains("--listen").and(contains("cap_net_bind_service")));
     drop(root);
-}
-
-#[test]
-fn a_signal_stops_the_server_in_order() {
-    let root = folder(&[]);
-    for signal in ["-INT", "-TERM"] {
-        let mut server = Daemon::serve(root.path(), &[]);
-        let sent = std::process::Command::new("kill").args([signal, &server.pid()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
-        assert_eq!(until("the server's end", || server.exit_status()), 0);
-        server.log_line(&["stopping"]);
-    }
 }
 
 /// Runs `rtftp` against a scripted server, which is HOST, and gives what that heard and when.

@@ -186,3 +186,15 @@ fn one_party_has_two_unproven_sessions_at_most() {
     until("the first ones are gone", || (server.handle.transfers() <= 2).then_some(()));
     assert!(asked.elapsed() < Duration::from_secs(10), "by themselves they end after 17 s");
 }
+
+#[test]
+fn a_signal_stops_the_server_in_order() {
+    let root = folder(&[]);
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Daemon::serve(root.path(), &[]);
+        let sent = std::process::Command::new("kill").args([signal, &server.pid()]).status();
+        assert!(sent.is_ok_and(|status| status.success()));
+        assert_eq!(until("the server's end", || server.exit_status()), 0);
+        server.log_line(&["stopping"]);
+    }
+}

@@ -78,6 +78,9 @@ pub enum Failure {
     /// The system refused a socket.
     #[error("cannot open a socket")]
     Socket(#[from] io::Error),
+    /// It was cancelled from here.
+    #[error("cancelled")]
+    Cancelled,
     /// The server does not list.
     #[error("this server offers no listing")]
     NoListing,
@@ -117,6 +120,24 @@ pub struct Client {
     server: SocketAddr,
     wishes: Wishes,
     listing: Cell<Lists>,
+    canceller: Canceller,
+}
+
+/// Cancels, from another thread, what a client is doing.
+#[derive(Clone, Debug, Default)]
+pub struct Canceller(Arc<Mutex<Option<Arc<Session>>>>);
+
+impl Canceller {
+    /// Ends the transfer under way, if there is one: [`Failure::Cancelled`].
+    pub fn cancel(&self) {
+        if let Some(session) = &*self.current() {
+            session.stop("cancelled");
+        }
+    }
+
+    fn current(&self) -> MutexGuard<'_, Option<Arc<Session>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a server lists, as far as is known.
@@ -129,8 +150,16 @@ enum Lists {
 
 impl Client {
     /// A client of the server whose request port is at `server`.
-    pub const fn new(server: SocketAddr, wishes: Wishes) -> Self {
-        Self { server, wishes, listing: Cell::new(Lists::Unknown) }
+    pub fn new(server: SocketAddr, wishes: Wishes) -> Self {
+        let canceller = Canceller::default();
+        Self { server, wishes, listing: Cell::new(Lists::Unknown), canceller }
+    }
+
+    /// Lets `canceller` cancel what this client does.
+    #[must_use]
+    pub fn cancelled_by(mut self, canceller: &Canceller) -> Self {
+        self.canceller = canceller.clone();
+        self
     }
 
     /// The server's request port.
@@ -322,11 +351,14 @@ impl Client {
         transfer: impl FnOnce(crate::proto::Time) -> Transfer,
     ) -> Result<Summary, Failure> {
         let clock = Clock::start();
-        let session = Session::new(socket, clock, transfer(clock.now()));
-        let summary = session.run(|transfer| {
+        let session = Arc::new(Session::new(socket, clock, transfer(clock.now())));
+        *self.canceller.current() = Some(Arc::clone(&session));
+        let ended = session.run(|transfer| {
             let Summary { bytes, agreed, .. } = transfer.summary();
             progress(Progress { bytes: *bytes, total: agreed.transfer_size() });
-        })?;
+        });
+        *self.canceller.current() = None;
+        let summary = ended?;
         let answered = session.socket().is_connected();
         match summary.outcome {
             Some(Outcome::Complete) => Ok(summary),
@@ -350,6 +382,7 @@ impl Client {
                 Failure::Local { error, disk_full: code == ErrorCode::DiskFull }
             }
             Some(Outcome::Unconfirmed) => Failure::Unconfirmed,
+            Some(Outcome::Stopped) => Failure::Cancelled,
             Some(Outcome::Unreachable) if !answered => Failure::Closed(self.server),
             _ if !answered => Failure::NoAnswer(self.server),
             _ => Failure::BrokenOff(self.server, bytes),

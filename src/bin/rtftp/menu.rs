@@ -5,6 +5,7 @@ use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
 use crate::text::{harmless, shown, table};
 use anyhow::{Context, Result};
+use nix::sys::signal::{SigSet, Signal};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator};
@@ -13,7 +14,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tftpkit::client::{Failure, Host, Remote, Wishes};
+use tftpkit::client::{Canceller, Failure, Host, Remote, Wishes};
 use tftpkit::store::{Kind, Listing};
 
 const HELP: &str = "\
@@ -71,6 +72,9 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
     if say(&(head + HELP)).is_err() {
         return Class::Local;
     }
+    if let Err(error) = cancel_on_interrupt(session.borrow().server.canceller()) {
+        return report::fail("menu", &error);
+    }
     let config =
         Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
@@ -103,6 +107,21 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
         let _ = editor.save_history(file);
     }
     Class::Done
+}
+
+/// Ctrl-C ends the transfer that is under way, and leaves the user in the menu.
+fn cancel_on_interrupt(canceller: Canceller) -> Result<()> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    // Before there are other threads, so that none but the one that waits for it gets the signal.
+    signals.thread_block()?;
+    let wait = move || {
+        while signals.wait().is_ok() {
+            canceller.cancel();
+        }
+    };
+    std::thread::Builder::new().name("interrupts".into()).spawn(wait)?;
+    Ok(())
 }
 
 /// From a pipe the exit status tells of the first line that failed.

@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::client::{Client, Failure, Host, Remote, Wishes};
+use tftpkit::client::{Canceller, Client, Failure, Host, Remote, Wishes};
 use tftpkit::store::Listing;
 use tftpkit::transfer::Summary;
 use tftpkit::wire::Mode;
@@ -114,12 +114,18 @@ pub(crate) fn list_target(word: &OsStr, directory: Option<&OsStr>) -> Result<Tar
 pub(crate) struct Server {
     host: Host,
     wishes: Wishes,
+    canceller: Canceller,
     answering: Option<Client>,
 }
 
 impl Server {
     pub(crate) fn new(host: &Host, wishes: Wishes) -> Self {
-        Self { host: host.clone(), wishes, answering: None }
+        Self { host: host.clone(), wishes, canceller: Canceller::default(), answering: None }
+    }
+
+    /// What cancels the call that is under way.
+    pub(crate) fn canceller(&self) -> Canceller {
+        self.canceller.clone()
     }
 
     pub(crate) fn get(&mut self, name: &[u8], to: &Destination, bar: &Bar) -> Result<Summary> {
@@ -151,7 +157,7 @@ impl Server {
             .map_err(|error| Unresolved { host: host.clone(), reason: error.to_string() })?;
         let mut unanswered = None;
         for address in addresses {
-            let client = Client::new(address, self.wishes);
+            let client = Client::new(address, self.wishes).cancelled_by(&self.canceller);
             match question(&client) {
                 // A name often has an IPv6 and an IPv4 address, and a server only one of them.
                 Err(error) if is_unanswered(&error) => unanswered = Some(error),

@@ -40,7 +40,7 @@ impl Class {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
-            Failure::Local { .. } | Failure::Socket(_) => Self::Local,
+            Failure::Local { .. } | Failure::Socket(_) | Failure::Cancelled => Self::Local,
             Failure::Server { code, .. } => match code {
                 ErrorCode::NotFound => Self::NotFound,
                 ErrorCode::AccessViolation | ErrorCode::FileExists | ErrorCode::NoSuchUser => {
