@@ -65,7 +65,11 @@ impl Rto {
         }
         let base = match self.estimate {
             None => self.timing.first,
-            Some(Estimate { smoothed, variation }) => smoothed + 4 * variation,
+            Some(Estimate { smoothed, variation }) => {
+                // Never the bare round trip: on a path that does not vary all would be sent twice, and Karn's rule
+                // would keep it so (RFC 6298 has its clock's granularity here).
+                smoothed + (4 * variation).max(smoothed / 4)
+            }
         };
         let doubled = base.max(self.timing.floor).saturating_mul(1 << self.doublings.min(16));
         doubled.min(self.timing.ceiling.max(self.timing.floor))
@@ -80,7 +84,8 @@ impl Rto {
     /// A repeated datagram that comes within this span of our last one is an echo of the network or of an eager
     /// peer; a later one is the peer's time-out.
     pub fn echo_span(&self) -> Duration {
-        let trips = self.estimate.map_or(Duration::ZERO, |estimate| 4 * estimate.smoothed);
+        let unmeasured = self.timing.first / 2;
+        let trips = self.estimate.map_or(unmeasured, |estimate| 4 * estimate.smoothed);
         trips.max(limits::ECHO_SPAN)
     }
 
@@ -148,7 +153,7 @@ mod tests {
         for _ in 0..50 {
             rto.sample(100 * MS);
         }
-        assert!(rto.interval() < 101 * MS, "{:?}", rto.interval());
+        assert_eq!(rto.interval(), 125 * MS, "never the bare round trip");
         for _ in 0..50 {
             rto.sample(MS / 10);
         }
