@@ -1,0 +1,213 @@
+//! Whole transfers in virtual time, over a network that does what networks do.
+//!
+//! A seed is a run: `SIM_SEED=n` runs that one and prints every datagram, `SIM_SEEDS=n` runs so many. In each, both
+//! sides are the transfers that ship, and what goes wrong is drawn from the seed: most faults are off, some are weak,
+//! some strong. `SIM_UPDATE=1` writes `fixtures/simulation/matrix.txt` anew.
+//!
+//! The server here admits requests as the real one does; clients are our own, and models of others with their timers.
+
+#[path = "sim/client.rs"]
+mod client;
+#[path = "sim/disk.rs"]
+mod disk;
+#[path = "sim/engine.rs"]
+mod engine;
+#[path = "sim/matrix.rs"]
+mod matrix;
+#[path = "sim/network.rs"]
+mod network;
+#[path = "sim/peers.rs"]
+mod peers;
+#[path = "sim/random.rs"]
+mod random;
+#[path = "sim/server.rs"]
+mod server;
+#[path = "sim/swarm.rs"]
+mod swarm;
+#[path = "sim/world.rs"]
+mod world;
+
+use disk::Library;
+use network::{Faults, Network, Path};
+use peers::{Habits, Peer};
+use server::Server;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+use swarm::Verdict;
+use tftpkit::proto::Time;
+use world::World;
+
+/// What the captures had.
+const BLOCKS: usize = 119;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Runs seeds on as many threads as there are processors, and gives what each came to.
+fn all_of(seeds: u64) -> Vec<(u64, Result<Verdict, String>)> {
+    let next = AtomicU64::new(0);
+    let done = Mutex::new(Vec::new());
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds {
+                        return;
+                    }
+                    let verdict = swarm::run(seed, false);
+                    done.lock().expect("no panic").push((seed, verdict));
+                }
+            });
+        }
+    });
+    done.into_inner().expect("no panic")
+}
+
+#[test]
+fn whole_transfers_keep_their_promises_on_any_network() {
+    if let Some(seed) = number("SIM_SEED") {
+        let verdict = swarm::run(seed, true);
+        println!("seed {seed}: {verdict:?}");
+        verdict.expect("no promise is broken");
+        return;
+    }
+    let seeds = number("SIM_SEEDS").unwrap_or(5_000);
+    let start = Instant::now();
+    let mut done = all_of(seeds);
+    let took = start.elapsed().as_secs_f64();
+    done.sort_by_key(|(seed, _)| *seed);
+    let count = |wanted| done.iter().filter(|(_, verdict)| *verdict == Ok(wanted)).count();
+    println!(
+        "{seeds} seeds in {took:.1} s, {:.0} a second: {} whole, {} failed, {} unconfirmed",
+        seeds as f64 / took,
+        count(Verdict::Whole),
+        count(Verdict::Failed),
+        count(Verdict::Unconfirmed),
+    );
+    let wrong: Vec<String> = done
+        .iter()
+        .filter_map(|(seed, verdict)| Some(format!("SIM_SEED={seed}: {}", verdict.as_ref().err()?)))
+        .collect();
+    assert!(wrong.is_empty(), "{} seeds\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
+fn cells() -> &'static [matrix::Cell] {
+    static CELLS: OnceLock<Vec<matrix::Cell>> = OnceLock::new();
+    CELLS.get_or_init(matrix::cells)
+}
+
+#[test]
+fn what_loss_costs_is_what_it_was() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/simulation");
+    let path = path.join("matrix.txt");
+    let table = matrix::table(cells());
+    if std::env::var_os("SIM_UPDATE").is_some() {
+        std::fs::write(&path, &table).expect("it can be written");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    println!("{table}");
+    assert_eq!(table, golden, "meant? SIM_UPDATE=1 writes fixtures/simulation/matrix.txt anew");
+}
+
+/// One packet too many must not bring another, and that the next, to the end of the file.
+#[test]
+fn a_path_without_loss_and_one_datagram_held_up_cost_a_few_packets() {
+    let mut chains = Vec::new();
+    for (micros, window) in
+        [500, 20_000, 150_000].into_iter().flat_map(|m| [1, 2, 3, 8].map(|w| (m, w)))
+    {
+        let holds = (1..=60).flat_map(|place| [1, 12, 60, 300, 837].map(|ms| Some((place, ms))));
+        for hold in std::iter::once(None).chain(holds) {
+            let held = hold.map(|(place, ms)| (place, Duration::from_millis(ms)));
+            let packets = matrix::held_up(micros, window, held);
+            let most = 201 + if held.is_some() { 6 * u64::from(window) + 6 } else { 0 };
+            if packets > most {
+                chains.push(format!(
+                    "{micros} us, window {window}, datagram {hold:?} ms late: {packets} packets for 201"
+                ));
+            }
+        }
+    }
+    let few = chains[..chains.len().min(20)].join("\n");
+    assert!(chains.is_empty(), "{} chains\n{few}", chains.len());
+}
+
+/// A foreign client that asks a server which has so many blocks for it.
+fn foreign(habits: Habits, blocks: usize, seed: u64, faults: Faults) -> World<Peer> {
+    let len = blocks * habits.block_size - 100;
+    let file = Arc::new((0..len).map(|n| (n * 7 % 251) as u8).collect::<Vec<u8>>());
+    let path = Path {
+        delay: Duration::from_micros(250),
+        nanos_per_byte: 8,
+        tells_closed: true,
+        ..Path::default()
+    };
+    let server = Server::new(Library::in_memory(file.to_vec()));
+    let client = Peer::new(habits, file, 1200);
+    World::new(client, server, Network::new(seed, path, faults))
+}
+
+/// Runs it to its end, and gives how many packets the server sent.
+fn served(world: &mut World<Peer>) -> Result<u64, String> {
+    world.trace = number("SIM_SEED").is_some();
+    world.run()?;
+    if !world.client.has_the_file() {
+        return Err("it does not get the file".into());
+    }
+    Ok(world.server.sessions.iter().map(|session| session.packets).sum())
+}
+
+#[test]
+fn foreign_clients_get_their_file_through_two_percent_of_loss() {
+    let seeds = number("SIM_SEED").map_or(0..50, |seed| seed..seed + 1);
+    let count = seeds.end - seeds.start;
+    let mut failed = Vec::new();
+    for habits in peers::ALL {
+        let (mut packets, mut millis) = (0, 0);
+        for seed in seeds.clone() {
+            let faults = Faults { loss: 200, ..Faults::default() };
+            let mut world = foreign(habits, BLOCKS, seed, faults);
+            match served(&mut world) {
+                Ok(sent) => packets += sent,
+                Err(why) => failed.push(format!("{} SIM_SEED={seed}: {why}", habits.name)),
+            }
+            millis += world.client.progress_at().as_micros() / 1000;
+        }
+        println!(
+            "{}: {} packets and {} ms for {BLOCKS} blocks",
+            habits.name,
+            packets / count,
+            millis / count
+        );
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// GRUB's consumer may draw or unpack for many seconds; nothing is acknowledged then.
+#[test]
+fn a_client_that_stalls_for_twenty_seconds_gets_its_file() {
+    let slow = Habits { consumer: Some((50, 20_000)), ..peers::GRUB };
+    let mut world = foreign(slow, 52, 1, Faults::default());
+    let sent = served(&mut world).expect("the file");
+    println!("{sent} packets for 52 blocks and 20 s of silence");
+    assert!(sent <= 52 + 20, "{sent} packets");
+}
+
+/// lpxelinux has one port for all its files and asks for the next as soon as it has one; so does a machine that was
+/// reset in the middle.
+#[test]
+fn a_client_that_comes_back_to_its_port_is_served_at_once() {
+    for (blocks, faults) in [(20, 0), (20, 200)] {
+        for seed in 0..20 {
+            let faults = Faults { loss: faults, ..Faults::default() };
+            let mut world = foreign(peers::PXELINUX, blocks, seed, faults);
+            world.client.resets_at = Some(Time::from_micros(4_000));
+            world.client.files = 3;
+            served(&mut world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        }
+    }
+}

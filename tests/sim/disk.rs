@@ -1,0 +1,251 @@
+//! The files at both ends: what is read and written is compared with the file at every step, and may fail or be slow.
+
+use crate::random::Random;
+use core::time::Duration;
+use std::io::{self, ErrorKind, IoSliceMut, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tftpkit::store::{Folder, Name, Store, Uploads};
+use tftpkit::transfer::{Sink, Source};
+
+/// What a disk does wrong.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Troubles {
+    /// After so many bytes it is full.
+    pub(crate) full_after: Option<usize>,
+    /// After so many bytes it cannot be read.
+    pub(crate) unreadable_after: Option<usize>,
+    /// The file does not appear in the end.
+    pub(crate) refuses_commit: bool,
+    /// The chance in 10,000 that a call takes a while, and how long at most.
+    pub(crate) slow: u64,
+    pub(crate) slow_by: Duration,
+}
+
+impl Troubles {
+    /// Whether it fails for certain.
+    pub(crate) const fn fail(&self) -> bool {
+        self.full_after.is_some() || self.unreadable_after.is_some() || self.refuses_commit
+    }
+}
+
+/// What happened at one end.
+pub(crate) struct Account {
+    file: Arc<Vec<u8>>,
+    troubles: Troubles,
+    random: Random,
+    pub(crate) moved: usize,
+    pub(crate) commits: u32,
+    /// The first thing that was not as it must be.
+    pub(crate) wrong: Option<String>,
+    /// Whether a failure was reported.
+    pub(crate) failed: bool,
+    /// The longest that a call took for which nobody has waited yet.
+    spent: Duration,
+    pub(crate) stalls: u64,
+}
+
+/// One end, shared between the transfer that uses it and those who watch.
+#[derive(Clone)]
+pub(crate) struct Ledger(Arc<Mutex<Account>>);
+
+impl Ledger {
+    fn new(file: &Arc<Vec<u8>>, troubles: &Troubles, seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(Account {
+            file: Arc::clone(file),
+            troubles: troubles.clone(),
+            random: Random::new(seed),
+            moved: 0,
+            commits: 0,
+            wrong: None,
+            failed: false,
+            spent: Duration::ZERO,
+            stalls: 0,
+        })))
+    }
+
+    pub(crate) fn get(&self) -> MutexGuard<'_, Account> {
+        self.0.lock().expect("one thread")
+    }
+
+    /// The time that calls took since this was asked last.
+    pub(crate) fn spent(&self) -> Duration {
+        std::mem::take(&mut self.get().spent)
+    }
+}
+
+impl Account {
+    fn takes_a_while(&mut self) {
+        if self.random.happens(self.troubles.slow) {
+            let micros = self.random.below(self.troubles.slow_by.as_micros() as u64);
+            self.spent = self.spent.max(Duration::from_micros(micros));
+            self.stalls += 1;
+        }
+    }
+
+    fn fail<T>(&mut self, kind: ErrorKind) -> io::Result<T> {
+        self.failed = true;
+        Err(kind.into())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.takes_a_while();
+        if self.commits > 0 {
+            self.wrong = Some("it writes to a file that is whole".into());
+        }
+        let end = self.moved + bytes.len();
+        if self.troubles.full_after.is_some_and(|most| end > most) {
+            return self.fail(ErrorKind::StorageFull);
+        }
+        if self.file.get(self.moved..end) != Some(bytes) {
+            let what = format!("bytes {} to {end} are not those of the file", self.moved);
+            self.wrong.get_or_insert(what);
+        }
+        self.moved = end;
+        Ok(())
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.takes_a_while();
+        if self.troubles.refuses_commit {
+            return self.fail(ErrorKind::AlreadyExists);
+        }
+        self.commits += 1;
+        if self.commits > 1 || self.moved != self.file.len() {
+            let what = format!("{} of {} bytes are committed", self.moved, self.file.len());
+            self.wrong.get_or_insert(what);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the file, in memory or in a folder.
+struct Watched {
+    ledger: Ledger,
+    folder: Option<Box<dyn Sink>>,
+}
+
+impl Sink for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.ledger.get().write(bytes)?;
+        self.folder.as_mut().map_or(Ok(()), |sink| sink.write(bytes))
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        // Like a rename that fails: nothing has become visible.
+        if self.ledger.get().troubles.refuses_commit {
+            return self.ledger.get().commit();
+        }
+        self.folder.as_mut().map_or(Ok(()), Sink::commit)?;
+        self.ledger.get().commit()
+    }
+}
+
+/// Gives the file.
+struct Given {
+    ledger: Ledger,
+    source: Source,
+}
+
+impl Given {
+    /// Reads with `read`, which gets at most so many bytes where the rest of the file is lost.
+    fn give(
+        &mut self,
+        read: impl FnOnce(&mut Source, Option<usize>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut account = self.ledger.get();
+        account.takes_a_while();
+        let left = account.troubles.unreadable_after.map(|most| most.saturating_sub(account.moved));
+        if left == Some(0) {
+            return account.fail(ErrorKind::Other);
+        }
+        let bytes = read(&mut self.source, left)?;
+        account.moved += bytes;
+        Ok(bytes)
+    }
+}
+
+impl Read for Given {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.give(|source, left| {
+            let most = left.unwrap_or(usize::MAX).min(buf.len());
+            source.read(&mut buf[..most])
+        })
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.give(|source, left| match (left, bufs.first_mut()) {
+            (Some(left), Some(first)) => {
+                let most = left.min(first.len());
+                source.read(&mut first[..most])
+            }
+            _ => source.read_vectored(bufs),
+        })
+    }
+}
+
+/// What both ends have: the one file, and for some runs a folder that really holds it.
+#[derive(Clone)]
+pub(crate) struct Library {
+    pub(crate) file: Arc<Vec<u8>>,
+    pub(crate) folder: Option<Arc<tempfile::TempDir>>,
+    pub(crate) troubles: Troubles,
+    pub(crate) seed: u64,
+}
+
+const GIVEN: &str = "given";
+const TAKEN: &str = "taken";
+
+impl Library {
+    pub(crate) fn in_memory(file: Vec<u8>) -> Self {
+        Self { file: Arc::new(file), folder: None, troubles: Troubles::default(), seed: 0 }
+    }
+
+    /// Puts the file into a folder of its own.
+    pub(crate) fn in_folder(mut self) -> io::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join(GIVEN), &*self.file)?;
+        self.folder = Some(Arc::new(folder));
+        Ok(self)
+    }
+
+    fn open(&self, root: &Path) -> Folder {
+        Folder::open(root).expect("a folder").uploads(Uploads::Overwrite)
+    }
+
+    pub(crate) fn source(&self) -> (Source, Ledger) {
+        let ledger = Ledger::new(&self.file, &self.troubles, self.seed);
+        let source: Source = match &self.folder {
+            Some(folder) => {
+                let name = Name::parse(GIVEN.as_bytes()).expect("a name");
+                self.open(folder.path()).read(&name).expect("the file is there").source
+            }
+            None => Box::new(io::Cursor::new(self.file.to_vec())),
+        };
+        (Box::new(Given { ledger: ledger.clone(), source }), ledger)
+    }
+
+    pub(crate) fn sink(&self) -> (Box<dyn Sink>, Ledger) {
+        let ledger = Ledger::new(&self.file, &self.troubles, self.seed);
+        let folder = self.folder.as_ref().map(|folder| {
+            let name = Name::parse(TAKEN.as_bytes()).expect("a name");
+            self.open(folder.path()).write(&name, None).expect("a place for a file")
+        });
+        (Box::new(Watched { ledger: ledger.clone(), folder }), ledger)
+    }
+
+    /// What the folder holds in the end: the file that was given, and the one that was taken only if it is whole.
+    pub(crate) fn check_folder(&self, taken: bool) -> Result<(), String> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let entries = std::fs::read_dir(folder.path()).map_err(|why| why.to_string())?;
+        let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        let mut names: Vec<_> = names.collect::<Result<_, _>>().map_err(|why| why.to_string())?;
+        names.sort();
+        let wanted = if taken { &[GIVEN, TAKEN][..] } else { &[GIVEN] };
+        if names != wanted {
+            return Err(format!("the folder holds {names:?}"));
+        }
+        let read = std::fs::read(folder.path().join(TAKEN)).unwrap_or_default();
+        if taken && read != *self.file { Err("the file is another".into()) } else { Ok(()) }
+    }
+}

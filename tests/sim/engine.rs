@@ -1,0 +1,126 @@
+//! A transfer with its socket's queue and its disk, as the loop of a thread drives it.
+
+use crate::disk::Ledger;
+use std::collections::VecDeque;
+use tftpkit::proto::Time;
+use tftpkit::transfer::{Action, Transfer};
+
+/// Bytes that wait in a socket at most.
+const SOCKET_BUFFER: usize = 1 << 20;
+
+enum Event {
+    Datagram(Vec<u8>),
+    Unreachable,
+    Abandon,
+}
+
+pub(crate) struct Engine {
+    pub(crate) transfer: Transfer,
+    pub(crate) ledger: Ledger,
+    queue: VecDeque<Event>,
+    queued_bytes: usize,
+    /// Packets that leave when the disk is done.
+    leaving: Vec<Vec<u8>>,
+    /// It waits for its disk until then.
+    busy_until: Time,
+    /// When it wants to be asked again; `None` when it is over.
+    wakes: Option<Time>,
+}
+
+impl Engine {
+    pub(crate) fn new(now: Time, transfer: Transfer, ledger: Ledger) -> Self {
+        Self {
+            transfer,
+            ledger,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            leaving: Vec::new(),
+            busy_until: now,
+            wakes: Some(now),
+        }
+    }
+
+    pub(crate) const fn wakes(&self) -> Option<Time> {
+        self.wakes
+    }
+
+    pub(crate) const fn is_over(&self) -> bool {
+        self.wakes.is_none()
+    }
+
+    pub(crate) fn datagram(&mut self, now: Time, bytes: Vec<u8>) {
+        if self.queued_bytes + bytes.len() <= SOCKET_BUFFER {
+            self.queued_bytes += bytes.len();
+            self.event(now, Event::Datagram(bytes));
+        }
+    }
+
+    pub(crate) fn unreachable(&mut self, now: Time) {
+        self.event(now, Event::Unreachable);
+    }
+
+    pub(crate) fn abandon(&mut self, now: Time) {
+        self.event(now, Event::Abandon);
+    }
+
+    /// The request came once more. While it is busy it cannot be told.
+    pub(crate) fn repeat(&mut self, now: Time) {
+        if now >= self.busy_until && !self.is_over() {
+            self.transfer.repeat();
+            self.wakes = Some(now);
+        }
+    }
+
+    fn event(&mut self, now: Time, event: Event) {
+        if !self.is_over() {
+            self.queue.push_back(event);
+            self.wakes = Some(now.max(self.busy_until));
+        }
+    }
+
+    /// Takes its turn.
+    pub(crate) fn run(&mut self, now: Time, mut send: impl FnMut(Vec<u8>)) -> Result<(), String> {
+        loop {
+            if now < self.busy_until {
+                self.wakes = Some(self.busy_until);
+                return Ok(());
+            }
+            self.leaving.drain(..).for_each(&mut send);
+            let action = self.transfer.poll(now);
+            let spent = self.ledger.spent();
+            self.busy_until = now + spent;
+            let until = match action {
+                Action::Send(burst) => {
+                    self.leaving = burst.bytes.chunks(burst.packet).map(<[u8]>::to_vec).collect();
+                    continue;
+                }
+                Action::Done => {
+                    self.wakes = None;
+                    return Ok(());
+                }
+                Action::Wait(until) => until,
+            };
+            if spent.is_zero() && !self.hear(now) {
+                self.wakes = Some(until);
+                let late = format!("at {} us it waits for the past", now.as_micros());
+                return if until > now { Ok(()) } else { Err(late) };
+            }
+        }
+    }
+
+    /// Handles what waits longest.
+    fn hear(&mut self, now: Time) -> bool {
+        match self.queue.pop_front() {
+            None => return false,
+            Some(Event::Datagram(bytes)) => {
+                self.queued_bytes -= bytes.len();
+                let most = self.transfer.longest_datagram() + 1;
+                self.transfer.handle(now, &bytes[..bytes.len().min(most)]);
+            }
+            Some(Event::Unreachable) => self.transfer.unreachable(now),
+            Some(Event::Abandon) => self.transfer.abandon(now),
+        }
+        self.busy_until = self.busy_until.max(now + self.ledger.spent());
+        true
+    }
+}

@@ -1,0 +1,115 @@
+//! What loss costs: one file over paths that lose, against the same path without loss.
+
+use crate::client::OwnClient;
+use crate::disk::Library;
+use crate::network::{Faults, Network, Path};
+use crate::server::Server;
+use crate::world::{World, request};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use tftpkit::transfer::Outcome;
+use tftpkit::wire::{BlockSize, Mode, Operation, Options, TransferOption, WindowSize};
+
+const FILE: usize = 512 << 10;
+const BLOCK: u16 = 1428;
+/// A gigabit.
+const NANOS_PER_BYTE: u64 = 8;
+const SEEDS: u64 = 100;
+
+const LOSSES: [u64; 3] = [0, 1, 5];
+const TRIPS: [u64; 2] = [1, 20];
+const WINDOWS: [u16; 3] = [1, 16, 64];
+
+/// One place of the matrix, all in hundredths of what it is without loss.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    pub(crate) loss: u64,
+    pub(crate) trip: u64,
+    pub(crate) window: u16,
+    pub(crate) millis: u64,
+    pub(crate) mean_time: u64,
+    pub(crate) median_time: u64,
+    pub(crate) mean_packets: u64,
+}
+
+/// Packets of one download of 200 blocks of 512 bytes, of which one datagram is held up.
+pub(crate) fn held_up(micros: u64, window: u16, held: Option<(u64, Duration)>) -> u64 {
+    let window = WindowSize::new(window).expect("a window");
+    let options = Options::NONE.with(TransferOption::WindowSize(window));
+    let path = Path { delay: Duration::from_micros(micros), ..Path::default() };
+    let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);
+    let request = request(Operation::Read, Mode::Octet, options);
+    let client = OwnClient::new(request, library.clone(), VecDeque::new());
+    let network = Network::new(0, path, Faults { held, ..Faults::default() });
+    let mut world = World::new(client, Server::new(library), network);
+    world.run().expect("no promise is broken");
+    assert_eq!(world.client.engine.transfer.summary().outcome, Some(Outcome::Complete));
+    world.server.sessions.iter().map(|session| session.packets).sum()
+}
+
+/// Microseconds and packets of one download.
+fn download(loss: u64, trip: u64, window: u16, seed: u64) -> (u64, u64) {
+    let options = Options::NONE
+        .with(TransferOption::BlockSize(BlockSize::new(BLOCK).expect("a size")))
+        .with(TransferOption::WindowSize(WindowSize::new(window).expect("a window")));
+    let path = Path {
+        delay: Duration::from_micros(trip * 500),
+        nanos_per_byte: NANOS_PER_BYTE,
+        tells_closed: true,
+        ..Path::default()
+    };
+    let faults = Faults { loss: loss * 100, ..Faults::default() };
+    let library = Library::in_memory((0..FILE).map(|n| (n * 7 % 251) as u8).collect());
+    let request = request(Operation::Read, Mode::Octet, options);
+    let client = OwnClient::new(request, library.clone(), VecDeque::new());
+    let mut world = World::new(client, Server::new(library), Network::new(seed, path, faults));
+    world.run().expect("no promise is broken");
+    let summary = world.client.engine.transfer.summary();
+    assert_eq!(summary.outcome, Some(Outcome::Complete));
+    let sent: u64 = world.server.sessions.iter().map(|session| session.packets).sum();
+    (summary.elapsed.as_micros() as u64, sent + world.client.packets)
+}
+
+fn cell(loss: u64, trip: u64, window: u16) -> Cell {
+    let (ideal_time, ideal_packets) = download(0, trip, window, 0);
+    let runs: Vec<_> = (0..SEEDS).map(|seed| download(loss, trip, window, seed)).collect();
+    let mut times: Vec<u64> = runs.iter().map(|(time, _)| time * 100 / ideal_time).collect();
+    times.sort_unstable();
+    let packets: u64 = runs.iter().map(|(_, packets)| packets).sum();
+    Cell {
+        loss,
+        trip,
+        window,
+        millis: ideal_time / 1000,
+        mean_time: times.iter().sum::<u64>() / SEEDS,
+        median_time: times[times.len() / 2],
+        mean_packets: packets * 100 / (SEEDS * ideal_packets),
+    }
+}
+
+pub(crate) fn cells() -> Vec<Cell> {
+    let rows: Vec<_> = LOSSES.iter().flat_map(|loss| TRIPS.map(|trip| (*loss, trip))).collect();
+    std::thread::scope(|scope| {
+        let row =
+            |(loss, trip)| scope.spawn(move || WINDOWS.map(|window| cell(loss, trip, window)));
+        let threads: Vec<_> = rows.into_iter().map(row).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
+    })
+}
+
+pub(crate) fn table(cells: &[Cell]) -> String {
+    let mut out = String::from(
+        "# A download of 512 KiB in blocks of 1,428 bytes at 1 Gbit/s, the mean of 100 seeds (and the median\n\
+         # of their times), against the same path without loss. Made by tests/sim.rs with SIM_UPDATE=1.\n\
+         # loss %  RTT ms  window  loss-free ms  time x  median x  packets x\n",
+    );
+    let x = |hundredths: u64| format!("{}.{:02}", hundredths / 100, hundredths % 100);
+    for cell in cells {
+        let Cell { loss, trip, window, millis, .. } = cell;
+        let [mean, median, packets] = [cell.mean_time, cell.median_time, cell.mean_packets].map(x);
+        writeln!(out, "{loss:8}{trip:8}{window:8}{millis:14}{mean:>8}{median:>10}{packets:>11}")
+            .expect("a string takes everything");
+    }
+    out
+}
