@@ -34,8 +34,9 @@ pub const WINDOW_BYTES: usize = 1 << 20;
 /// A lock-step transfer reads so far ahead, so that the file costs one system call for many small blocks.
 pub const READ_AHEAD_BYTES: usize = 16 << 10;
 
-/// With more transfers than this under way, lock-step transfers do not read ahead: memory counts for more then.
-pub const READ_AHEAD_SESSIONS: usize = 128;
+/// All lock-step transfers together read ahead so much, each its share: with ten thousand of them memory counts for
+/// more than system calls.
+pub const READ_AHEAD_OF_ALL: usize = 1 << 20;
 
 /// Packets to an address that has not answered: an OACK is small, and GRUB never repeats the ACK it lost.
 pub const UNPROVEN_PACKETS: u32 = 5;
@@ -43,8 +44,16 @@ pub const UNPROVEN_PACKETS: u32 = 5;
 /// Bytes to an address that has not answered: DATA 1 of 512 bytes, twice. Others send 3,096 to 3,612.
 pub const UNPROVEN_BYTES: usize = 1032;
 
-/// Transfers at once: a rack's worth several times over. Each costs a thread, some 20 KiB with its kernel stack.
-pub const SESSIONS: usize = 4_096;
+/// Transfers at once: a data centre that starts at the same moment. Each costs a socket, a file and about 1 KiB.
+pub const SESSIONS: usize = 16_384;
+
+/// Threads for transfers, where each has its own; some 20 KiB each with its kernel stack. From about here on a loop
+/// does the same work for half the processor time.
+pub const THREADS: usize = 256;
+
+/// Threads that wait for disks in the place of a loop: a disk has so much to do at once at most, and a network file
+/// system that hangs must not take all threads there are.
+pub const STORAGE_THREADS: usize = 4;
 
 /// The part of them, as a divisor, that must have answered: a flood of forged requests may not take all.
 pub const PROVEN_RESERVE: usize = 4;

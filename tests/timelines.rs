@@ -396,6 +396,10 @@ impl<'a> Play<'a> {
                     packets.iter().try_for_each(|packet| self.leaves(packet))?;
                     continue;
                 }
+                Action::Store => {
+                    assert!(self.transfer.store(self.now), "memory never waits");
+                    continue;
+                }
                 Action::Wait(until) => until,
                 Action::Done => return self.done(),
             };

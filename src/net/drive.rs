@@ -1,4 +1,4 @@
-//! Driving one transfer on one thread.
+//! A transfer on its socket, and the loop that drives one on a thread of its own.
 
 use super::socket::{Arrived, TransferSocket};
 use crate::proto::Time;
@@ -24,8 +24,8 @@ impl Clock {
     }
 }
 
-/// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: its own
-/// thread when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
+/// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
+/// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
 #[derive(Debug)]
 pub struct Session {
     socket: TransferSocket,
@@ -46,6 +46,17 @@ enum Ending {
     Abandon,
 }
 
+/// What a transfer needs before it can go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A datagram, or this time.
+    Until(Time),
+    /// Its disk, which may take a while.
+    Storage,
+    /// Nothing: it is over.
+    Nothing,
+}
+
 impl Session {
     /// Joins a transfer with its socket.
     pub fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
@@ -63,28 +74,36 @@ impl Session {
         &self.socket
     }
 
-    fn lock(&self) -> MutexGuard<'_, Transfer> {
+    /// The transfer, for as long as the guard lives.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Transfer> {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Obeys the transfer until it waits; `None` when it is over.
-    fn advance(&self, transfer: &mut Transfer) -> Option<Time> {
-        match self.ending.get() {
-            Some(Ending::Stop(reason)) => transfer.stop(self.clock.now(), reason),
-            Some(Ending::Abandon) => transfer.abandon(self.clock.now()),
-            None => {}
-        }
+    /// Obeys the transfer until it waits for something. A disk that may be slow is among that unless `patient`.
+    pub(super) fn advance(&self, transfer: &mut Transfer, patient: bool) -> Need {
         loop {
             let now = self.clock.now();
-            let sent = match transfer.poll(now) {
-                Action::Wait(until) => return Some(until),
-                Action::Done => return None,
-                Action::Send(burst) => self.socket.send(burst),
-            };
-            // Other errors pass like a lost packet: the next resend may get through.
-            if sent.is_err_and(|error| self.says_unreachable(&error)) {
-                self.refused.store(true, Ordering::Relaxed);
-                return Some(now);
+            match self.ending.get() {
+                Some(Ending::Stop(reason)) => transfer.stop(now, reason),
+                Some(Ending::Abandon) => transfer.abandon(now),
+                None => {}
+            }
+            match transfer.poll(now) {
+                Action::Wait(until) => return Need::Until(until),
+                Action::Done => return Need::Nothing,
+                Action::Store => {
+                    if !transfer.store(now) && !patient {
+                        return Need::Storage;
+                    }
+                }
+                // Other errors pass like a lost packet: the next resend may get through.
+                Action::Send(burst) => match self.socket.send(burst) {
+                    Err(error) if self.says_unreachable(&error) => {
+                        self.refused.store(true, Ordering::Relaxed);
+                        return Need::Until(now);
+                    }
+                    _ => {}
+                },
             }
         }
     }
@@ -99,29 +118,40 @@ impl Session {
         }
     }
 
+    /// Tells the transfer what came of a look at its socket.
+    pub(super) fn hear(&self, transfer: &mut Transfer, arrived: Arrived, buffer: &[u8]) {
+        let now = self.clock.now();
+        match arrived {
+            Arrived::Datagrams { len, each } => {
+                buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
+            }
+            _ if self.refused.swap(arrived == Arrived::Unreachable, Ordering::Relaxed) => {
+                transfer.unreachable(now);
+            }
+            Arrived::Unreachable | Arrived::Nothing => {}
+        }
+    }
+
+    /// How long to wait for the peer when the transfer wants to go on at `until`.
+    fn wait(&self, until: Time) -> Duration {
+        let refused = self.refused.load(Ordering::Relaxed);
+        if refused { Duration::ZERO } else { until - self.clock.now() }
+    }
+
     /// Runs the transfer to its end on this thread. `progress` sees its figures after each datagram, and is the
     /// place to notice that the peer is proven.
-    pub fn run(&self, mut progress: impl FnMut(&Transfer)) -> io::Result<Summary> {
+    pub fn run(&self, mut progress: impl FnMut(&mut Transfer)) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
         let mut transfer = self.lock();
-        while let Some(until) = self.advance(&mut transfer) {
-            // One byte more than can be legal shows what is too large.
-            buffer.resize(transfer.longest_datagram() + 1, 0);
+        while let Need::Until(until) = self.advance(&mut transfer, true) {
+            buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
-            let refused = self.refused.load(Ordering::Relaxed);
-            let wait = if refused { Duration::ZERO } else { until - self.clock.now() };
-            timeout.set(&self.socket, wait)?;
+            timeout.set(&self.socket, self.wait(until))?;
             let arrived = self.socket.receive(&mut buffer)?;
             transfer = self.lock();
-            match arrived {
-                Arrived::Datagram(len) => transfer.handle(self.clock.now(), &buffer[..len]),
-                _ if self.refused.swap(arrived == Arrived::Unreachable, Ordering::Relaxed) => {
-                    transfer.unreachable(self.clock.now());
-                }
-                Arrived::Unreachable | Arrived::Nothing => {}
-            }
-            progress(&transfer);
+            self.hear(&mut transfer, arrived, &buffer);
+            progress(&mut transfer);
         }
         Ok(transfer.summary().clone())
     }
@@ -152,7 +182,7 @@ impl Session {
     fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
         if let Ok(mut transfer) = self.transfer.try_lock() {
             act(&mut transfer);
-            if self.advance(&mut transfer).is_none() {
+            if self.advance(&mut transfer, false) == Need::Nothing {
                 self.socket.wake();
             }
         }

@@ -4,7 +4,11 @@
 //! [`Transfer`](crate::transfer::Transfer) carries those for it.
 
 mod drive;
+mod events;
 mod socket;
+mod workers;
 
 pub use drive::{Clock, Session};
+pub use events::{Carrier, Door, Passenger, Watched};
 pub use socket::{PortRange, RequestSocket, Requested, TransferSocket};
+pub use workers::Workers;

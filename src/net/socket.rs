@@ -1,11 +1,11 @@
 //! The two kinds of socket: one that takes requests, and one for each transfer.
 
 use crate::limits;
-use crate::transfer::Burst;
+use crate::transfer::{Burst, Transfer};
 use crate::wire::{ErrorCode, Malformed, Packet};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recvfrom, recvmsg,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
     setsockopt, sockopt,
 };
 use rand::RngExt;
@@ -151,17 +151,19 @@ pub struct TransferSocket {
     connected: AtomicBool,
     /// Whether the kernel cuts a burst into packets for us (UDP_SEGMENT).
     segments: AtomicU8,
+    /// Whether it joins packets that came together (UDP_GRO).
+    joins: AtomicU8,
 }
 
-const SEGMENTS_UNTRIED: u8 = 0;
-const SEGMENTS_ON: u8 = 1;
-const SEGMENTS_OFF: u8 = 2;
+const UNTRIED: u8 = 0;
+const ON: u8 = 1;
+const OFF: u8 = 2;
 
 /// What came of waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Arrived {
-    /// A datagram of this length, from the peer.
-    Datagram(usize),
+    /// Datagrams from the peer, one behind the other: so many bytes, and the length of each but the last.
+    Datagrams { len: usize, each: usize },
     /// Nothing of interest; look at the clock.
     Nothing,
     /// The peer's port is closed.
@@ -176,7 +178,7 @@ impl TransferSocket {
             local.set_scope_id(peer.scope_id());
         }
         let socket = bind_one_of(local, ports)?;
-        socket.connect(peer)?;
+        connect(&socket, peer)?;
         Ok(Self::new(socket, peer, true))
     }
 
@@ -200,7 +202,8 @@ impl TransferSocket {
             socket,
             peer: std::sync::Mutex::new(peer),
             connected: AtomicBool::new(connected),
-            segments: AtomicU8::new(SEGMENTS_UNTRIED),
+            segments: AtomicU8::new(UNTRIED),
+            joins: AtomicU8::new(UNTRIED),
         }
     }
 
@@ -244,17 +247,17 @@ impl TransferSocket {
 
     /// Whether the kernel cuts bursts into packets of `len` bytes; asked of it once.
     fn segmented(&self, len: usize) -> bool {
-        if self.segments.load(Ordering::Relaxed) == SEGMENTS_UNTRIED {
+        if self.segments.load(Ordering::Relaxed) == UNTRIED {
             self.segment(Some(len));
         }
-        self.segments.load(Ordering::Relaxed) == SEGMENTS_ON
+        self.segments.load(Ordering::Relaxed) == ON
     }
 
     /// Turns that on, or off for good: the device cannot, or the packets do not fit the path in one piece.
     fn segment(&self, len: Option<usize>) {
         let told = setsockopt(&self.socket, sockopt::UdpGsoSegment, &(len.unwrap_or(0) as i32));
         let on = len.is_some() && told.is_ok();
-        self.segments.store(if on { SEGMENTS_ON } else { SEGMENTS_OFF }, Ordering::Relaxed);
+        self.segments.store(if on { ON } else { OFF }, Ordering::Relaxed);
     }
 
     /// Sends one packet that is not part of a transfer.
@@ -269,32 +272,86 @@ impl TransferSocket {
         bytes.chunks(piece.max(1)).try_for_each(|piece| self.socket.send(piece).map(drop))
     }
 
-    /// Waits for a datagram from the peer, no longer than `timeout` by the kernel's coarse clock.
+    /// How long a buffer must be for what this transfer can get at once.
+    pub(super) fn room_for(&self, transfer: &Transfer) -> usize {
+        // One byte more than can be legal shows what is too large.
+        let one = transfer.longest_datagram() + 1;
+        if !transfer.gathers() {
+            return one;
+        }
+        if self.joins.load(Ordering::Relaxed) == UNTRIED {
+            let told = setsockopt(&self.socket, sockopt::UdpGroSegment, &true);
+            self.joins.store(if told.is_ok() { ON } else { OFF }, Ordering::Relaxed);
+        }
+        if self.joins.load(Ordering::Relaxed) == ON { one.max(JOINED) } else { one }
+    }
+
+    /// Waits for datagrams from the peer, no longer than [`set_timeout`](Self::set_timeout) said, by the kernel's
+    /// coarse clock.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        // Not the standard library's call: on a socket that was shut down it reads an address that is not there.
-        let received = recvfrom::<SockaddrStorage>(self.socket.as_raw_fd(), buffer);
-        match received.map_err(io::Error::from) {
-            Ok((len, from)) => match from.as_ref().and_then(std_address) {
-                // A stranger's datagram may have been queued before the socket was connected.
-                Some(from) if self.is_connected() && from == self.peer() => {
-                    Ok(Arrived::Datagram(len))
-                }
-                Some(from) if !self.is_connected() => self.first_answer(&buffer[..len], from),
-                _ => Ok(Arrived::Nothing),
-            },
-            Err(error) => match error.kind() {
-                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
-                    Ok(Arrived::Nothing)
-                }
-                ErrorKind::ConnectionRefused => Ok(Arrived::Unreachable),
-                ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                    Ok(if self.is_connected() { Arrived::Nothing } else { Arrived::Unreachable })
-                }
-                // What the network reports about a path (that a packet was too large for it, say) is no end: the
-                // next resend may get through.
-                _ if is_our_mistake(&error) => Err(error),
-                _ => Ok(Arrived::Nothing),
-            },
+        self.take(buffer, MsgFlags::empty())
+    }
+
+    /// Takes datagrams from the peer if there are any.
+    pub(super) fn look(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
+        self.take(buffer, MsgFlags::MSG_DONTWAIT)
+    }
+
+    fn take(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
+        let taken = if !self.is_connected() {
+            self.take_first(buffer, flags)
+        } else if self.joins.load(Ordering::Relaxed) == ON {
+            self.take_joined(buffer, flags)
+        } else {
+            recv(self.socket.as_raw_fd(), buffer, flags).map(one_datagram).map_err(Into::into)
+        };
+        taken.or_else(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
+                Ok(Arrived::Nothing)
+            }
+            ErrorKind::ConnectionRefused => Ok(Arrived::Unreachable),
+            ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+                self.forget_error();
+                Ok(if self.is_connected() { Arrived::Nothing } else { Arrived::Unreachable })
+            }
+            // What the network reports about a path (that a packet was too large for it, say) is no end: the next
+            // resend may get through.
+            _ if is_our_mistake(&error) => Err(error),
+            _ => {
+                self.forget_error();
+                Ok(Arrived::Nothing)
+            }
+        })
+    }
+
+    fn take_joined(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
+        let mut control = [0; cmsg_space::<i32>()];
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<()>(fd, &mut slices, Some(&mut control), flags)?;
+        let each = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::UdpGroSegments(each) => usize::try_from(each).ok(),
+            _ => None,
+        });
+        let len = message.bytes;
+        Ok(Arrived::Datagrams { len, each: each.unwrap_or(len).max(1) })
+    }
+
+    /// What the network reported stays in a queue of its own where that was asked for, and would count as news for
+    /// ever.
+    fn forget_error(&self) {
+        let _ =
+            recv(self.socket.as_raw_fd(), &mut [], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT);
+    }
+
+    fn take_first(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.socket.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, None, flags)?;
+        let (len, from) = (message.bytes, message.address.as_ref().and_then(std_address));
+        match from {
+            Some(from) => self.first_answer(&buffer[..len], from),
+            None => Ok(Arrived::Nothing),
         }
     }
 
@@ -313,10 +370,10 @@ impl TransferSocket {
         if !expected || !(answer || packet == Err(Malformed::Oack)) {
             return Ok(Arrived::Nothing);
         }
-        self.socket.connect(from)?;
+        connect(&self.socket, from)?;
         *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = from;
         self.connected.store(true, Ordering::Relaxed);
-        Ok(Arrived::Datagram(datagram.len()))
+        Ok(one_datagram(datagram.len()))
     }
 
     /// How long [`receive`](Self::receive) waits.
@@ -340,6 +397,30 @@ impl TransferSocket {
         };
         if peer.is_ipv4() { told().unwrap_or(ETHERNET_PAYLOAD) } else { ETHERNET_PAYLOAD }
     }
+}
+
+impl AsFd for TransferSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Bytes that the kernel joins at most.
+const JOINED: usize = 1 << 16;
+
+fn one_datagram(len: usize) -> Arrived {
+    Arrived::Datagrams { len, each: len.max(1) }
+}
+
+/// Leaves only one who can be heard. What a stranger sent in the moment before goes.
+fn connect(socket: &UdpSocket, peer: SocketAddr) -> io::Result<()> {
+    socket.connect(peer)?;
+    for _ in 0..limits::REQUESTS_IN_A_ROW {
+        if recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Ethernet's 1,500 bytes without the headers of IPv6 and UDP.

@@ -57,7 +57,7 @@ pub(super) struct Slot {
     pub(super) request: Box<[u8]>,
     pub(super) peer: SocketAddr,
     pub(super) local: IpAddr,
-    session: OnceLock<Session>,
+    session: OnceLock<Arc<Session>>,
     proven: AtomicBool,
     /// Its client has asked for something else since.
     forgotten: AtomicBool,
@@ -65,12 +65,12 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Makes the session known, so that a repeat of its request or a shutdown reaches it.
-    pub(super) fn attach(&self, session: Session) -> &Session {
-        let session = self.session.get_or_init(|| session);
+    pub(super) fn attach(&self, session: Session) -> Arc<Session> {
+        let session = self.session.get_or_init(|| Arc::new(session));
         if self.forgotten.load(Ordering::SeqCst) {
             session.abandon();
         }
-        session
+        Arc::clone(session)
     }
 
     fn is_proven(&self) -> bool {
@@ -221,16 +221,17 @@ impl Ticket {
         self.slot.clone()
     }
 
-    /// The client has answered.
-    pub(super) fn prove(&mut self) {
-        let Some(slot) = &self.slot else { return };
+    /// The client has answered. Whether that is new.
+    pub(super) fn prove(&mut self) -> bool {
+        let Some(slot) = &self.slot else { return false };
         if slot.proven.swap(true, Ordering::Relaxed) {
-            return;
+            return false;
         }
         self.admission.table().no_longer_unproven(slot.peer.ip());
         if let Some(before) = self.before.take().and_then(|before| before.upgrade()) {
             before.abandon();
         }
+        true
     }
 
     /// Reserves memory for a window: `wanted` bytes, or what is left.

@@ -4,6 +4,7 @@
 //! transfer works (that is [`transfer`](crate::transfer)) or where files live (that is [`store`](crate::store)).
 
 mod admit;
+mod carry;
 mod event;
 mod network;
 mod serve;
@@ -13,26 +14,36 @@ pub use event::{Asked, Event};
 pub use network::{Network, NetworkError};
 
 use crate::limits;
-use crate::net::{Clock, PortRange, RequestSocket, TransferSocket};
+use crate::net::{Clock, Door, PortRange, RequestSocket, TransferSocket, Watched};
 use crate::proto::Timing;
 use crate::store::Store;
 use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet, WindowSize};
 use admit::{Admission, Admitted};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use carry::Crew;
+use serve::Ride;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How transfers are carried.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Model {
-    /// Each on a thread of its own: a slow disk holds up one transfer and no other.
-    #[default]
-    Threads,
+    /// Each on a new thread: a slow disk holds up one transfer and no other. Those beyond so many threads are carried
+    /// by the loop that takes the requests.
+    Threads(usize),
+    /// All by so many loops, of which one takes the requests. What may wait for a disk is done elsewhere.
+    Events(NonZeroUsize),
+    /// One after the other. It is there to be compared with.
+    Iterative,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::Threads(limits::THREADS)
+    }
 }
 
 /// What a server does. [`Config::default`] listens nowhere.
@@ -95,8 +106,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system has no more descriptors.
-    #[error("cannot make an event descriptor")]
-    Wake(#[source] io::Error),
+    #[error("cannot make a loop")]
+    Loop(#[source] io::Error),
+    /// The system has no more threads.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
 }
 
 impl Config {
@@ -121,15 +135,21 @@ struct Shared {
     store: Arc<dyn Store>,
     observer: Box<Observer>,
     admission: Arc<Admission>,
-    wake: EventFd,
+    /// The way to the loop that takes requests.
+    door: Door<Ride>,
     /// Once set, no requests are taken, and at that time transfers are ended.
     stop_at: Mutex<Option<Instant>>,
-    stop_changed: Condvar,
 }
 
 impl Shared {
     fn tell(&self, event: Event<'_>) {
         (self.observer)(event);
+    }
+
+    /// What one more transfer may read ahead.
+    fn read_ahead(&self) -> usize {
+        let share = limits::READ_AHEAD_OF_ALL / self.admission.sessions().max(1);
+        share.min(limits::READ_AHEAD_BYTES)
     }
 }
 
@@ -137,6 +157,7 @@ impl Shared {
 pub struct Server {
     sockets: Vec<RequestSocket>,
     shared: Arc<Shared>,
+    crew: Crew,
 }
 
 /// Stops a server from another thread.
@@ -158,20 +179,18 @@ impl Server {
         if sockets.is_empty() {
             return Err(StartError::NoAddress);
         }
-        let wake = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
-            .map_err(|errno| StartError::Wake(errno.into()))?;
-        let admission = Arc::new(Admission::new(&config));
+        let clock = Clock::start();
+        let crew = Crew::new(config.model, clock, &sockets)?;
         let shared = Shared {
-            config,
-            clock: Clock::start(),
+            clock,
             store,
             observer: Box::new(observer),
-            admission,
-            wake,
+            admission: Arc::new(Admission::new(&config)),
+            door: crew.door(),
             stop_at: Mutex::new(None),
-            stop_changed: Condvar::new(),
+            config,
         };
-        Ok(Self { sockets, shared: Arc::new(shared) })
+        Ok(Self { sockets, shared: Arc::new(shared), crew })
     }
 
     /// Where it listens, with real port numbers.
@@ -186,20 +205,29 @@ impl Server {
 
     /// Serves until [`Handle::drain`], and returns when the last transfer is over.
     pub fn run(self) -> io::Result<()> {
-        let Self { sockets, shared } = self;
+        let Self { sockets, shared, mut crew } = self;
         let mut buffer = vec![0; limits::REQUEST];
-        loop {
-            wait(&sockets, &shared.wake)?;
-            if shared.is_stopping() {
-                break;
-            }
-            for socket in &sockets {
-                take_requests(&shared, socket, &mut buffer);
+        while !shared.is_stopping() {
+            for Watched(socket) in crew.turn(None)? {
+                for _ in 0..limits::REQUESTS_IN_A_ROW {
+                    match sockets[socket].receive(&mut buffer) {
+                        Ok(Some(asked)) => {
+                            let request = &buffer[..asked.len];
+                            take_request(&shared, &mut crew, request, asked.peer, asked.local);
+                        }
+                        Ok(None) => {}
+                        Err(_) => break,
+                    }
+                    if crew.is_busy(&shared) {
+                        crew.finish_first(&shared, &sockets)?;
+                        break;
+                    }
+                }
             }
         }
+        crew.close(&sockets);
         drop(sockets);
-        shared.finish_transfers();
-        Ok(())
+        shared.finish_transfers(&mut crew)
     }
 }
 
@@ -213,8 +241,8 @@ impl Handle {
         let end = Instant::now() + grace.min(LONGEST_GRACE);
         let mut stop_at = self.0.stop_at();
         *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
-        self.0.stop_changed.notify_all();
-        let _ = self.0.wake.write(1);
+        drop(stop_at);
+        self.0.door.ring();
     }
 
     /// How many transfers are under way.
@@ -229,27 +257,24 @@ impl Shared {
     }
 
     /// Waits for transfers until the time that [`Handle::drain`] set, ends the rest, and waits for those.
-    fn finish_transfers(&self) {
+    fn finish_transfers(&self, crew: &mut Crew) -> io::Result<()> {
         const LAST_WORDS: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
-        let (mut stop_at, mut told) = (self.stop_at(), false);
+        let mut told = false;
         while self.admission.sessions() > 0 {
-            let left =
-                stop_at.unwrap_or_else(Instant::now).saturating_duration_since(Instant::now());
+            let stop_at = self.stop_at().unwrap_or_else(Instant::now);
+            let left = stop_at.saturating_duration_since(Instant::now());
             if left.is_zero() && told {
-                return;
+                break;
             }
             if left.is_zero() {
                 told = true;
-                *stop_at = Some(Instant::now() + LAST_WORDS);
-                drop(stop_at);
+                *self.stop_at() = Some(Instant::now() + LAST_WORDS);
                 self.admission.stop_all("the server is shutting down");
-                stop_at = self.stop_at();
-                continue;
             }
-            let wait = self.stop_changed.wait_timeout(stop_at, left.min(LOOK_AGAIN));
-            (stop_at, _) = wait.unwrap_or_else(PoisonError::into_inner);
+            crew.turn(Some(left.min(LOOK_AGAIN)))?;
         }
+        Ok(())
     }
 
     fn stop_at(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -257,36 +282,25 @@ impl Shared {
     }
 }
 
-/// Sleeps until a request or a word from [`Handle`] is there: an idle server does not wake.
-fn wait(sockets: &[RequestSocket], wake: &EventFd) -> io::Result<()> {
-    let sources = sockets.iter().map(AsFd::as_fd).chain([wake.as_fd()]);
-    let mut sources: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    match poll(&mut sources, PollTimeout::NONE) {
-        Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
-        Err(errno) => Err(errno.into()),
-    }
-}
-
-fn take_requests(shared: &Arc<Shared>, socket: &RequestSocket, buffer: &mut [u8]) {
-    for _ in 0..limits::REQUESTS_IN_A_ROW {
-        match socket.receive(buffer) {
-            Ok(Some(asked)) => {
-                take_request(shared, &buffer[..asked.len], asked.peer, asked.local);
-            }
-            Ok(None) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-fn take_request(shared: &Arc<Shared>, datagram: &[u8], peer: SocketAddr, local: std::net::IpAddr) {
+fn take_request(
+    shared: &Arc<Shared>,
+    crew: &mut Crew,
+    datagram: &[u8],
+    peer: SocketAddr,
+    local: IpAddr,
+) {
     // Nothing but requests is ever answered here, or two servers could be made to talk to each other for ever
     // (CVE-2024-2169).
     if peer.port() == 0 {
         return;
     }
     match Packet::parse(datagram) {
-        Ok(Packet::Request(_)) => admit(shared, datagram, peer, local),
+        Ok(Packet::Request(_)) => match shared.admission.admit(datagram, peer, local) {
+            Ok(Admitted::Repeat(slot)) => slot.repeat(),
+            Ok(Admitted::New(ticket)) => crew.carry(shared, datagram, ticket),
+            // Without an answer the client asks again, and may find room then; an ERROR would end its boot.
+            Err(why) => shared.tell(Event::Turned { peer, why }),
+        },
         Ok(_) | Err(Malformed::Runt | Malformed::Oack) => shared.tell(Event::Stray { peer }),
         Err(why @ (Malformed::Opcode(_) | Malformed::Request | Malformed::Mode)) => {
             if serve::answer_error(
@@ -299,24 +313,6 @@ fn take_request(shared: &Arc<Shared>, datagram: &[u8], peer: SocketAddr, local: 
                 shared.tell(Event::Malformed { peer, why });
             }
         }
-    }
-}
-
-fn admit(shared: &Arc<Shared>, request: &[u8], peer: SocketAddr, local: std::net::IpAddr) {
-    match shared.admission.admit(request, peer, local) {
-        Ok(Admitted::Repeat(slot)) => slot.repeat(),
-        Ok(Admitted::New(ticket)) => {
-            let worker = Arc::clone(shared);
-            let thread = std::thread::Builder::new()
-                .name("transfer".into())
-                .stack_size(limits::THREAD_STACK)
-                .spawn(move || serve::serve(&worker, ticket));
-            if thread.is_err() {
-                shared.tell(Event::Turned { peer, why: Refusal::NoThread });
-            }
-        }
-        // Without an answer the client asks again, and may find room then; an ERROR would end its boot.
-        Err(why) => shared.tell(Event::Turned { peer, why }),
     }
 }
 

@@ -3,10 +3,10 @@
 use super::admit::{Slot, Ticket};
 use super::{Asked, Event, Shared};
 use crate::limits;
-use crate::net::{Session, TransferSocket};
+use crate::net::{Passenger, Session, TransferSocket};
 use crate::proto::{Agreed, GrantLimits, grant};
 use crate::store::{Listing, Name, StoreError};
-use crate::transfer::{Sink, Source, Terms, Transfer};
+use crate::transfer::{Sink, Source, Summary, Terms, Transfer};
 use crate::wire::{
     BlockSize, DATA_HEADER, ErrorCode, ListFormat, Mode, Operation, OptionKind, Packet, Request,
     TransferOption, WindowSize,
@@ -14,6 +14,7 @@ use crate::wire::{
 use std::ffi::OsStr;
 use std::io::{self, Cursor};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// What a request turned out to be about.
 enum Payload {
@@ -36,10 +37,59 @@ impl From<StoreError> for Rejection {
     }
 }
 
-/// Serves the request of `ticket` to its end, on this thread.
-pub(super) fn serve(shared: &Shared, mut ticket: Ticket) {
-    let Some(slot) = ticket.slot() else { return };
-    let Ok(Packet::Request(request)) = Packet::parse(&slot.request) else { return };
+/// A transfer under way, with all that it holds.
+pub(super) struct Ride {
+    // Before the ticket: what the session has goes before it stops counting.
+    session: Arc<Session>,
+    ticket: Ticket,
+    asked: Asked,
+    shared: Arc<Shared>,
+}
+
+impl Ride {
+    /// Goes on to the end, on this thread.
+    pub(super) fn run(mut self) {
+        let session = Arc::clone(&self.session);
+        let how = session.run(|transfer| self.progress(transfer));
+        drop(session);
+        self.ended(how);
+    }
+}
+
+impl Passenger for Ride {
+    fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    fn progress(&mut self, transfer: &mut Transfer) {
+        if transfer.is_proven() && self.ticket.prove() {
+            transfer.set_read_ahead(self.shared.read_ahead());
+        }
+    }
+
+    fn ended(self, how: io::Result<Summary>) {
+        let Self { asked, shared, .. } = &self;
+        match how {
+            Ok(summary) => shared.tell(Event::Finished { asked, summary: &summary }),
+            Err(error) => shared.tell(Event::Failed { asked, error: &error }),
+        }
+    }
+}
+
+/// Whether it may take long to open what this asks for.
+pub(super) fn may_wait(shared: &Shared, request: &[u8]) -> bool {
+    let Ok(Packet::Request(request)) = Packet::parse(request) else { return false };
+    let generated = || {
+        let name = Name::parse(request.name);
+        name.is_ok_and(|name| listed_directory(shared, &name).is_some())
+    };
+    request.operation != Operation::Read || shared.store.may_wait() || generated()
+}
+
+/// Opens what the request of `ticket` asks for; a transfer if there is to be one, and the ERROR is sent if not.
+pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
+    let slot = ticket.slot()?;
+    let Ok(Packet::Request(request)) = Packet::parse(&slot.request) else { return None };
     let asked = Asked {
         peer: slot.peer,
         local: slot.local,
@@ -49,15 +99,12 @@ pub(super) fn serve(shared: &Shared, mut ticket: Ticket) {
         options: request.options,
     };
     match open(shared, &request) {
-        Ok(payload) => {
-            if let Err(error) = transfer(shared, &mut ticket, &slot, &asked, payload) {
-                shared.tell(Event::Failed { asked: &asked, error: &error });
-            }
-        }
+        Ok(payload) => transfer(shared, ticket, &slot, asked, payload),
         Err(Rejection { code, text, why }) => {
             if answer_error(shared, slot.peer, slot.local, code, text) {
                 shared.tell(Event::Refused { asked: &asked, code, why: &why });
             }
+            None
         }
     }
 }
@@ -132,13 +179,31 @@ fn generated(bytes: Vec<u8>) -> Payload {
 }
 
 fn transfer(
+    shared: &Arc<Shared>,
+    mut ticket: Ticket,
+    slot: &Slot,
+    asked: Asked,
+    payload: Payload,
+) -> Option<Ride> {
+    match session(shared, &mut ticket, slot, &asked, payload) {
+        Ok(session) => {
+            Some(Ride { session: slot.attach(session), ticket, asked, shared: Arc::clone(shared) })
+        }
+        Err(error) => {
+            shared.tell(Event::Failed { asked: &asked, error: &error });
+            None
+        }
+    }
+}
+
+fn session(
     shared: &Shared,
     ticket: &mut Ticket,
     slot: &Slot,
     asked: &Asked,
     payload: Payload,
-) -> io::Result<()> {
-    let socket = TransferSocket::answer(asked.local, asked.peer, shared.config.ports.as_ref())?;
+) -> io::Result<Session> {
+    let socket = TransferSocket::answer(slot.local, slot.peer, shared.config.ports.as_ref())?;
     let (size, upload, held) = match &payload {
         // In netascii the size on the wire is not known; and curl takes a size of 0 for an error.
         Payload::Source(_, size, held) => {
@@ -149,23 +214,14 @@ fn transfer(
     let granted = grant_limits(shared, ticket, asked, upload, held)?;
     let (agreed, answer) = grant(asked.operation, &asked.options, &granted, size);
     ticket.reserve(held + window_bytes(&agreed));
-    let many = shared.admission.sessions() > limits::READ_AHEAD_SESSIONS;
-    let read_ahead = if many { 0 } else { limits::READ_AHEAD_BYTES };
-    let (timing, mode) = (shared.config.timing, asked.mode);
+    let (timing, mode, read_ahead) = (shared.config.timing, asked.mode, shared.read_ahead());
     let terms = Terms { agreed, answer, mode, timing, read_ahead };
     let now = shared.clock.now();
     let transfer = match payload {
         Payload::Source(source, ..) => Transfer::serve_read(now, &terms, source),
         Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
     };
-    let session = slot.attach(Session::new(socket, shared.clock, transfer));
-    let summary = session.run(|transfer| {
-        if transfer.is_proven() {
-            ticket.prove();
-        }
-    })?;
-    shared.tell(Event::Finished { asked, summary: &summary });
-    Ok(())
+    Ok(Session::new(socket, shared.clock, transfer))
 }
 
 /// What can be granted now: the configured maximum, the memory that is left beside what is `held` already, and for

@@ -38,6 +38,8 @@ pub struct Folder {
     largest_upload: u64,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
+    /// Whether it lies behind a network.
+    is_remote: bool,
 }
 
 impl Folder {
@@ -46,7 +48,10 @@ impl Folder {
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
         let largest_upload = limits::UPLOAD_BYTES;
         let has_proc = Path::new("/proc/self/fd").is_dir();
-        Ok(Self { root, uploads: Uploads::Off, create_dirs: false, largest_upload, has_proc })
+        let is_remote =
+            rustix::fs::fstatfs(&root).is_ok_and(|about| REMOTE.contains(&about.f_type));
+        let uploads = Uploads::Off;
+        Ok(Self { root, uploads, create_dirs: false, largest_upload, has_proc, is_remote })
     }
 
     /// Allows uploads; without this there are none.
@@ -171,6 +176,7 @@ impl Folder {
         Ok(Box::new(Upload {
             file: BufWriter::new(temporary.file.try_clone()?),
             temporary: Some(temporary),
+            said: false,
             missing,
             target: target.to_owned(),
             replace: self.uploads != Uploads::Create,
@@ -203,8 +209,8 @@ impl Store for Folder {
     fn read(&self, name: &Name) -> Result<Readable, StoreError> {
         let (path, seen) = self.find(name)?;
         let file = if self.has_proc { seen.open()? } else { self.open_as_seen(path, &seen)? };
-        let source = Contents { file, left: seen.metadata.len() };
-        Ok(Readable { source: Box::new(source), size: seen.metadata.len() })
+        let size = seen.metadata.len();
+        Ok(Readable { source: Box::new(Contents::new(file, size, self.is_remote)), size })
     }
 
     fn write(&self, name: &Name, size: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
@@ -223,6 +229,10 @@ impl Store for Folder {
             return Err(StoreError::Exists);
         }
         self.upload(path, existing.as_ref(), size)
+    }
+
+    fn may_wait(&self) -> bool {
+        self.is_remote
     }
 
     fn list(&self, name: &Name) -> Result<Listing, StoreError> {
@@ -277,24 +287,44 @@ fn regular(metadata: &Metadata) -> Result<(), StoreError> {
 /// A regular file to send, as long as it is now, and its size in bytes.
 pub fn regular_source(file: std::fs::File) -> io::Result<(Source, u64)> {
     let size = file.metadata()?.len();
-    Ok((Box::new(Contents { file, left: size }), size))
+    Ok((Box::new(Contents::new(file, size, false)), size))
 }
+
+/// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
+/// SMB, CIFS, FUSE, 9P, Ceph, AFS, Coda.
+const REMOTE: [rustix::fs::FsWord; 8] = [
+    0x6969,
+    0xfe53_4d42,
+    0xff53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x7375_7245,
+];
 
 /// A file as long as it was when it was opened: what grows is sent with that length, what shrinks is an error.
 struct Contents {
     file: std::fs::File,
     left: u64,
+    /// Whether a read can say that it would wait for a disk, as far as is known.
+    tells: bool,
+    /// Whether one that cannot say so may wait for a network.
+    is_remote: bool,
+    /// It was said that the next read waits.
+    said: bool,
 }
 
 impl Contents {
-    fn give(
-        &mut self,
-        read: impl FnOnce(&mut std::fs::File) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+    const fn new(file: std::fs::File, size: u64, is_remote: bool) -> Self {
+        Self { file, left: size, tells: true, is_remote, said: false }
+    }
+
+    fn give(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if self.left == 0 {
             return Ok(0);
         }
-        match read(&mut self.file)? {
+        match self.read_some(bufs)? {
             0 => Err(io::Error::other("the file became shorter while it was sent")),
             bytes => {
                 let bytes = self.left.min(bytes as u64);
@@ -303,15 +333,35 @@ impl Contents {
             }
         }
     }
+
+    fn read_some(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        use rustix::io::{Errno, ReadWriteFlags};
+        const FROM_HERE_ON: u64 = u64::MAX;
+        if !self.said && self.tells {
+            match rustix::io::preadv2(&self.file, bufs, FROM_HERE_ON, ReadWriteFlags::NOWAIT) {
+                Err(Errno::AGAIN) => self.said = true,
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                    (self.tells, self.said) = (false, self.is_remote);
+                }
+                read => return Ok(read?),
+            }
+        } else {
+            self.said = !self.said && self.is_remote;
+        }
+        if self.said {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.file.read_vectored(bufs)
+    }
 }
 
 impl Read for Contents {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.give(|file| file.read(buf))
+        self.give(&mut [IoSliceMut::new(buf)])
     }
 
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.give(|file| file.read_vectored(bufs))
+        self.give(bufs)
     }
 }
 
@@ -413,6 +463,8 @@ fn random_name() -> OsString {
 
 struct Upload {
     temporary: Option<Temporary>,
+    /// That the disk will be waited for.
+    said: bool,
     file: BufWriter<File>,
     /// Directories to make before it gets its name.
     missing: Vec<OsString>,
@@ -429,6 +481,9 @@ impl Sink for Upload {
     }
 
     fn commit(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.said, true) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
         match self.temporary.take() {

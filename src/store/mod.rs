@@ -26,6 +26,11 @@ pub trait Store: Send + Sync {
     fn write(&self, name: &Name, size: Option<u64>) -> Result<Box<dyn Sink>, StoreError>;
     /// Lists a directory.
     fn list(&self, name: &Name) -> Result<Listing, StoreError>;
+    /// Whether to open a file may take long, as it may over a network. (To list, or to open a place for an upload,
+    /// always may.)
+    fn may_wait(&self) -> bool {
+        false
+    }
 }
 
 /// A file that is open for reading.

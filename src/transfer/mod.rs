@@ -16,13 +16,16 @@ use crate::proto::{
     Acknowledgement, Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step,
     Time, Timing, accept,
 };
-use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WireBlock};
+use crate::wire::{
+    BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
+};
 use proof::Proof;
 use std::io::{self, Read};
 use window::Window;
 
 /// What is sent. It ends where `read` gives 0; a file that lost bytes since it was opened must give an error
-/// instead, or it would look complete.
+/// instead, or it would look complete. Where a read would wait for a disk, it may say so by `WouldBlock`, once: the
+/// next one waits.
 pub type Source = Box<dyn Read + Send>;
 
 /// Where received bytes go. They count for nothing until [`commit`](Sink::commit): dropped before that, they must
@@ -30,7 +33,8 @@ pub type Source = Box<dyn Read + Send>;
 pub trait Sink: Send {
     /// Takes the next bytes of the file.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// The file is whole: make it last, and make it visible.
+    /// The file is whole: make it last, and make it visible. Like a read of a [`Source`], it may say by `WouldBlock`,
+    /// once, that the next call waits for a disk.
     fn commit(&mut self) -> io::Result<()>;
 }
 
@@ -48,6 +52,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
 pub enum Action<'a> {
     /// Send these packets, then ask again.
     Send(Burst<'a>),
+    /// Call [`store`](Transfer::store), where a disk may be waited for, then ask again.
+    Store,
     /// Nothing until a datagram comes or this time has come.
     Wait(Time),
     /// It is over: see [`Transfer::summary`].
@@ -80,7 +86,18 @@ pub struct Terms {
 
 enum Machine {
     Sending { sender: Sender, source: Source, window: Option<Window>, queued: Option<Run> },
-    Receiving { receiver: Receiver, sink: Box<dyn Sink> },
+    Receiving { receiver: Receiver, sink: Box<dyn Sink>, commit: Commit },
+}
+
+/// Whether a received file was made last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    /// Not all of it is there, or it is no more to be.
+    NotYet,
+    /// All of it is there.
+    Due,
+    /// It is safe.
+    Done,
 }
 
 enum Role {
@@ -101,6 +118,8 @@ pub struct Transfer {
     /// An ERROR that must still go out.
     farewell: bool,
     read_ahead: usize,
+    /// The source has said that the next read waits.
+    reading: bool,
     started: Time,
     summary: Summary,
 }
@@ -158,6 +177,7 @@ impl Transfer {
             small: Vec::new(),
             farewell: false,
             read_ahead: limits::READ_AHEAD_BYTES,
+            reading: false,
             started: now,
             summary: Summary::default(),
         }
@@ -176,7 +196,17 @@ impl Transfer {
             Mode::Octet => sink,
             Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
         };
-        Machine::Receiving { receiver, sink }
+        Machine::Receiving { receiver, sink, commit: Commit::NotYet }
+    }
+
+    /// How many bytes of a lock-step file to read ahead, until the first of them is read.
+    pub fn set_read_ahead(&mut self, bytes: usize) {
+        self.read_ahead = bytes;
+        if let Machine::Sending { window: Some(window), .. } = &self.machine
+            && window.ready() == BlockNumber::FIRST
+        {
+            self.settle(self.summary.agreed);
+        }
     }
 
     /// The terms are known: the ring can be laid out.
@@ -192,7 +222,7 @@ impl Transfer {
 
     /// A datagram came from the peer.
     pub fn handle(&mut self, now: Time, datagram: &[u8]) {
-        if self.is_over() {
+        if !self.may_end() {
             return;
         }
         let packet = Packet::parse(datagram);
@@ -251,7 +281,7 @@ impl Transfer {
         }
         self.settle_plain();
         let size = self.summary.agreed.block_size().get();
-        let Machine::Receiving { receiver, sink } = &mut self.machine else { return };
+        let Machine::Receiving { receiver, sink, commit } = &mut self.machine else { return };
         if payload.len() > size && !receiver.is_complete() {
             return self.fail(
                 now,
@@ -263,18 +293,19 @@ impl Transfer {
         if receiver.arrive(now, block, payload.len() < size) == Arrival::Other {
             return;
         }
-        let mut stored = sink.write(payload);
-        if stored.is_ok() && receiver.is_complete() {
-            stored = sink.commit();
-        }
-        if let Err(error) = stored {
+        if let Err(error) = sink.write(payload) {
             return self.local(now, &error);
         }
         self.summary.bytes += payload.len() as u64;
         if receiver.is_complete() {
-            // The ACK still has to leave, and the session stays for a while; the file is safe by now.
-            self.summary.elapsed = now - self.started;
+            *commit = Commit::Due;
         }
+    }
+
+    /// Not when it is over; and not between the last block and the commit, when there is nothing that anyone could
+    /// add: a peer will say it again.
+    fn may_end(&self) -> bool {
+        !self.is_over() && !matches!(self.machine, Machine::Receiving { commit: Commit::Due, .. })
     }
 
     fn ack(&mut self, now: Time, block: WireBlock) {
@@ -393,7 +424,7 @@ impl Transfer {
     }
 
     fn fail(&mut self, now: Time, code: ErrorCode, text: &str, outcome: Outcome) {
-        if !self.is_over() {
+        if self.may_end() {
             self.small.clear();
             Packet::Error { code, message: text.as_bytes() }.write(&mut self.small);
             self.farewell = true;
@@ -402,7 +433,7 @@ impl Transfer {
     }
 
     fn end(&mut self, now: Time, outcome: Outcome) {
-        if !self.is_over() {
+        if self.may_end() {
             // A receiver that has it all may have stayed on for a while.
             if self.summary.elapsed.is_zero() {
                 self.summary.elapsed = now - self.started;
@@ -415,7 +446,7 @@ impl Transfer {
     pub fn is_complete(&self) -> bool {
         match &self.machine {
             Machine::Sending { sender, .. } => sender.is_complete(),
-            Machine::Receiving { receiver, .. } => receiver.is_complete(),
+            Machine::Receiving { commit, .. } => *commit == Commit::Done,
         }
     }
 
@@ -430,6 +461,12 @@ impl Transfer {
             Role::Server(proof) => proof.is_proven(),
             Role::Client { .. } => true,
         }
+    }
+
+    /// Whether many blocks come at once.
+    pub fn gathers(&self) -> bool {
+        matches!(self.machine, Machine::Receiving { .. })
+            && self.summary.agreed.window() > WindowSize::LOCKSTEP
     }
 
     /// The longest datagram that can mean something to it now, in bytes.
@@ -450,8 +487,8 @@ impl Transfer {
 
     /// What to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
-        if let Err(error) = self.read_ahead() {
-            self.local(now, &error);
+        if self.wants_storage() {
+            return Action::Store;
         }
         if self.is_over() && !self.farewell {
             return Action::Done;
@@ -486,22 +523,56 @@ impl Transfer {
         Action::Done
     }
 
-    /// Fills the ring where the window has run out of it. What stands for block 0 is answered first: a client that
-    /// only asks for the size costs no read.
-    fn read_ahead(&mut self) -> io::Result<()> {
-        let window_size = u64::from(self.summary.agreed.window().get());
-        let Machine::Sending { sender, source, window: Some(window), .. } = &mut self.machine
-        else {
-            return Ok(());
-        };
-        let base = sender.base();
-        let enough = window.is_ended() || window.ready() >= base + window_size;
-        if base == BlockNumber::OPENING || enough || self.summary.outcome.is_some() {
-            return Ok(());
+    /// Whether the window has run out of the ring, or the file is there and not yet safe. What stands for block 0
+    /// is answered first: a client that only asks for the size costs no read.
+    fn wants_storage(&self) -> bool {
+        match &self.machine {
+            _ if self.is_over() => false,
+            Machine::Sending { sender, window: Some(window), .. } => {
+                let base = sender.base();
+                let wide = u64::from(self.summary.agreed.window().get());
+                base > BlockNumber::OPENING && !window.is_ended() && window.ready() < base + wide
+            }
+            Machine::Sending { .. } => false,
+            Machine::Receiving { commit, .. } => *commit == Commit::Due,
         }
-        window.fill(source, base)?;
-        sender.supply(window.ready(), window.is_ended());
-        Ok(())
+    }
+
+    /// Reads what is to be sent next, or makes a file last whose last block came. Returns whether that is done; else
+    /// the source would have waited for a disk, and the next call waits.
+    pub fn store(&mut self, now: Time) -> bool {
+        if !self.wants_storage() {
+            return true;
+        }
+        let done = match &mut self.machine {
+            Machine::Sending { sender, source, window: Some(window), .. } => {
+                let filled = window.fill(source, sender.base());
+                sender.supply(window.ready(), window.is_ended());
+                filled
+            }
+            Machine::Sending { .. } => Ok(()),
+            Machine::Receiving { sink, commit, .. } => {
+                let made = sink.commit();
+                *commit = if made.is_ok() { Commit::Done } else { Commit::Due };
+                made
+            }
+        };
+        let waits = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        // Whoever says so twice does not wait (a pipe that was set so): it has nothing to say any more.
+        let again = std::mem::replace(&mut self.reading, waits);
+        match (done, &mut self.machine) {
+            (Err(_), _) if waits && !again => return false,
+            (Err(error), machine) => {
+                if let Machine::Receiving { commit, .. } = machine {
+                    *commit = Commit::NotYet;
+                }
+                self.local(now, &error);
+            }
+            // The ACK still has to leave, and the session stays for a while.
+            (Ok(()), Machine::Receiving { .. }) => self.summary.elapsed = now - self.started,
+            (Ok(()), Machine::Sending { .. }) => {}
+        }
+        true
     }
 
     fn plan(&mut self, now: Time) -> Step<Plan> {

@@ -28,7 +28,8 @@ impl Window {
     pub(super) fn new(block_size: BlockSize, slots: usize, rollover: Rollover) -> Self {
         let stride = DATA_HEADER + block_size.get();
         Self {
-            buffer: vec![0; slots * stride],
+            // A request that nobody answers costs no ring.
+            buffer: Vec::new(),
             stride,
             slots,
             rollover,
@@ -52,8 +53,9 @@ impl Window {
         ((block.0 - 1) % self.slots as u64) as usize
     }
 
-    /// Reads until all slots hold blocks from `base` on, or the file ends.
+    /// Reads until all slots hold blocks from `base` on, or the file ends. After an error it can be called again.
     pub(super) fn fill(&mut self, source: &mut dyn Read, base: BlockNumber) -> io::Result<()> {
+        self.buffer.resize(self.slots * self.stride, 0);
         let end = base.max(BlockNumber::FIRST) + self.slots as u64;
         while self.ready < end && !self.is_ended() {
             let first = self.slot(self.ready);

@@ -3,6 +3,7 @@
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tftpkit::client::{Client, Failure, Wishes};
 use tftpkit::proto::Timing;
-use tftpkit::server::{Asked, Config, Event, Handle, Refusal, Server};
+use tftpkit::server::{Asked, Config, Event, Handle, Model, Refusal, Server};
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{BlockSize, ErrorCode, Malformed, Packet, WindowSize, WireBlock};
@@ -133,6 +134,16 @@ impl Told {
     }
 }
 
+/// The model that the servers of this run have: `RTFTPD_MODEL`, which the program obeys of itself.
+pub(crate) fn model() -> Model {
+    match std::env::var("RTFTPD_MODEL").as_deref() {
+        Ok("events") => Model::Events(NonZeroUsize::MIN),
+        Ok("iterative") => Model::Iterative,
+        Ok("threads") | Err(_) => Model::default(),
+        Ok(other) => panic!("RTFTPD_MODEL is {other}"),
+    }
+}
+
 /// A server in this process. Dropped, it ends all transfers and is waited for.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -156,6 +167,9 @@ impl Running {
     pub(crate) fn start(mut config: Config, folder: Folder) -> Self {
         if config.listen.is_empty() {
             config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
+        }
+        if config.model == Model::default() {
+            config.model = model();
         }
         let (tell, told) = mpsc::channel();
         let observer = move |event: Event<'_>| {

@@ -94,6 +94,11 @@ impl Engine {
                     self.leaving = burst.bytes.chunks(burst.packet).map(<[u8]>::to_vec).collect();
                     continue;
                 }
+                Action::Store => {
+                    while !self.transfer.store(now) {}
+                    self.busy_until = now + self.ledger.spent();
+                    continue;
+                }
                 Action::Done => {
                     self.wakes = None;
                     return Ok(());
