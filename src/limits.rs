@@ -47,6 +47,15 @@ pub const UNPROVEN_BYTES: usize = 1032;
 /// Transfers at once: a data centre that starts at the same moment. Each costs a socket, a file and about 1 KiB.
 pub const SESSIONS: usize = 16_384;
 
+/// Descriptors of a transfer: its socket. Those who read the same file share it.
+pub const DESCRIPTORS_OF_SESSION: u64 = 1;
+
+/// Files that are open for several transfers at once: a boot has tens of them.
+pub const SHARED_FILES: usize = 256;
+
+/// Descriptors of a server beside those: standard streams, request ports, loops, and what is open for a moment.
+pub const DESCRIPTORS_OF_SERVER: u64 = 64;
+
 /// Threads for transfers, where each has its own; some 20 KiB each with its kernel stack. From about here on a loop
 /// does the same work for half the processor time.
 pub const THREADS: usize = 256;

@@ -26,6 +26,9 @@ pub enum Refusal {
     /// The system has no thread for it.
     #[error("the system has no thread for it")]
     NoThread,
+    /// The system has no descriptor for it.
+    #[error("the system has no descriptor for it")]
+    NoDescriptor,
 }
 
 /// A client's address and port, and which of ours it asked.

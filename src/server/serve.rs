@@ -1,7 +1,7 @@
 //! One request, from its bytes to its end.
 
 use super::admit::{Slot, Ticket};
-use super::{Asked, Event, Shared};
+use super::{Asked, Event, Refusal, Shared};
 use crate::limits;
 use crate::net::{Passenger, Session, TransferSocket};
 use crate::proto::{Agreed, GrantLimits, grant};
@@ -11,6 +11,7 @@ use crate::wire::{
     BlockSize, DATA_HEADER, ErrorCode, ListFormat, Mode, Operation, OptionKind, Packet, Request,
     TransferOption, WindowSize,
 };
+use nix::errno::Errno;
 use std::ffi::OsStr;
 use std::io::{self, Cursor};
 use std::net::{IpAddr, SocketAddr};
@@ -24,17 +25,26 @@ enum Payload {
     Sink(Box<dyn Sink>),
 }
 
-/// Why a request gets an ERROR.
-struct Rejection {
-    code: ErrorCode,
-    text: &'static str,
-    why: String,
+/// Why a request gets no transfer.
+enum Rejection {
+    /// It gets an ERROR: its code and text, and why in the server's own words.
+    Error(ErrorCode, &'static str, String),
+    /// The system has no more descriptors. As with all that is full there is no answer, so that the client asks again.
+    Full,
 }
 
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
-        Self { code: error.code(), text: error.text(), why: error.to_string() }
+        match error {
+            StoreError::Io(error) if lacks_descriptors(&error) => Self::Full,
+            error => Self::Error(error.code(), error.text(), error.to_string()),
+        }
     }
+}
+
+fn lacks_descriptors(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
 }
 
 /// A transfer under way, with all that it holds.
@@ -100,7 +110,11 @@ pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
     };
     match open(shared, &request) {
         Ok(payload) => transfer(shared, ticket, &slot, asked, payload),
-        Err(Rejection { code, text, why }) => {
+        Err(Rejection::Full) => {
+            shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
+            None
+        }
+        Err(Rejection::Error(code, text, why)) => {
             if answer_error(shared, slot.peer, slot.local, code, text) {
                 shared.tell(Event::Refused { asked: &asked, code, why: &why });
             }
@@ -139,11 +153,7 @@ fn open(shared: &Shared, request: &Request<'_>) -> Result<Payload, Rejection> {
         }
         Operation::List if shared.config.listing.is_none() || request.mode != Mode::Octet => {
             let why = "LIST is turned off, or was asked for in a mode that is not octet".into();
-            Err(Rejection {
-                code: ErrorCode::IllegalOperation,
-                text: "illegal TFTP operation",
-                why,
-            })
+            Err(Rejection::Error(ErrorCode::IllegalOperation, "illegal TFTP operation", why))
         }
         Operation::List => {
             let listing = shared.store.list(&name)?;
@@ -188,6 +198,10 @@ fn transfer(
     match session(shared, &mut ticket, slot, &asked, payload) {
         Ok(session) => {
             Some(Ride { session: slot.attach(session), ticket, asked, shared: Arc::clone(shared) })
+        }
+        Err(error) if lacks_descriptors(&error) => {
+            shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
+            None
         }
         Err(error) => {
             shared.tell(Event::Failed { asked: &asked, error: &error });

@@ -10,11 +10,13 @@ use crate::transfer::{Sink, Source};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IoSliceMut, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
 /// What clients may write.
@@ -40,7 +42,11 @@ pub struct Folder {
     has_proc: bool,
     /// Whether it lies behind a network.
     is_remote: bool,
+    shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
 }
+
+/// A file as it is at a moment: device, inode, and when the inode changed (seconds, nanoseconds).
+type Identity = (u64, u64, i64, i64);
 
 impl Folder {
     /// Opens the folder; from here on it is this very folder, whatever happens to its name.
@@ -51,7 +57,8 @@ impl Folder {
         let is_remote =
             rustix::fs::fstatfs(&root).is_ok_and(|about| REMOTE.contains(&about.f_type));
         let uploads = Uploads::Off;
-        Ok(Self { root, uploads, create_dirs: false, largest_upload, has_proc, is_remote })
+        let shared = Mutex::default();
+        Ok(Self { root, uploads, create_dirs: false, largest_upload, has_proc, is_remote, shared })
     }
 
     /// Allows uploads; without this there are none.
@@ -94,6 +101,28 @@ impl Folder {
         let file = self.root.open_with(path, &options)?;
         let metadata = file.metadata()?;
         Ok(Seen { file, metadata })
+    }
+
+    /// Opens what was looked at. Those who read one file at the same time share it: when a rack boots, a descriptor
+    /// for each would be half of all there are.
+    fn opened(&self, path: &Path, seen: &Seen) -> Result<Arc<std::fs::File>, StoreError> {
+        let about = &seen.metadata;
+        let identity = (about.dev(), about.ino(), about.ctime(), about.ctime_nsec());
+        let known = || self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        // As long as it is open, nothing else gets its number.
+        if let Some(open) = known().get(&identity).and_then(Weak::upgrade) {
+            return Ok(open);
+        }
+        let open = if self.has_proc { seen.open()? } else { self.open_as_seen(path, seen)? };
+        let open = Arc::new(open);
+        let mut known = known();
+        if known.len() >= limits::SHARED_FILES {
+            known.retain(|_, file| file.strong_count() > 0);
+        }
+        if known.len() < limits::SHARED_FILES {
+            known.insert(identity, Arc::downgrade(&open));
+        }
+        Ok(open)
     }
 
     /// Opens by name what was looked at, where `/proc` is missing: never waiting, and only if it is still the same.
@@ -208,7 +237,7 @@ impl Folder {
 impl Store for Folder {
     fn read(&self, name: &Name) -> Result<Readable, StoreError> {
         let (path, seen) = self.find(name)?;
-        let file = if self.has_proc { seen.open()? } else { self.open_as_seen(path, &seen)? };
+        let file = self.opened(path, &seen)?;
         let size = seen.metadata.len();
         Ok(Readable { source: Box::new(Contents::new(file, size, self.is_remote)), size })
     }
@@ -287,7 +316,7 @@ fn regular(metadata: &Metadata) -> Result<(), StoreError> {
 /// A regular file to send, as long as it is now, and its size in bytes.
 pub fn regular_source(file: std::fs::File) -> io::Result<(Source, u64)> {
     let size = file.metadata()?.len();
-    Ok((Box::new(Contents::new(file, size, false)), size))
+    Ok((Box::new(Contents::new(Arc::new(file), size, false)), size))
 }
 
 /// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
@@ -305,8 +334,10 @@ const REMOTE: [rustix::fs::FsWord; 8] = [
 
 /// A file as long as it was when it was opened: what grows is sent with that length, what shrinks is an error.
 struct Contents {
-    file: std::fs::File,
-    left: u64,
+    file: Arc<std::fs::File>,
+    /// What is read next, and where it ends.
+    at: u64,
+    end: u64,
     /// Whether a read can say that it would wait for a disk, as far as is known.
     tells: bool,
     /// Whether one that cannot say so may wait for a network.
@@ -316,19 +347,19 @@ struct Contents {
 }
 
 impl Contents {
-    const fn new(file: std::fs::File, size: u64, is_remote: bool) -> Self {
-        Self { file, left: size, tells: true, is_remote, said: false }
+    const fn new(file: Arc<std::fs::File>, size: u64, is_remote: bool) -> Self {
+        Self { file, at: 0, end: size, tells: true, is_remote, said: false }
     }
 
     fn give(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if self.left == 0 {
+        if self.at == self.end {
             return Ok(0);
         }
         match self.read_some(bufs)? {
             0 => Err(io::Error::other("the file became shorter while it was sent")),
             bytes => {
-                let bytes = self.left.min(bytes as u64);
-                self.left -= bytes;
+                let bytes = (self.end - self.at).min(bytes as u64);
+                self.at += bytes;
                 Ok(bytes as usize)
             }
         }
@@ -336,9 +367,8 @@ impl Contents {
 
     fn read_some(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         use rustix::io::{Errno, ReadWriteFlags};
-        const FROM_HERE_ON: u64 = u64::MAX;
         if !self.said && self.tells {
-            match rustix::io::preadv2(&self.file, bufs, FROM_HERE_ON, ReadWriteFlags::NOWAIT) {
+            match rustix::io::preadv2(&self.file, bufs, self.at, ReadWriteFlags::NOWAIT) {
                 Err(Errno::AGAIN) => self.said = true,
                 Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
                     (self.tells, self.said) = (false, self.is_remote);
@@ -351,7 +381,7 @@ impl Contents {
         if self.said {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        self.file.read_vectored(bufs)
+        Ok(rustix::io::preadv(&self.file, bufs, self.at)?)
     }
 }
 

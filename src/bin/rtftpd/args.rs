@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
     /// Transfers at once
     #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, env = "RTFTPD_MAX_SESSIONS")]
-    max_sessions: usize,
+    pub(crate) max_sessions: usize,
 
     /// Memory for the windows of all transfers; K, M and G may follow the number
     #[arg(long, value_name = "SIZE", default_value_t = limits::WINDOWS_BYTES as u64, value_parser = size,
@@ -195,11 +195,11 @@ impl Args {
             listing: self.listing().map(Into::into),
         }
     }
+}
 
-    /// The same for a machine without IPv6.
-    pub(crate) fn config_ipv4_only(&self) -> Config {
-        Config { listen: vec![(Ipv4Addr::UNSPECIFIED, TFTP_PORT).into()], ..self.config() }
-    }
+/// Where a machine without IPv6 listens.
+pub(crate) const fn default_ipv4() -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), TFTP_PORT)
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {

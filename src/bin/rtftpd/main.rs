@@ -13,7 +13,8 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::limits;
+use tftpkit::server::{Config, Handle, Server, StartError};
 use tftpkit::store::Folder;
 
 fn main() -> ExitCode {
@@ -34,7 +35,7 @@ fn run(args: &Args) -> Result<()> {
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
     signals.thread_block().context("cannot block signals")?;
-    raise_descriptor_limit();
+    let sessions = allow_sessions(args.max_sessions);
 
     let root = args.root.display();
     let folder = Folder::open(&args.root)
@@ -43,7 +44,7 @@ fn run(args: &Args) -> Result<()> {
         .create_dirs(args.create_dirs)
         .largest_upload(args.max_upload);
     let log = log::Log::default();
-    let server = bind(args, Arc::new(folder), log)?;
+    let server = bind(args, sessions, Arc::new(folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain());
     std::thread::Builder::new()
@@ -53,10 +54,11 @@ fn run(args: &Args) -> Result<()> {
     server.run().context("cannot wait for requests")
 }
 
-fn bind(args: &Args, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
+fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
     let log = Arc::new(log);
+    let config = Config { sessions, ..args.config() };
     let observer = |log: Arc<log::Log>| move |event: tftpkit::server::Event<'_>| log.tell(event);
-    let started = Server::bind(args.config(), folder.clone(), observer(log.clone()));
+    let started = Server::bind(config.clone(), folder.clone(), observer(log.clone()));
     let started = match started {
         // A machine without IPv6 still has the default port.
         Err(StartError::Bind { source, .. })
@@ -64,7 +66,8 @@ fn bind(args: &Args, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
                 && source.kind() != ErrorKind::PermissionDenied
                 && source.kind() != ErrorKind::AddrInUse =>
         {
-            Server::bind(args.config_ipv4_only(), folder, observer(log))
+            let listen = vec![args::default_ipv4()];
+            Server::bind(Config { listen, ..config }, folder, observer(log))
         }
         started => started,
     };
@@ -100,9 +103,24 @@ fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
     }
 }
 
-/// Each transfer has a socket and a file; the soft limit is often 1,024.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+/// Sees to it that so many transfers find the descriptors that they need, and gives how many do.
+fn allow_sessions(wanted: usize) -> usize {
+    let needed = wanted as u64 * limits::DESCRIPTORS_OF_SESSION + limits::DESCRIPTORS_OF_SERVER;
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    // The soft limit is often 1,024; the hard one is ours to raise only as root.
+    if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
+    let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
+    let most =
+        allowed.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / limits::DESCRIPTORS_OF_SESSION;
+    let sessions = wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
+    if sessions < wanted {
+        tracing::warn!(
+            transfers = sessions,
+            descriptors = allowed,
+            "fewer transfers at once than --max-sessions: raise 'ulimit -n' (LimitNOFILE= in a unit)"
+        );
+    }
+    sessions
 }
