@@ -48,7 +48,8 @@ pub struct Receiver {
     ended: bool,
     /// How many intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
     dally: u32,
-    /// When an acknowledgement went out that was not a repeat: the next block measures a round trip.
+    /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
+    /// measures a round trip.
     timed: Option<Time>,
     sent_at: Time,
     progress_at: Time,
@@ -183,7 +184,8 @@ impl Receiver {
         }
         let block = BlockNumber(self.next.0 - 1);
         let first_time = self.acked.is_none_or(|acked| block > acked);
-        self.timed = (first_time && !self.ended).then_some(now);
+        // What tells of a gap, or of silence, may be crossed by the block that it waits for.
+        self.timed = (first_time && !self.answered && !self.ended).then_some(now);
         self.due = false;
         self.acked = Some(block);
         self.sent_at = now;
@@ -259,6 +261,15 @@ mod tests {
         let mut receiver = receiver(4);
         assert_eq!([1, 3, 4].map(|n| arrive(&mut receiver, 1, n)), [None, Some(1), None]);
         assert_eq!([2, 3, 4, 5].map(|n| arrive(&mut receiver, 2, n)), [None, None, None, Some(5)]);
+    }
+
+    #[test]
+    fn an_acknowledgement_of_a_gap_measures_no_round_trip() {
+        let mut receiver = receiver(4);
+        assert_eq!([1, 3].map(|n| arrive(&mut receiver, 400, n)), [None, Some(1)]);
+        let measured = receiver.rto.interval();
+        assert_eq!(arrive(&mut receiver, 401, 2), None, "it was only late");
+        assert_eq!(receiver.rto.interval(), measured);
     }
 
     #[test]
