@@ -10,6 +10,9 @@ use core::time::Duration;
 pub enum Arrival {
     /// It is the next one: store its payload.
     Next,
+    /// It lies behind a gap, no further than a window reaches: its payload can be kept, and the block handed on once
+    /// more as soon as it is the one that is [expected](Receiver::expected).
+    Early(BlockNumber),
     /// It is another one: drop it.
     Other,
 }
@@ -44,11 +47,15 @@ pub struct Receiver {
     due: bool,
     /// Whether a gap or a duplicate has had its acknowledgement since the last progress.
     answered: bool,
+    /// Blocks before this one come once more, for a gap was told: as duplicates they do not say that an
+    /// acknowledgement was lost.
+    resent: BlockNumber,
     /// Whether the last block has come.
     ended: bool,
     /// How many intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
     dally: u32,
-    /// When an acknowledgement went out that was not a repeat: the next block measures a round trip.
+    /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
+    /// measures a round trip.
     timed: Option<Time>,
     sent_at: Time,
     progress_at: Time,
@@ -66,6 +73,7 @@ impl Receiver {
             opened: false,
             due: true,
             answered: false,
+            resent: BlockNumber::OPENING,
             ended: false,
             dally,
             timed: None,
@@ -99,6 +107,11 @@ impl Receiver {
         self.next > BlockNumber::FIRST
     }
 
+    /// The block that comes next.
+    pub const fn expected(&self) -> BlockNumber {
+        self.next
+    }
+
     /// Whether the last block has come.
     pub const fn is_complete(&self) -> bool {
         self.ended
@@ -109,7 +122,9 @@ impl Receiver {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
         if block != self.next || self.ended {
             self.out_of_place(now, block);
-            return Arrival::Other;
+            let ahead = block - self.next;
+            let early = !self.ended && ahead > 0 && ahead < u64::from(self.window.get());
+            return if early { Arrival::Early(block) } else { Arrival::Other };
         }
         self.measure(now);
         self.rto.progress(Duration::ZERO);
@@ -148,10 +163,14 @@ impl Receiver {
         // it brings the end of the window, and an acknowledgement now would tear that one too.
         let more_follows = duplicate && self.unacknowledged() > 0;
         let again = duplicate && now - self.sent_at >= self.rto.echo_span();
+        let told = self.answered || duplicate && block < self.resent;
         let beyond_the_end = self.ended && !duplicate;
-        if (!self.answered || again) && !more_follows && !beyond_the_end {
+        if (!told || again) && !more_follows && !beyond_the_end {
             self.answered = true;
             self.repeat();
+            if !duplicate {
+                self.resent = self.next + u64::from(self.window.get());
+            }
         }
     }
 
@@ -183,7 +202,8 @@ impl Receiver {
         }
         let block = BlockNumber(self.next.0 - 1);
         let first_time = self.acked.is_none_or(|acked| block > acked);
-        self.timed = (first_time && !self.ended).then_some(now);
+        // What tells of a gap, or of silence, may be crossed by the block that it waits for.
+        self.timed = (first_time && !self.answered && !self.ended).then_some(now);
         self.due = false;
         self.acked = Some(block);
         self.sent_at = now;
@@ -262,6 +282,44 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_of_a_gap_measures_no_round_trip() {
+        let mut receiver = receiver(4);
+        assert_eq!([1, 3].map(|n| arrive(&mut receiver, 400, n)), [None, Some(1)]);
+        let measured = receiver.rto.interval();
+        assert_eq!(arrive(&mut receiver, 401, 2), None, "it was only late");
+        assert_eq!(receiver.rto.interval(), measured);
+    }
+
+    /// Hands on a block that was kept.
+    fn kept(receiver: &mut Receiver, at: u64, block: u16) {
+        assert_eq!(receiver.expected(), BlockNumber(block.into()));
+        assert_eq!(receiver.arrive(ms(at), WireBlock(block), false), Arrival::Next);
+    }
+
+    #[test]
+    fn what_lies_behind_a_gap_can_be_kept_as_far_as_a_window_reaches() {
+        let mut receiver = receiver(4);
+        let early = |n| Arrival::Early(BlockNumber(n));
+        assert_eq!(receiver.arrive(ms(1), WireBlock(4), false), early(4));
+        assert_eq!(receiver.arrive(ms(1), WireBlock(5), false), Arrival::Other);
+        assert_eq!(receiver.arrive(ms(1), WireBlock(2), false), early(2));
+        assert_eq!(receiver.arrive(ms(1), WireBlock(1), true), Arrival::Next);
+        assert_eq!(receiver.arrive(ms(1), WireBlock(3), false), Arrival::Other, "behind the end");
+    }
+
+    #[test]
+    fn what_comes_again_because_of_a_gap_is_no_sign_of_a_lost_acknowledgement() {
+        let mut receiver = receiver(4);
+        assert_eq!([2, 3, 4].map(|n| arrive(&mut receiver, 1, n)), [Some(0), None, None]);
+        assert_eq!(receiver.arrive(ms(2), WireBlock(1), false), Arrival::Next);
+        [2, 3, 4].into_iter().for_each(|n| kept(&mut receiver, 2, n));
+        assert_eq!(acks(&mut receiver, ms(2)), Some(4));
+        assert_eq!([2, 3, 4].map(|n| arrive(&mut receiver, 3, n)), [None; 3]);
+        assert_eq!(arrive(&mut receiver.clone(), 3, 6), Some(4), "another gap");
+        assert_eq!(arrive(&mut receiver, 502, 1), Some(4), "the sender's time-out");
+    }
+
+    #[test]
     fn a_duplicate_is_answered_once_and_again_when_it_is_the_peers_timer() {
         let mut receiver = receiver(1);
         assert_eq!(arrive(&mut receiver, 1, 1), Some(1));
@@ -308,7 +366,8 @@ mod tests {
         for block in 1..=65535 {
             receiver.arrive(ms(1), WireBlock(block), false);
         }
-        assert_eq!(receiver.arrive(ms(1), WireBlock(1), false), Arrival::Other);
+        let behind = Arrival::Early(BlockNumber(65537));
+        assert_eq!(receiver.arrive(ms(1), WireBlock(1), false), behind);
         assert_eq!(receiver.arrive(ms(1), WireBlock(0), false), Arrival::Next);
     }
 }

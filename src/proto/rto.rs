@@ -40,11 +40,12 @@ pub struct Rto {
     doublings: u32,
 }
 
-/// A smoothed round trip and how much it varies (RFC 6298 § 2).
+/// A smoothed round trip, how much it varies (RFC 6298 § 2), and the shortest that was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Estimate {
     smoothed: Duration,
     variation: Duration,
+    shortest: Duration,
 }
 
 impl Rto {
@@ -65,7 +66,7 @@ impl Rto {
         }
         let base = match self.estimate {
             None => self.timing.first,
-            Some(Estimate { smoothed, variation }) => {
+            Some(Estimate { smoothed, variation, .. }) => {
                 // Never the bare round trip: on a path that does not vary all would be sent twice, and Karn's rule
                 // would keep it so (RFC 6298 has its clock's granularity here).
                 smoothed + (4 * variation).max(smoothed / 4)
@@ -89,20 +90,22 @@ impl Rto {
         trips.max(limits::ECHO_SPAN)
     }
 
-    /// Nothing that answers our last datagram can be back before this: used to tell an echo of an older
-    /// acknowledgement from a report on the window that is under way.
+    /// Nothing that answers a datagram can be back before this: used to tell an acknowledgement of what was sent
+    /// before from a report on the window that is under way. The shortest round trip may hold the sending of a whole
+    /// window, and a report on its front is back sooner than that: hence only a part of it.
     pub fn soonest_answer(&self) -> Duration {
-        self.estimate.map_or(Duration::ZERO, |estimate| estimate.smoothed / 4)
+        self.estimate.map_or(Duration::ZERO, |estimate| estimate.shortest / 4)
     }
 
     /// A round trip was measured, on a datagram that was sent once (Karn's rule is the caller's).
     pub fn sample(&mut self, trip: Duration) {
         self.doublings = 0;
         self.estimate = Some(match self.estimate {
-            None => Estimate { smoothed: trip, variation: trip / 2 },
-            Some(Estimate { smoothed, variation }) => Estimate {
+            None => Estimate { smoothed: trip, variation: trip / 2, shortest: trip },
+            Some(Estimate { smoothed, variation, shortest }) => Estimate {
                 variation: (3 * variation + smoothed.abs_diff(trip)) / 4,
                 smoothed: (7 * smoothed + trip) / 8,
+                shortest: shortest.min(trip),
             },
         });
     }

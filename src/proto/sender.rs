@@ -42,6 +42,8 @@ pub struct Sender {
     twice: bool,
     /// A block that was sent once, and when: its acknowledgement measures a round trip (Karn's rule).
     timed: Option<(BlockNumber, Time)>,
+    /// When a gap made the window start again.
+    restarted: Option<Time>,
     sent_at: Time,
     progress_at: Time,
 }
@@ -63,6 +65,7 @@ impl Sender {
             answered: false,
             twice: false,
             timed: None,
+            restarted: None,
             sent_at: now,
             progress_at: now,
         };
@@ -124,11 +127,18 @@ impl Sender {
         self.progress_at = now;
         // Short of what was sent, the receiver tells of a gap: the window starts again behind it, and further
         // acknowledgements of this block are about the same gap.
-        let gap = self.base < self.next;
-        self.answered = gap || core::mem::take(&mut self.twice);
+        let short = self.base < self.next;
+        self.answered = short || core::mem::take(&mut self.twice);
+        // The next one may be back sooner than an answer to that: it is about what was sent before, by a receiver
+        // that acknowledges the blocks of a torn window one by one, and the gap behind it is being filled.
+        let soonest = self.rto.soonest_answer();
+        if short && self.restarted.is_some_and(|at| now - at < soonest) {
+            return;
+        }
         self.next = self.base;
-        if gap {
+        if short {
             self.timed = None;
+            self.restarted = Some(now);
         }
     }
 
@@ -271,6 +281,21 @@ mod tests {
         }
         sender.acknowledge(ms(20), WireBlock(11));
         assert_eq!(sends(&mut sender, ms(20)), Some((12, 8)));
+    }
+
+    #[test]
+    fn a_gap_told_of_the_window_before_moves_the_base_and_resends_nothing() {
+        let mut sender = sender(4, 100);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 4)));
+        sender.acknowledge(ms(20), WireBlock(4));
+        assert_eq!(sends(&mut sender, ms(20)), Some((5, 4)));
+        sender.acknowledge(ms(40), WireBlock(5));
+        assert_eq!(sends(&mut sender, ms(40)), Some((6, 4)));
+        let mut late = sender.clone();
+        sender.acknowledge(ms(44), WireBlock(6));
+        assert_eq!(sends(&mut sender, ms(44)), Some((10, 1)), "sooner than any answer");
+        late.acknowledge(ms(45), WireBlock(6));
+        assert_eq!(sends(&mut late, ms(45)), Some((7, 4)));
     }
 
     #[test]

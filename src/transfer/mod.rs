@@ -4,7 +4,9 @@
 //! ([`poll`](Transfer::poll)). This module knows packets and payloads. It must not know sockets, clocks, names or
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
+mod early;
 mod netascii;
+mod plan;
 mod proof;
 mod summary;
 mod window;
@@ -13,12 +15,14 @@ pub use summary::{Outcome, Summary};
 
 use crate::limits;
 use crate::proto::{
-    Acknowledgement, Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step,
-    Time, Timing, accept,
+    Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step, Time, Timing,
+    accept,
 };
 use crate::wire::{
     BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
 };
+use early::Early;
+use plan::{Plan, What};
 use proof::Proof;
 use std::io::{self, Read};
 use window::Window;
@@ -86,7 +90,7 @@ pub struct Terms {
 
 enum Machine {
     Sending { sender: Sender, source: Source, window: Option<Window>, queued: Option<Run> },
-    Receiving { receiver: Receiver, sink: Box<dyn Sink>, commit: Commit },
+    Receiving { receiver: Receiver, sink: Box<dyn Sink>, early: Early, commit: Commit },
 }
 
 /// Whether a received file was made last.
@@ -196,7 +200,7 @@ impl Transfer {
             Mode::Octet => sink,
             Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
         };
-        Machine::Receiving { receiver, sink, commit: Commit::NotYet }
+        Machine::Receiving { receiver, sink, early: Early::default(), commit: Commit::NotYet }
     }
 
     /// How many bytes of a lock-step file to read ahead, until the first of them is read.
@@ -281,7 +285,7 @@ impl Transfer {
         }
         self.settle_plain();
         let size = self.summary.agreed.block_size().get();
-        let Machine::Receiving { receiver, sink, commit } = &mut self.machine else { return };
+        let Machine::Receiving { receiver, sink, early, commit } = &mut self.machine else { return };
         if payload.len() > size && !receiver.is_complete() {
             return self.fail(
                 now,
@@ -290,13 +294,27 @@ impl Transfer {
                 Outcome::Oversized,
             );
         }
-        if receiver.arrive(now, block, payload.len() < size) == Arrival::Other {
-            return;
+        match receiver.arrive(now, block, payload.len() < size) {
+            Arrival::Other => return,
+            Arrival::Early(number) => {
+                let agreed = &self.summary.agreed;
+                return early.keep(agreed, receiver.expected(), (number, block), payload);
+            }
+            Arrival::Next => {}
         }
-        if let Err(error) = sink.write(payload) {
-            return self.local(now, &error);
+        let mut payload = payload;
+        loop {
+            if let Err(error) = sink.write(payload) {
+                return self.local(now, &error);
+            }
+            self.summary.bytes += payload.len() as u64;
+            // What was kept behind the gap comes now, as it were.
+            let Some((block, kept)) = early.find(receiver.expected()) else { break };
+            if receiver.arrive(now, block, kept.len() < size) != Arrival::Next {
+                break;
+            }
+            payload = kept;
         }
-        self.summary.bytes += payload.len() as u64;
         if receiver.is_complete() {
             *commit = Commit::Due;
         }
@@ -603,53 +621,6 @@ impl Transfer {
             _ => &self.opening,
         };
         Burst { bytes, packet: bytes.len() }
-    }
-}
-
-/// Packets that are about to leave.
-#[derive(Clone, Copy)]
-struct Plan {
-    what: What,
-    count: u64,
-    again: u64,
-}
-
-#[derive(Clone, Copy)]
-enum What {
-    /// What stands for block 0.
-    Opening,
-    /// Blocks of the ring.
-    Blocks(BlockNumber),
-    /// An ACK or an ERROR.
-    Small,
-}
-
-impl Plan {
-    /// As much of `run` as lies in one piece; the rest is queued.
-    fn of_run(run: Run, window: Option<&Window>, queued: &mut Option<Run>) -> Self {
-        let (count, what) = match window {
-            Some(window) if run.first > BlockNumber::OPENING => {
-                (window.run(run.first, run.count).1, What::Blocks(run.first))
-            }
-            _ => (1, What::Opening),
-        };
-        let rest = Run {
-            first: run.first + count,
-            count: run.count - count,
-            again: run.again.saturating_sub(count),
-        };
-        *queued = (rest.count > 0).then_some(rest);
-        Self { what, count, again: run.again.min(count) }
-    }
-
-    fn of_ack(ack: Acknowledgement, small: &mut Vec<u8>) -> Self {
-        let mut what = What::Opening;
-        if ack.block > BlockNumber::OPENING {
-            what = What::Small;
-            small.clear();
-            Packet::Ack { block: ack.block.narrow(ack.rollover) }.write(small);
-        }
-        Self { what, count: 1, again: u64::from(ack.again) }
     }
 }
 

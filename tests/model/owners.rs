@@ -257,15 +257,28 @@ impl Setup {
                 if block <= taken && self.has(F::DuplicateBlocksGoUnanswered) {
                     return;
                 }
-                let arrival = machine.arrive(now, WireBlock(number), block == self.total());
-                let stored = arrival == Arrival::Next
-                    || block > taken && self.has(F::BlocksBehindAGapAreStored)
-                    || block == taken && self.has(F::DuplicatesAreStored);
-                if stored {
-                    receiving.active_at = now;
-                    world.taken = block;
+                let (mut coming, mut right) = (Some((block, number)), true);
+                while let Some((block, number)) = coming.take() {
+                    let due = world.taken + 1;
+                    let arrival = machine.arrive(now, WireBlock(number), block == self.total());
+                    let stored = arrival == Arrival::Next
+                        || block > due && self.has(F::BlocksBehindAGapAreStored)
+                        || block < due && self.has(F::DuplicatesAreStored);
+                    right &= stored == (block == due);
+                    if let Arrival::Early(early) = arrival {
+                        right &= early.0 == block && block - due < u64::from(self.window);
+                        receiving.early.insert(block, number);
+                    }
+                    if stored {
+                        receiving.active_at = now;
+                        world.taken = block;
+                        // What was kept behind the gap comes now, as it were.
+                        receiving.early.retain(|early, _| *early > block);
+                        coming = receiving.early.first_key_value().map(|(n, wire)| (*n, *wire));
+                        coming = coming.filter(|(early, _)| *early == machine.expected().0);
+                    }
                 }
-                world.blame(stored == (block == taken + 1), Wrong::Prefix);
+                world.blame(right, Wrong::Prefix);
                 if block <= taken && self.has(F::EveryDuplicateBlockIsAcknowledged) {
                     self.send_ack(world, taken, self.rollover.unwrap_or_default());
                 }

@@ -2,6 +2,7 @@
 
 use Fault as F;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use tftpkit::limits;
 use tftpkit::proto::{
     Agreed, Arrival, BlockNumber, End, GrantLimits, Receiver, Sender, Step, Time, Timing, grant,
@@ -124,6 +125,8 @@ pub(crate) struct Receiving {
     pub(crate) settled: bool,
     /// When it sent something or a block came.
     pub(crate) active_at: Time,
+    /// Blocks that are kept until the one in front of them comes, and the numbers written on them.
+    pub(crate) early: BTreeMap<u64, u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -266,7 +269,7 @@ impl Setup {
         let rollover = self.rollover.filter(|_| self.told);
         let agreed = if settled { self.agreed(rollover) } else { Agreed::default() };
         let machine = Receiver::new(now, self.timing(), &agreed, self.dally());
-        Receiving { machine, settled, active_at: now }
+        Receiving { machine, settled, active_at: now, early: BTreeMap::new() }
     }
 
     /// The number on a block, by another way than the library's.

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::network::{Datagram, Port, REQUESTS, STRANGER};
 use crate::world::Client;
 use std::collections::VecDeque;
+use tftpkit::client::Wishes;
 use tftpkit::proto::{Time, Timing};
 use tftpkit::transfer::Transfer;
 use tftpkit::wire::{Operation, Packet, Request};
@@ -31,7 +32,7 @@ impl OwnClient {
         library: Library,
         restarts: VecDeque<Time>,
     ) -> Self {
-        let timing = Timing::default();
+        let timing = Wishes::default().timing(request.operation);
         let engine = start(Time::START, timing, &request, &library);
         let (port, server, packets) = (PORT, None, 0);
         Self { request, timing, library, engine, port, server, restarts, packets }

@@ -33,18 +33,31 @@ pub(crate) struct Cell {
     pub(crate) mean_packets: u64,
 }
 
-/// Packets of one download of 200 blocks of 512 bytes, of which one datagram is held up.
+/// Packets of the sender of one download of 200 blocks of 512 bytes, of which one datagram is held up.
 pub(crate) fn held_up(micros: u64, window: u16, held: Option<(u64, Duration)>) -> u64 {
+    let path = Path { delay: Duration::from_micros(micros), ..Path::default() };
+    of_512(Operation::Read, window, 200, path, Faults { held, ..Faults::default() })
+}
+
+/// Packets of the sender of one transfer of so many blocks of 512 bytes.
+pub(crate) fn sent(operation: Operation, window: u16, blocks: usize, faults: Faults) -> u64 {
+    let delay = Duration::from_micros(250);
+    let path = Path { delay, nanos_per_byte: NANOS_PER_BYTE, ..Path::default() };
+    of_512(operation, window, blocks, path, faults)
+}
+
+fn of_512(operation: Operation, window: u16, blocks: usize, path: Path, faults: Faults) -> u64 {
     let window = WindowSize::new(window).expect("a window");
     let options = Options::NONE.with(TransferOption::WindowSize(window));
-    let path = Path { delay: Duration::from_micros(micros), ..Path::default() };
-    let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);
-    let request = request(Operation::Read, Mode::Octet, options);
+    let library = Library::in_memory(vec![b'x'; blocks * 512 - 1]);
+    let request = request(operation, Mode::Octet, options);
     let client = OwnClient::new(request, library.clone(), VecDeque::new());
-    let network = Network::new(0, path, Faults { held, ..Faults::default() });
-    let mut world = World::new(client, Server::new(library), network);
+    let mut world = World::new(client, Server::new(library), Network::new(0, path, faults));
     world.run().expect("no promise is broken");
     assert_eq!(world.client.engine.transfer.summary().outcome, Some(Outcome::Complete));
+    if operation == Operation::Write {
+        return world.client.packets;
+    }
     world.server.sessions.iter().map(|session| session.packets).sum()
 }
 

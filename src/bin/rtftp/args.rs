@@ -88,7 +88,7 @@ pub(crate) struct WishArgs {
     /// Seconds before something is sent again, on both sides [default: as measured]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<NonZeroU8>,
-    /// How often to repeat a request that has no answer [default: 2]
+    /// How often to repeat a request that has no answer [default: for 7 seconds]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
     /// How files travel
