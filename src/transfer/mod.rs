@@ -6,6 +6,7 @@
 
 mod early;
 mod netascii;
+mod payload;
 mod plan;
 mod proof;
 mod summary;
@@ -14,18 +15,14 @@ mod window;
 pub use summary::{Outcome, Summary};
 
 use crate::limits;
-use crate::proto::{
-    Agreed, Arrival, BlockNumber, Disagreement, End, Receiver, Run, Sender, Step, Time, Timing,
-    accept,
-};
+use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
     BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
 };
-use early::Early;
+use payload::{Incoming, Outgoing};
 use plan::{Plan, What};
 use proof::Proof;
 use std::io::{self, Read};
-use window::Window;
 
 /// What is sent. It ends where `read` gives 0; a file that lost bytes since it was opened must give an error
 /// instead, or it would look complete. Where a read would wait for a disk, it may say so by `WouldBlock`, once: the
@@ -89,26 +86,15 @@ pub struct Terms {
 }
 
 enum Machine {
-    Sending { sender: Sender, source: Source, window: Option<Window>, queued: Option<Run> },
-    Receiving { receiver: Receiver, sink: Box<dyn Sink>, early: Early, commit: Commit },
-}
-
-/// Whether a received file was made last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Commit {
-    /// Not all of it is there, or it is no more to be.
-    NotYet,
-    /// All of it is there.
-    Due,
-    /// It is safe.
-    Done,
+    Sending(Outgoing),
+    Receiving(Incoming),
 }
 
 enum Role {
     /// Whether the client has proven its address.
     Server(Proof),
     /// What was asked, and whether the first answer has come.
-    Client { offer: Options, settled: bool },
+    Client { offer: Box<Options>, settled: bool },
 }
 
 /// One transfer, on the server or on the client, of a file in either direction.
@@ -122,8 +108,8 @@ pub struct Transfer {
     /// An ERROR that must still go out.
     farewell: bool,
     read_ahead: usize,
-    /// The source has said that the next read waits.
-    reading: bool,
+    /// The source or the sink has said that it waits the next time.
+    waits: bool,
     started: Time,
     summary: Summary,
 }
@@ -133,14 +119,14 @@ impl Transfer {
     pub fn serve_read(now: Time, terms: &Terms, source: Source) -> Self {
         let opening = !terms.answer.is_empty();
         let sender = Sender::new(now, terms.timing, &terms.agreed, opening);
-        Self::serve(now, terms, Self::sending(terms.mode, sender, source))
+        Self::serve(now, terms, Machine::Sending(Outgoing::new(terms.mode, sender, source)))
     }
 
     /// A server's answer to a WRQ.
     pub fn serve_write(now: Time, terms: &Terms, sink: Box<dyn Sink>) -> Self {
         let dally = limits::DALLY_INTERVALS;
         let receiver = Receiver::new(now, terms.timing, &terms.agreed, dally);
-        Self::serve(now, terms, Self::receiving(terms.mode, receiver, sink))
+        Self::serve(now, terms, Machine::Receiving(Incoming::new(terms.mode, receiver, sink)))
     }
 
     fn serve(now: Time, terms: &Terms, machine: Machine) -> Self {
@@ -159,17 +145,17 @@ impl Transfer {
     /// A client's read or listing.
     pub fn get(now: Time, timing: Timing, request: &Request<'_>, sink: Box<dyn Sink>) -> Self {
         let receiver = Receiver::new(now, timing, &Agreed::default(), 0);
-        Self::ask(now, request, Self::receiving(request.mode, receiver, sink))
+        Self::ask(now, request, Machine::Receiving(Incoming::new(request.mode, receiver, sink)))
     }
 
     /// A client's write.
     pub fn put(now: Time, timing: Timing, request: &Request<'_>, source: Source) -> Self {
         let sender = Sender::new(now, timing, &Agreed::default(), true);
-        Self::ask(now, request, Self::sending(request.mode, sender, source))
+        Self::ask(now, request, Machine::Sending(Outgoing::new(request.mode, sender, source)))
     }
 
     fn ask(now: Time, request: &Request<'_>, machine: Machine) -> Self {
-        let role = Role::Client { offer: request.options, settled: false };
+        let role = Role::Client { offer: Box::new(request.options), settled: false };
         Self::new(now, role, machine, Packet::Request(*request).to_vec())
     }
 
@@ -181,34 +167,16 @@ impl Transfer {
             small: Vec::new(),
             farewell: false,
             read_ahead: limits::READ_AHEAD_BYTES,
-            reading: false,
+            waits: false,
             started: now,
             summary: Summary::default(),
         }
     }
 
-    fn sending(mode: Mode, sender: Sender, source: Source) -> Machine {
-        let source: Source = match mode {
-            Mode::Octet => source,
-            Mode::Netascii => Box::new(netascii::Encoder::new(source)),
-        };
-        Machine::Sending { sender, source, window: None, queued: None }
-    }
-
-    fn receiving(mode: Mode, receiver: Receiver, sink: Box<dyn Sink>) -> Machine {
-        let sink: Box<dyn Sink> = match mode {
-            Mode::Octet => sink,
-            Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
-        };
-        Machine::Receiving { receiver, sink, early: Early::default(), commit: Commit::NotYet }
-    }
-
     /// How many bytes of a lock-step file to read ahead, until the first of them is read.
     pub fn set_read_ahead(&mut self, bytes: usize) {
         self.read_ahead = bytes;
-        if let Machine::Sending { window: Some(window), .. } = &self.machine
-            && window.ready() == BlockNumber::FIRST
-        {
+        if matches!(&self.machine, Machine::Sending(outgoing) if outgoing.is_untouched()) {
             self.settle(self.summary.agreed);
         }
     }
@@ -216,11 +184,8 @@ impl Transfer {
     /// The terms are known: the ring can be laid out.
     fn settle(&mut self, agreed: Agreed) {
         self.summary.agreed = agreed;
-        let size = agreed.block_size();
-        if let Machine::Sending { window, .. } = &mut self.machine {
-            let ahead = self.read_ahead / size.get();
-            let slots = ahead.max(usize::from(agreed.window().get()));
-            *window = Some(Window::new(size, slots, agreed.rollover().unwrap_or_default()));
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            outgoing.lay_out(&agreed, self.read_ahead);
         }
     }
 
@@ -233,8 +198,8 @@ impl Transfer {
         if let Role::Server(proof) = &mut self.role
             && matches!(
                 (&self.machine, &packet),
-                (Machine::Sending { .. }, Ok(Packet::Ack { .. }))
-                    | (Machine::Receiving { .. }, Ok(Packet::Data { .. }))
+                (Machine::Sending(_), Ok(Packet::Ack { .. }))
+                    | (Machine::Receiving(_), Ok(Packet::Data { .. }))
             )
         {
             proof.seen();
@@ -279,14 +244,14 @@ impl Transfer {
 
     fn data(&mut self, now: Time, block: WireBlock, payload: &[u8]) {
         // The answer to a request can be no block but the first; anything else is not about this transfer.
-        let sending = matches!(self.machine, Machine::Sending { .. });
+        let sending = matches!(self.machine, Machine::Sending(_));
         if sending || (self.is_asking() && block != WireBlock(1)) {
             return;
         }
         self.settle_plain();
-        let size = self.summary.agreed.block_size().get();
-        let Machine::Receiving { receiver, sink, early, commit } = &mut self.machine else { return };
-        if payload.len() > size && !receiver.is_complete() {
+        let agreed = self.summary.agreed;
+        let Machine::Receiving(incoming) = &mut self.machine else { return };
+        if payload.len() > agreed.block_size().get() && !incoming.receiver.is_complete() {
             return self.fail(
                 now,
                 ErrorCode::IllegalOperation,
@@ -294,41 +259,22 @@ impl Transfer {
                 Outcome::Oversized,
             );
         }
-        match receiver.arrive(now, block, payload.len() < size) {
-            Arrival::Other => return,
-            Arrival::Early(number) => {
-                let agreed = &self.summary.agreed;
-                return early.keep(agreed, receiver.expected(), (number, block), payload);
-            }
-            Arrival::Next => {}
-        }
-        let mut payload = payload;
-        loop {
-            if let Err(error) = sink.write(payload) {
-                return self.local(now, &error);
-            }
-            self.summary.bytes += payload.len() as u64;
-            // What was kept behind the gap comes now, as it were.
-            let Some((block, kept)) = early.find(receiver.expected()) else { break };
-            if receiver.arrive(now, block, kept.len() < size) != Arrival::Next {
-                break;
-            }
-            payload = kept;
-        }
-        if receiver.is_complete() {
-            *commit = Commit::Due;
+        match incoming.take(now, &agreed, block, payload) {
+            Ok(bytes) => self.summary.bytes += bytes,
+            Err(error) => self.local(now, &error),
         }
     }
 
     /// Not when it is over; and not between the last block and the commit, when there is nothing that anyone could
     /// add: a peer will say it again.
     fn may_end(&self) -> bool {
-        !self.is_over() && !matches!(self.machine, Machine::Receiving { commit: Commit::Due, .. })
+        !self.is_over()
+            && !matches!(&self.machine, Machine::Receiving(incoming) if incoming.is_due())
     }
 
     fn ack(&mut self, now: Time, block: WireBlock) {
         // The same for a WRQ and ACK 0.
-        let answers = matches!(self.machine, Machine::Sending { .. });
+        let answers = matches!(self.machine, Machine::Sending(_));
         if !answers || (self.is_asking() && block != WireBlock(0)) {
             return;
         }
@@ -337,10 +283,8 @@ impl Transfer {
     }
 
     fn acknowledged(&mut self, now: Time, block: WireBlock) {
-        let Machine::Sending { sender, window, .. } = &mut self.machine else { return };
-        sender.acknowledge(now, block);
-        if let Some(window) = window {
-            self.summary.bytes = window.bytes_before(sender.base());
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            self.summary.bytes = outgoing.acknowledged(now, block);
         }
     }
 
@@ -348,8 +292,8 @@ impl Transfer {
         let Role::Client { offer, settled } = &mut self.role else { return };
         if *settled {
             // It came again: our answer to it was lost. A sender's answer is DATA 1, which has its own timer.
-            if let Machine::Receiving { receiver, .. } = &mut self.machine {
-                receiver.opening_repeated(now);
+            if let Machine::Receiving(incoming) = &mut self.machine {
+                incoming.receiver.opening_repeated(now);
             }
             return;
         }
@@ -360,13 +304,13 @@ impl Transfer {
         *settled = true;
         self.settle(agreed);
         match &mut self.machine {
-            Machine::Sending { sender, .. } => {
-                sender.agree(&agreed);
+            Machine::Sending(outgoing) => {
+                outgoing.sender.agree(&agreed);
                 self.acknowledged(now, WireBlock(0));
             }
-            Machine::Receiving { receiver, .. } => {
-                receiver.agree(&agreed);
-                receiver.opened(now);
+            Machine::Receiving(incoming) => {
+                incoming.receiver.agree(&agreed);
+                incoming.receiver.opened(now);
                 self.opening = Packet::Ack { block: WireBlock(0) }.to_vec();
             }
         }
@@ -382,9 +326,9 @@ impl Transfer {
         let Role::Server(proof) = self.role else { return };
         let room = proof.allows(self.answer_len());
         match &mut self.machine {
-            Machine::Sending { sender, .. } if room => sender.repeat(),
-            Machine::Receiving { receiver, .. } if room && !receiver.is_answered() => {
-                receiver.repeat();
+            Machine::Sending(outgoing) if room => outgoing.sender.repeat(),
+            Machine::Receiving(incoming) if room && !incoming.receiver.is_answered() => {
+                incoming.receiver.repeat();
             }
             _ => {}
         }
@@ -392,14 +336,11 @@ impl Transfer {
 
     /// The length of what a server's first packet holds: an OACK, ACK 0, or DATA 1.
     fn answer_len(&self) -> usize {
-        match &self.machine {
-            Machine::Sending { sender, window: Some(window), .. }
-                if sender.base() == BlockNumber::FIRST && window.ready() > BlockNumber::FIRST =>
-            {
-                window.run(BlockNumber::FIRST, 1).0.len()
-            }
-            _ => self.opening.len(),
-        }
+        let first_block = match &self.machine {
+            Machine::Sending(outgoing) => outgoing.first_block_len(),
+            Machine::Receiving(_) => None,
+        };
+        first_block.unwrap_or(self.opening.len())
     }
 
     /// The peer's port is closed, the network says: nothing sent will arrive.
@@ -410,8 +351,8 @@ impl Transfer {
     /// What it would be if the peer said no more.
     fn lost(&self) -> End {
         match &self.machine {
-            Machine::Sending { sender, .. } => sender.lost(),
-            Machine::Receiving { receiver, .. } => receiver.lost(),
+            Machine::Sending(outgoing) => outgoing.sender.lost(),
+            Machine::Receiving(incoming) => incoming.receiver.lost(),
         }
     }
 
@@ -463,8 +404,8 @@ impl Transfer {
     /// Whether the payload is whole on this side: a receiver's last ACK and dallying may still follow.
     pub fn is_complete(&self) -> bool {
         match &self.machine {
-            Machine::Sending { sender, .. } => sender.is_complete(),
-            Machine::Receiving { commit, .. } => *commit == Commit::Done,
+            Machine::Sending(outgoing) => outgoing.sender.is_complete(),
+            Machine::Receiving(incoming) => incoming.is_safe(),
         }
     }
 
@@ -483,14 +424,14 @@ impl Transfer {
 
     /// Whether many blocks come at once.
     pub fn gathers(&self) -> bool {
-        matches!(self.machine, Machine::Receiving { .. })
+        matches!(self.machine, Machine::Receiving(_))
             && self.summary.agreed.window() > WindowSize::LOCKSTEP
     }
 
     /// The longest datagram that can mean something to it now, in bytes.
     pub fn longest_datagram(&self) -> usize {
         match &self.machine {
-            Machine::Receiving { .. } if !self.is_asking() => {
+            Machine::Receiving(_) if !self.is_asking() => {
                 DATA_HEADER + self.summary.agreed.block_size().get()
             }
             // ACKs, ERRORs, a first answer: OACK or DATA of RFC 1350's size.
@@ -541,54 +482,38 @@ impl Transfer {
         Action::Done
     }
 
-    /// Whether the window has run out of the ring, or the file is there and not yet safe. What stands for block 0
-    /// is answered first: a client that only asks for the size costs no read.
     fn wants_storage(&self) -> bool {
         match &self.machine {
             _ if self.is_over() => false,
-            Machine::Sending { sender, window: Some(window), .. } => {
-                let base = sender.base();
-                let wide = u64::from(self.summary.agreed.window().get());
-                base > BlockNumber::OPENING && !window.is_ended() && window.ready() < base + wide
-            }
-            Machine::Sending { .. } => false,
-            Machine::Receiving { commit, .. } => *commit == Commit::Due,
+            Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed),
+            Machine::Receiving(incoming) => incoming.is_due(),
         }
     }
 
     /// Reads what is to be sent next, or makes a file last whose last block came. Returns whether that is done; else
-    /// the source would have waited for a disk, and the next call waits.
+    /// it would have waited for a disk, and the next call waits.
     pub fn store(&mut self, now: Time) -> bool {
         if !self.wants_storage() {
             return true;
         }
         let done = match &mut self.machine {
-            Machine::Sending { sender, source, window: Some(window), .. } => {
-                let filled = window.fill(source, sender.base());
-                sender.supply(window.ready(), window.is_ended());
-                filled
-            }
-            Machine::Sending { .. } => Ok(()),
-            Machine::Receiving { sink, commit, .. } => {
-                let made = sink.commit();
-                *commit = if made.is_ok() { Commit::Done } else { Commit::Due };
-                made
-            }
+            Machine::Sending(outgoing) => outgoing.fill(),
+            Machine::Receiving(incoming) => incoming.commit(),
         };
         let waits = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         // Whoever says so twice does not wait (a pipe that was set so): it has nothing to say any more.
-        let again = std::mem::replace(&mut self.reading, waits);
+        let again = std::mem::replace(&mut self.waits, waits);
         match (done, &mut self.machine) {
             (Err(_), _) if waits && !again => return false,
             (Err(error), machine) => {
-                if let Machine::Receiving { commit, .. } = machine {
-                    *commit = Commit::NotYet;
+                if let Machine::Receiving(incoming) = machine {
+                    incoming.give_up();
                 }
                 self.local(now, &error);
             }
             // The ACK still has to leave, and the session stays for a while.
-            (Ok(()), Machine::Receiving { .. }) => self.summary.elapsed = now - self.started,
-            (Ok(()), Machine::Sending { .. }) => {}
+            (Ok(()), Machine::Receiving(_)) => self.summary.elapsed = now - self.started,
+            (Ok(()), Machine::Sending(_)) => {}
         }
         true
     }
@@ -598,12 +523,9 @@ impl Transfer {
             return Step::Transmit(Plan { what: What::Small, count: 1, again: 0 });
         }
         let step = match &mut self.machine {
-            Machine::Sending { sender, window, queued, .. } => {
-                let run = queued.take().map_or_else(|| sender.poll(now), Step::Transmit);
-                run.map(|run| Plan::of_run(run, window.as_ref(), queued))
-            }
-            Machine::Receiving { receiver, .. } => {
-                receiver.poll(now).map(|ack| Plan::of_ack(ack, &mut self.small))
+            Machine::Sending(outgoing) => outgoing.plan(now),
+            Machine::Receiving(incoming) => {
+                incoming.receiver.poll(now).map(|ack| Plan::of_ack(ack, &mut self.small))
             }
         };
         if let Step::Done(end) = step {
@@ -614,7 +536,7 @@ impl Transfer {
 
     fn burst(&self, plan: Plan) -> Burst<'_> {
         let bytes = match (plan.what, &self.machine) {
-            (What::Blocks(first), Machine::Sending { window: Some(window), .. }) => {
+            (What::Blocks(first), Machine::Sending(Outgoing { window: Some(window), .. })) => {
                 return Burst { bytes: window.run(first, plan.count).0, packet: window.stride() };
             }
             (What::Small, _) => &self.small,
@@ -628,8 +550,8 @@ impl std::fmt::Debug for Transfer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut out = f.debug_struct("Transfer");
         match &self.machine {
-            Machine::Sending { sender, .. } => out.field("sender", sender),
-            Machine::Receiving { receiver, .. } => out.field("receiver", receiver),
+            Machine::Sending(outgoing) => out.field("sender", &outgoing.sender),
+            Machine::Receiving(incoming) => out.field("receiver", &incoming.receiver),
         };
         out.field("summary", &self.summary).finish_non_exhaustive()
     }

@@ -1,0 +1,163 @@
+//! The payload on its way between a machine and what holds it: out of a source, or into a sink.
+
+use super::early::Early;
+use super::netascii;
+use super::plan::Plan;
+use super::window::Window;
+use super::{Sink, Source};
+use crate::proto::{Agreed, Arrival, BlockNumber, Receiver, Run, Sender, Step, Time};
+use crate::wire::{Mode, WireBlock};
+use std::io;
+
+/// A file that is sent.
+pub(super) struct Outgoing {
+    pub(super) sender: Sender,
+    source: Source,
+    /// There once the terms are known.
+    pub(super) window: Option<Window>,
+    /// The part of a run that lies in another piece of the ring.
+    queued: Option<Run>,
+}
+
+impl Outgoing {
+    pub(super) fn new(mode: Mode, sender: Sender, source: Source) -> Self {
+        let source: Source = match mode {
+            Mode::Octet => source,
+            Mode::Netascii => Box::new(netascii::Encoder::new(source)),
+        };
+        Self { sender, source, window: None, queued: None }
+    }
+
+    /// Lays out the ring: as wide as the window, or so many bytes if that is more.
+    pub(super) fn lay_out(&mut self, agreed: &Agreed, read_ahead: usize) {
+        let size = agreed.block_size();
+        let slots = (read_ahead / size.get()).max(usize::from(agreed.window().get()));
+        self.window = Some(Window::new(size, slots, agreed.rollover().unwrap_or_default()));
+    }
+
+    /// Whether nothing has been read yet.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.window.as_ref().is_some_and(|window| window.ready() == BlockNumber::FIRST)
+    }
+
+    /// Whether the window has run out of the ring. What stands for block 0 is answered first: a client that only asks
+    /// for the size costs no read.
+    pub(super) fn wants_storage(&self, agreed: &Agreed) -> bool {
+        let base = self.sender.base();
+        let end = base + u64::from(agreed.window().get());
+        let short = |window: &Window| !window.is_ended() && window.ready() < end;
+        base > BlockNumber::OPENING && self.window.as_ref().is_some_and(short)
+    }
+
+    /// Reads what is to be sent next. After an error it can be called again.
+    pub(super) fn fill(&mut self) -> io::Result<()> {
+        let Some(window) = &mut self.window else { return Ok(()) };
+        let filled = window.fill(&mut self.source, self.sender.base());
+        self.sender.supply(window.ready(), window.is_ended());
+        filled
+    }
+
+    /// Payload bytes that arrived, as far as the terms are known.
+    pub(super) fn acknowledged(&mut self, now: Time, block: WireBlock) -> u64 {
+        self.sender.acknowledge(now, block);
+        self.window.as_ref().map_or(0, |window| window.bytes_before(self.sender.base()))
+    }
+
+    pub(super) fn plan(&mut self, now: Time) -> Step<Plan> {
+        let run = self.queued.take().map_or_else(|| self.sender.poll(now), Step::Transmit);
+        run.map(|run| Plan::of_run(run, self.window.as_ref(), &mut self.queued))
+    }
+
+    /// The length of DATA 1, if that is what a server sends first and it was read.
+    pub(super) fn first_block_len(&self) -> Option<usize> {
+        let window = self.window.as_ref()?;
+        let first = self.sender.base() == BlockNumber::FIRST && !self.is_untouched();
+        first.then(|| window.run(BlockNumber::FIRST, 1).0.len())
+    }
+}
+
+/// A file that is received.
+pub(super) struct Incoming {
+    pub(super) receiver: Receiver,
+    sink: Box<dyn Sink>,
+    early: Early,
+    commit: Commit,
+}
+
+/// Whether a received file was made last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Commit {
+    /// Not all of it is there, or it is no more to be.
+    NotYet,
+    /// All of it is there.
+    Due,
+    /// It is safe.
+    Done,
+}
+
+impl Incoming {
+    pub(super) fn new(mode: Mode, receiver: Receiver, sink: Box<dyn Sink>) -> Self {
+        let sink: Box<dyn Sink> = match mode {
+            Mode::Octet => sink,
+            Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
+        };
+        Self { receiver, sink, early: Early::default(), commit: Commit::NotYet }
+    }
+
+    /// Takes a block, and writes what is in order now. Gives the bytes that were written.
+    pub(super) fn take(
+        &mut self,
+        now: Time,
+        agreed: &Agreed,
+        block: WireBlock,
+        payload: &[u8],
+    ) -> io::Result<u64> {
+        let size = agreed.block_size().get();
+        match self.receiver.arrive(now, block, payload.len() < size) {
+            Arrival::Other => return Ok(0),
+            Arrival::Early(number) => {
+                let expected = self.receiver.expected();
+                self.early.keep(agreed, expected, (number, block), payload);
+                return Ok(0);
+            }
+            Arrival::Next => {}
+        }
+        let (mut payload, mut written) = (payload, 0);
+        loop {
+            self.sink.write(payload)?;
+            written += payload.len() as u64;
+            // What was kept behind the gap comes now, as it were.
+            let Some((block, kept)) = self.early.find(self.receiver.expected()) else { break };
+            if self.receiver.arrive(now, block, kept.len() < size) != Arrival::Next {
+                break;
+            }
+            payload = kept;
+        }
+        if self.receiver.is_complete() {
+            self.commit = Commit::Due;
+        }
+        Ok(written)
+    }
+
+    /// Whether all of it is there, and not yet safe.
+    pub(super) fn is_due(&self) -> bool {
+        self.commit == Commit::Due
+    }
+
+    /// Whether it is safe.
+    pub(super) fn is_safe(&self) -> bool {
+        self.commit == Commit::Done
+    }
+
+    /// Makes it last. After an error it can be called again, until it is [given up](Self::give_up).
+    pub(super) fn commit(&mut self) -> io::Result<()> {
+        self.sink.commit()?;
+        self.commit = Commit::Done;
+        Ok(())
+    }
+
+    /// It will not be made last.
+    pub(super) fn give_up(&mut self) {
+        self.commit = Commit::NotYet;
+    }
+}
