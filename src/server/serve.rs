@@ -52,7 +52,6 @@ pub(super) struct Ride {
     // Before the ticket: what the session has goes before it stops counting.
     session: Arc<Session>,
     ticket: Ticket,
-    asked: Asked,
     shared: Arc<Shared>,
 }
 
@@ -78,11 +77,29 @@ impl Passenger for Ride {
     }
 
     fn ended(self, how: io::Result<Summary>) {
-        let Self { asked, shared, .. } = &self;
+        let slot = self.ticket.slot();
+        let Some((asked, _)) = slot.as_ref().and_then(|slot| slot.asked()) else { return };
+        let asked = &asked;
         match how {
-            Ok(summary) => shared.tell(Event::Finished { asked, summary: &summary }),
-            Err(error) => shared.tell(Event::Failed { asked, error: &error }),
+            Ok(summary) => self.shared.tell(Event::Finished { asked, summary: &summary }),
+            Err(error) => self.shared.tell(Event::Failed { asked, error: &error }),
         }
+    }
+}
+
+impl Slot {
+    /// What was asked, read anew from the request: of ten thousand transfers, none needs to hold it for long.
+    fn asked(&self) -> Option<(Asked, Request<'_>)> {
+        let Ok(Packet::Request(request)) = Packet::parse(&self.request) else { return None };
+        let asked = Asked {
+            peer: self.peer,
+            local: self.local,
+            operation: request.operation,
+            name: request.name.to_vec(),
+            mode: request.mode,
+            options: request.options,
+        };
+        Some((asked, request))
     }
 }
 
@@ -99,17 +116,9 @@ pub(super) fn may_wait(shared: &Shared, request: &[u8]) -> bool {
 /// Opens what the request of `ticket` asks for; a transfer if there is to be one, and the ERROR is sent if not.
 pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
     let slot = ticket.slot()?;
-    let Ok(Packet::Request(request)) = Packet::parse(&slot.request) else { return None };
-    let asked = Asked {
-        peer: slot.peer,
-        local: slot.local,
-        operation: request.operation,
-        name: request.name.to_vec(),
-        mode: request.mode,
-        options: request.options,
-    };
+    let (asked, request) = slot.asked()?;
     match open(shared, &request) {
-        Ok(payload) => transfer(shared, ticket, &slot, asked, payload),
+        Ok(payload) => transfer(shared, ticket, &slot, &asked, payload),
         Err(Rejection::Full) => {
             shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
             None
@@ -192,19 +201,19 @@ fn transfer(
     shared: &Arc<Shared>,
     mut ticket: Ticket,
     slot: &Slot,
-    asked: Asked,
+    asked: &Asked,
     payload: Payload,
 ) -> Option<Ride> {
-    match session(shared, &mut ticket, slot, &asked, payload) {
+    match session(shared, &mut ticket, slot, asked, payload) {
         Ok(session) => {
-            Some(Ride { session: slot.attach(session), ticket, asked, shared: Arc::clone(shared) })
+            Some(Ride { session: slot.attach(session), ticket, shared: Arc::clone(shared) })
         }
         Err(error) if lacks_descriptors(&error) => {
             shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
             None
         }
         Err(error) => {
-            shared.tell(Event::Failed { asked: &asked, error: &error });
+            shared.tell(Event::Failed { asked, error: &error });
             None
         }
     }
