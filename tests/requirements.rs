@@ -483,7 +483,7 @@ impl World<'_> {
             let packets: Vec<Vec<u8>> = match self.parties[party].0.poll(self.now) {
                 Action::Send(burst) => burst.bytes.chunks(burst.packet).map(Into::into).collect(),
                 Action::Store => {
-                    assert!(self.parties[party].0.store(self.now), "memory never waits");
+                    assert!(self.parties[party].0.store(self.now, false), "memory never waits");
                     continue;
                 }
                 Action::Wait(until) => return Some(until),

@@ -397,7 +397,7 @@ impl<'a> Play<'a> {
                     continue;
                 }
                 Action::Store => {
-                    assert!(self.transfer.store(self.now), "memory never waits");
+                    assert!(self.transfer.store(self.now, false), "memory never waits");
                     continue;
                 }
                 Action::Wait(until) => until,

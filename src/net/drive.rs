@@ -92,7 +92,7 @@ impl Session {
                 Action::Wait(until) => return Need::Until(until),
                 Action::Done => return Need::Nothing,
                 Action::Store => {
-                    if !transfer.store(now) && !patient {
+                    if !transfer.store(now, patient) {
                         return Need::Storage;
                     }
                 }

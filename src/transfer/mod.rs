@@ -490,21 +490,27 @@ impl Transfer {
         }
     }
 
-    /// Reads what is to be sent next, or makes a file last whose last block came. Returns whether that is done; else
-    /// it would have waited for a disk, and the next call waits.
-    pub fn store(&mut self, now: Time) -> bool {
+    /// Reads what is to be sent next, or makes a file last whose last block came. Returns whether that is done: it
+    /// always is in the end where the caller is `patient`, and else not if the disk would have to be waited for.
+    pub fn store(&mut self, now: Time, patient: bool) -> bool {
         if !self.wants_storage() {
             return true;
+        }
+        if self.waits && !patient {
+            return false;
         }
         let done = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.fill(),
             Machine::Receiving(incoming) => incoming.commit(),
         };
-        let waits = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let would_wait = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         // Whoever says so twice does not wait (a pipe that was set so): it has nothing to say any more.
-        let again = std::mem::replace(&mut self.waits, waits);
+        if would_wait && !self.waits {
+            self.waits = true;
+            return patient && self.store(now, patient);
+        }
+        self.waits = false;
         match (done, &mut self.machine) {
-            (Err(_), _) if waits && !again => return false,
             (Err(error), machine) => {
                 if let Machine::Receiving(incoming) = machine {
                     incoming.give_up();

@@ -1,6 +1,10 @@
 //! What the tests share: servers that run, files, and a client made of bare datagrams.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+mod files;
+
+pub(crate) use files::*;
+
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
@@ -9,11 +13,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use tftpkit::client::{Client, Failure, Wishes};
 use tftpkit::proto::Timing;
 use tftpkit::server::{Asked, Config, Event, Handle, Model, Refusal, Server};
-use tftpkit::store::{Folder, Uploads};
+use tftpkit::store::{Folder, Store, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{BlockSize, ErrorCode, Malformed, Packet, WindowSize, WireBlock};
 
@@ -36,77 +39,6 @@ pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 pub(crate) fn impatient() -> Timing {
     let ms = Duration::from_millis;
     Timing { first: ms(20), floor: ms(20), ceiling: ms(40), patience: ms(600), unanswered: ms(600) }
-}
-
-/// Bytes without a period that a block size divides, other ones for each seed.
-pub(crate) fn pattern(len: usize, seed: u32) -> Vec<u8> {
-    let mut x = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-    let next = |_| {
-        x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (x >> 24) as u8
-    };
-    (0..len).map(next).collect()
-}
-
-/// A new folder with these files.
-pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    for (name, bytes) in files {
-        let path = folder.path().join(name);
-        std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
-        std::fs::write(path, bytes).expect("a file");
-    }
-    folder
-}
-
-/// All that is in a folder, hidden things too, sorted.
-pub(crate) fn everything_in(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder");
-    let name = |entry: io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
-    let mut names: Vec<_> = entries.map(|e| name(e).to_string_lossy().into_owned()).collect();
-    names.sort();
-    names
-}
-
-/// The lines of a fixture that are no comments.
-pub(crate) fn fixture_lines(name: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);
-    let text = std::fs::read_to_string(path).expect("a fixture");
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with("# "));
-    lines.map(str::to_owned).collect()
-}
-
-/// A name of a fixture with its escapes undone, as `fixtures/README.md` has them.
-pub(crate) fn fixture_name(text: &str) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::new(), text);
-    while let Some(first) = rest.chars().next() {
-        let (bytes, used) = match first {
-            '\\' => escape(&rest[1..]),
-            '<' => repeated(rest).unwrap_or_else(|| (b"<".to_vec(), 1)),
-            other => (other.to_string().into_bytes(), other.len_utf8()),
-        };
-        out.extend(bytes);
-        rest = &rest[used..];
-    }
-    out
-}
-
-fn escape(behind: &str) -> (Vec<u8>, usize) {
-    match behind.as_bytes()[0] {
-        b'n' => (vec![b'\n'], 2),
-        b'r' => (vec![b'\r'], 2),
-        b't' => (vec![b'\t'], 2),
-        b'\\' => (vec![b'\\'], 2),
-        b'x' => (vec![u8::from_str_radix(&behind[1..3], 16).expect("two hex digits")], 4),
-        other => panic!("no escape: {}", char::from(other)),
-    }
-}
-
-fn repeated(text: &str) -> Option<(Vec<u8>, usize)> {
-    let (inside, _) = text[1..].split_once('>')?;
-    let (count, what) = inside.split_once('*')?;
-    let count: usize = count.parse().ok()?;
-    Some((what.repeat(count).into_bytes(), inside.len() + 2))
 }
 
 /// What a server told, to keep.
@@ -163,8 +95,8 @@ impl Running {
         Self::start(Config::default(), Folder::open(root).expect("a folder").uploads(uploads))
     }
 
-    /// Serves `folder`; where `config` listens nowhere, on 127.0.0.1.
-    pub(crate) fn start(mut config: Config, folder: Folder) -> Self {
+    /// Serves `store`; where `config` listens nowhere, on 127.0.0.1.
+    pub(crate) fn start(mut config: Config, store: impl Store + 'static) -> Self {
         if config.listen.is_empty() {
             config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
         }
@@ -175,7 +107,7 @@ impl Running {
         let observer = move |event: Event<'_>| {
             let _ = tell.send(Told::of(event));
         };
-        let server = Server::bind(config, Arc::new(folder), observer).expect("a server");
+        let server = Server::bind(config, Arc::new(store), observer).expect("a server");
         let (address, handle) = (server.addresses()[0], server.handle());
         let thread = Some(std::thread::spawn(move || server.run()));
         Self { address, handle, told, thread }

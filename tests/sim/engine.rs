@@ -95,7 +95,7 @@ impl Engine {
                     continue;
                 }
                 Action::Store => {
-                    while !self.transfer.store(now) {}
+                    self.transfer.store(now, true);
                     self.busy_until = now + self.ledger.spent();
                     continue;
                 }

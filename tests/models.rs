@@ -1,0 +1,213 @@
+//! How transfers are carried: on threads, on loops, one after the other. What they share is tested by all other
+//! tests, which run with each model that `RTFTPD_MODEL` names; here is what sets them apart.
+
+mod common;
+
+use common::{
+    Daemon, Running, ack, data, folder, get, pattern, plain, put, rrq, show, until, windowed, wrq,
+};
+use std::io::{self, ErrorKind, Read};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, mpsc};
+use tftpkit::client::{Client, Failure, Wishes};
+use tftpkit::server::{Config, Model};
+use tftpkit::store::{Folder, Listing, Name, Readable, Store, StoreError, Uploads};
+use tftpkit::transfer::Sink;
+use tftpkit::wire::ErrorCode;
+
+fn loops(count: usize) -> Config {
+    let model = Model::Events(NonZeroUsize::new(count).expect("a loop"));
+    Config { model, ..Config::default() }
+}
+
+fn all_models() -> [Config; 4] {
+    // Without a thread of its own, a transfer of this model is carried by the loop that takes the requests.
+    let no_threads = Config { model: Model::Threads(0), ..Config::default() };
+    [Config::default(), no_threads, loops(1), loops(3)]
+}
+
+/// A disk that does what it is told, when it is told: until then, who asks it for anything waits.
+#[derive(Clone)]
+struct SlowDisk(Arc<Mutex<mpsc::Receiver<()>>>);
+
+impl SlowDisk {
+    fn new() -> (Self, mpsc::Sender<()>) {
+        let (go, gone) = mpsc::channel();
+        (Self(Arc::new(Mutex::new(gone))), go)
+    }
+
+    /// Says once that it will wait, then waits.
+    fn wait(&self, said: &mut bool) -> io::Result<()> {
+        if !std::mem::replace(said, true) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        *said = false;
+        self.0.lock().expect("no panic").recv().map_err(io::Error::other)
+    }
+}
+
+/// Half a file, and the rest when the disk allows.
+struct SlowFile {
+    ready: io::Cursor<Vec<u8>>,
+    rest: io::Cursor<Vec<u8>>,
+    disk: SlowDisk,
+    said: bool,
+}
+
+impl Read for SlowFile {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if let bytes @ 1.. = self.ready.read(buf)? {
+            return Ok(bytes);
+        }
+        if self.rest.position() == 0 {
+            self.disk.wait(&mut self.said)?;
+        }
+        self.rest.read(buf)
+    }
+}
+
+struct SlowUpload(SlowDisk, bool);
+
+impl Sink for SlowUpload {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        self.0.wait(&mut self.1)
+    }
+}
+
+/// A folder with a file `slow`, and uploads that are slow to be made safe.
+struct SlowStore(Folder, SlowDisk, Vec<u8>);
+
+impl Store for SlowStore {
+    fn read(&self, name: &Name) -> Result<Readable, StoreError> {
+        if name.path().as_os_str() != "slow" {
+            return self.0.read(name);
+        }
+        let (ready, rest) = self.2.split_at(self.2.len() / 2);
+        let [ready, rest] = [ready, rest].map(|part| io::Cursor::new(part.to_vec()));
+        let source = SlowFile { ready, rest, disk: self.1.clone(), said: false };
+        Ok(Readable { source: Box::new(source), size: self.2.len() as u64 })
+    }
+    fn write(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+        Ok(Box::new(SlowUpload(self.1.clone(), false)))
+    }
+    fn list(&self, name: &Name) -> Result<Listing, StoreError> {
+        self.0.list(name)
+    }
+}
+
+#[test]
+fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
+    let (slow, quick) = (pattern(20 * 512, 1), pattern(100_000, 2));
+    let root = folder(&[("quick", &quick)]);
+    for config in all_models() {
+        let what = format!("{:?}", config.model);
+        let (disk, go) = SlowDisk::new();
+        let store = Folder::open(root.path()).expect("a folder");
+        let server = Running::start(config, SlowStore(store, disk, slow.clone()));
+        let reader = {
+            let client = server.client(plain());
+            let slow = slow.clone();
+            std::thread::spawn(move || get(&client, "slow").expect("a download") == slow)
+        };
+        let writer = server.peer();
+        let (_, tid) = writer.answer(&wrq("new", &[]));
+        writer.send(&data(1, b"all of it"), tid);
+        until("both are under way", || (server.handle.transfers() == 2).then_some(()));
+        for wishes in [plain(), windowed(1428, 16)] {
+            assert!(get(&server.client(wishes), "quick").expect("a download") == quick, "{what}");
+        }
+        until("the quick ones are over", || (server.handle.transfers() == 2).then_some(()));
+        assert_eq!(writer.pending(), [], "{what}");
+        go.send(()).expect("someone waits");
+        go.send(()).expect("someone waits");
+        assert_eq!(show(&writer.receive_from(tid)), "ACK 1", "{what}");
+        assert!(reader.join().expect("no panic"), "{what}");
+    }
+}
+
+#[test]
+fn a_server_that_is_stopped_does_not_wait_for_a_slow_disk() {
+    for config in all_models() {
+        let (disk, go) = SlowDisk::new();
+        let root = folder(&[]);
+        let store = Folder::open(root.path()).expect("a folder");
+        let server = Running::start(config, SlowStore(store, disk, pattern(20 * 512, 1)));
+        let writer = server.peer();
+        let (_, tid) = writer.answer(&wrq("new", &[]));
+        writer.send(&data(1, b"all of it"), tid);
+        until("it is under way", || (server.handle.transfers() == 1).then_some(()));
+        server.handle.drain(std::time::Duration::ZERO);
+        server.ended().expect("a clean end");
+        drop(go);
+    }
+}
+
+#[test]
+fn transfers_beyond_the_threads_are_carried_by_the_loop() {
+    let bytes = pattern(3 * 512, 3);
+    let root = folder(&[("f", &bytes)]);
+    let daemon = Daemon::serve(root.path(), &["--model", "threads", "--max-threads", "2"]);
+    let open = |_| {
+        let peer = daemon.peer();
+        let (first, tid) = peer.answer(&rrq("f", &[]));
+        (peer, first, tid)
+    };
+    let clients: Vec<_> = (0..5).map(open).collect();
+    assert_eq!(daemon.transfer_threads(), 2);
+    for (peer, first, tid) in clients {
+        assert!(peer.rest(first, tid, 512).expect("a download") == bytes);
+    }
+}
+
+#[test]
+fn several_loops_share_the_transfers() {
+    let files: Vec<_> = (0..12).map(|n| pattern(40_000 + n as usize, n)).collect();
+    let root = folder(&[]);
+    for (n, bytes) in files.iter().enumerate() {
+        std::fs::write(root.path().join(n.to_string()), bytes).expect("a file");
+    }
+    let daemon = Daemon::serve(root.path(), &["--model", "events", "--event-threads", "3"]);
+    let address = daemon.address;
+    let fetch = |(n, bytes): (usize, Vec<u8>)| {
+        std::thread::spawn(move || {
+            let client = Client::new(address, Wishes::default());
+            assert!(get(&client, &n.to_string()).expect("a download") == bytes);
+        })
+    };
+    let clients: Vec<_> = files.into_iter().enumerate().map(fetch).collect();
+    clients.into_iter().for_each(|client| client.join().expect("a right download"));
+    assert_eq!(
+        daemon.status("Threads"),
+        4,
+        "two more loops, and one thread that waits for signals"
+    );
+}
+
+#[test]
+fn the_iterative_model_takes_the_next_request_when_the_first_is_done() {
+    let bytes = pattern(3 * 512, 4);
+    let root = folder(&[("f", &bytes)]);
+    let config = Config { model: Model::Iterative, ..Config::default() };
+    let store = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
+    let server = Running::start(config, store);
+    let (one, two) = (server.peer(), server.peer());
+    let (first, tid) = one.answer(&rrq("f", &[]));
+    two.ask(&rrq("f", &[]));
+    one.exchange(&ack(1), tid, "DATA 2 512");
+    assert_eq!((server.handle.transfers(), two.pending()), (1, vec![]));
+    assert!(first[4..] == bytes[..512]);
+    one.exchange(&ack(2), tid, "DATA 3 512");
+    one.exchange(&ack(3), tid, "DATA 4 0");
+    one.send(&ack(4), tid);
+    let (first, tid) = two.receive();
+    assert!(two.rest(first, tid, 512).expect("a download") == bytes);
+    let client = server.client(windowed(1428, 8));
+    assert!(get(&client, "f").expect("a download") == bytes);
+    put(&client, "new", &bytes).expect("an upload");
+    assert_eq!(client.list(b"").expect("a listing").entries.len(), 2);
+    let missing = get(&client, "missing").expect_err("there is none");
+    assert!(matches!(missing, Failure::Server { code: ErrorCode::NotFound, .. }));
+}
