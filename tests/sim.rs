@@ -243,6 +243,15 @@ fn no_storm_costs_more_than_twice_the_blocks() {
     assert!(storming.is_empty(), "more than {most}:\n{}", storming.join("\n"));
 }
 
+/// A read that takes longer than the interval must not look like a loss.
+#[test]
+fn a_slow_disk_costs_time_and_no_packets() {
+    for window in [1, 4, 64] {
+        let sent = matrix::read_slowly(window, 200, Duration::from_millis(300));
+        assert_eq!(sent, 201, "window {window}");
+    }
+}
+
 /// GRUB's consumer may draw or unpack for many seconds; nothing is acknowledged then.
 #[test]
 fn a_client_that_stalls_for_twenty_seconds_gets_its_file() {

@@ -134,6 +134,7 @@ impl Transfer {
         let mut transfer = Self::new(now, role, machine, opening);
         transfer.read_ahead = terms.read_ahead;
         transfer.settle(terms.agreed);
+        transfer.read_ahead(now);
         transfer
     }
 
@@ -311,6 +312,29 @@ impl Transfer {
         if let Some(window) = window {
             self.summary.bytes = window.bytes_before(sender.base());
         }
+        self.read_ahead(now);
+    }
+
+    /// Fills the ring where the window has run out of it. What stands for block 0 is answered first: a client that
+    /// only asks for the size costs no read.
+    ///
+    /// A disk may be slow. What is read leaves by the time of the next [`poll`](Self::poll), or its interval would
+    /// have passed before it left.
+    fn read_ahead(&mut self, now: Time) {
+        let window_size = u64::from(self.summary.agreed.window().get());
+        let Machine::Sending { sender, source, window: Some(window), .. } = &mut self.machine
+        else {
+            return;
+        };
+        let base = sender.base();
+        let enough = window.is_ended() || window.ready() >= base + window_size;
+        if base == BlockNumber::OPENING || enough {
+            return;
+        }
+        match window.fill(source, base) {
+            Ok(()) => sender.supply(window.ready(), window.is_ended()),
+            Err(error) => self.local(now, &error),
+        }
     }
 
     fn oack(&mut self, now: Time, answer: &Options) {
@@ -468,9 +492,6 @@ impl Transfer {
 
     /// What to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
-        if let Err(error) = self.read_ahead() {
-            self.local(now, &error);
-        }
         if self.is_over() && !self.farewell {
             return Action::Done;
         }
@@ -502,24 +523,6 @@ impl Transfer {
         }
         self.end(now, Outcome::Silent);
         Action::Done
-    }
-
-    /// Fills the ring where the window has run out of it. What stands for block 0 is answered first: a client that
-    /// only asks for the size costs no read.
-    fn read_ahead(&mut self) -> io::Result<()> {
-        let window_size = u64::from(self.summary.agreed.window().get());
-        let Machine::Sending { sender, source, window: Some(window), .. } = &mut self.machine
-        else {
-            return Ok(());
-        };
-        let base = sender.base();
-        let enough = window.is_ended() || window.ready() >= base + window_size;
-        if base == BlockNumber::OPENING || enough || self.summary.outcome.is_some() {
-            return Ok(());
-        }
-        window.fill(source, base)?;
-        sender.supply(window.ready(), window.is_ended());
-        Ok(())
     }
 
     fn plan(&mut self, now: Time) -> Step<Plan> {
