@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use swarm::Verdict;
+use tftpkit::limits;
 use tftpkit::proto::Time;
 use tftpkit::wire::Operation;
 use world::World;
@@ -241,6 +242,22 @@ fn no_storm_costs_more_than_twice_the_blocks() {
         }
     }
     assert!(storming.is_empty(), "more than {most}:\n{}", storming.join("\n"));
+}
+
+/// Busybox asks four times within half a second, PXELINUX five times: where the first answer takes so long, the burst
+/// is one session, and its answers bring nothing that lasts to the end of the file.
+#[test]
+fn a_burst_of_requests_is_one_session() {
+    for habits in peers::ALL {
+        let mut world = foreign(habits, 20, 1, Faults::default());
+        world.network.path.delay = Duration::from_millis(240);
+        let sent = served(&mut world).expect("the file");
+        println!("{}: {sent} packets for 20 blocks, 0.48 s away", habits.name);
+        // EDK2's question for the size is one of its own.
+        assert_eq!(world.server.sessions.len(), 1 + usize::from(habits.probes), "{}", habits.name);
+        let most = 20 + u64::from(limits::UNPROVEN_PACKETS);
+        assert!(sent <= most, "{sent} packets to {}", habits.name);
+    }
 }
 
 /// A read that takes longer than the interval must not look like a loss.
