@@ -22,16 +22,16 @@
 //! From every state, a faultless network is played on until both sides have ended, once with what is under way and
 //! once without it: completion must be reached, or a reported failure where patience is short.
 //!
-//! A roll-over is reached by delivering the blocks before it, so numbers have their 16 bits. Their last window and
-//! its acknowledgements are still under way on a wild network.
+//! A roll-over is reached by delivering the blocks before it, where numbers have their 16 bits. Their last window and
+//! its acknowledgements are still under way on a wild network. Where there are only eight numbers, whole files roll
+//! over more than once.
 //!
 //! # States
 //!
 //! `fixtures/model/states.txt` has how many states each exploration had, sums over files of one block to as many as
 //! are said. They change with the machines: `MODEL_UPDATE=1` writes them anew.
 //!
-//! Not covered: a roll-over on a smaller modulus, intervals that adapt or double, round trips of many lengths,
-//! ERROR packets, and files so long that an old number means a new block.
+//! Not covered: intervals that adapt or double, round trips of many lengths, and ERROR packets.
 
 #[path = "model/owners.rs"]
 mod owners;
@@ -284,6 +284,20 @@ fn numbers_roll_over_to_zero_and_to_one() {
             });
             recorded(&format!("Past(65534) {network:?}, rolls over {kind}"), states);
         }
+    }
+}
+
+/// Eight numbers, the fewest for windows of 3: a file of 16 blocks has each of them twice, and an old one means a new
+/// block as soon as half of them has passed.
+#[test]
+fn no_number_is_taken_for_another_however_often_they_roll_over() {
+    let reading = (Opening::ReadOack, Rollover::ToZero);
+    for (opening, rollover) in [reading, (Opening::Write, Rollover::ToOne)] {
+        let states = [1, 2, 3].map(|window| {
+            let setup = Setup::new(opening, window, 18, Network::Counted(2));
+            explore(Setup { numbers: 8, rollover: Some(rollover), ..setup })
+        });
+        recorded(&format!("{opening:?} Counted(2), 18 blocks among 8"), states);
     }
 }
 

@@ -3,6 +3,10 @@
 use crate::wire::{Rollover, WireBlock};
 use core::ops::{Add, Sub};
 
+/// How many numbers there are on the wire. The machines take another bound for a model check, which cannot send 65,536
+/// blocks in every order to see them roll over.
+pub const NUMBERS: u64 = 1 << 16;
+
 /// The number of a block, counted without end. 0 is the opening packet, 1 the first block of the file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockNumber(pub u64);
@@ -15,21 +19,29 @@ impl BlockNumber {
 
     /// The number in a packet.
     pub fn narrow(self, rollover: Rollover) -> WireBlock {
+        self.narrow_among(NUMBERS, rollover)
+    }
+
+    /// The same where there are only so many numbers.
+    pub fn narrow_among(self, numbers: u64, rollover: Rollover) -> WireBlock {
         WireBlock(match rollover {
-            Rollover::ToZero => self.0 as u16,
+            Rollover::ToZero => (self.0 % numbers) as u16,
             Rollover::ToOne if self.0 == 0 => 0,
-            Rollover::ToOne => ((self.0 - 1) % 65535) as u16 + 1,
+            Rollover::ToOne => ((self.0 - 1) % (numbers - 1)) as u16 + 1,
         })
     }
 
-    /// The block nearest to `near` that has the number `wire` in a packet; `None` where that lies before block 0.
+    /// The block nearest to `near` that has the number `wire` in a packet, one of so many `numbers`; `None` where
+    /// that lies before block 0.
     ///
-    /// Windows are at most 2^15 - 1 blocks, so the nearest is the one that was meant.
-    pub fn widen(wire: WireBlock, near: Self, rollover: Rollover) -> Option<Self> {
+    /// Windows are shorter than half of the numbers, so the nearest is the one that was meant.
+    pub fn widen(wire: WireBlock, near: Self, numbers: u64, rollover: Rollover) -> Option<Self> {
         let (period, there) = match rollover {
-            Rollover::ToZero => (65536, near.0 % 65536),
-            Rollover::ToOne if wire.0 == 0 => return (near.0 < 32768).then_some(Self::OPENING),
-            Rollover::ToOne => (65535, u64::from(near.narrow(rollover).0)),
+            Rollover::ToZero => (numbers, near.0 % numbers),
+            Rollover::ToOne if wire.0 == 0 => {
+                return (near.0 < numbers / 2).then_some(Self::OPENING);
+            }
+            Rollover::ToOne => (numbers - 1, u64::from(near.narrow_among(numbers, rollover).0)),
         };
         let ahead = (u64::from(wire.0) + period - there) % period;
         if ahead < period / 2 {
@@ -81,8 +93,12 @@ mod tests {
                         continue;
                     };
                     // With a roll-over to one, 0 is the opening packet's alone; 1 near 0 is the first block.
-                    let seen =
-                        BlockNumber::widen(block.narrow(rollover), BlockNumber(near), rollover);
+                    let seen = BlockNumber::widen(
+                        block.narrow(rollover),
+                        BlockNumber(near),
+                        NUMBERS,
+                        rollover,
+                    );
                     assert_eq!(seen, Some(block), "near {near} {distance:+} {rollover:?}");
                 }
             }
@@ -91,7 +107,13 @@ mod tests {
 
     #[test]
     fn what_lies_before_the_opening_packet_is_nothing() {
-        assert_eq!(BlockNumber::widen(WireBlock(65535), BlockNumber(3), Rollover::ToZero), None);
-        assert_eq!(BlockNumber::widen(WireBlock(65000), BlockNumber(3), Rollover::ToOne), None);
+        assert_eq!(
+            BlockNumber::widen(WireBlock(65535), BlockNumber(3), NUMBERS, Rollover::ToZero),
+            None
+        );
+        assert_eq!(
+            BlockNumber::widen(WireBlock(65000), BlockNumber(3), NUMBERS, Rollover::ToOne),
+            None
+        );
     }
 }

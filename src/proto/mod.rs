@@ -16,7 +16,7 @@ mod rto;
 mod sender;
 mod time;
 
-pub use block::BlockNumber;
+pub use block::{BlockNumber, NUMBERS};
 pub use negotiate::{Agreed, Disagreement, GrantLimits, accept, grant};
 pub use receiver::{Acknowledgement, Arrival, Receiver};
 pub use rto::{Rto, Timing};

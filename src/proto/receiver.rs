@@ -1,6 +1,6 @@
 //! The side that collects the blocks.
 
-use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
+use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{Rollover, WindowSize, WireBlock};
 use core::time::Duration;
@@ -10,7 +10,7 @@ use core::time::Duration;
 pub enum Arrival {
     /// It is the next one: store its payload.
     Next,
-    /// It lies behind a gap, no further than a window reaches: its payload can be kept, and the block handed on once
+    /// It lies behind a gap, no further than a window reaches, which must be a quarter of the numbers at most: its payload can be kept, and the block handed on once
     /// more as soon as it is the one that is [expected](Receiver::expected).
     Early(BlockNumber),
     /// It is another one: drop it.
@@ -36,6 +36,7 @@ pub struct Receiver {
     window: WindowSize,
     /// Known from the start when it was negotiated, else from the block that follows 65,535.
     rollover: Option<Rollover>,
+    numbers: u64,
     rto: Rto,
     /// The block that is expected.
     next: BlockNumber,
@@ -67,6 +68,7 @@ impl Receiver {
         let mut receiver = Self {
             window: WindowSize::LOCKSTEP,
             rollover: None,
+            numbers: NUMBERS,
             rto: Rto::new(timing),
             next: BlockNumber::FIRST,
             acked: None,
@@ -82,6 +84,13 @@ impl Receiver {
         };
         receiver.agree(agreed);
         receiver
+    }
+
+    /// The same with so many numbers on the wire, for a model check: in TFTP there are always [`NUMBERS`].
+    #[must_use]
+    pub const fn among(mut self, numbers: u64) -> Self {
+        self.numbers = numbers;
+        self
     }
 
     /// The terms, when they become known after the start: by a server's OACK to a client's RRQ.
@@ -122,9 +131,7 @@ impl Receiver {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
         if block != self.next || self.ended {
             self.out_of_place(now, block);
-            let ahead = block - self.next;
-            let early = !self.ended && ahead > 0 && ahead < u64::from(self.window.get());
-            return if early { Arrival::Early(block) } else { Arrival::Other };
+            return if self.is_early(block) { Arrival::Early(block) } else { Arrival::Other };
         }
         self.measure(now);
         self.rto.progress(Duration::ZERO);
@@ -136,6 +143,12 @@ impl Receiver {
         Arrival::Next
     }
 
+    /// Whether it lies behind a gap, and for certain: a copy of a block two windows ago must not pass for one ahead.
+    fn is_early(&self, block: BlockNumber) -> bool {
+        let (ahead, window) = (block - self.next, u64::from(self.window.get()));
+        !self.ended && ahead > 0 && ahead < window && 4 * window <= self.numbers
+    }
+
     /// Blocks that came since the last acknowledgement.
     fn unacknowledged(&self) -> u64 {
         self.next - self.acked.unwrap_or_default() - 1
@@ -143,7 +156,7 @@ impl Receiver {
 
     /// Finds the block that is meant, and with it how this sender rolls over.
     fn widen(&mut self, wire: WireBlock) -> Option<BlockNumber> {
-        let after_rollover = BlockNumber(1 << 16);
+        let after_rollover = BlockNumber(self.numbers);
         if self.rollover.is_none() && self.next == after_rollover {
             // In lock-step only this block can follow 65,535, so its number tells. In a window a 1 may be the block
             // after a lost 0, and all who send windows roll over to 0.
@@ -153,7 +166,7 @@ impl Receiver {
                 _ => None,
             };
         }
-        BlockNumber::widen(wire, self.next, self.rollover.unwrap_or_default())
+        BlockNumber::widen(wire, self.next, self.numbers, self.rollover.unwrap_or_default())
     }
 
     /// A gap (a later block) or a duplicate (an earlier one).
@@ -305,6 +318,13 @@ mod tests {
         assert_eq!(receiver.arrive(ms(1), WireBlock(2), false), early(2));
         assert_eq!(receiver.arrive(ms(1), WireBlock(1), true), Arrival::Next);
         assert_eq!(receiver.arrive(ms(1), WireBlock(3), false), Arrival::Other, "behind the end");
+    }
+
+    #[test]
+    fn nothing_is_kept_where_a_window_is_more_than_a_quarter_of_the_numbers() {
+        let far = |window| receiver(window).arrive(ms(1), WireBlock(3), false);
+        assert_eq!(far(16_384), Arrival::Early(BlockNumber(3)));
+        assert_eq!(far(16_385), Arrival::Other);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The side that has the blocks.
 
-use super::{Agreed, BlockNumber, End, Rto, Step, Time, Timing};
+use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::wire::{Rollover, WindowSize, WireBlock};
 
 /// Blocks to send, one after the other. Never empty.
@@ -22,6 +22,7 @@ pub struct Run {
 pub struct Sender {
     window: WindowSize,
     rollover: Rollover,
+    numbers: u64,
     rto: Rto,
     /// Where it began: block 0 if there was an opening packet, else block 1.
     start: BlockNumber,
@@ -55,6 +56,7 @@ impl Sender {
         let mut sender = Self {
             window: WindowSize::LOCKSTEP,
             rollover: Rollover::default(),
+            numbers: NUMBERS,
             rto: Rto::new(timing),
             start,
             base: start,
@@ -71,6 +73,13 @@ impl Sender {
         };
         sender.agree(agreed);
         sender
+    }
+
+    /// The same with so many numbers on the wire, for a model check: in TFTP there are always [`NUMBERS`].
+    #[must_use]
+    pub const fn among(mut self, numbers: u64) -> Self {
+        self.numbers = numbers;
+        self
     }
 
     /// The terms, when they become known after the start: by a server's OACK to a client's WRQ.
@@ -105,7 +114,8 @@ impl Sender {
 
     /// An ACK came (or an OACK, which is the ACK of block 0). What changes shows in [`poll`](Self::poll).
     pub fn acknowledge(&mut self, now: Time, wire: WireBlock) {
-        let Some(block) = BlockNumber::widen(wire, self.base, self.rollover) else { return };
+        let block = BlockNumber::widen(wire, self.base, self.numbers, self.rollover);
+        let Some(block) = block else { return };
         if block >= self.sent {
             // Ahead of anything that was sent: believing it would lose blocks without a trace.
         } else if block >= self.base {

@@ -60,6 +60,8 @@ impl Outgoing {
     /// Payload bytes that arrived, as far as the terms are known.
     pub(super) fn acknowledged(&mut self, now: Time, block: WireBlock) -> u64 {
         self.sender.acknowledge(now, block);
+        // What could not leave for an error may have been acknowledged since, and its place in the ring be another's.
+        self.queued = self.queued.filter(|run| run.first >= self.sender.base());
         self.window.as_ref().map_or(0, |window| window.bytes_before(self.sender.base()))
     }
 

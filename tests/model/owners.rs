@@ -131,8 +131,8 @@ impl Setup {
 
     /// The number that the library writes, checked.
     fn written(&self, world: &mut World, block: u64, rollover: Option<Rollover>) -> u16 {
-        let number = BlockNumber(block).narrow(rollover.unwrap_or_default()).0;
-        let off = u16::from(self.has(F::RollOverIsOffByOne) && block > 65535);
+        let number = BlockNumber(block).narrow_among(self.numbers, rollover.unwrap_or_default()).0;
+        let off = u16::from(self.has(F::RollOverIsOffByOne) && block >= self.numbers);
         world.blame(number == self.number(block), Wrong::Number);
         number + off
     }

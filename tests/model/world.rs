@@ -5,7 +5,8 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use tftpkit::limits;
 use tftpkit::proto::{
-    Agreed, Arrival, BlockNumber, End, GrantLimits, Receiver, Sender, Step, Time, Timing, grant,
+    Agreed, Arrival, BlockNumber, End, GrantLimits, NUMBERS, Receiver, Sender, Step, Time, Timing,
+    grant,
 };
 use tftpkit::wire::{
     BlockSize, Operation, Options, Rollover, TransferOption, WindowSize, WireBlock,
@@ -75,6 +76,8 @@ pub(crate) struct Setup {
     /// What the sender does; the receiver is told where `told` is set.
     pub(crate) rollover: Option<Rollover>,
     pub(crate) told: bool,
+    /// How many numbers there are for blocks.
+    pub(crate) numbers: u64,
     /// In ticks.
     pub(crate) patience: u32,
     pub(crate) network: Network,
@@ -202,7 +205,8 @@ impl World {
 impl Setup {
     pub(crate) const fn new(opening: Opening, window: u16, blocks: u64, network: Network) -> Self {
         let patience = LONG_PATIENCE;
-        Self { opening, window, blocks, rollover: None, told: true, patience, network, fault: None }
+        let (rollover, told, numbers, fault) = (None, true, NUMBERS, None);
+        Self { opening, window, blocks, rollover, told, numbers, patience, network, fault }
     }
 
     pub(crate) fn has(&self, fault: Fault) -> bool {
@@ -258,7 +262,8 @@ impl Setup {
     pub(crate) fn sending(&self, now: Time) -> Sending {
         let settled = self.opening != Opening::WriteOack;
         let agreed = if settled { self.agreed(self.rollover) } else { Agreed::default() };
-        let machine = Sender::new(now, self.timing(), &agreed, self.has_block_zero());
+        let machine =
+            Sender::new(now, self.timing(), &agreed, self.has_block_zero()).among(self.numbers);
         let sent = u64::from(!self.has_block_zero());
         let lag = Duration::ZERO;
         Sending { machine, settled, sent_at: now, sent, ready: 1, lag, own_sent_at: now }
@@ -268,15 +273,18 @@ impl Setup {
         let settled = self.opening != Opening::ReadOack;
         let rollover = self.rollover.filter(|_| self.told);
         let agreed = if settled { self.agreed(rollover) } else { Agreed::default() };
-        let machine = Receiver::new(now, self.timing(), &agreed, self.dally());
+        let machine = Receiver::new(now, self.timing(), &agreed, self.dally()).among(self.numbers);
         Receiving { machine, settled, active_at: now, early: BTreeMap::new() }
     }
 
     /// The number on a block, by another way than the library's.
     pub(crate) fn number(&self, block: u64) -> u16 {
         let skipped = u64::from(self.rollover == Some(Rollover::ToOne));
-        let number = if block > 65535 { block - 65536 + skipped } else { block };
-        u16::try_from(number).expect("one roll-over at most")
+        let mut number = block;
+        while number >= self.numbers {
+            number -= self.numbers - skipped;
+        }
+        u16::try_from(number).expect("it is below their number")
     }
 
     pub(crate) const fn reads(&self) -> bool {

@@ -19,8 +19,6 @@ pub(crate) struct Engine {
     pub(crate) ledger: Ledger,
     queue: VecDeque<Event>,
     queued_bytes: usize,
-    /// Packets that leave when the disk is done.
-    leaving: Vec<Vec<u8>>,
     /// It waits for its disk until then.
     busy_until: Time,
     /// When it wants to be asked again; `None` when it is over.
@@ -29,13 +27,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(now: Time, transfer: Transfer, ledger: Ledger) -> Self {
+        let busy_until = now + ledger.spent();
         Self {
             transfer,
             ledger,
             queue: VecDeque::new(),
             queued_bytes: 0,
-            leaving: Vec::new(),
-            busy_until: now,
+            busy_until,
             wakes: Some(now),
         }
     }
@@ -85,13 +83,9 @@ impl Engine {
                 self.wakes = Some(self.busy_until);
                 return Ok(());
             }
-            self.leaving.drain(..).for_each(&mut send);
-            let action = self.transfer.poll(now);
-            let spent = self.ledger.spent();
-            self.busy_until = now + spent;
-            let until = match action {
+            let until = match self.transfer.poll(now) {
                 Action::Send(burst) => {
-                    self.leaving = burst.bytes.chunks(burst.packet).map(<[u8]>::to_vec).collect();
+                    burst.bytes.chunks(burst.packet).for_each(|packet| send(packet.to_vec()));
                     continue;
                 }
                 Action::Store => {
@@ -105,7 +99,10 @@ impl Engine {
                 }
                 Action::Wait(until) => until,
             };
-            if spent.is_zero() && !self.hear(now) {
+            if !self.ledger.spent().is_zero() {
+                return Err("it reads between the time and what it sends at that time".into());
+            }
+            if !self.hear(now) {
                 self.wakes = Some(until);
                 let late = format!("at {} us it waits for the past", now.as_micros());
                 return if until > now { Ok(()) } else { Err(late) };
@@ -125,7 +122,7 @@ impl Engine {
             Some(Event::Unreachable) => self.transfer.unreachable(now),
             Some(Event::Abandon) => self.transfer.abandon(now),
         }
-        self.busy_until = self.busy_until.max(now + self.ledger.spent());
+        self.busy_until = now + self.ledger.spent();
         true
     }
 }

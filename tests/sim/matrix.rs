@@ -1,7 +1,7 @@
 //! What loss costs: one file over paths that lose, against the same path without loss.
 
 use crate::client::OwnClient;
-use crate::disk::Library;
+use crate::disk::{Library, Troubles};
 use crate::network::{Faults, Network, Path};
 use crate::server::Server;
 use crate::world::{World, request};
@@ -36,23 +36,39 @@ pub(crate) struct Cell {
 /// Packets of the sender of one download of 200 blocks of 512 bytes, of which one datagram is held up.
 pub(crate) fn held_up(micros: u64, window: u16, held: Option<(u64, Duration)>) -> u64 {
     let path = Path { delay: Duration::from_micros(micros), ..Path::default() };
-    of_512(Operation::Read, window, 200, path, Faults { held, ..Faults::default() })
+    let disk = Troubles::default();
+    of_512(Operation::Read, window, 200, path, Faults { held, ..Faults::default() }, disk)
+}
+
+/// Packets of the server of one download of so many blocks of 512 bytes, from a disk that takes its time.
+pub(crate) fn read_slowly(window: u16, blocks: usize, slow_by: Duration) -> u64 {
+    let path = Path { delay: Duration::from_micros(250), ..Path::default() };
+    let disk = Troubles { slow: 10_000, slow_by, ..Troubles::default() };
+    of_512(Operation::Read, window, blocks, path, Faults::default(), disk)
 }
 
 /// Packets of the sender of one transfer of so many blocks of 512 bytes.
 pub(crate) fn sent(operation: Operation, window: u16, blocks: usize, faults: Faults) -> u64 {
     let delay = Duration::from_micros(250);
     let path = Path { delay, nanos_per_byte: NANOS_PER_BYTE, ..Path::default() };
-    of_512(operation, window, blocks, path, faults)
+    of_512(operation, window, blocks, path, faults, Troubles::default())
 }
 
-fn of_512(operation: Operation, window: u16, blocks: usize, path: Path, faults: Faults) -> u64 {
+fn of_512(
+    operation: Operation,
+    window: u16,
+    blocks: usize,
+    path: Path,
+    faults: Faults,
+    disk: Troubles,
+) -> u64 {
     let window = WindowSize::new(window).expect("a window");
     let options = Options::NONE.with(TransferOption::WindowSize(window));
     let library = Library::in_memory(vec![b'x'; blocks * 512 - 1]);
     let request = request(operation, Mode::Octet, options);
     let client = OwnClient::new(request, library.clone(), VecDeque::new());
-    let mut world = World::new(client, Server::new(library), Network::new(0, path, faults));
+    let server = Server::new(Library { troubles: disk, ..library });
+    let mut world = World::new(client, server, Network::new(0, path, faults));
     world.run().expect("no promise is broken");
     assert_eq!(world.client.engine.transfer.summary().outcome, Some(Outcome::Complete));
     if operation == Operation::Write {
