@@ -34,7 +34,10 @@ fn run(args: &Args) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
-    signals.thread_block().context("cannot block signals")?;
+    let mut blocked = signals;
+    // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block().context("cannot block signals")?;
     let sessions = allow_sessions(args.max_sessions);
 
     let root = args.root.display();
