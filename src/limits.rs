@@ -109,6 +109,13 @@ pub const UPLOAD_BYTES: u64 = 4 << 30;
 /// Directories that one upload may make.
 pub const CREATED_DIRECTORIES: usize = 16;
 
+/// Names looked at for what killed uploads left: about a second's work when the server starts, beside its first
+/// transfers. In a folder with more, what is farther down stays.
+pub const SWEPT_NAMES: usize = 1_000_000;
+
+/// Directories within each other that are looked into for that; each costs a descriptor meanwhile.
+pub const SWEPT_DEPTH: usize = 32;
+
 /// A name in a request: the longest path that Linux opens.
 pub const NAME: usize = 4_096;
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
+use tftpkit::limits;
 use tftpkit::server::Config;
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::Outcome;
@@ -146,6 +147,54 @@ fn a_server_that_is_killed_leaves_no_part_of_an_upload() {
     assert_eq!(std::fs::read(root.path().join("old")).expect("a file"), b"old");
 }
 
+const LEFT: &str = ".rtftp-0123456789abcdef.part";
+
+#[test]
+fn a_sweep_removes_what_killed_uploads_left_and_nothing_else() {
+    let outside = folder(&[(LEFT, b"outside")]);
+    let left = ["", "sub/", "sub/deep/"].map(|place| format!("{place}{LEFT}"));
+    let like_it = [
+        ".rtftp-0123456789abcde.part",
+        ".rtftp-0123456789abcdef0.part",
+        ".rtftp-0123456789abcdeF.part",
+        ".rtftp-0123456789abcdef.part~",
+        "rtftp-0123456789abcdef.part",
+    ];
+    let root = folder(&left.each_ref().map(|name| (name.as_str(), &b"left"[..])));
+    for name in like_it {
+        std::fs::write(root.path().join(name), "kept").expect("a file");
+    }
+    let others = ["0", "1", "2", "3"].map(|digit| LEFT.replace('0', digit).replace("f.p", "0.p"));
+    let [linked, pipe, directory, locked] = others.each_ref().map(|name| root.path().join(name));
+    std::os::unix::fs::symlink(outside.path().join(LEFT), linked).expect("a link");
+    std::os::unix::fs::symlink(outside.path(), root.path().join("link")).expect("a link");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    std::fs::create_dir(directory).expect("a directory");
+    let locked = std::fs::File::create(locked).expect("a file");
+    let lock = rustix::fs::FlockOperation::LockShared;
+    rustix::fs::flock(&locked, lock).expect("locked");
+
+    let served = Folder::open(root.path()).expect("a folder");
+    assert_eq!((served.sweep(), served.sweep()), (3, 0));
+    let mut kept: Vec<_> = like_it.map(str::to_owned).into_iter().chain(others).collect();
+    kept.extend(["link".into(), "sub".into()]);
+    kept.sort();
+    assert_eq!(everything_in(root.path()), kept);
+    assert_eq!(everything_in(&root.path().join("sub/deep")), Vec::<String>::new());
+    assert_eq!(everything_in(outside.path()), [LEFT]);
+    drop(locked);
+    assert_eq!(served.sweep(), 1, "its writer is gone");
+}
+
+#[test]
+fn a_sweep_goes_so_deep_and_no_deeper() {
+    let deep = |directories: usize| "d/".repeat(directories) + LEFT;
+    let within = limits::SWEPT_DEPTH - 1;
+    let root = folder(&[(&deep(within), b"left"), (&deep(within + 1), b"left")]);
+    assert_eq!(Folder::open(root.path()).expect("a folder").sweep(), 1);
+    assert!(root.path().join(deep(within + 1)).exists());
+}
+
 /// A server that has no more rights than anybody.
 fn without_rights(root: &TempDir) -> (TempDir, Daemon) {
     // Where the build lies, nobody else may be able to read.
@@ -192,14 +241,53 @@ fn what_the_server_may_not_read_or_write_is_an_access_violation() {
         .expect("a mode");
 }
 
-/// A file that is opened for a client, which has its size and no byte yet.
-fn opened(root: &TempDir, server: &Running, size: usize) -> (Peer, std::net::SocketAddr) {
-    std::fs::write(root.path().join("file"), pattern(size, 4)).expect("a file");
-    let peer = server.peer();
-    let (answer, tid) = peer.answer(&rrq("file", &[("tsize", "0")]));
-    assert_eq!(show(&answer), format!("OACK tsize={size}"));
-    (peer, tid)
+/// A download that is under way.
+struct Download {
+    peer: Peer,
+    tid: std::net::SocketAddr,
+    /// The last block that came and was not acknowledged yet.
+    block: u16,
+    bytes: Vec<u8>,
 }
+
+impl Download {
+    /// Of a new file `file` of this size; `blocks` of it have come.
+    fn begin(root: &TempDir, server: &Running, size: usize, blocks: u16) -> Self {
+        std::fs::write(root.path().join("file"), pattern(size, 4)).expect("a file");
+        let peer = server.peer();
+        let (answer, tid) = peer.answer(&rrq("file", &[("tsize", "0")]));
+        assert_eq!(show(&answer), format!("OACK tsize={size}"));
+        let mut bytes = Vec::new();
+        for block in 1..=blocks {
+            let wanted = format!("DATA {block} 512");
+            bytes.extend_from_slice(&peer.exchange(&ack(block - 1), tid, &wanted)[4..]);
+        }
+        Self { peer, tid, block: blocks, bytes }
+    }
+
+    /// All its bytes; or the ERROR that ends it, and how many blocks came before.
+    fn end(mut self) -> Result<Vec<u8>, (Vec<u8>, u16)> {
+        loop {
+            self.peer.send(&ack(self.block), self.tid);
+            let packet = self.peer.receive_from(self.tid);
+            match Packet::parse(&packet) {
+                Ok(Packet::Data { block, payload }) if block.0 == self.block + 1 => {
+                    self.bytes.extend_from_slice(payload);
+                    self.block += 1;
+                    if payload.len() < 512 {
+                        self.peer.send(&ack(self.block), self.tid);
+                        return Ok(self.bytes);
+                    }
+                }
+                Ok(Packet::Error { .. }) => return Err((packet, self.block)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Nothing has come yet, and some blocks have.
+const MOMENTS: [u16; 2] = [0, 20];
 
 #[test]
 fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
@@ -207,27 +295,23 @@ fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
     let root = folder(&[]);
     let server = Running::serve(root.path());
     // Within a block, at the end of one, to nothing, and by one byte.
-    for left in [50_000, 51_200, 0, SIZE - 1] {
-        let (peer, tid) = opened(&root, &server, SIZE);
+    for (left, blocks) in
+        [50_000, 51_200, 0, SIZE - 1].map(|left| MOMENTS.map(|at| (left, at))).concat()
+    {
+        let download = Download::begin(&root, &server, SIZE, blocks);
         let file = std::fs::File::options().write(true).open(root.path().join("file"));
         file.expect("a file").set_len(left as u64).expect("cut");
-        peer.send(&ack(0), tid);
-        let mut blocks = 0;
-        let end = loop {
-            let packet = peer.receive_from(tid);
-            match Packet::parse(&packet) {
-                Ok(Packet::Data { block, payload }) => {
-                    assert_eq!(payload.len(), 512, "a short block would look like the end");
-                    blocks = blocks.max(block.0);
-                    peer.send(&ack(block.0), tid);
-                }
-                Ok(Packet::Oack(_)) => {}
-                _ => break packet,
-            }
-        };
-        assert_eq!(error_code(&end), 0, "cut to {left}: {}", show(&end));
-        assert!(usize::from(blocks) <= left / 512, "cut to {left}: {blocks} blocks");
-        assert!(matches!(server.outcome(&peer), Outcome::Local(ErrorCode::Undefined, _)));
+        let address = download.peer.address();
+        let (error, sent) = download.end().expect_err("it has no end");
+        assert_eq!(error_code(&error), 0, "cut to {left}: {}", show(&error));
+        // What was read ahead is sent.
+        let most = (left / 512).max(usize::from(blocks) + limits::READ_AHEAD_BYTES / 512);
+        assert!(usize::from(sent) <= most, "cut to {left} at {blocks}: {sent} blocks");
+        let outcome = server.event("the end", |told| match told {
+            common::Told::Finished(asked, summary) if asked.peer == address => summary.outcome,
+            _ => None,
+        });
+        assert!(matches!(outcome, Outcome::Local(ErrorCode::Undefined, _)));
     }
 }
 
@@ -235,13 +319,11 @@ fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
 fn a_file_that_grows_is_sent_as_long_as_it_was() {
     let root = folder(&[]);
     let server = Running::serve(root.path());
-    for size in [1000, 1024] {
-        let (peer, tid) = opened(&root, &server, size);
+    for (size, blocks) in [(1000, 0), (1024, 0), (1024, 2), (20_000, 20), (20_480, 20)] {
+        let download = Download::begin(&root, &server, size, blocks);
         let file = std::fs::File::options().append(true).open(root.path().join("file"));
         file.expect("a file").write_all(&[9; 5000]).expect("grown");
-        peer.send(&ack(0), tid);
-        let first = peer.wanted(tid, "DATA 1 512");
-        assert!(peer.rest(first, tid, 512) == Ok(pattern(size, 4)), "{size}");
+        assert!(download.end() == Ok(pattern(size, 4)), "{size} at {blocks}");
     }
 }
 
@@ -249,8 +331,8 @@ fn a_file_that_grows_is_sent_as_long_as_it_was() {
 fn a_file_that_is_replaced_or_removed_is_sent_to_its_old_end() {
     let root = folder(&[]);
     let server = Running::serve(root.path());
-    for replaced in [true, false] {
-        let (peer, tid) = opened(&root, &server, 100_000);
+    for (replaced, blocks) in [true, false].map(|how| MOMENTS.map(|at| (how, at))).concat() {
+        let download = Download::begin(&root, &server, 100_000, blocks);
         let path = root.path().join("file");
         if replaced {
             std::fs::write(root.path().join("other"), b"other").expect("a file");
@@ -258,8 +340,6 @@ fn a_file_that_is_replaced_or_removed_is_sent_to_its_old_end() {
         } else {
             std::fs::remove_file(&path).expect("removed");
         }
-        peer.send(&ack(0), tid);
-        let first = peer.wanted(tid, "DATA 1 512");
-        assert!(peer.rest(first, tid, 512) == Ok(pattern(100_000, 4)), "replaced: {replaced}");
+        assert!(download.end() == Ok(pattern(100_000, 4)), "replaced: {replaced} at {blocks}");
     }
 }

@@ -3,6 +3,13 @@
 //!
 //! `tests/setup` installs what is foreign. A program that is missing fails the tests that need it.
 
+#[path = "common/clients.rs"]
+mod clients;
+
+use clients::{
+    ATFTP, BUSYBOX, CURL, Client, DEFAULTS, NETASCII, RTFTP, Settings, TFTP_HPA, installed, lines,
+    netascii, octets, said, text,
+};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid};
 use std::fs;
@@ -23,49 +30,6 @@ const ROLL_OVER: usize = 40_000_000;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 // ---- Clients ----
-
-/// A client as two lines of shell. `HOST`, `PORT`, `SERVER` (both), `NAME` (there) and `FILE` (here) are always set;
-/// `BLKSIZE`, `WINDOW`, `PLAIN` and `ASCII` where a test sets them.
-struct Client {
-    get: &'static str,
-    put: &'static str,
-}
-
-const BUSYBOX: Client = Client {
-    get: r#"busybox tftp ${BLKSIZE:+-b $BLKSIZE} -g -r "$NAME" -l "$FILE" "$HOST" "$PORT""#,
-    put: r#"busybox tftp ${BLKSIZE:+-b $BLKSIZE} -p -r "$NAME" -l "$FILE" "$HOST" "$PORT""#,
-};
-
-const TFTP_HPA: Client = Client {
-    get: r#"tftp -m ${ASCII:-binary} "$HOST" "$PORT" -c get "$NAME" "$FILE""#,
-    put: r#"tftp -m ${ASCII:-binary} "$HOST" "$PORT" -c put "$FILE" "$NAME""#,
-};
-
-const ATFTP: Client = Client {
-    get: r#"atftp ${BLKSIZE:+--option "blksize $BLKSIZE"} ${WINDOW:+--option "windowsize $WINDOW"} \
-        ${ASCII:+--option "mode netascii"} --get -r "$NAME" -l "$FILE" "$HOST" "$PORT""#,
-    put: r#"atftp ${BLKSIZE:+--option "blksize $BLKSIZE"} ${WINDOW:+--option "windowsize $WINDOW"} \
-        ${ASCII:+--option "mode netascii"} --put -r "$NAME" -l "$FILE" "$HOST" "$PORT""#,
-};
-
-const CURL: Client = Client {
-    get: r#"curl -qsv --noproxy "*" ${BLKSIZE:+--tftp-blksize $BLKSIZE} ${PLAIN:+--tftp-no-options} \
-        ${ASCII:+--use-ascii} "tftp://$SERVER/$NAME" -o "$FILE""#,
-    put: r#"curl -qsv --noproxy "*" ${BLKSIZE:+--tftp-blksize $BLKSIZE} ${PLAIN:+--tftp-no-options} \
-        ${ASCII:+--use-ascii} -T "$FILE" "tftp://$SERVER/$NAME""#,
-};
-
-const RTFTP: Client = Client {
-    get: r#"rtftp get ${BLKSIZE:+--blksize $BLKSIZE} ${WINDOW:+--windowsize $WINDOW} ${PLAIN:+--no-options} \
-        ${ASCII:+--mode netascii} "$SERVER" "$NAME" -o "$FILE""#,
-    put: r#"rtftp put ${BLKSIZE:+--blksize $BLKSIZE} ${WINDOW:+--windowsize $WINDOW} ${PLAIN:+--no-options} \
-        ${ASCII:+--mode netascii} "$FILE" "tftp://$SERVER/$NAME""#,
-};
-
-/// What a test sets for a client.
-type Settings<'a> = &'a [(&'a str, &'a str)];
-const DEFAULTS: Settings<'static> = &[];
-const NETASCII: Settings<'static> = &[("ASCII", "ascii")];
 
 impl Client {
     /// Gets and puts `content`, and compares what arrived.
@@ -115,22 +79,9 @@ impl Client {
 
 /// Runs a line of shell, and shows what came of it where the test fails.
 fn run(line: &str, server: &Server, settings: Settings<'_>, name: &str, file: &Path) -> Output {
-    let program = line.split_whitespace().next().expect("a program");
-    let _ = installed(program);
-    let mut command = Command::new("timeout");
-    command.arg(PATIENCE.as_secs().to_string()).args(["sh", "-c", &format!("exec {line}")]);
-    command.envs(settings.iter().copied()).env("PATH", path()).env("LC_ALL", "C");
-    command.env("HOST", server.address.ip().to_string());
-    command.env("PORT", server.address.port().to_string());
-    command.env("SERVER", server.address.to_string()).env("NAME", name).env("FILE", file);
-    let output = command.stdin(Stdio::null()).output().expect("sh and timeout");
+    let output = clients::run(line, server.address, settings, (name, file), PATIENCE);
     println!("$ {line}\n  with {settings:?} NAME={name}: {}\n{}", output.status, said(&output));
     output
-}
-
-fn said(output: &Output) -> String {
-    let both = [output.stdout.as_slice(), &output.stderr].concat();
-    String::from_utf8_lossy(&both).into_owned()
 }
 
 fn succeeds(output: &Output) {
@@ -149,32 +100,6 @@ fn same(got: &[u8], expected: &[u8], line: &str) {
 fn fresh_name() -> String {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     format!("file-{}", COUNT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Bytes of which no two blocks are alike.
-fn octets(size: usize) -> Vec<u8> {
-    (0..size as u64).map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect()
-}
-
-/// Text with every kind of line end; its period is odd, so they meet every border of a block.
-fn text(size: usize) -> Vec<u8> {
-    let period = b"one line\nand\r\ntwo, \r\0 with a return \r inside it\r\r\n\n";
-    period.iter().copied().cycle().take(size).collect()
-}
-
-/// Text as every Unix program writes it.
-fn lines(size: usize) -> Vec<u8> {
-    b"a line\nand another one\n\n".iter().copied().cycle().take(size).collect()
-}
-
-/// `text` as it travels in netascii.
-fn netascii(text: &[u8]) -> Vec<u8> {
-    let encode = |&byte: &u8| match byte {
-        b'\n' => vec![b'\r', b'\n'],
-        b'\r' => vec![b'\r', 0],
-        other => vec![other],
-    };
-    text.iter().flat_map(encode).collect()
 }
 
 // ---- Servers ----
@@ -331,21 +256,6 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(Instant::now() < deadline, "waited 20 s for {what}");
         thread::park_timeout(Duration::from_millis(5));
     }
-}
-
-/// Our own programs first; and where servers are, although not every user looks there.
-fn path() -> String {
-    let own = Path::new(env!("CARGO_BIN_EXE_rtftp")).parent().expect("a folder").display();
-    let inherited = std::env::var("PATH").unwrap_or_default();
-    format!("{own}:{inherited}:/usr/sbin:/sbin")
-}
-
-/// Where a program is.
-fn installed(program: &str) -> PathBuf {
-    let path = path();
-    let mut places = path.split(':').map(|folder| Path::new(folder).join(program));
-    let found = places.find(|place| place.is_file());
-    found.unwrap_or_else(|| panic!("{program} is not installed: run tests/setup, it installs it"))
 }
 
 // ---- The clients of the field against rtftpd ----

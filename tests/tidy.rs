@@ -224,6 +224,18 @@ fn only_sockets_the_server_and_the_programs_ask_what_time_it_is() {
     assert_eq!(with_word("src", &clocks, may), NONE);
 }
 
+/// Somebody may set that clock while files travel.
+#[test]
+fn the_time_of_day_is_for_listings_and_log_lines_only() {
+    let may = |source: &Source| matches!(source.room(), Some("store" | "bin"));
+    let clocks = ["SystemTime", "Realtime", "CLOCK_REALTIME", "UNIX_EPOCH"];
+    assert_eq!(with_word("src", &clocks, may), NONE);
+    assert_eq!(
+        with_word("src", &["SystemTime::now", "Zoned::now", "Timestamp::now"], |_| false),
+        NONE
+    );
+}
+
 #[test]
 fn the_protocol_knows_no_sockets_no_files_and_no_threads() {
     let words = [

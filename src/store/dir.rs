@@ -4,12 +4,13 @@
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
 use super::listing::is_listable;
+use super::temporary::{Temporary, sweep};
 use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
 use crate::limits;
 use crate::transfer::{Sink, Source};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, IoSliceMut, Read, Write};
@@ -163,12 +164,27 @@ impl Folder {
 
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
     /// end, and keeps its permissions.
+    ///
+    /// Where the file system has no unnamed files, a process that is killed leaves a `.rtftp-….part` beside it; the
+    /// next call for the same directory removes it.
     pub fn replace(&self, path: &Path) -> Result<Box<dyn Sink>, StoreError> {
-        match self.see(path) {
-            Ok(seen) => self.upload(path, Some(&seen.metadata), None),
-            Err(StoreError::NotFound) => self.upload(path, None, None),
-            Err(error) => Err(error),
+        let existing = match self.see(path) {
+            Ok(seen) => Some(seen.metadata),
+            Err(StoreError::NotFound) => None,
+            Err(error) => return Err(error),
+        };
+        let upload = self.upload(path, existing.as_ref(), None)?;
+        if let Some(temporary) = upload.temporary.as_ref().filter(|temporary| temporary.is_named())
+        {
+            sweep(temporary.dir(), limits::SWEPT_NAMES, 1);
         }
+        Ok(Box::new(upload))
+    }
+
+    /// Removes the `.rtftp-….part` files that killed processes left beneath the root, and tells how many. Uploads of
+    /// living processes are not touched, not even those of other servers of this folder.
+    pub fn sweep(&self) -> usize {
+        sweep(&self.root, limits::SWEPT_NAMES, limits::SWEPT_DEPTH)
     }
 
     fn upload(
@@ -176,7 +192,7 @@ impl Folder {
         path: &Path,
         existing: Option<&Metadata>,
         size: Option<u64>,
-    ) -> Result<Box<dyn Sink>, StoreError> {
+    ) -> Result<Upload, StoreError> {
         existing.map_or(Ok(()), regular)?;
         let target = path.file_name().ok_or(StoreError::Denied("a directory"))?;
         let (dir, missing) = self.parent(path)?;
@@ -200,17 +216,17 @@ impl Folder {
         if let Some(metadata) = existing {
             let mode = Mode::from_raw_mode(metadata.mode() & 0o777);
             // Some file systems have no modes; that is no reason to refuse.
-            let _ = rustix::fs::fchmod(&temporary.file, mode);
+            let _ = rustix::fs::fchmod(temporary.file(), mode);
         }
-        Ok(Box::new(Upload {
-            file: BufWriter::new(temporary.file.try_clone()?),
+        Ok(Upload {
+            file: BufWriter::new(temporary.file().try_clone()?),
             temporary: Some(temporary),
             said: false,
             missing,
             target: target.to_owned(),
             replace: self.uploads != Uploads::Create,
             room: self.largest_upload,
-        }))
+        })
     }
 
     /// An entry of a listing, unless it is something that a read would not get.
@@ -257,7 +273,7 @@ impl Store for Folder {
         {
             return Err(StoreError::Exists);
         }
-        self.upload(path, existing.as_ref(), size)
+        Ok(Box::new(self.upload(path, existing.as_ref(), size)?))
     }
 
     fn may_wait(&self) -> bool {
@@ -393,102 +409,6 @@ impl Read for Contents {
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         self.give(bufs)
     }
-}
-
-/// A file that nobody sees yet.
-struct Temporary {
-    dir: Dir,
-    file: File,
-    /// Its name, where the file system cannot do without; removed when this is dropped.
-    name: Option<OsString>,
-}
-
-impl Temporary {
-    fn create(dir: Dir, can_link: bool) -> io::Result<Self> {
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let unnamed = if can_link {
-            rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666))
-        } else {
-            Err(rustix::io::Errno::OPNOTSUPP)
-        };
-        match unnamed {
-            Ok(file) => Ok(Self { dir, file: File::from(file), name: None }),
-            // File systems without unnamed files say so in many ways.
-            Err(
-                rustix::io::Errno::OPNOTSUPP
-                | rustix::io::Errno::ISDIR
-                | rustix::io::Errno::NOENT
-                | rustix::io::Errno::INVAL
-                | rustix::io::Errno::NOSYS,
-            ) => {
-                let name = random_name();
-                let mut options = OpenOptions::new();
-                let file = dir.open_with(&name, options.write(true).create_new(true))?;
-                Ok(Self { dir, file, name: Some(name) })
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// A name that nobody asks for, which a rename can then make the right one.
-    fn link(&self) -> io::Result<OsString> {
-        let name = random_name();
-        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, unnamed, &self.dir, &name, AtFlags::SYMLINK_FOLLOW)?;
-        Ok(name)
-    }
-
-    /// Makes the directories that are missing, and gives it its name in one step. Without `replace` a file that has
-    /// the name already stays.
-    fn persist(mut self, missing: &[OsString], target: &OsStr, replace: bool) -> io::Result<()> {
-        let mut to = self.dir.try_clone()?;
-        for directory in missing {
-            match to.create_dir(directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-            sync(&to);
-            to = to.open_dir(directory)?;
-        }
-        let name = match self.name.take() {
-            Some(name) => name,
-            None => self.link()?,
-        };
-        // From here on dropping it removes what could not be renamed.
-        let name = &*self.name.insert(name);
-        if replace {
-            rustix::fs::renameat(&self.dir, name, &to, target)?;
-        } else {
-            match rustix::fs::renameat_with(&self.dir, name, &to, target, RenameFlags::NOREPLACE) {
-                // The file system does not know this flag; a second name does the same, and the first goes.
-                Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
-                    rustix::fs::linkat(&self.dir, name, &to, target, AtFlags::empty())?;
-                    self.dir.remove_file(name)?;
-                }
-                renamed => renamed?,
-            }
-        }
-        self.name = None;
-        sync(&to);
-        Ok(())
-    }
-}
-
-/// A name is on the disk when its directory is; some file systems cannot say.
-fn sync(dir: &Dir) {
-    let _ = rustix::fs::fsync(dir);
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Some(name) = self.name.take() {
-            let _ = self.dir.remove_file(name);
-        }
-    }
-}
-
-fn random_name() -> OsString {
-    format!(".{:016x}.part", rand::random::<u64>()).into()
 }
 
 struct Upload {

@@ -5,6 +5,7 @@
 
 mod dir;
 mod listing;
+mod temporary;
 
 pub use dir::{Folder, Uploads, regular_source};
 pub use listing::{Entry, Kind, Listing, ListingError};

@@ -34,7 +34,10 @@ fn run(args: &Args) -> Result<()> {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
-    signals.thread_block().context("cannot block signals")?;
+    let mut blocked = signals;
+    // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
+    blocked.add(Signal::SIGXFSZ);
+    blocked.thread_block().context("cannot block signals")?;
     let sessions = allow_sessions(args.max_sessions);
 
     let root = args.root.display();
@@ -43,15 +46,29 @@ fn run(args: &Args) -> Result<()> {
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
         .largest_upload(args.max_upload);
+    let folder = Arc::new(folder);
     let log = log::Log::default();
-    let server = bind(args, sessions, Arc::new(folder), log)?;
+    let server = bind(args, sessions, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain());
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || stop_on_signal(&signals, &handle, grace))
         .context("cannot start a thread")?;
+    if !matches!(args.uploads, args::UploadsArg::Off) {
+        // Beside the first transfers: nobody waits for a folder of a million files.
+        let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&folder));
+        swept.context("cannot start a thread")?;
+    }
     server.run().context("cannot wait for requests")
+}
+
+/// Removes what uploads left to a server that was killed.
+fn sweep(folder: &Folder) {
+    let files = folder.sweep();
+    if files > 0 {
+        tracing::info!(files, "removed unfinished uploads of a server that was killed");
+    }
 }
 
 fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {

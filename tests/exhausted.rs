@@ -1,0 +1,121 @@
+//! `rtftpd` where the system has no more to give: bytes, rights, descriptors, ports. What is under way goes on, what
+//! cannot be served fails cleanly, and all is well again once it has passed.
+
+mod common;
+
+use common::{Daemon, Peer, everything_in, folder, pattern, rrq, show, until, wrq};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Starts rtftpd behind `wrapper`, which ends with what executes its arguments.
+fn behind(wrapper: &[&str], root: &Path, arguments: &[&str]) -> Daemon {
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(Daemon::program()).arg(root);
+    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+    Daemon::spawn(&mut command)
+}
+
+#[test]
+fn an_upload_beyond_what_the_process_may_write_is_refused_and_the_server_lives() {
+    let root = folder(&[("old", b"old")]);
+    let daemon = behind(&["prlimit", "--fsize=100000"], root.path(), &["--uploads", "overwrite"]);
+    for name in ["new", "old"] {
+        let error = daemon.peer().store(&wrq(name, &[]), &pattern(100_001, 1)).expect_err(name);
+        assert_eq!(show(&error), "ERROR 3 \"disk full or allocation exceeded\"");
+        assert_eq!(everything_in(root.path()), ["old"]);
+    }
+    assert_eq!(std::fs::read(root.path().join("old")).expect("a file"), b"old");
+    assert_eq!(daemon.peer().store(&wrq("new", &[]), &pattern(100_000, 2)), Ok(()));
+    assert!(std::fs::read(root.path().join("new")).expect("a file") == pattern(100_000, 2));
+}
+
+#[test]
+fn a_root_that_is_read_only_is_served_and_takes_nothing() {
+    let root = folder(&[("old", b"old")]);
+    let script =
+        "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$0\" \"$@\"";
+    let user = if nix::unistd::geteuid().is_root() { "--mount" } else { "--map-root-user" };
+    let wrapper = ["unshare", "--mount", user, "sh", "-c", script];
+    let daemon = behind(&wrapper, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
+    for name in ["new", "old", "dir/new"] {
+        let refused = daemon.peer().store(&wrq(name, &[]), b"x").expect_err(name);
+        assert_eq!(show(&refused), "ERROR 2 \"access violation\"", "{name}");
+        daemon.log_line(&["not allowed", &format!("file=\"{name}\"")]);
+    }
+    assert_eq!(daemon.peer().fetch(&rrq("old", &[])), Ok(b"old".to_vec()));
+    assert_eq!(everything_in(root.path()), ["old"]);
+}
+
+/// Downloads that have their first block.
+fn begun(daemon: &Daemon, wanted: usize) -> Vec<(Peer, SocketAddr, Vec<u8>)> {
+    let begin = |_| {
+        let peer = daemon.peer();
+        let (first, tid) = peer.answer(&rrq("file", &[]));
+        assert_eq!(show(&first), "DATA 1 512");
+        (peer, tid, first)
+    };
+    (0..wanted).map(begin).collect()
+}
+
+#[test]
+fn without_descriptors_transfers_go_on_and_later_ones_are_served_when_there_are_some() {
+    const DESCRIPTORS: usize = 24;
+    let bytes = pattern(20_000, 3);
+    let root = folder(&[("file", &bytes)]);
+    let daemon = Daemon::serve(root.path(), &["--uploads", "create"]);
+    // At the start, root would raise it.
+    let limit = ["--pid", &daemon.pid(), &format!("--nofile={DESCRIPTORS}")];
+    let told = Command::new("prlimit").args(limit).status();
+    assert!(told.is_ok_and(|status| status.success()));
+    let idle = daemon.descriptors();
+    // Each has a socket and a file.
+    let open = begun(&daemon, (DESCRIPTORS - idle) / 2 - 1);
+    let late: Vec<_> = (0..20).map(|_| daemon.peer()).collect();
+    for peer in &late {
+        peer.ask(&rrq("file", &[]));
+        peer.ask(&wrq(peer.address().port().to_string(), &[]));
+    }
+    daemon.log_line(&["Too many open files"]);
+    for (peer, tid, first) in open {
+        assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
+    }
+    let answers = late.iter().flat_map(Peer::pending);
+    for (answer, _) in answers.filter(|(packet, _)| show(packet).starts_with("ERROR")) {
+        assert_eq!(show(&answer), "ERROR 0 \"server error\"");
+    }
+    // Their ports are closed, and what they have is given back.
+    drop(late);
+    until("all is given back", || (daemon.descriptors() == idle).then_some(()));
+    assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(bytes.clone()));
+    assert_eq!(daemon.peer().store(&wrq("new", &[]), &bytes), Ok(()));
+    assert_eq!(everything_in(root.path()), ["file", "new"]);
+}
+
+#[test]
+fn without_ports_a_client_waits_its_turn() {
+    let bytes = pattern(20_000, 4);
+    let (root, here) = (folder(&[("file", &bytes)]), folder(&[]));
+    // Two ports that are free, one behind the other.
+    let ports = until("two free ports", || {
+        let one = UdpSocket::bind("127.0.0.1:0").ok()?;
+        let first = one.local_addr().ok()?.port();
+        let last = first.checked_add(1)?;
+        UdpSocket::bind(("127.0.0.1", last)).ok().map(|_| format!("{first}-{last}"))
+    });
+    let daemon = Daemon::serve(root.path(), &["--ports", &ports]);
+    let open = begun(&daemon, 2);
+    let mut third = Command::new(env!("CARGO_BIN_EXE_rtftp"))
+        .args(["get", &daemon.address.to_string(), "file"])
+        .current_dir(here.path())
+        .stdin(Stdio::null())
+        .spawn()
+        .expect("a client");
+    daemon.log_line(&["failed", "all ports for transfers are in use"]);
+    for (peer, tid, first) in open {
+        assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
+    }
+    let status = until("the third client ends", || third.try_wait().expect("a child"));
+    assert!(status.success(), "{status}");
+    assert!(std::fs::read(here.path().join("file")).expect("a file") == bytes);
+}

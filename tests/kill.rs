@@ -1,0 +1,365 @@
+//! SIGKILL to either program at random moments of uploads and downloads. Whoever looks sees the old file or the new
+//! one, never a part of it, and what a killed process leaves is gone after the next start.
+//!
+//! `KILL_SEED=n` repeats the moments of a run, `KILLS=n` kills so often in each test.
+
+mod common;
+#[path = "common/relay.rs"]
+mod relay;
+
+use common::{DEADLINE, Daemon, everything_in, folder, pattern, until, wrq};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use relay::Relay;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use tempfile::TempDir;
+use tftpkit::wire::Packet;
+
+/// Whether a process makes its temporary files without a name, as most file systems can, or with one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Temporaries {
+    Unnamed,
+    Named,
+}
+
+/// Starts `program`. Without `/proc` it can give no file a name later, so it takes names from the start.
+fn command(program: &Path, temporaries: Temporaries) -> Command {
+    if temporaries == Temporaries::Unnamed {
+        return Command::new(program);
+    }
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !nix::unistd::geteuid().is_root() {
+        command.arg("--map-root-user");
+    }
+    let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    command.args(["sh", "-c", hide]).arg(program);
+    command
+}
+
+/// The names of temporary files among those of a folder.
+fn temporaries_in(folder: &Path) -> Vec<String> {
+    let mut names = everything_in(folder);
+    names.retain(|name| name.starts_with(".rtftp-") && name.ends_with(".part"));
+    names
+}
+
+/// How the file travels: small blocks one at a time or in windows, and as `rtftp` likes it best.
+const STYLES: [(&[&str], usize); 4] = [
+    (&["--blksize", "2048", "--windowsize", "1"], 2048),
+    (&["--blksize", "1428", "--windowsize", "8"], 1428),
+    (&["--blksize", "8192", "--windowsize", "2"], 8192),
+    (&["--blksize", "1400"], 1400),
+];
+
+/// Not a multiple of any block.
+const SIZE: usize = 2_000_003;
+
+/// What was there before and what comes.
+struct Contents {
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+/// What is seen under a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Old,
+    New,
+}
+
+impl Contents {
+    fn new() -> Self {
+        Self { old: pattern(SIZE - 1000, 1), new: pattern(SIZE, 2) }
+    }
+
+    /// Looks, and fails where it is neither whole file.
+    fn seen(&self, path: &Path) -> Seen {
+        match std::fs::read(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Seen::Nothing,
+            Ok(bytes) if bytes == self.old => Seen::Old,
+            Ok(bytes) if bytes == self.new => Seen::New,
+            Ok(bytes) => panic!("{} bytes of neither file in {}", bytes.len(), path.display()),
+            Err(error) => panic!("{}: {error}", path.display()),
+        }
+    }
+
+    /// Puts the old file there, or none.
+    fn before(&self, path: &Path, old: bool) -> Seen {
+        let _ = std::fs::remove_file(path);
+        if old {
+            std::fs::write(path, &self.old).expect("a file");
+        }
+        self.seen(path)
+    }
+}
+
+/// One transfer and when somebody dies in it.
+struct Moment {
+    style: (&'static [&'static str], usize),
+    /// Before so many DATA have passed.
+    data: usize,
+    /// That long after the datagram passed, so that also what no datagram shows is met.
+    after: Duration,
+    /// Whether there is an old file.
+    old: bool,
+}
+
+impl Moment {
+    fn random(random: &mut StdRng) -> Self {
+        let style = STYLES[random.random_range(0..STYLES.len())];
+        let blocks = SIZE / style.1 + 1;
+        // A good part of them when the last block is there, and the file gets its name.
+        let at_the_end = random.random_bool(0.4);
+        let data = if at_the_end { blocks } else { random.random_range(0..=blocks) };
+        let longest = if at_the_end { 20_000 } else { 300 };
+        let after = Duration::from_micros(random.random_range(0..longest));
+        Self { style, data, after, old: random.random() }
+    }
+
+    /// A network before `server` that tells once when this moment has come.
+    fn relay(&self, server: &Daemon) -> (Relay, mpsc::Receiver<()>) {
+        let (tell, told) = mpsc::channel();
+        let (mut left, mut seen) = (self.data, false);
+        let relay = Relay::before(server.address, move |datagram| {
+            if matches!(Packet::parse(datagram), Ok(Packet::Data { .. })) {
+                left = left.saturating_sub(1);
+            }
+            if left == 0 && !std::mem::replace(&mut seen, true) {
+                let _ = tell.send(());
+            }
+            vec![Duration::ZERO]
+        });
+        (relay, told)
+    }
+
+    /// Waits for it.
+    fn pass(&self, told: &mpsc::Receiver<()>) {
+        told.recv_timeout(DEADLINE).expect("so many datagrams");
+        std::thread::park_timeout(self.after);
+    }
+}
+
+/// The client's folder and its transfer of `file`.
+struct Client {
+    here: TempDir,
+    child: Option<Child>,
+}
+
+impl Client {
+    fn file(&self) -> PathBuf {
+        self.here.path().join("file")
+    }
+
+    fn start(&mut self, verb: &str, moment: &Moment, relay: &Relay, temporaries: Temporaries) {
+        let program = Path::new(env!("CARGO_BIN_EXE_rtftp"));
+        let mut command = command(program, temporaries);
+        command.current_dir(self.here.path()).arg(verb).arg("--quiet").args(moment.style.0);
+        match verb {
+            "put" => command.args(["file", &relay.address.to_string()]),
+            _ => command.args([&relay.address.to_string(), "file"]),
+        };
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().expect("a client"));
+    }
+
+    fn kill(&self) {
+        let child = self.child.as_ref().expect("a client");
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL).expect("killed");
+    }
+
+    /// Waits for its end.
+    fn status(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("a client");
+        until("the client ends", || child.try_wait().expect("a child"))
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// What came of the kills of a test.
+#[derive(Debug, Default)]
+struct Tally {
+    before: usize,
+    whole: usize,
+    /// Kills that came after the client had ended well.
+    too_late: usize,
+    /// Temporary files that killed processes left.
+    left: usize,
+}
+
+/// Runs the moments of a test, one by one; `kill` tells what is seen afterwards.
+fn moments(what: &str, tally: &mut Tally, mut one: impl FnMut(&Moment, &mut Tally) -> Seen) {
+    let seed = number("KILL_SEED").unwrap_or_else(rand::random);
+    let kills = number("KILLS").unwrap_or(25);
+    println!("{what}: KILL_SEED={seed} KILLS={kills}");
+    let mut random = StdRng::seed_from_u64(seed);
+    for _ in 0..kills {
+        let moment = Moment::random(&mut random);
+        match one(&moment, tally) {
+            Seen::New => tally.whole += 1,
+            _ => tally.before += 1,
+        }
+    }
+    println!("{what}: {tally:?}");
+    assert!(tally.before > 0, "none was in time");
+}
+
+fn serve(root: &Path, temporaries: Temporaries) -> Daemon {
+    let mut command = command(&Daemon::program(), temporaries);
+    command.arg(root).args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
+    command.args(["--intervals", "0.01", "0.05"]);
+    Daemon::spawn(&mut command)
+}
+
+/// What a folder may have beside its file when a process was killed: nothing but temporary files with their names, and
+/// where those have no names at most the one that was about to replace a file.
+fn leftovers(folder: &Path, temporaries: Temporaries, before: Seen) -> usize {
+    let left = temporaries_in(folder);
+    let others = everything_in(folder).len() - left.len();
+    assert!(others <= 1, "{:?}", everything_in(folder));
+    if temporaries == Temporaries::Unnamed && before == Seen::Nothing {
+        assert_eq!(left, Vec::<String>::new(), "a new file gets its name in one step");
+    }
+    assert!(left.len() <= 1, "{left:?}");
+    left.len()
+}
+
+/// Kills the server in the middle of `verb`, and starts it again.
+fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
+    let (contents, root) = (Contents::new(), folder(&[]));
+    let mut client = Client { here: folder(&[]), child: None };
+    let there = root.path().join("file");
+    let (target, of_server) = if verb == "put" {
+        (there.clone(), temporaries)
+    } else {
+        (client.file(), Temporaries::Unnamed)
+    };
+    std::fs::write(if verb == "put" { client.file() } else { there }, &contents.new)
+        .expect("a file");
+    let mut tally = Tally::default();
+    moments(&format!("server killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
+        let before = contents.before(&target, moment.old);
+        let mut server = serve(root.path(), of_server);
+        let (relay, told) = moment.relay(&server);
+        client.start(verb, moment, &relay, temporaries);
+        moment.pass(&told);
+        server.kill();
+        drop(relay);
+        let done = client.status().success();
+        tally.too_late += usize::from(done);
+        let seen = contents.seen(&target);
+        assert!(seen == Seen::New || seen == before && !done, "{seen:?}, client done: {done}");
+        let left = leftovers(root.path(), of_server, before);
+        tally.left += left;
+        assert_eq!(
+            everything_in(client.here.path()).iter().filter(|name| *name != "file").count(),
+            0
+        );
+        if left > 0 {
+            let next = serve(root.path(), of_server);
+            until("what was left is gone", || temporaries_in(root.path()).is_empty().then_some(()));
+            next.log_line(&["removed unfinished uploads", "files=1"]);
+            assert_eq!(contents.seen(&target), seen);
+        }
+        seen
+    });
+    tally
+}
+
+/// Kills the client in the middle of `verb`.
+fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
+    let (contents, root) = (Contents::new(), folder(&[]));
+    let mut client = Client { here: folder(&[]), child: None };
+    let there = root.path().join("file");
+    let (target, source) =
+        if verb == "put" { (there, client.file()) } else { (client.file(), there) };
+    std::fs::write(source, &contents.new).expect("a file");
+    let server = serve(root.path(), temporaries);
+    let mut tally = Tally::default();
+    moments(&format!("client killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
+        let before = contents.before(&target, moment.old);
+        let (relay, told) = moment.relay(&server);
+        client.start(verb, moment, &relay, temporaries);
+        moment.pass(&told);
+        client.kill();
+        let status = client.status();
+        assert!(status.success() || status.signal() == Some(9), "{status}");
+        drop(relay);
+        until("the server gives up", || (server.transfer_threads() == 0).then_some(()));
+        tally.too_late += usize::from(status.success());
+        let seen = contents.seen(&target);
+        assert!(seen == Seen::New || seen == before && !status.success(), "{seen:?}, {status}");
+        assert_eq!(temporaries_in(root.path()), Vec::<String>::new(), "the server lives");
+        let left = leftovers(client.here.path(), temporaries, before);
+        tally.left += left;
+        if left > 0 {
+            // The next download to the same folder removes it.
+            let (relay, _told) = moment.relay(&server);
+            client.start("get", moment, &relay, Temporaries::Named);
+            assert!(client.status().success());
+            assert_eq!(everything_in(client.here.path()), ["file"]);
+        }
+        seen
+    });
+    tally
+}
+
+#[test]
+fn a_server_killed_during_uploads_shows_no_part_of_them() {
+    kill_servers("put", Temporaries::Unnamed);
+}
+
+#[test]
+fn a_server_killed_during_uploads_removes_what_it_left_when_it_starts_again() {
+    let tally = kill_servers("put", Temporaries::Named);
+    assert!(tally.left > 0, "{tally:?}");
+}
+
+#[test]
+fn a_server_that_starts_removes_what_was_left_and_not_what_another_writes() {
+    let root = folder(&[(".rtftp-0123456789abcdef.part", b"left")]);
+    let writing = serve(root.path(), Temporaries::Named);
+    writing.log_line(&["removed unfinished uploads", "files=1"]);
+    let peer = writing.peer();
+    let (_, tid) = peer.answer(&wrq("file", &[]));
+    assert_eq!(temporaries_in(root.path()).len(), 1);
+    std::fs::write(root.path().join(".rtftp-0123456789abcdef.part"), "left").expect("a file");
+    let second = serve(root.path(), Temporaries::Named);
+    second.log_line(&["removed unfinished uploads", "files=1"]);
+    assert_eq!(peer.store_rest(tid, 1, &pattern(2000, 3)), Ok(()));
+    assert_eq!(everything_in(root.path()), ["file"]);
+    assert_eq!(std::fs::read(root.path().join("file")).expect("a file"), pattern(2000, 3));
+}
+
+#[test]
+fn a_server_killed_during_downloads_leaves_clients_with_what_they_had() {
+    kill_servers("get", Temporaries::Unnamed);
+    kill_servers("get", Temporaries::Named);
+}
+
+#[test]
+fn a_client_killed_during_uploads_leaves_the_server_with_what_it_had() {
+    kill_clients("put", Temporaries::Unnamed);
+    kill_clients("put", Temporaries::Named);
+}
+
+#[test]
+fn a_client_killed_during_downloads_shows_no_part_of_them() {
+    kill_clients("get", Temporaries::Unnamed);
+}
+
+#[test]
+fn a_client_killed_during_downloads_leaves_at_most_what_the_next_removes() {
+    let tally = kill_clients("get", Temporaries::Named);
+    assert!(tally.left > 0, "{tally:?}");
+}
