@@ -5,7 +5,7 @@
 
 use super::latency::Latency;
 use super::{Client, Failure, Wishes};
-use crate::net::{Carrier, Clock, Passenger, Session, TransferSocket, Workers};
+use crate::net::{Carrier, Clock, Passenger, Session, Workers};
 use crate::proto::Time;
 use crate::transfer::{Outcome, Sink, Summary, Transfer};
 use crate::wire::{ErrorCode, Operation, Options, Request, TransferOption};
@@ -253,7 +253,7 @@ impl<'a> Traffic<'a> {
     fn begin(&mut self) -> io::Result<()> {
         let file = (self.tally.begun % self.load.files.len() as u64) as usize;
         let client = &self.client;
-        let socket = TransferSocket::ask(client.server)?;
+        let socket = client.socket()?;
         let options = if client.wishes.plain {
             Options::NONE
         } else {

@@ -42,6 +42,8 @@ pub struct Wishes {
     pub mode: Mode,
     /// RFC 1350 as it was: no options.
     pub plain: bool,
+    /// Packets are neither cut nor joined by the kernel: for a device that claims to do it and fails.
+    pub no_offload: bool,
 }
 
 impl Wishes {
@@ -263,7 +265,7 @@ impl Client {
             unanswered: 2 * LIST_REPEAT,
             ..self.wishes.timing(Operation::List)
         };
-        let socket = TransferSocket::ask(self.server)?;
+        let socket = self.socket()?;
         let options = if self.wishes.plain {
             Options::NONE
         } else {
@@ -316,7 +318,7 @@ impl Client {
     ) -> Result<Summary, Failure> {
         let mode = self.wishes.mode;
         let mut attempt = |plain: bool| {
-            let socket = TransferSocket::ask(self.server)?;
+            let socket = self.socket()?;
             let options = if plain { Options::NONE } else { self.options(&socket, size)? };
             let request = Request { operation, name, mode, options };
             let timing = self.wishes.timing(operation);
@@ -329,6 +331,10 @@ impl Client {
             Err(failure) if failure.may_be_about_options() && again() => attempt(true),
             done => done,
         }
+    }
+
+    fn socket(&self) -> io::Result<TransferSocket> {
+        Ok(TransferSocket::ask(self.server)?.offload(!self.wishes.no_offload))
     }
 
     /// What is wished for, or what fits the path in one piece.

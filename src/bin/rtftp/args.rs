@@ -175,6 +175,9 @@ pub(crate) struct WishArgs {
     /// Plain RFC 1350: 512-byte blocks, one at a time, no options
     #[arg(long, conflicts_with_all = ["blksize", "windowsize"])]
     no_options: bool,
+    /// Let neither kernel nor device cut and join packets: for a device that fails at it
+    #[arg(long)]
+    no_offload: bool,
 }
 
 /// What to tell of it.
@@ -208,6 +211,7 @@ impl WishArgs {
                 ModeArg::Netascii => Mode::Netascii,
             },
             plain: self.no_options,
+            no_offload: self.no_offload,
         }
     }
 }
