@@ -220,6 +220,25 @@ fn pieces_of_a_window(server: &Running) -> Vec<usize> {
 fn a_window_leaves_in_one_piece() {
     let root = folder(&[("f", &pattern(100_000, 3))]);
     assert_eq!(pieces_of_a_window(&Running::serve(root.path())), [8 * 1432]);
+    let apart = serving(root.path(), Config { offload: false, ..Config::default() });
+    assert_eq!(pieces_of_a_window(&apart), [1432; 8]);
+}
+
+#[test]
+fn files_are_whole_whoever_cuts_and_joins_packets() {
+    let file = pattern(300_000, 5);
+    let root = folder(&[("f", &file)]);
+    for (n, (offload, no_offload)) in
+        [(true, true), (false, false), (false, true)].iter().enumerate()
+    {
+        let config = Config { offload: *offload, ..Config::default() };
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
+        let server = Running::start(config, folder);
+        let client = server.client(Wishes { no_offload: *no_offload, ..windowed(1428, 16) });
+        assert!(get(&client, "f").expect("a download") == file);
+        put(&client, &format!("up-{n}"), &file).expect("an upload");
+        assert!(std::fs::read(root.path().join(format!("up-{n}"))).expect("stored") == file);
+    }
 }
 
 /// Where a packet does not fit the device, the kernel refuses to cut a burst into packets. Loopback's size can only

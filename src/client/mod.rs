@@ -1,10 +1,14 @@
-//! The client: get, put and list, as three calls that return when it is done.
+//! The client: get, put and list, as three calls that return when it is done; and a load of many downloads at once.
 //!
 //! This module knows how to talk a server into a transfer: what to ask for, when to ask again without options, how
 //! to learn of a listing. It must not know terminals or local files: it takes a sink or a source.
 
+mod latency;
+mod load;
 mod remote;
 
+pub use latency::Latency;
+pub use load::{Failures, Load, Tally};
 pub use remote::{Host, Remote, RemoteError};
 
 use crate::limits;
@@ -38,6 +42,8 @@ pub struct Wishes {
     pub mode: Mode,
     /// RFC 1350 as it was: no options.
     pub plain: bool,
+    /// Packets are neither cut nor joined by the kernel: for a device that claims to do it and fails.
+    pub no_offload: bool,
 }
 
 impl Wishes {
@@ -100,6 +106,9 @@ pub enum Failure {
     /// It was cancelled from here.
     #[error("cancelled")]
     Cancelled,
+    /// Under load the server sent one file in two ways.
+    #[error("these are not the bytes of the first download of this file")]
+    Differs,
     /// The server does not list.
     #[error("this server offers no listing")]
     NoListing,
@@ -256,7 +265,7 @@ impl Client {
             unanswered: 2 * LIST_REPEAT,
             ..self.wishes.timing(Operation::List)
         };
-        let socket = TransferSocket::ask(self.server)?;
+        let socket = self.socket()?;
         let options = if self.wishes.plain {
             Options::NONE
         } else {
@@ -309,7 +318,7 @@ impl Client {
     ) -> Result<Summary, Failure> {
         let mode = self.wishes.mode;
         let mut attempt = |plain: bool| {
-            let socket = TransferSocket::ask(self.server)?;
+            let socket = self.socket()?;
             let options = if plain { Options::NONE } else { self.options(&socket, size)? };
             let request = Request { operation, name, mode, options };
             let timing = self.wishes.timing(operation);
@@ -324,15 +333,25 @@ impl Client {
         }
     }
 
+    fn socket(&self) -> io::Result<TransferSocket> {
+        Ok(TransferSocket::ask(self.server)?.offload(!self.wishes.no_offload))
+    }
+
+    /// What is wished for, or what fits the path in one piece.
+    fn block_size(&self) -> BlockSize {
+        self.wishes.block_size.unwrap_or_else(|| {
+            let path = TransferSocket::path_payload(self.server);
+            let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
+            BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT)
+        })
+    }
+
     fn options(
         &self,
         socket: &TransferSocket,
         size: Option<TransferOption>,
     ) -> io::Result<Options> {
-        let path = TransferSocket::path_payload(self.server);
-        let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
-        let fitting = BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT);
-        let block_size = self.wishes.block_size.unwrap_or(fitting);
+        let block_size = self.block_size();
         let packet = DATA_HEADER + block_size.get();
         let window = match self.wishes.window {
             Some(window) => {

@@ -207,6 +207,15 @@ impl TransferSocket {
         }
     }
 
+    /// Whether bursts may be cut into packets, and packets joined, by the kernel and the device; else each packet
+    /// costs a call.
+    #[must_use]
+    pub fn offload(mut self, allowed: bool) -> Self {
+        let state = if allowed { UNTRIED } else { OFF };
+        (self.segments, self.joins) = (AtomicU8::new(state), AtomicU8::new(state));
+        self
+    }
+
     /// The peer's address.
     pub fn peer(&self) -> SocketAddr {
         *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

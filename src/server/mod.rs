@@ -67,6 +67,8 @@ pub struct Config {
     pub window: WindowSize,
     /// Intervals and patience.
     pub timing: Timing,
+    /// Whether the kernel may cut and join packets for transfers; a device that claims to do it and fails wants no.
+    pub offload: bool,
     /// Ports for transfers; `None` leaves the choice to the system.
     pub ports: Option<PortRange>,
     /// The name under which a directory's listing can be read; `None` turns listings off.
@@ -85,6 +87,7 @@ impl Default for Config {
             whole_packets: false,
             window: WindowSize::MAX,
             timing: Timing::default(),
+            offload: true,
             ports: None,
             listing: Some(".list".into()),
         }

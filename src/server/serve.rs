@@ -226,7 +226,8 @@ fn session(
     asked: &Asked,
     payload: Payload,
 ) -> io::Result<Session> {
-    let socket = TransferSocket::answer(slot.local, slot.peer, shared.config.ports.as_ref())?;
+    let socket = TransferSocket::answer(slot.local, slot.peer, shared.config.ports.as_ref())?
+        .offload(shared.config.offload);
     let (size, upload, held) = match &payload {
         // In netascii the size on the wire is not known; and curl takes a size of 0 for an error.
         Payload::Source(_, size, held) => {

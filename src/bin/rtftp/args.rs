@@ -2,9 +2,10 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
-use tftpkit::client::Wishes;
+use std::time::Duration;
+use tftpkit::client::{Load, Wishes};
 use tftpkit::wire::{BlockSize, Mode, WindowSize};
 
 const EXIT_STATUS: &str = "\
@@ -18,6 +19,24 @@ Exit status:
   6  a disk is full, here or there
   7  the server failed, or broke the protocol
   8  everything was sent, but the server did not confirm that it stored it";
+
+const BENCH: &str = "\
+This is load: aim it at a server of your own, over a network that may be filled.
+
+Examples:
+  rtftp bench 192.0.2.1 pxelinux.0 vmlinuz      10 clients, 10 seconds, as fast as it goes
+  rtftp bench 192.0.2.1:boot.img --clients 1000 --no-options
+                                                how do 1000 old boot ROMs at once fare?
+  rtftp bench 192.0.2.1:boot.img --rate 200 --duration 60
+                                                200 machines start in each second
+  rtftp bench 192.0.2.1:boot.img --clients 64 --count 5000 --verify --json
+                                                for a script: exactly 5000, all bytes compared
+
+A download is asked for once: not a second time without options, as 'get' does where a server refuses them \
+(--no-options). Goodput and transfers in a second are those of the time in which downloads begin; those under way \
+at its end have 10 s to finish, and count among the whole and the failed. Ctrl-C ends it with the report.
+
+Exit status: 0 if no transfer failed, else that of the most frequent failure, as 'rtftp get --help' has them.";
 
 /// A TFTP client: gets, puts and lists files; with only a HOST it opens a menu.
 #[derive(Debug, Parser)]
@@ -74,6 +93,65 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Put a load on a server of your own: many downloads at once, and how they fared
+    #[command(after_help = BENCH)]
+    Bench(BenchArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// HOST:FILE, or HOST[:PORT] and names after it, or tftp://HOST[:PORT]/FILE; several files are taken in turn
+    #[arg(required = true, value_name = "REMOTE")]
+    pub(crate) remotes: Vec<OsString>,
+    /// Downloads at once, each followed by the next; with --rate, the most at once [default: 10; with --rate 1000]
+    #[arg(long, short, value_name = "N")]
+    clients: Option<NonZeroU16>,
+    /// Begin so many downloads in each second, whether others have ended or not
+    #[arg(long, value_name = "R", value_parser = rate)]
+    rate: Option<f64>,
+    /// Begin downloads for so many seconds [default: 10; with --count as long as it takes]
+    #[arg(long, short, value_name = "SECONDS")]
+    duration: Option<NonZeroU32>,
+    /// Begin so many downloads
+    #[arg(long, value_name = "N")]
+    count: Option<NonZeroU64>,
+    /// Compare each download with the first of the same file
+    #[arg(long)]
+    verify: bool,
+    /// No line on the terminal while it is under way
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// The report as one JSON object; times are in seconds
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) wishes: WishArgs,
+}
+
+impl BenchArgs {
+    pub(crate) fn load(&self, files: Vec<Vec<u8>>) -> Load {
+        let default = Load::default();
+        let clients = if self.rate.is_some() { CLIENTS_AT_A_RATE } else { default.clients };
+        let forever = if self.count.is_some() { Duration::MAX } else { default.duration };
+        let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
+        Load {
+            files,
+            clients: self.clients.map_or(clients, |clients| clients.get().into()),
+            rate: self.rate,
+            duration: self.duration.map_or(forever, seconds),
+            count: self.count.map(NonZeroU64::get),
+            verify: self.verify,
+            ..default
+        }
+    }
+}
+
+/// The rate is the bound that is meant; this one keeps what a server does not answer from piling up.
+const CLIENTS_AT_A_RATE: usize = 1000;
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
+    rate.ok_or_else(|| "write a number of downloads from 0.001 to 1000000".into())
 }
 
 /// What to ask a server for.
@@ -97,6 +175,9 @@ pub(crate) struct WishArgs {
     /// Plain RFC 1350: 512-byte blocks, one at a time, no options
     #[arg(long, conflicts_with_all = ["blksize", "windowsize"])]
     no_options: bool,
+    /// Let neither kernel nor device cut and join packets: for a device that fails at it
+    #[arg(long)]
+    no_offload: bool,
 }
 
 /// What to tell of it.
@@ -130,6 +211,7 @@ impl WishArgs {
                 ModeArg::Netascii => Mode::Netascii,
             },
             plain: self.no_options,
+            no_offload: self.no_offload,
         }
     }
 }
@@ -142,5 +224,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_load_has_an_end_and_a_bound_whatever_was_left_out() {
+        let load = |line: &str| match Args::parse_from(line.split(' ')).command {
+            Some(Command::Bench(args)) => args.load(Vec::new()),
+            other => panic!("no load: {other:?}"),
+        };
+        let [ten, ever] = [Duration::from_secs(10), Duration::MAX];
+        let bounds = |load: Load| (load.clients, load.duration, load.count);
+        assert_eq!(bounds(load("rtftp bench h:f")), (10, ten, None));
+        assert_eq!(bounds(load("rtftp bench h:f --count 5")), (10, ever, Some(5)));
+        assert_eq!(bounds(load("rtftp bench h:f --count 5 -d 10")), (10, ten, Some(5)));
+        assert_eq!(bounds(load("rtftp bench h:f --rate 0.5")), (1000, ten, None));
+        assert_eq!(bounds(load("rtftp bench h:f --rate 9 -c 65535")), (65_535, ten, None));
+        assert!(rate("0.001").is_ok() && rate("1e6").is_ok());
+        assert!(rate("0").is_err() && rate("1000001").is_err() && rate("nan").is_err());
     }
 }

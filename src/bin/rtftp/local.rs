@@ -72,6 +72,11 @@ impl Destination {
     }
 }
 
+/// Takes bytes and forgets them.
+pub(crate) fn nowhere() -> impl Sink {
+    Stream(io::sink())
+}
+
 /// Something that takes bytes and cannot take them back.
 struct Stream<W>(W);
 

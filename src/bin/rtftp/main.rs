@@ -1,6 +1,7 @@
-//! `rtftp`: gets, puts and lists files by TFTP, in one command or from a menu.
+//! `rtftp`: gets, puts and lists files by TFTP, in one command or from a menu, and puts load on servers.
 
 mod args;
+mod bench;
 mod local;
 mod menu;
 mod remote;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
                 if json { listing.to_json() } else { text::table(&listing, false).into_bytes() };
             Ok(report::print(&out))
         }),
+        Some(Command::Bench(args)) => run(|| bench::run(&args)),
     };
     ExitCode::from(class as u8)
 }

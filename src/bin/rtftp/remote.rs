@@ -7,7 +7,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::client::{Canceller, Client, Failure, Host, Remote, Wishes};
+use tftpkit::client::{Canceller, Client, Failure, Host, Progress, Remote, Wishes};
 use tftpkit::store::Listing;
 use tftpkit::transfer::Summary;
 use tftpkit::wire::Mode;
@@ -144,6 +144,28 @@ impl Server {
 
     pub(crate) fn list(&mut self, name: &[u8]) -> Result<Listing> {
         self.ask(|client| Ok(client.list(name)?))
+    }
+
+    /// A client of the address that answers; with only one address it is not asked whether it does.
+    pub(crate) fn client(&mut self, name: &[u8]) -> Result<Client> {
+        if let Ok([address]) = self.host.resolve().as_deref() {
+            return Ok(Client::new(*address, self.wishes));
+        }
+        let canceller = self.canceller();
+        let asked = self.ask(|client| {
+            // The first answer is enough.
+            let mut enough = |Progress { bytes, total }| {
+                if bytes > 0 || total.is_some() {
+                    canceller.cancel();
+                }
+            };
+            Ok(client.get(name, local::nowhere(), &mut enough)?)
+        });
+        match (&self.answering, asked) {
+            (Some(client), _) => Ok(client.clone()),
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => bail!("no address of '{}' answers", self.host),
+        }
     }
 
     fn ask<T>(&mut self, mut question: impl FnMut(&Client) -> Result<T>) -> Result<T> {

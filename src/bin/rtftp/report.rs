@@ -36,6 +36,10 @@ impl Class {
         let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) else {
             return if error.is::<Unresolved>() { Self::NoAnswer } else { Self::Local };
         };
+        Self::of_failure(failure)
+    }
+
+    pub(crate) const fn of_failure(failure: &Failure) -> Self {
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,

@@ -93,6 +93,10 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u16).range(1..=32767), env = "RTFTPD_MAX_WINDOWSIZE")]
     max_windowsize: u16,
 
+    /// Let neither kernel nor device cut and join packets (UDP_SEGMENT, UDP_GRO): for a device that fails at it
+    #[arg(long, env = "RTFTPD_NO_OFFLOAD")]
+    no_offload: bool,
+
     /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
     #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
@@ -191,6 +195,7 @@ impl Args {
                 unanswered: self.patience,
             },
             window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
+            offload: !self.no_offload,
             ports: self.ports.clone(),
             listing: self.listing().map(Into::into),
         }

@@ -1,0 +1,347 @@
+//! A load on a server: what is told while it is under way, and the report.
+
+use crate::args::BenchArgs;
+use crate::remote::{Server, Target, get_targets};
+use crate::report::{self, Class};
+use crate::text::harmless;
+use anyhow::{Context, Result, bail};
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use serde::Serialize;
+use std::fmt::Write;
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tftpkit::client::{Failure, Latency, Load, Tally};
+
+/// Puts the load on the server and prints what came of it.
+pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
+    let targets = get_targets(&args.remotes)?;
+    let Some(Target { host, mode, .. }) = targets.first() else { bail!("no file is named") };
+    if targets.iter().any(|other| (&other.host, other.mode) != (host, *mode)) {
+        bail!("a load is for one server, and its files are of one mode");
+    }
+    let mut wishes = args.wishes.wishes();
+    wishes.mode = mode.unwrap_or(wishes.mode);
+    let load = args.load(targets.iter().map(|target| target.name.clone()).collect());
+    make_room_for(load.clients)?;
+    let interrupted = interrupts()?;
+    let what = format!("bench {host}");
+    let client = match Server::new(host, wishes).client(&load.files[0]) {
+        Ok(client) => client,
+        Err(error) => return Ok(report::fail(&what, &error)),
+    };
+    let line = Line::new(args.quiet || args.json);
+    let tally = client.load(&load, &mut |tally| {
+        line.show(tally, &load);
+        if interrupted.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    });
+    drop(line);
+    let tally = match tally
+        .context("the load cannot go on: it takes a port and an open file for each client")
+    {
+        Ok(tally) => tally,
+        Err(error) => return Ok(report::fail(&what, &error)),
+    };
+    let out = if args.json {
+        let mut out = serde_json::to_vec(&Report::new(client.server(), &load, &tally))?;
+        out.push(b'\n');
+        out
+    } else {
+        in_words(client.server(), &load, &tally).into_bytes()
+    };
+    Ok(Class::first([report::print(&out), class(&tally)].into_iter()))
+}
+
+/// That of the most frequent failure.
+fn class(tally: &Tally) -> Class {
+    let most = tally.failures.iter().max_by_key(|failures| failures.count);
+    most.map_or(Class::Done, |failures| Class::of_failure(&failures.first))
+}
+
+/// Descriptors that are no client's.
+const OTHER_DESCRIPTORS: u64 = 32;
+
+/// Each client has a socket; the soft limit is often 1,024.
+fn make_room_for(clients: usize) -> Result<()> {
+    let needed = clients as u64 + OTHER_DESCRIPTORS;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).context("cannot read a limit")?;
+    if needed > hard {
+        bail!(
+            "{clients} clients need {needed} open files, and {hard} are allowed.\n  \
+            Take fewer --clients, or raise the limit as root: 'ulimit -Hn {needed}' in the shell that starts this, \
+            LimitNOFILE= of a systemd unit, or /etc/security/limits.conf."
+        );
+    }
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)
+            .context("cannot raise the limit of open files")?;
+    }
+    Ok(())
+}
+
+/// Set by Ctrl-C, which ends the load and not the report.
+fn interrupts() -> Result<Arc<AtomicBool>> {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    // Before there are other threads, so that none but the one that waits for it gets the signal.
+    signals.thread_block()?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    let wait = move || {
+        while signals.wait().is_ok() {
+            told.store(true, Ordering::Relaxed);
+        }
+    };
+    std::thread::Builder::new().name("interrupts".into()).spawn(wait)?;
+    Ok(interrupted)
+}
+
+/// The line on a terminal that says how it is going.
+struct Line(Option<ProgressBar>);
+
+impl Line {
+    fn new(quiet: bool) -> Self {
+        if quiet || !io::stderr().is_terminal() {
+            return Self(None);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(
+            ProgressStyle::with_template("{msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        Self(Some(bar))
+    }
+
+    fn show(&self, tally: &Tally, load: &Load) {
+        let Some(bar) = &self.0 else { return };
+        let over = tally.elapsed >= load.duration;
+        bar.set_message(format!(
+            "{}{:.1} s  {:.1} MB/s  {:.1} transfers/s  {} at once  {} failed",
+            if over { "waiting for the last  " } else { "" },
+            tally.elapsed.as_secs_f64(),
+            tally.bytes_per_second() / 1e6,
+            tally.transfers_per_second(),
+            HumanCount(tally.at_once as u64),
+            HumanCount(tally.failed()),
+        ));
+        bar.tick();
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn in_words(server: SocketAddr, load: &Load, tally: &Tally) -> String {
+    let mut out = String::new();
+    let (clients, seconds) = (HumanCount(load.clients as u64), tally.elapsed.as_secs_f64());
+    let how = load.rate.map_or_else(
+        || format!("{clients} clients"),
+        |rate| format!("{rate} a second, {clients} clients at most"),
+    );
+    let _ = writeln!(out, "{server}, {how}, {seconds:.1} s");
+    let mut line = |what: &str, text: String| {
+        let _ = writeln!(out, "  {what:<12}{text}");
+    };
+    let (rate, bytes) = (tally.bytes_per_second() / 1e6, HumanBytes(tally.bytes));
+    line("goodput", format!("{rate:.1} MB/s ({bytes})"));
+    let counts = [
+        (tally.whole, "whole"),
+        (tally.failed(), "failed"),
+        (tally.cut, "cut off"),
+        (tally.missed, "not begun for want of a free client"),
+    ];
+    let told = counts.iter().filter(|(count, what)| *count > 0 || *what == "whole");
+    let told: Vec<_> = told.map(|(count, what)| format!("{} {what}", HumanCount(*count))).collect();
+    let rate = tally.transfers_per_second();
+    line("transfers", format!("{rate:.1}/s ({})", told.join(", ")));
+    line("at once", format!("{} at most", HumanCount(tally.most_at_once as u64)));
+    let [again, all] = [tally.retransmitted, tally.packets].map(HumanCount);
+    line("sent again", format!("{again} of {all} packets from here"));
+    for failures in by_count(tally) {
+        let text = harmless(&failures.first.to_string());
+        line("failed", format!("{}: {text}", HumanCount(failures.count)));
+    }
+    if tally.first_answer.count() > 0 {
+        line("", format!("{:>10}{:>10}{:>10}{:>10}", "p50", "p90", "p99", "max"));
+        for (what, latency) in [("answer", &tally.first_answer), ("transfer", &tally.transfer)] {
+            let spans = QUANTILES.map(|part| latency.quantile(part)).into_iter();
+            let spans = spans.chain([latency.max()]).map(|span| format!("{:>10}", short(span)));
+            line(what, spans.collect());
+        }
+    }
+    out + &drawn(&tally.transfer)
+}
+
+const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
+
+/// The longest bar of the histogram.
+const BAR: u64 = 40;
+
+/// How many transfers took how long.
+fn drawn(latency: &Latency) -> String {
+    let octaves = latency.octaves();
+    let most = octaves.iter().map(|(_, count)| *count).max().unwrap_or_default();
+    let mut out = String::new();
+    for (from, count) in octaves {
+        let bar = "#".repeat((count * BAR).div_ceil(most.max(1)) as usize);
+        let _ = writeln!(
+            out,
+            "  {:>9} {bar:<40} {}",
+            format!("< {}", short(2 * from)),
+            HumanCount(count)
+        );
+    }
+    out
+}
+
+/// Three digits and a unit.
+fn short(span: Duration) -> String {
+    let micros = span.as_micros() as f64;
+    let (number, unit) = match micros {
+        ..1e3 => (micros, "us"),
+        ..1e6 => (micros / 1e3, "ms"),
+        _ => (micros / 1e6, "s"),
+    };
+    let digits = if number < 10.0 { 2 } else { usize::from(number < 100.0) };
+    let digits = if unit == "us" { 0 } else { digits };
+    format!("{number:.digits$} {unit}")
+}
+
+fn by_count(tally: &Tally) -> Vec<&tftpkit::client::Failures> {
+    let mut all: Vec<_> = tally.failures.iter().collect();
+    all.sort_by_key(|failures| std::cmp::Reverse(failures.count));
+    all
+}
+
+const fn kind(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::NoAnswer(_) => "no answer",
+        Failure::Closed(_) => "closed",
+        Failure::BrokenOff(..) => "broken off",
+        Failure::Server { .. } => "refused",
+        Failure::Protocol(_) => "protocol",
+        Failure::Differs => "differs",
+        _ => "local",
+    }
+}
+
+/// The report for machines. Times are in seconds.
+#[derive(Serialize)]
+struct Report {
+    server: String,
+    clients: usize,
+    rate: Option<f64>,
+    seconds: f64,
+    bytes: u64,
+    bytes_per_second: f64,
+    transfers_per_second: f64,
+    begun: u64,
+    whole: u64,
+    failed: u64,
+    cut: u64,
+    missed: u64,
+    most_at_once: usize,
+    packets: u64,
+    retransmitted: u64,
+    failures: Vec<FailuresReport>,
+    first_answer: Spans,
+    transfer: Spans,
+    histogram: Vec<Octave>,
+}
+
+#[derive(Serialize)]
+struct FailuresReport {
+    kind: &'static str,
+    code: Option<u16>,
+    count: u64,
+    first: String,
+}
+
+#[derive(Serialize)]
+struct Spans {
+    p50: f64,
+    p90: f64,
+    p99: f64,
+    max: f64,
+}
+
+/// So many took from `from` to `to` seconds.
+#[derive(Serialize)]
+struct Octave {
+    from: f64,
+    to: f64,
+    count: u64,
+}
+
+impl Report {
+    fn new(server: SocketAddr, load: &Load, tally: &Tally) -> Self {
+        let failures = by_count(tally).into_iter().map(|failures| FailuresReport {
+            kind: kind(&failures.first),
+            code: match failures.first {
+                Failure::Server { code, .. } => Some(code.into()),
+                _ => None,
+            },
+            count: failures.count,
+            first: failures.first.to_string(),
+        });
+        let octaves = tally.transfer.octaves().into_iter().map(|(from, count)| {
+            let from = from.as_secs_f64();
+            Octave { from, to: 2.0 * from, count }
+        });
+        Self {
+            server: server.to_string(),
+            clients: load.clients,
+            rate: load.rate,
+            seconds: tally.elapsed.as_secs_f64(),
+            bytes: tally.bytes,
+            bytes_per_second: tally.bytes_per_second(),
+            transfers_per_second: tally.transfers_per_second(),
+            begun: tally.begun,
+            whole: tally.whole,
+            failed: tally.failed(),
+            cut: tally.cut,
+            missed: tally.missed,
+            most_at_once: tally.most_at_once,
+            packets: tally.packets,
+            retransmitted: tally.retransmitted,
+            failures: failures.collect(),
+            first_answer: Spans::of(&tally.first_answer),
+            transfer: Spans::of(&tally.transfer),
+            histogram: octaves.collect(),
+        }
+    }
+}
+
+impl Spans {
+    fn of(latency: &Latency) -> Self {
+        let [p50, p90, p99] = QUANTILES.map(|part| latency.quantile(part).as_secs_f64());
+        Self { p50, p90, p99, max: latency.max().as_secs_f64() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_short() {
+        let shown = |micros| short(Duration::from_micros(micros));
+        let cases = [(0, "0 us"), (999, "999 us"), (1000, "1.00 ms"), (12_345, "12.3 ms")];
+        cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
+        let cases = [(123_456, "123 ms"), (1_000_000, "1.00 s"), (123_000_000, "123 s")];
+        cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
+    }
+}

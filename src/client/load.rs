@@ -1,0 +1,414 @@
+//! Many downloads at once on one thread, and what came of them: a load on a server.
+//!
+//! Each asks for what [`Client::get`] asks for, but only once: what is counted is what was asked, not what a second
+//! attempt without options made good.
+
+use super::latency::Latency;
+use super::{Client, Failure, Wishes};
+use crate::net::{Carrier, Clock, Passenger, Session, Workers};
+use crate::proto::Time;
+use crate::transfer::{Outcome, Sink, Summary, Transfer};
+use crate::wire::{ErrorCode, Operation, Options, Request, TransferOption};
+use slab::Slab;
+use std::hash::{DefaultHasher, Hasher};
+use std::io;
+use std::mem::discriminant;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+/// What to put on a server. The default is small, and names no files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Load {
+    /// What is downloaded, one after the other.
+    pub files: Vec<Vec<u8>>,
+    /// Downloads at once. Without a rate each makes room for the next one.
+    pub clients: usize,
+    /// Downloads that begin in each second, whether others have ended or not; those for which there is no room are
+    /// missed.
+    pub rate: Option<f64>,
+    /// After so long none begins.
+    pub duration: Duration,
+    /// After so many none begins.
+    pub count: Option<u64>,
+    /// Those that are still under way then have so long to end.
+    pub grace: Duration,
+    /// Whether a download fails whose bytes are not those of the first one of the same file.
+    pub verify: bool,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            clients: 10,
+            rate: None,
+            duration: Duration::from_secs(10),
+            count: None,
+            grace: Duration::from_secs(10),
+            verify: false,
+        }
+    }
+}
+
+/// What came of a load so far.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// How long downloads have begun or, where their number ended it, been under way. The three figures that follow
+    /// are of this time, and what is said of a second as well.
+    pub elapsed: Duration,
+    /// Payload bytes that arrived, those of downloads that failed later as well.
+    pub bytes: u64,
+    /// Downloads that ended whole.
+    pub whole_in_time: u64,
+    /// All downloads that began.
+    pub begun: u64,
+    /// Those that ended whole.
+    pub whole: u64,
+    /// Those that were ended from here, being under way still when the load was over.
+    pub cut: u64,
+    /// Those that should have begun, by the rate, when there was no room for one more.
+    pub missed: u64,
+    /// How many are under way now.
+    pub at_once: usize,
+    /// The most of them.
+    pub most_at_once: usize,
+    /// Packets that left.
+    pub packets: u64,
+    /// How many of them had left before.
+    pub retransmitted: u64,
+    /// From the request to the first answer, of all that got one.
+    pub first_answer: Latency,
+    /// From the request to the end, of those that ended whole.
+    pub transfer: Latency,
+    /// The other ends, each kind once.
+    pub failures: Vec<Failures>,
+}
+
+/// Failures of one kind.
+#[derive(Debug)]
+pub struct Failures {
+    /// How many there were.
+    pub count: u64,
+    /// The first of them.
+    pub first: Failure,
+}
+
+impl Tally {
+    /// How many failed.
+    pub fn failed(&self) -> u64 {
+        self.failures.iter().map(|failures| failures.count).sum()
+    }
+
+    /// Payload bytes in each second.
+    pub fn bytes_per_second(&self) -> f64 {
+        self.per_second(self.bytes)
+    }
+
+    /// Whole downloads in each second.
+    pub fn transfers_per_second(&self) -> f64 {
+        self.per_second(self.whole_in_time)
+    }
+
+    fn per_second(&self, count: u64) -> f64 {
+        count as f64 / self.elapsed.as_secs_f64().max(1e-6)
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        match self.failures.iter_mut().find(|known| is_alike(&known.first, &failure)) {
+            Some(known) => known.count += 1,
+            None => self.failures.push(Failures { count: 1, first: failure }),
+        }
+    }
+}
+
+/// Whether two failures are of one kind: there are few, whatever servers say.
+fn is_alike(one: &Failure, other: &Failure) -> bool {
+    match (one, other) {
+        (Failure::Server { code: one, .. }, Failure::Server { code: other, .. }) => {
+            discriminant::<ErrorCode>(one) == discriminant(other)
+        }
+        _ => discriminant(one) == discriminant(other),
+    }
+}
+
+/// Downloads that begin before those under way are heard again.
+const BEGUN_IN_A_ROW: usize = 64;
+
+/// How often the figures are shown.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How long those that are cut off have for it.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+impl Client {
+    /// Puts `load` on the server, on this thread. `watch` sees the figures ten times a second, and may end it. It
+    /// fails where this machine has no sockets, and where the load has no files.
+    pub fn load(
+        &self,
+        load: &Load,
+        watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>,
+    ) -> io::Result<Tally> {
+        if load.files.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a load needs a file"));
+        }
+        Traffic::new(self, load)?.run(watch)
+    }
+}
+
+/// A load under way.
+struct Traffic<'a> {
+    load: &'a Load,
+    client: Client,
+    clock: Clock,
+    carrier: Carrier<Download>,
+    sessions: Slab<Arc<Session>>,
+    ended: mpsc::Receiver<Ended>,
+    tell: mpsc::Sender<Ended>,
+    /// Payload bytes of all.
+    arrived: Arc<AtomicU64>,
+    /// Length and digest of the first whole download of each file.
+    first: Vec<Option<(u64, u64)>>,
+    tally: Tally,
+    looked: Time,
+}
+
+type Ended = (Download, io::Result<Summary>);
+
+impl<'a> Traffic<'a> {
+    fn new(client: &Client, load: &'a Load) -> io::Result<Self> {
+        let (clock, (tell, ended)) = (Clock::start(), mpsc::channel());
+        // The path is the same for all: it is looked at once.
+        let block_size = Some(client.block_size());
+        let wishes = Wishes { block_size, ..client.wishes };
+        Ok(Self {
+            load,
+            client: Client::new(client.server, wishes),
+            clock,
+            // Nothing that is done here waits for a disk.
+            carrier: Carrier::new(clock, Workers::new(1))?,
+            sessions: Slab::new(),
+            ended,
+            tell,
+            arrived: Arc::default(),
+            first: vec![None; load.files.len()],
+            tally: Tally::default(),
+            looked: Time::START,
+        })
+    }
+
+    fn run(mut self, watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>) -> io::Result<Tally> {
+        let end = Time::START + self.load.duration;
+        let (mut flow, mut now) = (ControlFlow::Continue(()), Time::START);
+        while flow.is_continue() && now < end && !self.is_done() {
+            let until = self.begin_due()?.min(end);
+            flow = self.turn(until, watch)?;
+            now = self.clock.now().min(end);
+            self.tally.elapsed = now - Time::START;
+            self.tally.bytes = self.arrived.load(Ordering::Relaxed);
+            self.tally.whole_in_time = self.tally.whole;
+        }
+        let end = self.clock.now() + self.load.grace;
+        while flow.is_continue() && self.clock.now() < end && !self.sessions.is_empty() {
+            flow = self.turn(end, watch)?;
+        }
+        self.cut_off()?;
+        Ok(self.tally)
+    }
+
+    /// Whether all that were asked for have begun and ended.
+    fn is_done(&self) -> bool {
+        self.have_all_begun() && self.sessions.is_empty()
+    }
+
+    fn have_all_begun(&self) -> bool {
+        self.load.count.is_some_and(|count| self.tally.begun >= count)
+    }
+
+    /// Begins what is due, and tells when more may be.
+    fn begin_due(&mut self) -> io::Result<Time> {
+        for _ in 0..BEGUN_IN_A_ROW {
+            if self.have_all_begun() {
+                return Ok(NEVER);
+            }
+            let (now, next) = (self.clock.now(), self.next_due());
+            let room = self.sessions.len() < self.load.clients;
+            match self.load.rate {
+                _ if next > now => return Ok(next),
+                None if !room => return Ok(NEVER),
+                Some(_) if !room => self.tally.missed += 1,
+                _ => self.begin()?,
+            }
+        }
+        Ok(self.clock.now())
+    }
+
+    fn next_due(&self) -> Time {
+        let before = self.tally.begun + self.tally.missed;
+        let at = self.load.rate.map_or(0.0, |rate| before as f64 / rate);
+        Duration::try_from_secs_f64(at).map_or(NEVER, |at| Time::START + at)
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let file = (self.tally.begun % self.load.files.len() as u64) as usize;
+        let client = &self.client;
+        let socket = client.socket()?;
+        let options = if client.wishes.plain {
+            Options::NONE
+        } else {
+            client.options(&socket, Some(TransferOption::TransferSize(0)))?
+        };
+        let (name, mode) = (&self.load.files[file][..], client.wishes.mode);
+        let request = Request { operation: Operation::Read, name, mode, options };
+        let digest = self.load.verify.then(Digest::default);
+        let now = self.clock.now();
+        let transfer = Transfer::get(
+            now,
+            client.wishes.timing(Operation::Read),
+            &request,
+            Box::new(Digested(digest.clone())),
+        );
+        let session = Arc::new(Session::new(socket, self.clock, transfer));
+        let place = self.sessions.insert(Arc::clone(&session));
+        self.tally.begun += 1;
+        self.tally.at_once = self.sessions.len();
+        self.tally.most_at_once = self.tally.most_at_once.max(self.tally.at_once);
+        self.carrier.board(Download {
+            session,
+            place,
+            file,
+            begun: now,
+            clock: self.clock,
+            first_answer: None,
+            counted: 0,
+            arrived: Arc::clone(&self.arrived),
+            digest,
+            tell: self.tell.clone(),
+        });
+        Ok(())
+    }
+
+    /// Lets those under way go on, until there is something else to do.
+    fn turn(
+        &mut self,
+        until: Time,
+        watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>,
+    ) -> io::Result<ControlFlow<()>> {
+        let look = self.looked + LOOK;
+        self.carrier.turn(Some(until.min(look) - self.clock.now()), &mut Vec::new())?;
+        while let Ok((download, how)) = self.ended.try_recv() {
+            self.count(download, how?);
+        }
+        let now = self.clock.now();
+        if now < look {
+            return Ok(ControlFlow::Continue(()));
+        }
+        self.looked = now;
+        Ok(watch(&self.tally))
+    }
+
+    fn count(&mut self, download: Download, summary: Summary) {
+        self.sessions.remove(download.place);
+        let answered = download.session.socket().is_connected();
+        let tally = &mut self.tally;
+        tally.at_once = self.sessions.len();
+        tally.packets += summary.packets;
+        tally.retransmitted += summary.retransmitted;
+        if let Some(span) = download.first_answer {
+            tally.first_answer.record(span);
+        }
+        let came = download.digest.map(|digest| (summary.bytes, digest.value()));
+        let first = &mut self.first[download.file];
+        match summary.outcome {
+            Some(Outcome::Complete)
+                if came.is_some_and(|came| *first.get_or_insert(came) != came) =>
+            {
+                tally.fail(Failure::Differs);
+            }
+            Some(Outcome::Complete) => {
+                tally.whole += 1;
+                tally.transfer.record(summary.elapsed);
+            }
+            Some(Outcome::Stopped) => tally.cut += 1,
+            outcome => tally.fail(self.client.failure(outcome, summary.bytes, answered)),
+        }
+    }
+
+    /// Ends what is still under way; the server is told.
+    fn cut_off(&mut self) -> io::Result<()> {
+        self.sessions.iter().for_each(|(_, session)| session.stop("the load is over"));
+        let end = self.clock.now() + LAST_WORDS;
+        while !self.sessions.is_empty() && self.clock.now() < end {
+            let _ = self.turn(end, &mut |_| ControlFlow::Continue(()))?;
+        }
+        self.tally.cut += self.sessions.len() as u64;
+        Ok(())
+    }
+}
+
+const NEVER: Time = Time::from_micros(u64::MAX);
+
+/// One client.
+struct Download {
+    session: Arc<Session>,
+    place: usize,
+    file: usize,
+    begun: Time,
+    clock: Clock,
+    first_answer: Option<Duration>,
+    /// Its part of the bytes that arrived.
+    counted: u64,
+    arrived: Arc<AtomicU64>,
+    digest: Option<Digest>,
+    tell: mpsc::Sender<Ended>,
+}
+
+impl Passenger for Download {
+    fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    fn progress(&mut self, transfer: &mut Transfer) {
+        if self.first_answer.is_none() && self.session.socket().is_connected() {
+            self.first_answer = Some(self.clock.now() - self.begun);
+        }
+        let bytes = transfer.summary().bytes;
+        self.arrived.fetch_add(bytes - self.counted, Ordering::Relaxed);
+        self.counted = bytes;
+    }
+
+    fn ended(self, how: io::Result<Summary>) {
+        // Who listens no more has seen the load end.
+        let _ = self.tell.clone().send((self, how));
+    }
+}
+
+/// What stands for the bytes of a download.
+#[derive(Clone, Default)]
+struct Digest(Arc<Mutex<DefaultHasher>>);
+
+impl Digest {
+    fn add(&self, bytes: &[u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).finish()
+    }
+}
+
+/// Keeps nothing but the digest, if that.
+struct Digested(Option<Digest>);
+
+impl Sink for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(digest) = &self.0 {
+            digest.add(bytes);
+        }
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

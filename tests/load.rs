@@ -1,0 +1,263 @@
+//! A load on a server, by the library and by `rtftp bench`.
+
+mod common;
+
+use assert_cmd::Command;
+use common::{DEADLINE, Running, Told, data, folder, pattern, plain};
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use std::net::{SocketAddr, UdpSocket};
+use std::ops::ControlFlow;
+use std::time::Duration;
+use tftpkit::client::{Client, Failure, Load, Tally, Wishes};
+use tftpkit::transfer::{Outcome, Summary};
+use tftpkit::wire::{ErrorCode, Packet};
+
+/// So many downloads of these files, and as long as they take.
+fn load(files: &[&str], clients: usize, count: u64) -> Load {
+    Load {
+        files: files.iter().map(|name| name.as_bytes().to_vec()).collect(),
+        clients,
+        count: Some(count),
+        duration: Duration::MAX,
+        ..Load::default()
+    }
+}
+
+fn run(client: &Client, load: &Load) -> Tally {
+    client.load(load, &mut |_| ControlFlow::Continue(())).expect("a load")
+}
+
+/// One round of patience, a second long.
+fn impatient() -> Wishes {
+    Wishes { timeout: std::num::NonZeroU8::new(1), retries: Some(0), ..Wishes::default() }
+}
+
+/// A server that answers each packet from its request port.
+fn answering(
+    mut answer: impl FnMut(&Packet<'_>) -> Option<Vec<u8>> + Send + 'static,
+) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a time limit");
+    let address = socket.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+            if let Some(answer) = answer(&Packet::parse(&buffer[..len]).expect("a packet")) {
+                let _ = socket.send_to(&answer, peer);
+            }
+        }
+    });
+    address
+}
+
+fn closed() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.local_addr().expect("an address")
+}
+
+fn bench() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    command.arg("bench").timeout(DEADLINE);
+    command
+}
+
+#[test]
+fn so_many_downloads_are_made_of_the_files_in_turn_and_all_their_bytes_are_counted() {
+    let root = folder(&[("a", &pattern(70_000, 1)), ("b", &pattern(5, 2))]);
+    let server = Running::serve(root.path());
+    for wishes in [Wishes::default(), plain()] {
+        let load = Load { verify: true, ..load(&["a", "b"], 7, 31) };
+        let tally = run(&server.client(wishes), &load);
+        assert_eq!((tally.begun, tally.whole, tally.failed(), tally.cut), (31, 31, 0, 0));
+        assert_eq!(tally.bytes, 16 * 70_000 + 15 * 5);
+        assert_eq!((tally.transfer.count(), tally.first_answer.count()), (31, 31));
+        assert_eq!((tally.most_at_once, tally.at_once, tally.whole_in_time), (7, 0, 31));
+        assert!(tally.elapsed >= tally.transfer.max());
+    }
+    server.idle();
+    let whole = server.told().into_iter().filter(|told| matches!(told, Told::Finished(..)));
+    assert_eq!(whole.count(), 2 * 31);
+}
+
+#[test]
+fn all_clients_are_there_at_once_and_are_ended_with_the_load() {
+    let root = folder(&[("large", &pattern(16 << 20, 3))]);
+    let server = Running::serve(root.path());
+    let (handle, mut seen) = (server.handle.clone(), 0);
+    let load = Load { duration: DEADLINE, ..load(&["large"], 50, u64::MAX) };
+    let tally = server.client(plain()).load(&load, &mut |tally| {
+        seen = handle.transfers();
+        assert!(tally.at_once <= 50);
+        if seen < 50 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    let tally = tally.expect("a load");
+    assert_eq!((seen, tally.most_at_once), (50, 50));
+    assert_eq!((tally.cut, tally.failed()), (tally.begun - tally.whole, 0));
+    server.event("the client's last words", |told| match told {
+        Told::Finished(_, Summary { outcome: Some(Outcome::PeerError(_, words)), .. }) => {
+            (words == b"the load is over").then_some(())
+        }
+        _ => None,
+    });
+    server.idle();
+}
+
+#[test]
+fn when_the_time_is_over_those_under_way_may_finish() {
+    let root = folder(&[("a", &pattern(200_000, 4))]);
+    let server = Running::serve(root.path());
+    let load = Load { count: None, duration: Duration::from_millis(50), ..load(&["a"], 3, 0) };
+    let tally = run(&server.client(plain()), &load);
+    assert_eq!(tally.elapsed, load.duration);
+    assert_eq!((tally.whole, tally.failed(), tally.cut), (tally.begun, 0, 0));
+    assert!(tally.whole_in_time <= tally.whole && tally.bytes <= 200_000 * tally.whole);
+    let hurried = Load { grace: Duration::ZERO, ..load };
+    let nothing = answering(|_| None);
+    let tally = run(&Client::new(nothing, Wishes::default()), &hurried);
+    assert_eq!((tally.begun, tally.cut, tally.failed()), (3, 3, 0));
+}
+
+#[test]
+fn a_rate_is_kept_and_what_finds_no_room_is_missed() {
+    let root = folder(&[("a", b"few")]);
+    let server = Running::serve(root.path());
+    let tally = run(&server.client(plain()), &Load { rate: Some(200.0), ..load(&["a"], 100, 21) });
+    assert_eq!((tally.whole, tally.missed), (21, 0));
+    assert!(tally.elapsed >= Duration::from_millis(100), "the last is due at 20/200 s");
+    let nothing = Client::new(answering(|_| None), Wishes::default());
+    let full = Load {
+        rate: Some(1000.0),
+        count: None,
+        duration: Duration::from_millis(30),
+        grace: Duration::ZERO,
+        ..load(&["a"], 2, 0)
+    };
+    let tally = run(&nothing, &full);
+    assert_eq!((tally.begun, tally.most_at_once), (2, 2));
+    assert!((1..=28).contains(&tally.missed), "{}", tally.missed);
+}
+
+#[test]
+fn failures_are_told_apart_by_kind() {
+    let root = folder(&[("a", b"few")]);
+    let server = Running::serve(root.path());
+    let tally = run(&server.client(Wishes::default()), &load(&["a", "gone"], 4, 9));
+    assert_eq!((tally.whole, tally.failed(), tally.failures.len()), (5, 4, 1));
+    let Failure::Server { code: ErrorCode::NotFound, .. } = tally.failures[0].first else {
+        panic!("{:?}", tally.failures);
+    };
+    assert_eq!(tally.transfer.count(), 5, "a refusal is no transfer");
+
+    let silent = run(&Client::new(answering(|_| None), impatient()), &load(&["a"], 5, 5));
+    assert_eq!((silent.failures.len(), silent.failures[0].count), (1, 5));
+    assert!(matches!(silent.failures[0].first, Failure::NoAnswer(_)));
+    assert_eq!(silent.first_answer.count(), 0);
+
+    let closed = run(&Client::new(closed(), Wishes::default()), &load(&["a"], 2, 6));
+    assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
+    assert!(matches!(closed.failures[0].first, Failure::Closed(_)));
+
+    let rude = answering(|packet| matches!(packet, Packet::Request(_)).then(|| data(1, &[7; 600])));
+    let rude = run(&Client::new(rude, plain()), &load(&["a"], 2, 3));
+    assert_eq!((rude.failures.len(), rude.failures[0].count), (1, 3));
+    assert!(matches!(rude.failures[0].first, Failure::Protocol(_)));
+}
+
+#[test]
+fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
+    for verify in [true, false] {
+        let mut requests = 0u8;
+        let fickle = answering(move |packet| match packet {
+            Packet::Request(_) => {
+                requests += 1;
+                Some(data(1, &[requests / 4; 100]))
+            }
+            _ => None,
+        });
+        let load = Load { verify, ..load(&["a"], 1, 5) };
+        let tally = run(&Client::new(fickle, plain()), &load);
+        assert_eq!(tally.failed(), if verify { 2 } else { 0 }, "the last two are others");
+        assert!(!verify || matches!(tally.failures[0].first, Failure::Differs));
+    }
+}
+
+#[test]
+fn a_load_without_files_is_none() {
+    let client = Client::new(closed(), Wishes::default());
+    let refused = client.load(&Load::default(), &mut |_| ControlFlow::Continue(()));
+    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidInput));
+}
+
+#[test]
+fn the_report_has_its_figures_for_people_and_for_programs() {
+    let root = folder(&[("a", &pattern(10_000, 5))]);
+    let server = Running::serve(root.path());
+    let remote = server.address.to_string();
+    let words = bench().args([&remote, "a", "--count", "20", "-c", "4"]).assert().success();
+    let figures = ["goodput", "20 whole", "4 at most", "sent again", "p50", "p99", "transfer", "#"];
+    let stdout = String::from_utf8_lossy(&words.get_output().stdout).into_owned();
+    assert!(figures.iter().all(|figure| stdout.contains(figure)), "{stdout}");
+    words.stderr(is_empty());
+
+    let run = bench().args([&remote, "a", "none", "--count", "21", "--json"]).assert().code(4);
+    let report: serde_json::Value = serde_json::from_slice(&run.get_output().stdout).expect("JSON");
+    let numbers = ["whole", "failed", "begun", "cut", "missed", "clients", "bytes", "most_at_once"];
+    let numbers = numbers.map(|field| report[field].as_u64().expect(field));
+    assert_eq!(numbers, [11, 10, 21, 0, 0, 10, 110_000, 10]);
+    let spans = ["p50", "p90", "p99", "max"].map(|span| report["transfer"][span].as_f64());
+    assert!(spans.is_sorted() && spans[0] > Some(0.0), "{spans:?}");
+    let octaves = report["histogram"].as_array().expect("octaves").iter();
+    assert_eq!(octaves.map(|octave| octave["count"].as_u64().expect("a count")).sum::<u64>(), 11);
+    let failures = &report["failures"][0];
+    assert_eq!((&failures["kind"], &failures["code"]), (&"refused".into(), &1.into()));
+    assert_eq!((&failures["count"], &report["rate"]), (&10.into(), &serde_json::Value::Null));
+    for field in ["seconds", "bytes_per_second", "transfers_per_second", "packets"] {
+        assert!(report[field].as_f64().is_some_and(|number| number > 0.0), "{field}");
+    }
+}
+
+#[test]
+fn the_exit_status_is_that_of_the_most_frequent_failure() {
+    let root = folder(&[("a", b"few"), ("dir/b", b"few")]);
+    let server = Running::serve(root.path());
+    let remote = server.address.to_string();
+    let case = |words: &[&str], code: i32, says: &str| {
+        let run = bench().args(words).assert().code(code);
+        let out = run.get_output();
+        let told = [&out.stdout[..], &out.stderr].concat();
+        assert!(String::from_utf8_lossy(&told).contains(says), "{words:?}: {out:?}");
+    };
+    case(&[&remote, "a", "--count", "3"], 0, "3 whole");
+    case(&[&remote, "none", "dir", "nil", "a", "--count", "8"], 4, "4: the server says: file not");
+    case(&[&remote, "dir", "none", "dir", "--count", "3"], 5, "2: the server says: access");
+    case(&[&closed().to_string(), "a", "--count", "3"], 3, "3: nothing listens");
+    case(&["no-such-host.invalid:a"], 3, "cannot find the host");
+    case(&["[::1]:a", "127.0.0.1:a"], 2, "one server");
+    case(&[&remote], 2, "no file is named");
+    case(&[&remote, "a", "--rate", "0"], 2, "--rate");
+    case(&[&remote, "a", "--clients", "0"], 2, "--clients");
+}
+
+#[test]
+fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
+    let run = |clients: &str| {
+        let mut shell = Command::new("sh");
+        let rtftp = env!("CARGO_BIN_EXE_rtftp");
+        let line =
+            format!("ulimit -n 100; exec {rtftp} bench {} a --count 1 -c {clients}", closed());
+        shell.args(["-c", &line]).timeout(DEADLINE).assert()
+    };
+    run("69")
+        .code(2)
+        .stderr(contains("101 open files, and 100 are allowed").and(contains("ulimit -Hn 101")));
+    run("68").code(3).stderr(is_empty());
+}
+
+#[test]
+fn a_servers_words_do_not_reach_the_terminal_raw() {
+    let hostile = Packet::Error { code: ErrorCode::NotFound, message: b"\x1b[2Jgone" }.to_vec();
+    let server = answering(move |_| Some(hostile.clone())).to_string();
+    let run = bench().args([&server, "a", "--count", "2"]).assert().code(4);
+    run.stdout(contains("\\u{1b}[2Jgone").and(contains("\x1b").not()));
+}
