@@ -5,6 +5,7 @@
 //! the sockets connect to does; then nothing may panic, run on, send what is not the file's, or exceed a bound.
 
 use super::fixtures;
+use super::fixtures::script::{Datagram, Event, Script, What};
 use super::input::Input;
 use super::side::{Disk, Fault, Side, pattern};
 use std::collections::VecDeque;
@@ -15,6 +16,9 @@ use tftpkit::wire::{BlockSize, Mode, Operation, Packet, WindowSize};
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
+
+/// The file is shorter.
+const MOST_BYTES: usize = 4096;
 
 /// Datagrams under way to one side at most; what is more is lost.
 const UNDER_WAY: usize = 256;
@@ -40,31 +44,75 @@ struct Dialogue {
     blocks: usize,
 }
 
-/// Each request of the fixtures opens a dialogue, and their other packets are what a stranger puts into it.
+/// Each request of the fixtures opens a dialogue on a network that loses something; and each dialogue of the fixtures
+/// is one with a stranger, who says what comes there.
 pub(super) fn seeds() -> Vec<Vec<u8>> {
     let packets = fixtures::packets();
-    let is_request = |bytes: &&Vec<u8>| matches!(bytes.get(1), Some(1 | 2 | 7));
-    let (requests, others): (Vec<_>, Vec<_>) = packets.iter().partition(is_request);
-    let mut others = others.iter().filter(|bytes| bytes.len() < 64).cycle();
-    let mut seeds = Vec::new();
-    for (n, request) in requests.iter().filter(|bytes| bytes.len() < 256).enumerate() {
-        for stranger in [0, 1] {
-            let mut seed = vec![stranger, 0, 0];
-            seed.extend((n as u16 * 97).to_be_bytes());
-            seed.extend([0x05, 0xbc, 8, 0x10, 0, 16, n as u8]);
-            seed.push(request.len() as u8);
-            seed.extend(*request);
-            // Some rounds, then losses both ways with their timers, a duplicate, more rounds, and a moment.
-            seed.extend([0x18, 0x04, 0x06, 0x05, 0x06, 0x02, 0x18, 0x27, 0x09]);
-            for who in [CLIENT, SERVER] {
-                let other = others.next().expect("it has no end");
-                seed.extend([0x0b | (who as u8) << 4, other.len() as u8]);
-                seed.extend(*other);
+    let requests = packets.iter().filter(|bytes| matches!(bytes.get(1), Some(1 | 2 | 7)));
+    let opened = requests.filter(|request| request.len() <= 255).enumerate().map(|(n, request)| {
+        let mut seed = beginning(false, n * 97, request, (1468, 8, 1 << 16));
+        // Some rounds, then losses both ways with their timers, a duplicate, more rounds, and a moment.
+        seed.extend([0x18, 0x04, 0x06, 0x05, 0x06, 0x02, 0x18, 0x27]);
+        seed
+    });
+    opened.chain(fixtures::timelines().iter().filter_map(played)).collect()
+}
+
+/// The input up to the first step.
+fn beginning(
+    stranger: bool,
+    size: usize,
+    request: &[u8],
+    (block_size, window, window_bytes): (u16, u8, usize),
+) -> Vec<u8> {
+    let mut input = vec![u8::from(stranger), 0, 0];
+    input.extend((size as u16).to_be_bytes());
+    input.extend(block_size.to_be_bytes());
+    input.push(window);
+    input.extend(((window_bytes / 16).min(usize::from(u16::MAX)) as u16).to_be_bytes());
+    input.extend([16, 255, request.len() as u8]);
+    input.extend(request);
+    input
+}
+
+/// Nothing, where the dialogue is too long.
+fn played(script: &Script) -> Option<Vec<u8>> {
+    let (first, who) = match &script.lines[0].what {
+        What::Comes(Datagram::Bytes(first)) => (first, SERVER),
+        What::Leaves(Datagram::Bytes(first)) => (first, CLIENT),
+        _ => return None,
+    };
+    if script.local.len() >= MOST_BYTES || script.lines.len() > 200 {
+        return None;
+    }
+    let most = &script.limits;
+    let window = most.window.get().min(255) as u8;
+    let shape = (most.block_size.get() as u16, window, most.window_bytes);
+    let mut input = beginning(true, script.local.len(), first, shape);
+    let mut now = Time::START;
+    for line in &script.lines[1..] {
+        let ticks = (line.at - now).as_micros() / 100;
+        now = line.at;
+        input.extend((0..16).filter(|bit| ticks >> bit & 1 == 1).map(|bit| bit << 4 | 7));
+        let which = (who as u8) << 4;
+        match &line.what {
+            What::Comes(Datagram::Data(_, number, len)) => {
+                input.push(which | 14);
+                input.extend(number.to_be_bytes());
+                input.extend((*len as u16).to_be_bytes());
             }
-            seeds.push(seed);
+            What::Comes(Datagram::Bytes(bytes)) => {
+                input.extend([which | 11, bytes.len() as u8]);
+                input.extend(bytes);
+            }
+            What::Happens(Event::Repeat) => input.push(9),
+            What::Happens(Event::Stop) => input.push(which | 10),
+            What::Happens(Event::Abandon) => input.push(which | 0x20 | 10),
+            What::Happens(Event::Unreachable) => input.push(which | 0x40 | 10),
+            _ => {}
         }
     }
-    seeds
+    Some(input)
 }
 
 pub(super) fn check(bytes: &[u8]) {
@@ -82,7 +130,7 @@ impl Dialogue {
     fn new(input: &mut Input<'_>) -> Option<Self> {
         let stranger = input.flag();
         let faults = [Fault::of(input.byte()), Fault::of(input.byte())];
-        let size = usize::from(input.u16() % 4096);
+        let size = usize::from(input.u16()) % MOST_BYTES;
         let granted = GrantLimits {
             block_size: BlockSize::lowered(u64::from(input.u16()).max(8))?,
             window: WindowSize::new(u16::from(input.byte()).max(1))?,
@@ -178,6 +226,11 @@ impl Dialogue {
             13 if self.stranger => {
                 let [high, low] = input.u16().to_be_bytes();
                 self.arrive(who, &[0, 4, high, low]);
+            }
+            14 if self.stranger => {
+                let (number, len) = (input.u16(), input.u16() % 2048);
+                let datagram = self.sides[1 - who].block(number, len.into());
+                self.arrive(who, &datagram);
             }
             _ => {
                 // Everything that is under way, to both.

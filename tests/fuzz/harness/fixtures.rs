@@ -1,5 +1,10 @@
 //! The fixtures as what the fuzzer begins with.
 
+#[path = "../../timelines/script.rs"]
+#[allow(dead_code, reason = "how a dialogue must go on is for tests/timelines.rs")]
+pub(super) mod script;
+
+use script::Script;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +31,11 @@ pub(super) fn packets() -> Vec<Vec<u8>> {
         .filter_map(|line| line.strip_prefix("hex:"))
         .map(|hex| hex.split_whitespace().map(octet).collect())
         .collect()
+}
+
+/// The dialogues of `fixtures/timelines`.
+pub(super) fn timelines() -> Vec<Script> {
+    files("timelines").iter().map(|text| Script::parse(text).expect("a dialogue")).collect()
 }
 
 /// The lines of `fixtures/names.txt` and `fixtures/refused.txt`, as they stand there.

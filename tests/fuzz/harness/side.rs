@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tftpkit::limits;
 use tftpkit::proto::Time;
 use tftpkit::transfer::{Action, Outcome, Sink, Source, Summary, Transfer};
-use tftpkit::wire::{ErrorCode, Mode, Packet};
+use tftpkit::wire::{ErrorCode, Mode, Packet, WireBlock};
 
 /// Byte `at` of the file: no two blocks are alike, and many line ends are among them.
 pub(super) fn pattern(at: usize) -> u8 {
@@ -191,6 +191,16 @@ impl Side {
             self.acknowledged = self.acknowledged.max(block.0.into());
         }
         self.transfer.handle(now, datagram);
+    }
+
+    /// A block as this side has it, or would have it.
+    pub(super) fn block(&self, number: u16, len: usize) -> Vec<u8> {
+        let size = self.transfer.summary().agreed.block_size().get();
+        let start = usize::from(number).saturating_sub(1) * size;
+        let beyond = std::iter::repeat(&b'?');
+        let payload: Vec<u8> =
+            self.wire.iter().chain(beyond).skip(start).take(len).copied().collect();
+        Packet::Data { block: WireBlock(number), payload: &payload }.to_vec()
     }
 
     /// Asks until there is nothing to do: what leaves, and how long it waits then, unless it is over.
