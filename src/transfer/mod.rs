@@ -518,7 +518,7 @@ impl Transfer {
 
     /// All that may be sent without proof was sent.
     fn wait_for_proof(&mut self, now: Time, until: Time) -> Action<'_> {
-        if now < until {
+        if now < until && !self.is_over() {
             return Action::Wait(until);
         }
         self.end(now, Outcome::Silent);
