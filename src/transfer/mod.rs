@@ -9,6 +9,8 @@ mod netascii;
 mod plan;
 mod proof;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use summary::{Outcome, Summary};
