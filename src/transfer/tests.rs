@@ -161,3 +161,12 @@ fn of_a_peers_words_no_more_is_kept_than_an_error_should_have() {
         assert_eq!(transfer.summary().outcome, Some(outcome));
     }
 }
+
+#[test]
+fn a_request_that_is_repeated_before_its_answer_left_is_answered_once() {
+    let source = Box::new(Cursor::new(vec![7; 3]));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
+    transfer.repeat();
+    assert!(!settled(&mut transfer, ms(0)));
+    assert_eq!(transfer.summary().packets, 1);
+}
