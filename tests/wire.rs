@@ -73,6 +73,16 @@ fn every_packet_of_the_fixtures_means_what_it_says() {
 }
 
 #[test]
+fn whatever_is_no_request_can_answer_one() {
+    for Entry { place, bytes, .. } in entries() {
+        if let Ok(packet) = Packet::parse(&bytes) {
+            let is_request = matches!(packet, Packet::Request(_));
+            assert_eq!(packet.is_answer(), !is_request, "{place}");
+        }
+    }
+}
+
+#[test]
 fn nothing_of_up_to_three_bytes_is_a_packet() {
     let parses = |datagram: &[u8]| Packet::parse(datagram).is_ok();
     assert!(!parses(&[]));

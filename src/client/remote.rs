@@ -134,7 +134,7 @@ fn split_host(text: &str) -> Result<(String, &str), RemoteError> {
     } else {
         text.split_at(text.find(':').unwrap_or(text.len()))
     };
-    if host.is_empty() || host.contains('/') {
+    if host.is_empty() || host.contains(['/', '[', ']']) {
         return Err(RemoteError::NoHost(text.into()));
     }
     Ok((host.into(), rest))
@@ -219,6 +219,8 @@ mod tests {
         assert!(matches!(parsed(""), Err(E::NoHost(_))));
         assert!(matches!(parsed(":file"), Err(E::NoHost(_))));
         assert!(matches!(parsed("./a:b"), Err(E::NoHost(_))));
+        assert!(matches!(parsed("[[x]"), Err(E::NoHost(_))), "it would be shown as '[x'");
+        assert!(matches!(parsed("x]:a"), Err(E::NoHost(_))));
         assert!(matches!(parsed("http://h/a"), Err(E::Scheme(_))));
         assert!(matches!(parsed("h:0"), Err(E::Port(_))));
         assert!(matches!(parsed("h:65536"), Err(E::Port(_))));

@@ -106,6 +106,24 @@ mod tests {
     }
 
     #[test]
+    fn with_a_rollover_to_one_the_number_zero_is_the_opening_packets_alone() {
+        let seen =
+            |near| BlockNumber::widen(WireBlock(0), BlockNumber(near), NUMBERS, Rollover::ToOne);
+        for near in [0, 1, 32_767] {
+            assert_eq!(seen(near), Some(BlockNumber::OPENING), "near {near}");
+        }
+        for near in [32_768, 65_535, 65_536, 131_070] {
+            assert_eq!(seen(near), None, "near {near}");
+        }
+    }
+
+    #[test]
+    fn a_number_half_a_period_away_is_an_old_one() {
+        let seen = BlockNumber::widen(WireBlock(0), BlockNumber(98_304), NUMBERS, Rollover::ToZero);
+        assert_eq!(seen, Some(BlockNumber(65_536)));
+    }
+
+    #[test]
     fn what_lies_before_the_opening_packet_is_nothing() {
         assert_eq!(
             BlockNumber::widen(WireBlock(65535), BlockNumber(3), NUMBERS, Rollover::ToZero),

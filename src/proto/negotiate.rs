@@ -161,3 +161,92 @@ pub fn accept(offer: &Options, answer: &Options) -> Result<Agreed, Disagreement>
 pub(super) fn windowed(blocks: u16) -> Agreed {
     Agreed { window: WindowSize::new(blocks), ..Agreed::default() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::num::NonZeroU8;
+
+    fn asked(block_size: u16, window: u16) -> Options {
+        let size = BlockSize::new(block_size).expect("a size");
+        let window = WindowSize::new(window).expect("a window");
+        Options::NONE.with(TransferOption::BlockSize(size)).with(TransferOption::WindowSize(window))
+    }
+
+    /// The block size and window of the terms for one who asks for these.
+    fn granted((block_size, window): (u16, u16), window_bytes: usize) -> (usize, u16) {
+        let limits =
+            GrantLimits { block_size: BlockSize::MAX, window: WindowSize::MAX, window_bytes };
+        let (agreed, _) = grant(Operation::Read, &asked(block_size, window), &limits, None);
+        (agreed.block_size().get(), agreed.window().get())
+    }
+
+    #[test]
+    fn a_window_is_as_large_as_its_memory_with_headers_and_never_empty() {
+        assert_eq!(granted((1428, 64), 10 * 1432), (1428, 10));
+        assert_eq!(granted((1428, 64), 10 * 1432 - 1), (1428, 9));
+        assert_eq!(granted((1428, 64), 2 * 1432 - 1), (1428, 1));
+        assert_eq!(granted((1428, 64), 0), (1428, 1));
+    }
+
+    #[test]
+    fn a_window_is_no_wider_than_block_numbers_tell_apart() {
+        let memory = usize::MAX;
+        assert_eq!(granted((8, 32_766), memory), (8, 32_766));
+        assert_eq!(granted((8, 32_767), memory), (8, 32_767));
+        assert_eq!(granted((8, 32_768), memory), (8, 32_767));
+    }
+
+    #[test]
+    fn no_more_is_granted_than_the_server_allows_and_the_client_asked() {
+        let limits = GrantLimits {
+            block_size: BlockSize::new(1000).expect("a size"),
+            window: WindowSize::new(5).expect("a window"),
+            window_bytes: 1 << 20,
+        };
+        for (wish, given) in [((999, 4), (999, 4)), ((1000, 5), (1000, 5)), ((1001, 6), (1000, 5))]
+        {
+            let answer = grant(Operation::Write, &asked(wish.0, wish.1), &limits, None).1;
+            assert_eq!(answer, asked(given.0, given.1));
+        }
+    }
+
+    #[test]
+    fn of_two_intervals_the_first_counts() {
+        let limits = GrantLimits {
+            block_size: BlockSize::MAX,
+            window: WindowSize::MAX,
+            window_bytes: 1 << 20,
+        };
+        let micros = Interval::from_micros(500_000).expect("an interval");
+        let seconds = NonZeroU8::new(3).expect("an interval");
+        let two = [TransferOption::MicroTimeout(micros), TransferOption::Timeout(seconds)];
+        for [first, second] in [two, [two[1], two[0]]] {
+            let asked = Options::NONE.with(first).with(second);
+            let (agreed, answer) = grant(Operation::Read, &asked, &limits, None);
+            assert_eq!(answer, Options::NONE.with(first));
+            assert_eq!(accept(&asked, &answer), Ok(agreed));
+        }
+    }
+
+    #[test]
+    fn an_answer_is_accepted_up_to_what_was_asked() {
+        let offer = asked(1000, 5);
+        for given in [(1000, 5), (999, 4), (8, 1)] {
+            let agreed = accept(&offer, &asked(given.0, given.1)).expect("less is legal");
+            assert_eq!(
+                (agreed.block_size().get(), agreed.window().get()),
+                (given.0.into(), given.1)
+            );
+        }
+        let value = |kind| Err(Disagreement::Value(kind));
+        assert_eq!(accept(&offer, &asked(1001, 5)), value(OptionKind::BlockSize));
+        assert_eq!(accept(&offer, &asked(1000, 6)), value(OptionKind::WindowSize));
+        let size = Options::NONE.with(TransferOption::TransferSize(7));
+        let not_asked = Disagreement::NotAsked(OptionKind::TransferSize);
+        assert_eq!(accept(&offer, &size), Err(not_asked));
+        let told = Options::NONE.with(TransferOption::TransferSize(1 << 40));
+        let agreed = accept(&size, &told).expect("a size is told, whatever was asked");
+        assert_eq!(agreed.transfer_size(), Some(1 << 40));
+    }
+}

@@ -82,9 +82,13 @@ pub(super) fn is_listable(name: &OsStr) -> bool {
     harmless && !matches!(name.as_bytes(), b"" | b"." | b"..") && !name.as_bytes().contains(&b'/')
 }
 
-/// Seconds are what the formats hold; years that they cannot hold become the epoch.
+/// Seconds are what the formats hold; years that they cannot hold, with more than four digits or a sign, become the
+/// epoch.
 fn timestamp(time: SystemTime) -> Timestamp {
-    let seconds = Timestamp::try_from(time).map_or(0, Timestamp::as_second);
+    /// 0000-01-01 00:00:00.
+    const YEAR_0: i64 = -62_167_219_200;
+    let seconds = Timestamp::try_from(time).map(Timestamp::as_second).ok();
+    let seconds = seconds.filter(|seconds| *seconds >= YEAR_0).unwrap_or_default();
     Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
@@ -310,6 +314,23 @@ mod tests {
             String::from_utf8_lossy(&listing.to_json()).lines().next(),
             Some(r#"{"name":"a","kind":"file","size":1000,"modified":"2026-11-18T11:06:40Z"}"#)
         );
+    }
+
+    #[test]
+    fn years_have_four_digits_and_no_sign() {
+        let text = |seconds: i64| {
+            let span = Duration::from_secs(seconds.unsigned_abs());
+            let epoch = SystemTime::UNIX_EPOCH;
+            let mut listing = listing(&["a"]);
+            listing.entries[0].modified = if seconds < 0 { epoch - span } else { epoch + span };
+            let text = String::from_utf8(listing.to_text()).expect("UTF-8");
+            assert!(Listing::from_text(text.as_bytes()).is_ok(), "{text}");
+            text
+        };
+        assert!(text(-62_167_219_200).contains(" 0000-01-01 00:00:00 a"));
+        assert!(text(-62_167_219_201).contains(" 1970-01-01 00:00:00 a"));
+        assert!(text(253_402_207_200).contains(" 9999-12-30 22:00:00 a"));
+        assert!(text(253_402_207_201).contains(" 1970-01-01 00:00:00 a"));
     }
 
     #[test]

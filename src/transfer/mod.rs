@@ -10,6 +10,8 @@ mod payload;
 mod plan;
 mod proof;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use summary::{Outcome, Summary};
@@ -475,7 +477,7 @@ impl Transfer {
 
     /// All that may be sent without proof was sent.
     fn wait_for_proof(&mut self, now: Time, until: Time) -> Action<'_> {
-        if now < until {
+        if now < until && !self.is_over() {
             return Action::Wait(until);
         }
         self.end(now, Outcome::Silent);

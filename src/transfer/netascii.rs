@@ -152,6 +152,30 @@ mod tests {
         }
     }
 
+    /// Text, an interruption, and the rest of the text.
+    struct Interrupted(Vec<&'static [u8]>);
+
+    impl Read for Interrupted {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            match self.0.pop() {
+                Some(b"") => Err(io::ErrorKind::Interrupted.into()),
+                Some(mut text) => text.read(out),
+                None => Ok(0),
+            }
+        }
+    }
+
+    #[test]
+    fn an_interruption_loses_nothing() {
+        let mut encoder = Encoder::new(Interrupted(vec![b"c\n", b"", b"a\nb"]));
+        let mut buf = [0; 100];
+        let read = encoder.read(&mut buf).expect("what came before");
+        assert_eq!(buf[..read], *b"a\r\nb");
+        assert_eq!(encoder.read(&mut buf).map_err(|e| e.kind()), Err(io::ErrorKind::Interrupted));
+        let read = encoder.read(&mut buf).expect("what comes after");
+        assert_eq!(buf[..read], *b"c\r\n");
+    }
+
     #[test]
     fn what_is_not_netascii_is_kept() {
         for piece in 1..4 {

@@ -67,3 +67,48 @@ impl Proof {
         self.spent_until
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(n: u64) -> Time {
+        Time::from_micros(n * 1000)
+    }
+
+    fn proof() -> Proof {
+        Proof::new(ms(0), Duration::from_secs(1))
+    }
+
+    #[test]
+    fn five_packets_may_go_and_a_sixth_may_not() {
+        let mut proof = proof();
+        for n in 0..5 {
+            assert!(proof.allows(4) && proof.take(ms(n), 4), "packet {n}");
+        }
+        assert_eq!(proof.spent_until(), None, "nothing was refused yet");
+        assert!(!proof.allows(4) && !proof.take(ms(70), 4));
+        assert_eq!(proof.spent_until(), Some(ms(1004)), "a second after the last that went");
+    }
+
+    #[test]
+    fn so_many_bytes_may_go_and_one_more_may_not() {
+        let mut proof = proof();
+        assert!(proof.take(ms(0), limits::UNPROVEN_BYTES - 10));
+        assert!(!proof.allows(11) && proof.allows(10));
+        assert!(proof.take(ms(0), 10));
+        assert!(!proof.take(ms(0), 1));
+    }
+
+    #[test]
+    fn whoever_answered_gets_all_there_is() {
+        let mut proof = proof();
+        assert!(!proof.is_proven() && !proof.take(ms(0), limits::UNPROVEN_BYTES + 1));
+        proof.seen();
+        assert!(proof.is_proven());
+        assert_eq!(proof.spent_until(), None, "it goes on");
+        for n in 0..10 {
+            assert!(proof.allows(65_000) && proof.take(ms(n), 65_000));
+        }
+    }
+}

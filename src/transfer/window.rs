@@ -155,6 +155,32 @@ mod tests {
             let most = self.1.min(buf.len());
             self.0.read(&mut buf[..most])
         }
+
+        fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            let mut left = self.1;
+            for buf in bufs {
+                let most = left.min(buf.len());
+                left -= self.0.read(&mut buf[..most])?;
+            }
+            Ok(self.1 - left)
+        }
+    }
+
+    /// Is interrupted before each read, and counts the reads.
+    struct Interrupted<'a>(&'a [u8], u32);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+            self.read_vectored(&mut [IoSliceMut::new(buf)])
+        }
+
+        fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            self.1 += 1;
+            if self.1 % 2 == 1 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            self.0.read_vectored(bufs)
+        }
     }
 
     fn collect(size: u16, slots: usize, source: &mut dyn Read) -> Vec<u8> {
@@ -184,7 +210,7 @@ mod tests {
         let file: Vec<u8> = (0..5000u32).map(|n| (n * 7 % 251) as u8).collect();
         for len in [0, 1, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000, 5000] {
             for slots in [1, 2, 3, 8, 100] {
-                for most in [1, 5, 8, usize::MAX] {
+                for most in [1, 5, 8, 12, usize::MAX] {
                     let got = collect(8, slots, &mut Dribble(&file[..len], most));
                     assert_eq!(got, file[..len], "{len} bytes, {slots} slots, {most} a read");
                     let got = collect(8, slots, &mut &file[..len]);
@@ -192,5 +218,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_window_as_large_as_the_ring_leaves_in_one_piece() {
+        let size = BlockSize::MIN;
+        let mut window = Window::new(size, 4, Rollover::ToZero);
+        let mut file = &[7; 80][..];
+        for base in [1, 5].map(BlockNumber) {
+            window.fill(&mut file, base).expect("readable");
+            assert_eq!(window.ready(), base + 4);
+            let (bytes, count) = window.run(base, 4);
+            assert_eq!((bytes.len(), count), (4 * (DATA_HEADER + size.get()), 4));
+        }
+    }
+
+    #[test]
+    fn a_ring_is_filled_by_one_read_however_often_that_is_interrupted() {
+        let file = [7; 80];
+        let mut source = Interrupted(&file, 0);
+        let mut window = Window::new(BlockSize::MIN, 4, Rollover::ToZero);
+        window.fill(&mut source, BlockNumber::FIRST).expect("readable");
+        assert_eq!((window.ready(), source.1), (BlockNumber(5), 2));
+        assert_eq!(collect(8, 4, &mut Interrupted(&file, 0)), file);
     }
 }

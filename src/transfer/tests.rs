@@ -1,0 +1,173 @@
+//! What the packets of a dialogue do not show: figures, bounds, and how often a file is read.
+
+use super::*;
+use crate::wire::{Operation, TransferOption};
+use std::io::{Cursor, IoSliceMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn ms(n: u64) -> Time {
+    Time::from_micros(n * 1000)
+}
+
+fn blksize(bytes: u16) -> Options {
+    Options::NONE.with(TransferOption::BlockSize(BlockSize::new(bytes).expect("a size")))
+}
+
+/// What a server and a client that asked for `asked` agree on.
+fn terms(asked: Options) -> Terms {
+    Terms {
+        agreed: accept(&asked, &asked).expect("the same"),
+        answer: asked,
+        mode: Mode::Octet,
+        timing: Timing::default(),
+        read_ahead: limits::READ_AHEAD_BYTES,
+    }
+}
+
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Polls until there is nothing to send, and tells whether it is over then.
+fn settled(transfer: &mut Transfer, now: Time) -> bool {
+    loop {
+        match transfer.poll(now) {
+            Action::Send(_) => {}
+            Action::Store => assert!(transfer.store(now, false), "memory never waits"),
+            Action::Wait(_) => return false,
+            Action::Done => return true,
+        }
+    }
+}
+
+fn packet(packet: Packet<'_>) -> Vec<u8> {
+    packet.to_vec()
+}
+
+fn ack(block: u16) -> Vec<u8> {
+    packet(Packet::Ack { block: WireBlock(block) })
+}
+
+fn data(block: u16, payload: &[u8]) -> Vec<u8> {
+    packet(Packet::Data { block: WireBlock(block), payload })
+}
+
+struct Counted(Cursor<Vec<u8>>, Arc<AtomicU32>);
+
+impl Read for Counted {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.read_vectored(&mut [IoSliceMut::new(buf)])
+    }
+
+    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read_vectored(bufs)
+    }
+}
+
+#[test]
+fn many_blocks_of_a_lock_step_file_are_read_at_once() {
+    let reads = Arc::new(AtomicU32::new(0));
+    let blocks = (limits::READ_AHEAD_BYTES / 512) as u16;
+    let file = vec![7; limits::READ_AHEAD_BYTES + 1];
+    let source = Counted(Cursor::new(file), Arc::clone(&reads));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(source));
+    for block in 1..blocks {
+        assert!(!settled(&mut transfer, ms(0)));
+        transfer.handle(ms(0), &ack(block));
+    }
+    assert!(!settled(&mut transfer, ms(0)));
+    assert_eq!(reads.load(Ordering::Relaxed), 1, "for {blocks} blocks");
+    transfer.handle(ms(0), &ack(blocks));
+    assert!(!settled(&mut transfer, ms(0)));
+    assert!(reads.load(Ordering::Relaxed) > 1);
+}
+
+#[test]
+fn an_upload_took_as_long_as_the_file_did_not_as_its_session() {
+    let mut transfer = Transfer::serve_write(ms(10), &terms(Options::NONE), Box::new(Nowhere));
+    settled(&mut transfer, ms(10));
+    transfer.handle(ms(40), &data(1, b"all"));
+    assert!(!settled(&mut transfer, ms(40)) && transfer.is_complete() && !transfer.is_over());
+    assert!(settled(&mut transfer, ms(20_000)));
+    assert_eq!(transfer.summary().elapsed, ms(40) - ms(10));
+    assert_eq!(transfer.summary().outcome, Some(Outcome::Complete));
+}
+
+#[test]
+fn a_download_took_until_its_end() {
+    let source = Box::new(Cursor::new(vec![7; 3]));
+    let mut transfer = Transfer::serve_read(ms(10), &terms(Options::NONE), source);
+    settled(&mut transfer, ms(10));
+    transfer.handle(ms(40), &ack(1));
+    assert!(settled(&mut transfer, ms(40)));
+    assert_eq!(transfer.summary().elapsed, ms(40) - ms(10));
+}
+
+#[test]
+fn the_longest_datagram_is_that_of_rfc_1350_until_blocks_come_that_are_larger() {
+    let options = blksize(1428);
+    let (operation, mode) = (Operation::Read, Mode::Octet);
+    let request = Request { operation, name: b"f", mode, options };
+    let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Nowhere));
+    settled(&mut get, ms(0));
+    assert_eq!(get.longest_datagram(), 4 + 512);
+    get.handle(ms(1), &packet(Packet::Oack(options)));
+    assert_eq!(get.longest_datagram(), 4 + 1428);
+
+    let write = Transfer::serve_write(ms(0), &terms(options), Box::new(Nowhere));
+    assert_eq!(write.longest_datagram(), 4 + 1428);
+    let read = Transfer::serve_read(ms(0), &terms(options), Box::new(io::empty()));
+    assert_eq!(read.longest_datagram(), 4 + 512, "ACKs and ERRORs");
+}
+
+#[test]
+fn an_answer_proves_an_address_to_a_server_and_a_client_needs_no_proof() {
+    let mut read = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(io::empty()));
+    settled(&mut read, ms(0));
+    read.handle(ms(0), &data(1, b"an echo"));
+    assert!(!read.is_proven());
+    read.handle(ms(0), &ack(0));
+    assert!(read.is_proven());
+
+    let mut write = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+    settled(&mut write, ms(0));
+    write.handle(ms(0), &ack(0));
+    assert!(!write.is_proven());
+    write.handle(ms(0), &data(1, &[7; 512]));
+    assert!(write.is_proven());
+
+    let (operation, mode, options) = (Operation::Write, Mode::Octet, Options::NONE);
+    let request = Request { operation, name: b"f", mode, options };
+    assert!(Transfer::put(ms(0), Timing::default(), &request, Box::new(io::empty())).is_proven());
+}
+
+#[test]
+fn of_a_peers_words_no_more_is_kept_than_an_error_should_have() {
+    for (len, kept) in
+        [(limits::ERROR_TEXT, limits::ERROR_TEXT), (limits::ERROR_TEXT + 1, limits::ERROR_TEXT)]
+    {
+        let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+        let (code, message) = (ErrorCode::DiskFull, &[b'x'; 200][..len]);
+        transfer.handle(ms(0), &packet(Packet::Error { code, message }));
+        let outcome = Outcome::PeerError(code, vec![b'x'; kept]);
+        assert_eq!(transfer.summary().outcome, Some(outcome));
+    }
+}
+
+#[test]
+fn a_request_that_is_repeated_before_its_answer_left_is_answered_once() {
+    let source = Box::new(Cursor::new(vec![7; 3]));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
+    transfer.repeat();
+    assert!(!settled(&mut transfer, ms(0)));
+    assert_eq!(transfer.summary().packets, 1);
+}
