@@ -66,6 +66,20 @@ impl Read for SlowFile {
     }
 }
 
+/// A file of which nothing is in memory: each piece has to be waited for.
+struct ColdFile(io::Cursor<Vec<u8>>, bool);
+
+impl Read for ColdFile {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if !std::mem::replace(&mut self.1, true) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        self.1 = false;
+        let most = buf.len().min(100);
+        self.0.read(&mut buf[..most])
+    }
+}
+
 struct SlowUpload(SlowDisk, bool);
 
 impl Sink for SlowUpload {
@@ -77,11 +91,15 @@ impl Sink for SlowUpload {
     }
 }
 
-/// A folder with a file `slow`, and uploads that are slow to be made safe.
+/// A folder with the files `slow` and `cold`, and uploads that are slow to be made safe.
 struct SlowStore(Folder, SlowDisk, Vec<u8>);
 
 impl Store for SlowStore {
     fn read(&self, name: &Name) -> Result<Readable, StoreError> {
+        if name.path().as_os_str() == "cold" {
+            let (bytes, size) = (io::Cursor::new(self.2.clone()), self.2.len() as u64);
+            return Ok(Readable { source: Box::new(ColdFile(bytes, false)), size });
+        }
         if name.path().as_os_str() != "slow" {
             return self.0.read(name);
         }
@@ -125,6 +143,20 @@ fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
         go.send(()).expect("someone waits");
         assert_eq!(show(&writer.receive_from(tid)), "ACK 1", "{what}");
         assert!(reader.join().expect("no panic"), "{what}");
+    }
+}
+
+#[test]
+fn a_file_whose_every_piece_must_be_waited_for_arrives() {
+    let file = pattern(20_000, 3);
+    let root = folder(&[]);
+    for config in all_models() {
+        let what = format!("{:?}", config.model);
+        let store = Folder::open(root.path()).expect("a folder");
+        let server = Running::start(config, SlowStore(store, SlowDisk::new().0, file.clone()));
+        for wishes in [plain(), windowed(1428, 4)] {
+            assert!(get(&server.client(wishes), "cold").expect("a download") == file, "{what}");
+        }
     }
 }
 

@@ -498,19 +498,23 @@ impl Transfer {
         if !self.wants_storage() {
             return true;
         }
-        if self.waits && !patient {
-            return false;
-        }
-        let done = match &mut self.machine {
-            Machine::Sending(outgoing) => outgoing.fill(),
-            Machine::Receiving(incoming) => incoming.commit(),
-        };
-        let would_wait = matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        // Whoever says so twice does not wait (a pipe that was set so): it has nothing to say any more.
-        if would_wait && !self.waits {
+        let done = loop {
+            if self.waits && !patient {
+                return false;
+            }
+            let (done, moved) = match &mut self.machine {
+                Machine::Sending(outgoing) => outgoing.fill(),
+                Machine::Receiving(incoming) => (incoming.commit(), false),
+            };
+            let would_wait =
+                matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+            // Whoever says so twice, with nothing in between, does not wait (a pipe that was set so): it has nothing
+            // to say any more.
+            if !would_wait || (self.waits && !moved) {
+                break done;
+            }
             self.waits = true;
-            return patient && self.store(now, patient);
-        }
+        };
         self.waits = false;
         match (done, &mut self.machine) {
             (Err(error), machine) => {

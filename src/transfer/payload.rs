@@ -49,12 +49,13 @@ impl Outgoing {
         base > BlockNumber::OPENING && self.window.as_ref().is_some_and(short)
     }
 
-    /// Reads what is to be sent next. After an error it can be called again.
-    pub(super) fn fill(&mut self) -> io::Result<()> {
-        let Some(window) = &mut self.window else { return Ok(()) };
+    /// Reads what is to be sent next, and tells whether anything came. After an error it can be called again.
+    pub(super) fn fill(&mut self) -> (io::Result<()>, bool) {
+        let Some(window) = &mut self.window else { return (Ok(()), false) };
+        let before = window.filled();
         let filled = window.fill(&mut self.source, self.sender.base());
         self.sender.supply(window.ready(), window.is_ended());
-        filled
+        (filled, window.filled() != before)
     }
 
     /// Payload bytes that arrived, as far as the terms are known.

@@ -44,6 +44,11 @@ impl Window {
         self.ready
     }
 
+    /// How far the file has been read: this block, and so many bytes of its payload.
+    pub(super) const fn filled(&self) -> (BlockNumber, usize) {
+        (self.ready, self.partial)
+    }
+
     /// Whether the file's last block is among those that are ready.
     pub(super) const fn is_ended(&self) -> bool {
         self.last_len.is_some()
