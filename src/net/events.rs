@@ -131,8 +131,8 @@ impl<P: Passenger> Carrier<P> {
     }
 
     /// Sleeps until there is something to do, but no longer than `most`, and does it. What is being watched and has
-    /// something is written to `watched`.
-    pub fn turn(&mut self, most: Option<Duration>, watched: &mut Vec<Watched>) -> io::Result<()> {
+    /// something is written to `watched`. Returns whether it was so much that there may be more.
+    pub fn turn(&mut self, most: Option<Duration>, watched: &mut Vec<Watched>) -> io::Result<bool> {
         watched.clear();
         let mut news = std::mem::take(&mut self.news);
         let count = match self.epoll.wait(&mut news, self.patience(most)) {
@@ -149,7 +149,7 @@ impl<P: Passenger> Carrier<P> {
         }
         self.news = news;
         self.meet_deadlines();
-        Ok(())
+        Ok(count == NEWS)
     }
 
     /// Until the next deadline, in the kernel's milliseconds.

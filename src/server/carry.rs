@@ -20,6 +20,8 @@ pub(super) struct Crew {
     turn: usize,
     workers: Workers,
     threads: Arc<AtomicUsize>,
+    /// How many request ports there are.
+    ports: usize,
     ready: Vec<Watched>,
 }
 
@@ -43,7 +45,8 @@ impl Crew {
         };
         let others = (0..others).map(|_| Helper::start(carrier()?)).collect::<Result<_, _>>()?;
         let (carrier, threads) = (carrier()?, Arc::default());
-        let crew = Self { model, carrier, others, turn: 0, workers, threads, ready: Vec::new() };
+        let (ports, ready) = (sockets.len(), Vec::new());
+        let crew = Self { model, carrier, others, turn: 0, workers, threads, ports, ready };
         crew.open(sockets).map_err(StartError::Loop)?;
         Ok(crew)
     }
@@ -65,7 +68,11 @@ impl Crew {
 
     /// Waits for something to do, no longer than `most`; gives the sockets where requests wait.
     pub(super) fn turn(&mut self, most: Option<Duration>) -> io::Result<Vec<Watched>> {
-        self.carrier.turn(most, &mut self.ready)?;
+        let crowded = self.carrier.turn(most, &mut self.ready)?;
+        if crowded {
+            // Among thousands of busy transfers a request port would have to wait for many turns.
+            self.ready = (0..self.ports).map(Watched).collect();
+        }
         Ok(std::mem::take(&mut self.ready))
     }
 
