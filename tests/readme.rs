@@ -42,6 +42,7 @@ fn no_command_is_left_out_here() {
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
         "rtftp put sw-01.cfg 127.0.0.1:6969",
+        "rtftp bench 127.0.0.1:6969 firmware/blink.bin --clients 100 --no-options",
     ];
     assert_eq!(commands(), known);
 }
@@ -93,9 +94,11 @@ fn the_clients_commands_work() {
         let line = line.replace("127.0.0.1:6969", &server.address.to_string());
         let mut words = line.split(' ');
         assert_eq!(words.next(), Some("rtftp"));
+        // Ten seconds of load show no more than a hundred downloads.
+        let few = line.starts_with("rtftp bench").then_some("--count=100");
         let run = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtftp"))
             .current_dir(here.path())
-            .args(words)
+            .args(words.chain(few))
             .assert();
         run.success();
     }
