@@ -116,6 +116,9 @@ pub const SWEPT_NAMES: usize = 1_000_000;
 /// Directories within each other that are looked into for that; each costs a descriptor meanwhile.
 pub const SWEPT_DEPTH: usize = 32;
 
+/// So long one looks for an answer before one sleeps: what it costs to be woken, more or less.
+pub const EAGER: Duration = Duration::from_micros(50);
+
 /// A name in a request: the longest path that Linux opens.
 pub const NAME: usize = 4_096;
 

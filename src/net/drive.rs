@@ -1,10 +1,11 @@
 //! A transfer on its socket, and the loop that drives one on a thread of its own.
 
 use super::socket::{Arrived, TransferSocket};
+use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Summary, Transfer};
 use std::io::{self, ErrorKind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -143,12 +144,18 @@ impl Session {
     pub fn run(&self, mut progress: impl FnMut(&mut Transfer)) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
+        let mut eager = Eager::new();
         let mut transfer = self.lock();
         while let Need::Until(until) = self.advance(&mut transfer, true) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
-            timeout.set(&self.socket, self.wait(until))?;
-            let arrived = self.socket.receive(&mut buffer)?;
+            let arrived = match eager.look(&self.socket, &mut buffer)? {
+                Arrived::Nothing => {
+                    timeout.set(&self.socket, self.wait(until))?;
+                    self.socket.receive(&mut buffer)?
+                }
+                arrived => arrived,
+            };
             transfer = self.lock();
             self.hear(&mut transfer, arrived, &buffer);
             progress(&mut transfer);
@@ -205,4 +212,56 @@ impl Timeout {
         }
         Ok(())
     }
+}
+
+/// Looks for an answer for a moment before it sleeps: to be woken costs more than a whole round trip in a small
+/// network. Only while there are processors to spare, and only as long as answers do come in that moment.
+struct Eager {
+    /// How often in a row there was nothing.
+    vain: u32,
+    /// So many times it sleeps at once.
+    sleeps: u32,
+}
+
+/// Transfers that are driven on threads of this process.
+static DRIVEN: AtomicUsize = AtomicUsize::new(0);
+
+impl Eager {
+    fn new() -> Self {
+        DRIVEN.fetch_add(1, Ordering::Relaxed);
+        Self { vain: 0, sleeps: 0 }
+    }
+
+    fn look(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Arrived> {
+        if self.sleeps > 0 || DRIVEN.load(Ordering::Relaxed) >= processors() {
+            self.sleeps = self.sleeps.saturating_sub(1);
+            return Ok(Arrived::Nothing);
+        }
+        let start = Instant::now();
+        loop {
+            let arrived = socket.look(buffer)?;
+            if arrived != Arrived::Nothing {
+                self.vain = 0;
+                return Ok(arrived);
+            }
+            if start.elapsed() > limits::EAGER {
+                self.vain = (self.vain + 1).min(16);
+                self.sleeps = 1 << self.vain;
+                return Ok(arrived);
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl Drop for Eager {
+    fn drop(&mut self) {
+        DRIVEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Processors that this process may use.
+fn processors() -> usize {
+    static COUNT: OnceLock<usize> = OnceLock::new();
+    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
