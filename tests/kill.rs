@@ -7,7 +7,7 @@ mod common;
 #[path = "common/relay.rs"]
 mod relay;
 
-use common::{DEADLINE, Daemon, everything_in, folder, pattern, until, wrq};
+use common::{DEADLINE, Daemon, everything_in, folder, pattern, rrq, until, wrq};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::rngs::StdRng;
@@ -58,6 +58,9 @@ const STYLES: [(&[&str], usize); 4] = [
     (&["--blksize", "1400"], 1400),
 ];
 
+/// How the server carries it.
+const MODELS: [&str; 2] = ["threads", "events"];
+
 /// Not a multiple of any block.
 const SIZE: usize = 2_000_003;
 
@@ -103,6 +106,7 @@ impl Contents {
 
 /// One transfer and when somebody dies in it.
 struct Moment {
+    model: usize,
     style: (&'static [&'static str], usize),
     /// Before so many DATA have passed.
     data: usize,
@@ -114,6 +118,7 @@ struct Moment {
 
 impl Moment {
     fn random(random: &mut StdRng) -> Self {
+        let model = random.random_range(0..MODELS.len());
         let style = STYLES[random.random_range(0..STYLES.len())];
         let blocks = SIZE / style.1 + 1;
         // A good part of them when the last block is there, and the file gets its name.
@@ -121,7 +126,7 @@ impl Moment {
         let data = if at_the_end { blocks } else { random.random_range(0..=blocks) };
         let longest = if at_the_end { 20_000 } else { 300 };
         let after = Duration::from_micros(random.random_range(0..longest));
-        Self { style, data, after, old: random.random() }
+        Self { model, style, data, after, old: random.random() }
     }
 
     /// A network before `server` that tells once when this moment has come.
@@ -214,10 +219,10 @@ fn moments(what: &str, tally: &mut Tally, mut one: impl FnMut(&Moment, &mut Tall
     assert!(tally.before > 0, "none was in time");
 }
 
-fn serve(root: &Path, temporaries: Temporaries) -> Daemon {
+fn serve(root: &Path, temporaries: Temporaries, model: usize) -> Daemon {
     let mut command = command(&Daemon::program(), temporaries);
     command.arg(root).args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
-    command.args(["--intervals", "0.01", "0.05"]);
+    command.args(["--intervals", "0.01", "0.05", "--model", MODELS[model]]);
     Daemon::spawn(&mut command)
 }
 
@@ -249,7 +254,7 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
     let mut tally = Tally::default();
     moments(&format!("server killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
         let before = contents.before(&target, moment.old);
-        let mut server = serve(root.path(), of_server);
+        let mut server = serve(root.path(), of_server, moment.model);
         let (relay, told) = moment.relay(&server);
         client.start(verb, moment, &relay, temporaries);
         moment.pass(&told);
@@ -266,7 +271,7 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
             0
         );
         if left > 0 {
-            let next = serve(root.path(), of_server);
+            let next = serve(root.path(), of_server, moment.model);
             until("what was left is gone", || temporaries_in(root.path()).is_empty().then_some(()));
             next.log_line(&["removed unfinished uploads", "files=1"]);
             assert_eq!(contents.seen(&target), seen);
@@ -284,18 +289,25 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
     let (target, source) =
         if verb == "put" { (there, client.file()) } else { (client.file(), there) };
     std::fs::write(source, &contents.new).expect("a file");
-    let server = serve(root.path(), temporaries);
+    let servers = [0, 1].map(|model| serve(root.path(), temporaries, model));
+    let idle = servers.each_ref().map(|server| {
+        // All that it has open always is open when it has served something.
+        server.peer().fetch(&rrq(".list", &[])).expect("a listing");
+        server.descriptors()
+    });
     let mut tally = Tally::default();
     moments(&format!("client killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
         let before = contents.before(&target, moment.old);
-        let (relay, told) = moment.relay(&server);
+        let server = &servers[moment.model];
+        let (relay, told) = moment.relay(server);
         client.start(verb, moment, &relay, temporaries);
         moment.pass(&told);
         client.kill();
         let status = client.status();
         assert!(status.success() || status.signal() == Some(9), "{status}");
         drop(relay);
-        until("the server gives up", || (server.transfer_threads() == 0).then_some(()));
+        let idle = idle[moment.model];
+        until("the server gives up", || (server.descriptors() <= idle).then_some(()));
         tally.too_late += usize::from(status.success());
         let seen = contents.seen(&target);
         assert!(seen == Seen::New || seen == before && !status.success(), "{seen:?}, {status}");
@@ -304,7 +316,7 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
         tally.left += left;
         if left > 0 {
             // The next download to the same folder removes it.
-            let (relay, _told) = moment.relay(&server);
+            let (relay, _told) = moment.relay(server);
             client.start("get", moment, &relay, Temporaries::Named);
             assert!(client.status().success());
             assert_eq!(everything_in(client.here.path()), ["file"]);
@@ -328,13 +340,13 @@ fn a_server_killed_during_uploads_removes_what_it_left_when_it_starts_again() {
 #[test]
 fn a_server_that_starts_removes_what_was_left_and_not_what_another_writes() {
     let root = folder(&[(".rtftp-0123456789abcdef.part", b"left")]);
-    let writing = serve(root.path(), Temporaries::Named);
+    let writing = serve(root.path(), Temporaries::Named, 0);
     writing.log_line(&["removed unfinished uploads", "files=1"]);
     let peer = writing.peer();
     let (_, tid) = peer.answer(&wrq("file", &[]));
     assert_eq!(temporaries_in(root.path()).len(), 1);
     std::fs::write(root.path().join(".rtftp-0123456789abcdef.part"), "left").expect("a file");
-    let second = serve(root.path(), Temporaries::Named);
+    let second = serve(root.path(), Temporaries::Named, 1);
     second.log_line(&["removed unfinished uploads", "files=1"]);
     assert_eq!(peer.store_rest(tid, 1, &pattern(2000, 3)), Ok(()));
     assert_eq!(everything_in(root.path()), ["file"]);

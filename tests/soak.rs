@@ -1,8 +1,8 @@
 //! Our client and the field's use one `rtftpd` at once over a network that loses, doubles and delays, for as long as
 //! one likes: `tests/soak MINUTES`. Every byte is compared, and the server's memory, descriptors and threads stay.
 //!
-//! `SOAK_MINUTES=n` says how long (a fifth of one by default), `SOAK_SEED=n` repeats a run as far as the
-//! scheduling of processes lets it.
+//! `SOAK_MINUTES=n` says how long (a fifth of one by default), `SOAK_MODEL` how the server carries transfers,
+//! `SOAK_SEED=n` repeats a run as far as the scheduling of processes lets it.
 
 #[path = "common/clients.rs"]
 mod clients;
@@ -249,10 +249,13 @@ fn many_clients_on_a_bad_network_get_every_byte_and_cost_the_server_nothing() {
     let setting = |name: &str| std::env::var(name).ok();
     let minutes = setting("SOAK_MINUTES").map_or(0.2, |text| text.parse().expect("minutes"));
     let seed = setting("SOAK_SEED").map_or_else(rand::random, |text| text.parse().expect("a seed"));
-    println!("SOAK_SEED={seed} SOAK_MINUTES={minutes} {}", Daemon::program().display());
+    let model =
+        setting("SOAK_MODEL").unwrap_or_else(|| ["threads", "events"][seed as usize % 2].into());
+    let program = Daemon::program();
+    println!("SOAK_SEED={seed} SOAK_MINUTES={minutes} SOAK_MODEL={model} {}", program.display());
 
     let root = folder(&[("welcome", b"welcome")]);
-    let daemon = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
+    let daemon = Daemon::serve(root.path(), &["--uploads", "overwrite", "--model", &model]);
     let relay = Relay::before(daemon.address, weather(seed));
     let (started, whole) = (Instant::now(), Duration::from_secs_f64(60.0 * minutes));
     let soak = Arc::new(Soak {

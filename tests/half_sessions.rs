@@ -1,0 +1,159 @@
+//! Ten thousand requests whose senders never say another word, while another client downloads over and over. It gets
+//! every byte every time; how long that takes, alone and beside them, is printed and not judged:
+//! `cargo test --release --test half_sessions -- --nocapture`.
+//!
+//! What loopback addresses may do nobody else may, so all of it happens between other addresses, in a network that the
+//! test makes for itself.
+
+mod common;
+
+use common::{Daemon, folder, get, pattern, rrq};
+use nix::libc::{in_addr, in_pktinfo};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
+use std::collections::HashSet;
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tftpkit::client::{Client, Wishes};
+
+/// Says that the network is there.
+const INSIDE: &str = "TFTPKIT_TEST_OWN_NETWORK";
+
+/// Where the server and the client in peace are, and where everybody else is.
+const NETWORK: &str =
+    "ip link set lo up && ip address add 192.0.2.1/24 dev lo && ip address add 10.0.0.1/8 dev lo";
+
+const HALF_SESSIONS: u32 = 10_000;
+
+/// No more requests at once than the server's buffer holds.
+const AT_ONCE: u32 = 50;
+
+/// What the client in peace does beside them, at least.
+const DOWNLOADS: usize = 300;
+
+/// From whom requests come: so many addresses with so many ports each.
+#[derive(Clone, Copy)]
+struct Crowd {
+    what: &'static str,
+    addresses: u32,
+    /// From each address to the next.
+    step: u32,
+}
+
+const CROWDS: [Crowd; 2] = [
+    Crowd { what: "one network", addresses: 250, step: 1 },
+    Crowd { what: "10,000 networks", addresses: HALF_SESSIONS, step: 256 },
+];
+
+/// Those who ask and say no more. Their ports stay open, or the network would tell that they are gone.
+struct Silent {
+    sockets: Vec<UdpSocket>,
+    sessions: HashSet<SocketAddr>,
+}
+
+impl Silent {
+    /// Sends a request from everyone of `crowd`.
+    fn ask(crowd: Crowd, server: SocketAddrV4) -> Self {
+        let mut silent = Self { sockets: Vec::new(), sessions: HashSet::new() };
+        for _ in 0..HALF_SESSIONS / crowd.addresses {
+            let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+            socket.set_read_timeout(Some(Duration::from_millis(1))).expect("a time limit");
+            silent.sockets.push(socket);
+            for n in 0..crowd.addresses {
+                silent.ask_from(Ipv4Addr::from_bits(0x0a_00_00_02 + n * crowd.step), server);
+                if n % AT_ONCE == AT_ONCE - 1 {
+                    silent.hear();
+                }
+            }
+        }
+        silent
+    }
+
+    fn ask_from(&self, source: Ipv4Addr, server: SocketAddrV4) {
+        let socket = self.sockets.last().expect("a socket");
+        let source = in_addr { s_addr: source.to_bits().to_be() };
+        let info =
+            in_pktinfo { ipi_ifindex: 0, ipi_spec_dst: source, ipi_addr: in_addr { s_addr: 0 } };
+        let request = rrq("file", &[]);
+        let (from, to) = ([ControlMessage::Ipv4PacketInfo(&info)], SockaddrIn::from(server));
+        let bytes = [IoSlice::new(&request)];
+        sendmsg(socket.as_raw_fd(), &bytes, &from, MsgFlags::empty(), Some(&to)).expect("sent");
+    }
+
+    /// Takes what has come, from a port for each session; some of it are repeats, so there is no end to wait for.
+    fn hear(&mut self) {
+        let socket = self.sockets.last().expect("a socket");
+        let answers = (0..2 * AT_ONCE).map_while(|_| Some(socket.recv_from(&mut [0; 600]).ok()?.1));
+        self.sessions.extend(answers);
+    }
+}
+
+/// Downloads until it has done so many and `enough` is told; how long each took, sorted.
+fn download(server: SocketAddr, bytes: &[u8], enough: &AtomicBool) -> Vec<Duration> {
+    let client = Client::new(server, Wishes::default());
+    let mut times = Vec::new();
+    while times.len() < DOWNLOADS || !enough.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        assert!(get(&client, "file").expect("a download") == bytes);
+        times.push(begun.elapsed());
+    }
+    times.sort_unstable();
+    times
+}
+
+fn show(what: &str, times: &[Duration]) {
+    let at = |part: usize| times[(times.len() - 1) * part / 100].as_secs_f64() * 1000.0;
+    let (half, most, longest) = (at(50), at(99), at(100));
+    println!(
+        "  {what:24} {:5} downloads  p50 {half:7.2} ms  p99 {most:7.2} ms  longest {longest:8.2} ms",
+        times.len()
+    );
+}
+
+fn beside(crowd: Crowd, model: &str) {
+    let bytes = pattern(100_000, 1);
+    let root = folder(&[("file", &bytes)]);
+    let mut command = Command::new(Daemon::program());
+    command.arg(root.path()).args(["--listen", "192.0.2.1:0", "--model", model]);
+    let daemon = Daemon::spawn(&mut command);
+    let SocketAddr::V4(address) = daemon.address else { panic!("IPv6") };
+    println!("{} silent clients of {}, --model {model}:", HALF_SESSIONS, crowd.what);
+    show("alone", &download(daemon.address, &bytes, &AtomicBool::new(true)));
+    let all_asked = AtomicBool::new(false);
+    let silent = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let silent = Silent::ask(crowd, address);
+            all_asked.store(true, Ordering::Relaxed);
+            silent
+        });
+        show("while they ask", &download(daemon.address, &bytes, &all_asked));
+        asking.join().expect("no panic")
+    });
+    show("when all have asked", &download(daemon.address, &bytes, &all_asked));
+    println!("  {} of them have a session", silent.sessions.len());
+    assert!(!silent.sessions.is_empty());
+}
+
+#[test]
+fn a_client_downloads_in_peace_beside_ten_thousand_that_fell_silent() {
+    const NAME: &str = "a_client_downloads_in_peace_beside_ten_thousand_that_fell_silent";
+    if std::env::var_os(INSIDE).is_some() {
+        for (crowd, model) in CROWDS.map(|crowd| ["threads", "events"].map(|m| (crowd, m))).concat()
+        {
+            beside(crowd, model);
+        }
+        return;
+    }
+    let user = if nix::unistd::geteuid().is_root() { "--net" } else { "--map-root-user" };
+    let own = std::env::current_exe().expect("a program");
+    let script = format!("{NETWORK} && exec \"$0\" --exact {NAME} --nocapture");
+    let mut command = Command::new("unshare");
+    command.args(["--net", user, "sh", "-c", &script]).arg(own).env(INSIDE, "1");
+    let done = command.output().expect("unshare");
+    let said = String::from_utf8_lossy(&done.stdout);
+    println!("{said}");
+    assert!(done.status.success() && said.contains("1 passed"), "{done:?}");
+}
