@@ -36,7 +36,7 @@ pub const READ_AHEAD_BYTES: usize = 16 << 10;
 
 /// All lock-step transfers together read ahead so much, each its share: with ten thousand of them memory counts for
 /// more than system calls.
-pub const READ_AHEAD_OF_ALL: usize = 1 << 20;
+pub const READ_AHEAD_OF_ALL: usize = 2 << 20;
 
 /// Packets to an address that has not answered: an OACK is small, and GRUB never repeats the ACK it lost.
 pub const UNPROVEN_PACKETS: u32 = 5;

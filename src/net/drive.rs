@@ -82,8 +82,8 @@ impl Session {
 
     /// Obeys the transfer until it waits for something. A disk that may be slow is among that unless `patient`.
     pub(super) fn advance(&self, transfer: &mut Transfer, patient: bool) -> Need {
+        let mut now = self.clock.now();
         loop {
-            let now = self.clock.now();
             match self.ending.get() {
                 Some(Ending::Stop(reason)) => transfer.stop(now, reason),
                 Some(Ending::Abandon) => transfer.abandon(now),
@@ -96,6 +96,8 @@ impl Session {
                     if !transfer.store(now, patient) {
                         return Need::Storage;
                     }
+                    // What was read leaves by the time after the read, or its interval might have passed before.
+                    now = self.clock.now();
                 }
                 // Other errors pass like a lost packet: the next resend may get through.
                 Action::Send(burst) => match self.socket.send(burst) {
