@@ -249,4 +249,19 @@ mod tests {
         let agreed = accept(&size, &told).expect("a size is told, whatever was asked");
         assert_eq!(agreed.transfer_size(), Some(1 << 40));
     }
+
+    #[test]
+    fn the_terms_hold_all_that_was_answered() {
+        let interval = Interval::from_micros(500_000).expect("an interval");
+        let answer = asked(1000, 5)
+            .with(TransferOption::MicroTimeout(interval))
+            .with(TransferOption::TransferSize(7))
+            .with(TransferOption::Rollover(Rollover::ToOne))
+            .with(TransferOption::List(ListFormat::Json));
+        let agreed = accept(&answer, &answer).expect("what was asked");
+        assert_eq!((agreed.block_size().get(), agreed.window().get()), (1000, 5));
+        assert_eq!((agreed.interval(), agreed.transfer_size()), (Some(interval), Some(7)));
+        assert_eq!(agreed.rollover(), Some(Rollover::ToOne));
+        assert_eq!(agreed.list(), Some(ListFormat::Json));
+    }
 }

@@ -254,7 +254,8 @@ impl Receiver {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::negotiate::windowed;
+    use crate::proto::negotiate::{accept, windowed};
+    use crate::wire::{Options, TransferOption};
 
     fn ms(n: u64) -> Time {
         Time::from_micros(n * 1000)
@@ -389,5 +390,59 @@ mod tests {
         let behind = Arrival::Early(BlockNumber(65537));
         assert_eq!(receiver.arrive(ms(1), WireBlock(1), false), behind);
         assert_eq!(receiver.arrive(ms(1), WireBlock(0), false), Arrival::Next);
+    }
+
+    #[test]
+    fn where_a_rollover_to_one_was_agreed_no_zero_changes_it() {
+        let to_one = Options::NONE.with(TransferOption::Rollover(Rollover::ToOne));
+        let agreed = accept(&to_one, &to_one).expect("what was asked");
+        let mut receiver = Receiver::new(ms(0), Timing::default(), &agreed, 2);
+        for block in 1..=65535 {
+            assert_eq!(receiver.arrive(ms(1), WireBlock(block), false), Arrival::Next);
+        }
+        assert_eq!(receiver.arrive(ms(1), WireBlock(0), false), Arrival::Other);
+        assert_eq!(receiver.arrive(ms(1), WireBlock(1), false), Arrival::Next);
+    }
+
+    #[test]
+    fn an_oack_is_an_answer_and_earns_patience() {
+        let timing = Timing { unanswered: Duration::from_secs(2), ..Timing::default() };
+        let mut silent = Receiver::new(ms(0), timing, &Agreed::default(), 0);
+        let mut opened = silent.clone();
+        opened.opened(ms(0));
+        let mut answered = silent.clone();
+        answered.arrive(ms(0), WireBlock(1), false);
+        for receiver in [&mut silent, &mut opened, &mut answered] {
+            assert!(acks(receiver, ms(0)).is_some());
+        }
+        assert!(!matches!(silent.poll(ms(1999)), Step::Done(_)));
+        assert_eq!(silent.poll(ms(2000)), Step::Done(End::Silent));
+        for receiver in [&mut opened, &mut answered] {
+            assert!(!matches!(receiver.poll(ms(29_999)), Step::Done(_)));
+            while matches!(receiver.poll(ms(30_000)), Step::Transmit(_)) {}
+            assert_eq!(receiver.poll(ms(30_000)), Step::Done(End::Silent));
+        }
+    }
+
+    #[test]
+    fn what_was_sent_again_for_a_gap_ends_where_the_window_ended() {
+        let mut receiver = receiver(2);
+        assert_eq!(arrive(&mut receiver, 1, 2), Some(0), "block 1 is missing");
+        assert_eq!(
+            [1, 2, 3, 4].map(|n| arrive(&mut receiver, 2, n)),
+            [None, Some(2), None, Some(4)]
+        );
+        assert_eq!(arrive(&mut receiver.clone(), 3, 2), None, "it came again for the gap");
+        assert_eq!(arrive(&mut receiver, 3, 3), Some(4), "it did not");
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_is_not_answered() {
+        let mut receiver = receiver(1);
+        receiver.arrive(ms(1), WireBlock(1), true);
+        assert_eq!(acks(&mut receiver, ms(1)), Some(1));
+        for (block, answer) in [(3, None), (2, None), (1, Some(1))] {
+            assert_eq!(arrive(&mut receiver, 2, block), answer, "block {block}");
+        }
     }
 }

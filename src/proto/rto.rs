@@ -182,6 +182,8 @@ mod tests {
         rto.back_off();
         rto.progress(MS);
         assert_eq!(rto.interval(), 50 * MS);
+        rto.progress(10 * MS);
+        assert_eq!(rto.estimate.map(|estimate| estimate.variation), Some(5 * MS), "no news");
         rto.progress(100 * MS);
         assert!(rto.interval() > 100 * MS, "{:?}", rto.interval());
     }
