@@ -446,4 +446,11 @@ mod tests {
             "still the doubled first interval"
         );
     }
+
+    #[test]
+    fn without_a_block_that_is_ready_there_is_nothing_to_send_again() {
+        let mut sender = Sender::new(ms(0), Timing::default(), &Agreed::default(), false);
+        assert_eq!(sender.poll(ms(0)), Step::Wait(ms(30_000)));
+        assert_eq!(sender.poll(ms(5_000)), Step::Wait(ms(30_000)));
+    }
 }

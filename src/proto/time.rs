@@ -38,3 +38,17 @@ impl Sub for Time {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_and_spans_add_up_and_never_wrap() {
+        let (early, late) = (Time::from_micros(5), Time::from_micros(12));
+        assert_eq!((early + Duration::from_micros(7)).as_micros(), 12);
+        assert_eq!(late - early, Duration::from_micros(7));
+        assert_eq!(early - late, Duration::ZERO);
+        assert_eq!((late + Duration::MAX).as_micros(), u64::MAX);
+    }
+}

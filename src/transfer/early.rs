@@ -60,3 +60,55 @@ impl Early {
         (block.0 % self.slots.len() as u64) as usize
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::accept;
+    use crate::wire::{BlockSize, Options, TransferOption, WindowSize};
+
+    fn agreed(block_size: BlockSize, window: u16) -> Agreed {
+        let window = WindowSize::new(window).expect("a window");
+        let asked = Options::NONE
+            .with(TransferOption::BlockSize(block_size))
+            .with(TransferOption::WindowSize(window));
+        accept(&asked, &asked).expect("what was asked")
+    }
+
+    #[test]
+    fn the_ring_reaches_as_far_as_a_windows_memory() {
+        let agreed = agreed(BlockSize::MAX, 64);
+        let slots = (limits::WINDOW_BYTES / BlockSize::MAX.get()) as u64;
+        let (mut early, expected) = (Early::default(), BlockNumber(10));
+        for ahead in [1, slots - 1, slots, slots + 1] {
+            let block = expected + ahead;
+            early.keep(&agreed, expected, (block, WireBlock(block.0 as u16)), &[ahead as u8]);
+            let kept = early.find(block).map(|(_, payload)| payload);
+            assert_eq!(kept, (ahead < slots).then_some(&[ahead as u8][..]), "{ahead} of {slots}");
+        }
+    }
+
+    #[test]
+    fn each_block_comes_back_as_it_was_kept_until_another_takes_its_place() {
+        let agreed = agreed(BlockSize::MIN, 4);
+        let mut early = Early::default();
+        assert_eq!(early.find(BlockNumber(2)), None);
+        for block in [2, 3, 4] {
+            let payload = [block as u8; 8];
+            let kept = &payload[..block as usize];
+            early.keep(
+                &agreed,
+                BlockNumber(1),
+                (BlockNumber(block), WireBlock(block as u16)),
+                kept,
+            );
+        }
+        for block in [2, 3, 4] {
+            let kept = (WireBlock(block as u16), &[block as u8; 8][..block as usize]);
+            assert_eq!(early.find(BlockNumber(block)), Some(kept));
+        }
+        early.keep(&agreed, BlockNumber(5), (BlockNumber(6), WireBlock(6)), b"six");
+        assert_eq!(early.find(BlockNumber(2)), None);
+        assert_eq!(early.find(BlockNumber(6)), Some((WireBlock(6), &b"six"[..])));
+    }
+}
