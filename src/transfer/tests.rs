@@ -171,3 +171,20 @@ fn a_request_that_is_repeated_before_its_answer_left_is_answered_once() {
     assert!(!settled(&mut transfer, ms(0)));
     assert_eq!(transfer.summary().packets, 1);
 }
+
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::Other.into())
+    }
+}
+
+#[test]
+fn a_request_that_is_repeated_where_nothing_could_be_read_gets_its_error() {
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(Broken));
+    transfer.repeat();
+    let Action::Send(burst) = transfer.poll(ms(0)) else { panic!("an ERROR is sent") };
+    assert!(matches!(Packet::parse(burst.bytes), Ok(Packet::Error { .. })));
+    assert!(settled(&mut transfer, ms(0)));
+}
