@@ -432,13 +432,12 @@ impl Transfer {
 
     /// The longest datagram that can mean something to it now, in bytes.
     pub fn longest_datagram(&self) -> usize {
-        match &self.machine {
-            Machine::Receiving(_) if !self.is_asking() => {
-                DATA_HEADER + self.summary.agreed.block_size().get()
-            }
-            // ACKs, ERRORs, a first answer: OACK or DATA of RFC 1350's size.
-            _ => DATA_HEADER + BlockSize::DEFAULT.get(),
-        }
+        let block_size = match &self.machine {
+            Machine::Receiving(_) => self.summary.agreed.block_size(),
+            Machine::Sending(_) => BlockSize::DEFAULT,
+        };
+        // However small the blocks are, an ERROR has its text, and an OACK may come again.
+        DATA_HEADER + block_size.max(BlockSize::DEFAULT).get()
     }
 
     /// The figures so far.

@@ -113,20 +113,22 @@ fn a_download_took_until_its_end() {
 }
 
 #[test]
-fn the_longest_datagram_is_that_of_rfc_1350_until_blocks_come_that_are_larger() {
-    let options = blksize(1428);
+fn the_longest_datagram_is_that_of_rfc_1350_or_a_larger_block() {
     let (operation, mode) = (Operation::Read, Mode::Octet);
-    let request = Request { operation, name: b"f", mode, options };
-    let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Nowhere));
-    settled(&mut get, ms(0));
-    assert_eq!(get.longest_datagram(), 4 + 512);
-    get.handle(ms(1), &packet(Packet::Oack(options)));
-    assert_eq!(get.longest_datagram(), 4 + 1428);
+    for (size, longest) in [(8, 4 + 512), (512, 4 + 512), (513, 4 + 513), (1428, 4 + 1428)] {
+        let options = blksize(size);
+        let request = Request { operation, name: b"f", mode, options };
+        let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Nowhere));
+        settled(&mut get, ms(0));
+        assert_eq!(get.longest_datagram(), 4 + 512, "a first answer");
+        get.handle(ms(1), &packet(Packet::Oack(options)));
+        assert_eq!(get.longest_datagram(), longest);
 
-    let write = Transfer::serve_write(ms(0), &terms(options), Box::new(Nowhere));
-    assert_eq!(write.longest_datagram(), 4 + 1428);
-    let read = Transfer::serve_read(ms(0), &terms(options), Box::new(io::empty()));
-    assert_eq!(read.longest_datagram(), 4 + 512, "ACKs and ERRORs");
+        let write = Transfer::serve_write(ms(0), &terms(options), Box::new(Nowhere));
+        assert_eq!(write.longest_datagram(), longest);
+        let read = Transfer::serve_read(ms(0), &terms(options), Box::new(io::empty()));
+        assert_eq!(read.longest_datagram(), 4 + 512, "ACKs and ERRORs");
+    }
 }
 
 #[test]
