@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay::{Fate, Relay};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
@@ -100,9 +101,13 @@ impl Job {
             Verb::List => &[],
             _ => settings[random.random_range(0..settings.len())],
         };
-        // atftp repeats a block of netascii with other bytes in it.
-        let broken = *who == "atftp" && verb == Verb::Put && settings.contains(&ASCII);
-        let settings = if broken { &[] } else { settings };
+        let settings: clients::Settings<'static> = match (*who, verb) {
+            // It repeats a block of netascii with other bytes in it.
+            ("atftp", Verb::Put) if settings.contains(&ASCII) => &[],
+            // An OACK that comes twice makes it send what follows as block 1.
+            ("curl", Verb::Put) => &[PLAIN],
+            _ => settings,
+        };
         // Foreign clients resend by clocks of their own, and curl asks the server to use the same.
         let slow = match *who {
             "rtftp" => false,
@@ -136,6 +141,12 @@ impl Job {
     fn is_done(&self, output: &Output) -> bool {
         // tftp-hpa's exit status is always 0.
         output.status.success() && (self.who != "tftp-hpa" || said(output).trim().is_empty())
+    }
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} {:?} of {}", self.who, self.verb, self.settings, self.size)
     }
 }
 
@@ -178,13 +189,12 @@ impl Soak {
                 }
                 // It was not let go on.
                 Ok(false) if Instant::now() > self.end => {}
-                Ok(false) => tally.gave_up += 1,
+                Ok(false) => {
+                    println!("given up: {job}");
+                    tally.gave_up += 1;
+                }
                 Err(why) => {
-                    let what = format!(
-                        "{} {:?} {:?} {name} of {}",
-                        job.who, job.verb, job.settings, job.size
-                    );
-                    self.wrong.lock().expect("no panic").push(format!("{what}: {why}"));
+                    self.wrong.lock().expect("no panic").push(format!("{job}: {why}"));
                 }
             }
             for file in [&self.root.join(&name), &file] {
