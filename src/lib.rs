@@ -39,7 +39,7 @@
 //! | [`limits`] | every bound, with its reason | |
 //! | [`proto`] | two machines: blocks, windows, time-outs | bytes, sockets, clocks |
 //! | [`transfer`] | a machine with its opening packet and payload | sockets, clocks, folders |
-//! | [`net`] | sockets, the clock, the loop of a transfer | files, names |
+//! | [`net`] | sockets, the clock, the loops that drive transfers | files, names |
 //! | [`store`] | names, folders, listings | packets, sockets |
 //! | [`server`] | who gets a session, what is told | |
 //! | [`client`] | what to ask for, when to ask otherwise | terminals |

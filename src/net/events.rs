@@ -236,6 +236,10 @@ impl<P: Passenger> Carrier<P> {
     fn leave(&mut self, seat: usize, how: io::Result<()>) {
         let Seat { session, passenger, .. } = self.seats.remove(seat);
         let _ = self.epoll.delete(session.socket());
+        if self.seats.is_empty() {
+            // Who has nobody aboard need not wake for those who left.
+            self.deadlines.clear();
+        }
         let summary = how.map(|()| session.lock().summary().clone());
         drop(session);
         if let Some(passenger) = passenger {

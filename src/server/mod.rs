@@ -212,19 +212,9 @@ impl Server {
         let mut buffer = vec![0; limits::REQUEST];
         while !shared.is_stopping() {
             for Watched(socket) in crew.turn(None)? {
-                for _ in 0..limits::REQUESTS_IN_A_ROW {
-                    match sockets[socket].receive(&mut buffer) {
-                        Ok(Some(asked)) => {
-                            let request = &buffer[..asked.len];
-                            take_request(&shared, &mut crew, request, asked.peer, asked.local);
-                        }
-                        Ok(None) => {}
-                        Err(_) => break,
-                    }
-                    if crew.is_busy(&shared) {
-                        crew.finish_first(&shared, &sockets)?;
-                        break;
-                    }
+                take_requests(&shared, &mut crew, &sockets[socket], &mut buffer);
+                if crew.is_busy(&shared) {
+                    crew.finish_first(&shared, &sockets)?;
                 }
             }
         }
@@ -282,6 +272,21 @@ impl Shared {
 
     fn stop_at(&self) -> MutexGuard<'_, Option<Instant>> {
         self.stop_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_requests(shared: &Arc<Shared>, crew: &mut Crew, socket: &RequestSocket, buffer: &mut [u8]) {
+    for _ in 0..limits::REQUESTS_IN_A_ROW {
+        match socket.receive(buffer) {
+            Ok(Some(asked)) => {
+                take_request(shared, crew, &buffer[..asked.len], asked.peer, asked.local);
+            }
+            Ok(None) => {}
+            Err(_) => return,
+        }
+        if crew.is_busy(shared) {
+            return;
+        }
     }
 }
 
