@@ -186,6 +186,8 @@ impl Read for Broken {
 fn a_request_that_is_repeated_where_nothing_could_be_read_gets_its_error() {
     let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(Broken));
     transfer.repeat();
+    assert!(matches!(transfer.poll(ms(0)), Action::Store));
+    assert!(transfer.store(ms(0), false), "an error is an end");
     let Action::Send(burst) = transfer.poll(ms(0)) else { panic!("an ERROR is sent") };
     assert!(matches!(Packet::parse(burst.bytes), Ok(Packet::Error { .. })));
     assert!(settled(&mut transfer, ms(0)));
