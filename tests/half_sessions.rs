@@ -15,7 +15,6 @@ use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tftpkit::client::{Client, Wishes};
 
@@ -91,11 +90,11 @@ impl Silent {
     }
 }
 
-/// Downloads until it has done so many and `enough` is told; how long each took, sorted.
-fn download(server: SocketAddr, bytes: &[u8], enough: &AtomicBool) -> Vec<Duration> {
+/// Downloads so often, and until it is `enough`; how long each took, sorted.
+fn download(server: SocketAddr, bytes: &[u8], enough: impl Fn() -> bool) -> Vec<Duration> {
     let client = Client::new(server, Wishes::default());
     let mut times = Vec::new();
-    while times.len() < DOWNLOADS || !enough.load(Ordering::Relaxed) {
+    while times.len() < DOWNLOADS || !enough() {
         let begun = Instant::now();
         assert!(get(&client, "file").expect("a download") == bytes);
         times.push(begun.elapsed());
@@ -121,18 +120,13 @@ fn beside(crowd: Crowd, model: &str) {
     let daemon = Daemon::spawn(&mut command);
     let SocketAddr::V4(address) = daemon.address else { panic!("IPv6") };
     println!("{} silent clients of {}, --model {model}:", HALF_SESSIONS, crowd.what);
-    show("alone", &download(daemon.address, &bytes, &AtomicBool::new(true)));
-    let all_asked = AtomicBool::new(false);
+    show("alone", &download(daemon.address, &bytes, || true));
     let silent = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| {
-            let silent = Silent::ask(crowd, address);
-            all_asked.store(true, Ordering::Relaxed);
-            silent
-        });
-        show("while they ask", &download(daemon.address, &bytes, &all_asked));
+        let asking = scope.spawn(|| Silent::ask(crowd, address));
+        show("while they ask", &download(daemon.address, &bytes, || asking.is_finished()));
         asking.join().expect("no panic")
     });
-    show("when all have asked", &download(daemon.address, &bytes, &all_asked));
+    show("when all have asked", &download(daemon.address, &bytes, || true));
     println!("  {} of them have a session", silent.sessions.len());
     assert!(!silent.sessions.is_empty());
 }
