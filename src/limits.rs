@@ -44,7 +44,7 @@ pub const UNPROVEN_PACKETS: u32 = 5;
 /// Bytes to an address that has not answered: DATA 1 of 512 bytes, twice. Others send 3,096 to 3,612.
 pub const UNPROVEN_BYTES: usize = 1032;
 
-/// Transfers at once: a data centre that starts at the same moment. Each costs a socket, a file and about 1 KiB.
+/// Transfers at once: a data centre that starts at the same moment. Each costs a socket and about 2 KiB.
 pub const SESSIONS: usize = 16_384;
 
 /// Descriptors of a transfer: its socket. Those who read the same file share it.

@@ -156,7 +156,7 @@ impl From<UploadsArg> for Uploads {
 enum ModelArg {
     /// Each on a new thread: a slow disk holds up one transfer and no other
     Threads,
-    /// All on one loop: half the processor time and a hundredth of the memory, from a hundred at once on
+    /// All on one loop: half the processor time, and less memory, from a hundred at once on
     Events,
     /// One after the other, to compare with
     Iterative,
