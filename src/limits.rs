@@ -18,12 +18,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// timer is so short.
 pub const ECHO_SPAN: Duration = Duration::from_millis(50);
 
-/// After its last ACK a server answers a repeated last DATA for so many intervals: one for the loss of that ACK
-/// and one for the loss of the next.
+/// After its last ACK a server answers a repeated last DATA for so many of the client's intervals: one for the loss
+/// of that ACK and one for the loss of the next.
 pub const DALLY_INTERVALS: u32 = 2;
 
-/// It is not longer than this, whatever interval was negotiated: the file is safe, and the thread is wanted.
+/// It is not longer than this, whatever interval was negotiated: the file is safe. Those who do not negotiate (atftp,
+/// tftp-hpa) repeat after 5 s.
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
+
+/// When descriptors or ports run out, so many uploads that only dally leave: as many as a request may need
+/// descriptors while it is opened.
+pub const LEAVE_AT_ONCE: usize = 8;
 
 /// Half of the 16-bit number space, less one: beyond it a block number no longer says which block is meant.
 pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;

@@ -104,16 +104,10 @@ impl Job {
         let settings: clients::Settings<'static> = match (*who, verb) {
             // It repeats a block of netascii with other bytes in it.
             ("atftp", Verb::Put) if settings.contains(&ASCII) => &[],
-            // An OACK that comes twice makes it send what follows as block 1.
-            ("curl", Verb::Put) => &[PLAIN],
             _ => settings,
         };
-        // Foreign clients resend by clocks of their own, and curl asks the server to use the same.
-        let slow = match *who {
-            "rtftp" => false,
-            "curl" if !settings.contains(&PLAIN) => true,
-            _ => verb == Verb::Put,
-        };
+        // Foreign clients resend by clocks of their own.
+        let slow = *who != "rtftp" && verb == Verb::Put;
         let size = if slow { SIZES[size].min(MANY_FOR_THE_SLOW) } else { SIZES[size] };
         Self { who, client: Client { ..*client }, verb, settings, size }
     }

@@ -14,7 +14,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tftpkit::limits;
-use tftpkit::proto::{Time, Timing, grant};
+use tftpkit::proto::{Time, grant};
 use tftpkit::transfer::{Action, Outcome, Sink, Source, Summary, Terms, Transfer};
 use tftpkit::wire::{Mode, Operation, Packet, Request};
 
@@ -103,9 +103,9 @@ impl<'a> Play<'a> {
                 Transfer::serve_read(now, &terms, source())
             }
         } else if writes {
-            Transfer::put(now, Timing::default(), &request, source())
+            Transfer::put(now, script.timing, &request, source())
         } else {
-            Transfer::get(now, Timing::default(), &request, sink())
+            Transfer::get(now, script.timing, &request, sink())
         };
         Ok(Self { script, transfer, disk, line: usize::from(served), now })
     }
@@ -248,7 +248,7 @@ fn terms(script: &Script, request: &Request<'_>, read_ahead: usize) -> Terms {
     let sends = request.operation != Operation::Write;
     let told = (sends && request.mode == Mode::Octet && size > 0).then_some(size);
     let (agreed, answer) = grant(request.operation, &request.options, &script.limits, told);
-    Terms { agreed, answer, mode: request.mode, timing: Timing::default(), read_ahead }
+    Terms { agreed, answer, mode: request.mode, timing: script.timing, read_ahead }
 }
 
 /// How it ended, in the words of an `end` line; figures only where `wanted` has them.

@@ -52,6 +52,8 @@ enum Ending {
 pub(super) enum Need {
     /// A datagram, or this time.
     Until(Time),
+    /// The same, but only in case the peer says its last once more: the file is safe.
+    Stay(Time),
     /// Its disk, which may take a while.
     Storage,
     /// Nothing: it is over.
@@ -90,7 +92,10 @@ impl Session {
                 None => {}
             }
             match transfer.poll(now) {
-                Action::Wait(until) => return Need::Until(until),
+                Action::Wait(until) => {
+                    let stays = transfer.is_complete();
+                    return if stays { Need::Stay(until) } else { Need::Until(until) };
+                }
                 Action::Done => return Need::Nothing,
                 Action::Store => {
                     if !transfer.store(now, patient) {
@@ -141,8 +146,8 @@ impl Session {
         if refused { Duration::ZERO } else { until - self.clock.now() }
     }
 
-    /// Runs the transfer to its end on this thread. `progress` sees its figures after each datagram, and is the
-    /// place to notice that the peer is proven.
+    /// Runs the transfer on this thread until its outcome is known; it may [stay](Self::stays) after that. `progress`
+    /// sees its figures after each datagram, and is the place to notice that the peer is proven.
     pub fn run(&self, mut progress: impl FnMut(&mut Transfer)) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
@@ -163,6 +168,12 @@ impl Session {
             progress(&mut transfer);
         }
         Ok(transfer.summary().clone())
+    }
+
+    /// Whether the file is safe, and the transfer only stays in case the peer says its last once more.
+    pub fn stays(&self) -> bool {
+        let transfer = self.lock();
+        transfer.is_complete() && !transfer.is_over()
     }
 
     /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.

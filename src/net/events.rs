@@ -24,6 +24,8 @@ pub trait Passenger: Send + 'static {
     fn session(&self) -> &Arc<Session>;
     /// Something came for it; these are its figures, and this is the place to notice that the peer is proven.
     fn progress(&mut self, transfer: &mut Transfer);
+    /// It is complete, and only stays in case the peer says its last once more. This may be told again.
+    fn stays(&mut self, _summary: &Summary) {}
     /// It is over, or the system failed it.
     fn ended(self, how: io::Result<Summary>);
 }
@@ -208,16 +210,24 @@ impl<P: Passenger> Carrier<P> {
     /// Sees to what a transfer needs.
     fn meet(&mut self, seat: usize, need: Need) {
         match need {
-            Need::Until(deadline) => {
-                let place = &mut self.seats[seat];
-                place.deadline = deadline;
-                if deadline < place.entry {
-                    place.entry = deadline;
-                    self.deadlines.push(Reverse((deadline, seat)));
+            Need::Until(deadline) => self.await_until(seat, deadline),
+            Need::Stay(deadline) => {
+                if let Seat { session, passenger: Some(passenger), .. } = &mut self.seats[seat] {
+                    passenger.stays(session.lock().summary());
                 }
+                self.await_until(seat, deadline);
             }
             Need::Storage => self.send_for_storage(seat),
             Need::Nothing => self.leave(seat, Ok(())),
+        }
+    }
+
+    fn await_until(&mut self, seat: usize, deadline: Time) {
+        let place = &mut self.seats[seat];
+        place.deadline = deadline;
+        if deadline < place.entry {
+            place.entry = deadline;
+            self.deadlines.push(Reverse((deadline, seat)));
         }
     }
 

@@ -53,7 +53,7 @@ pub struct Receiver {
     resent: BlockNumber,
     /// Whether the last block has come.
     ended: bool,
-    /// How many intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
+    /// How many of the peer's intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
     dally: u32,
     /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
     /// measures a round trip.
@@ -63,7 +63,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that begins by sending what stands for block 0, and stays for `dally` intervals at the end.
+    /// A receiver that begins by sending what stands for block 0, and at the end stays for `dally` intervals of the
+    /// peer's.
     pub fn new(now: Time, timing: Timing, agreed: &Agreed, dally: u32) -> Self {
         let mut receiver = Self {
             window: WindowSize::LOCKSTEP,
@@ -228,7 +229,7 @@ impl Receiver {
     fn wait(&mut self, now: Time) -> Option<Step<Acknowledgement>> {
         let patience_ends = self.progress_at + self.rto.patience(self.is_answered() || self.opened);
         if self.ended {
-            let dally = (self.dally * self.rto.interval()).min(limits::LONGEST_DALLY);
+            let dally = (self.dally * self.rto.of_the_peer()).min(limits::LONGEST_DALLY);
             let until = (self.sent_at + dally).min(patience_ends);
             return Some(if now >= until { Step::Done(End::Complete) } else { Step::Wait(until) });
         }
@@ -256,6 +257,7 @@ mod tests {
     use super::*;
     use crate::proto::negotiate::{accept, windowed};
     use crate::wire::{Options, TransferOption};
+    use core::num::NonZeroU8;
 
     fn ms(n: u64) -> Time {
         Time::from_micros(n * 1000)
@@ -358,14 +360,20 @@ mod tests {
     }
 
     #[test]
-    fn stays_for_two_intervals_and_answers_the_last_block_again() {
-        let mut receiver = receiver(1);
-        assert_eq!(receiver.arrive(ms(10), WireBlock(1), true), Arrival::Next);
-        assert_eq!(acks(&mut receiver, ms(10)), Some(1));
-        assert_eq!(receiver.poll(ms(109)), Step::Wait(ms(110)), "two intervals of 50 ms");
-        assert_eq!(arrive(&mut receiver, 109, 1), Some(1));
-        assert_eq!(receiver.poll(ms(208)), Step::Wait(ms(209)));
-        assert_eq!(receiver.poll(ms(209)), Step::Done(End::Complete));
+    fn stays_for_two_intervals_of_the_peer_and_answers_the_last_block_again() {
+        let asked = Options::NONE.with(TransferOption::Timeout(NonZeroU8::MIN.saturating_add(2)));
+        let three = accept(&asked, &asked).expect("what was asked");
+        for (agreed, stays) in [(three, 6000), (Agreed::default(), 10_000)] {
+            let mut receiver = Receiver::new(ms(0), Timing::default(), &agreed, 2);
+            assert_eq!(acks(&mut receiver, ms(0)), Some(0));
+            assert_eq!(receiver.arrive(ms(10), WireBlock(1), true), Arrival::Next);
+            assert_eq!(acks(&mut receiver, ms(10)), Some(1));
+            assert_eq!(receiver.poll(ms(5011)), Step::Wait(ms(10 + stays)));
+            assert_eq!(arrive(&mut receiver, 5011, 1), Some(1), "atftp and tftp-hpa: 5 s");
+            let end = 5011 + stays;
+            assert_eq!(receiver.poll(ms(end - 1)), Step::Wait(ms(end)));
+            assert_eq!(receiver.poll(ms(end)), Step::Done(End::Complete));
+        }
     }
 
     #[test]

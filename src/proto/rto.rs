@@ -54,26 +54,30 @@ impl Rto {
         Self { timing, negotiated: None, estimate: None, doublings: 0 }
     }
 
-    /// From now on the interval is the peer's, used as it is: neither measured nor doubled.
+    /// From now on no interval is longer than this one of the peer's, and until a round trip is measured it is the one.
     pub const fn negotiated(&mut self, interval: Option<Interval>) {
         self.negotiated = interval;
     }
 
     /// How long to wait for an answer to what is sent now.
     pub fn interval(&self) -> Duration {
-        if let Some(interval) = self.negotiated {
-            return interval.get();
-        }
-        let base = match self.estimate {
-            None => self.timing.first,
-            Some(Estimate { smoothed, variation, .. }) => {
+        let longest = self.negotiated.map_or(Duration::MAX, Interval::get);
+        let base = match (self.estimate, self.negotiated) {
+            (None, Some(_)) => return longest,
+            (None, None) => self.timing.first,
+            (Some(Estimate { smoothed, variation, .. }), _) => {
                 // Never the bare round trip: on a path that does not vary all would be sent twice, and Karn's rule
                 // would keep it so (RFC 6298 has its clock's granularity here).
                 smoothed + (4 * variation).max(smoothed / 4)
             }
         };
         let doubled = base.max(self.timing.floor).saturating_mul(1 << self.doublings.min(16));
-        doubled.min(self.timing.ceiling.max(self.timing.floor))
+        doubled.min(self.timing.ceiling.max(self.timing.floor)).min(longest)
+    }
+
+    /// The interval after which the peer may send again: what it said, or else the longest.
+    pub fn of_the_peer(&self) -> Duration {
+        self.negotiated.map_or(self.timing.ceiling, Interval::get)
     }
 
     /// How long a peer may make no progress, having answered or not.
@@ -189,12 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn a_negotiated_interval_is_used_as_it_is() {
+    fn a_negotiated_interval_is_the_one_until_a_round_trip_was_measured_and_the_longest_then() {
+        let mut rto = rto();
+        rto.negotiated(Interval::from_micros(2_000_000));
+        rto.back_off();
+        assert_eq!(rto.interval(), 2000 * MS, "not doubled");
+        rto.sample(100 * MS);
+        assert_eq!(rto.interval(), 300 * MS);
+        rto.back_off();
+        assert_eq!(rto.interval(), 600 * MS);
+        rto.back_off();
+        rto.back_off();
+        assert_eq!(rto.interval(), 2000 * MS);
+        rto.negotiated(Interval::from_micros(20_000));
+        assert_eq!(rto.interval(), 20 * MS, "below the floor: the peer wants it so");
+        assert_eq!(rto.of_the_peer(), 20 * MS);
+    }
+
+    #[test]
+    fn three_negotiated_intervals_are_waited_for_where_that_is_longer() {
         let mut rto = rto();
         rto.negotiated(Interval::from_micros(20_000));
-        rto.sample(100 * MS);
-        rto.back_off();
-        assert_eq!(rto.interval(), 20 * MS);
         assert_eq!(rto.patience(true), Duration::from_secs(30));
         rto.negotiated(Interval::from_micros(200_000_000));
         assert_eq!(rto.patience(true), Duration::from_secs(600));

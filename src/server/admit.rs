@@ -3,7 +3,7 @@
 use super::Config;
 use crate::limits;
 use crate::net::Session;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ type Party = (SocketAddr, IpAddr);
 pub(super) struct Admission {
     table: Mutex<Table>,
     errors: Mutex<ErrorAllowance>,
-    /// Sessions that still hold anything, also those that are no longer in the table.
+    /// Sessions under way: those that still hold anything, in the table or not, and do not only stay.
     alive: AtomicUsize,
     most_sessions: usize,
     windows_bytes: usize,
@@ -53,6 +53,8 @@ struct Table {
     unproven: usize,
     unproven_of: HashMap<IpAddr, usize>,
     windows_bytes: usize,
+    /// Those that are complete and only stay in case their client says its last once more, the oldest first.
+    staying: BTreeSet<u64>,
 }
 
 /// A session as others see it.
@@ -135,6 +137,13 @@ impl Admission {
             return Ok(Admitted::Repeat(Arc::clone(slot)));
         }
         let network = network_of(peer.ip());
+        if table.sessions.len() >= self.most_sessions
+            && let Some(oldest) = table.take_oldest_that_stays()
+        {
+            drop(table);
+            oldest.abandon();
+            table = self.table();
+        }
         table.check(self.most_sessions, network)?;
         table.last_id += 1;
         let id = table.last_id;
@@ -159,9 +168,19 @@ impl Admission {
         }
         let before = before.as_ref().map(Arc::downgrade);
         let (admission, slot) = (Arc::clone(self), Some(slot));
-        Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0 }))
+        Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0, stays: false }))
     }
 
+    /// Something has run out that every session needs: some that only stay go.
+    pub(super) fn make_room(&self) {
+        for _ in 0..limits::LEAVE_AT_ONCE {
+            let oldest = self.table().take_oldest_that_stays();
+            let Some(oldest) = oldest else { break };
+            oldest.abandon();
+        }
+    }
+
+    /// Sessions under way.
     pub(super) fn sessions(&self) -> usize {
         self.alive.load(Ordering::Relaxed)
     }
@@ -195,6 +214,11 @@ impl Table {
         }
     }
 
+    fn take_oldest_that_stays(&mut self) -> Option<Arc<Slot>> {
+        let id = self.staying.pop_first()?;
+        self.sessions.remove(&id)
+    }
+
     fn no_longer_unproven(&mut self, peer: IpAddr) {
         self.unproven -= 1;
         let network = network_of(peer);
@@ -217,6 +241,7 @@ pub(super) struct Ticket {
     /// request kills nothing.
     before: Option<Weak<Slot>>,
     windows_bytes: usize,
+    stays: bool,
 }
 
 impl Ticket {
@@ -246,6 +271,18 @@ impl Ticket {
         table.windows_bytes += self.windows_bytes;
         self.windows_bytes
     }
+
+    /// The file is safe: what is left keeps nothing from others.
+    pub(super) fn stay(&mut self) {
+        self.reserve(0);
+        self.stays = true;
+        self.admission.table().staying.insert(self.id);
+        self.admission.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) const fn stays(&self) -> bool {
+        self.stays
+    }
 }
 
 impl Drop for Ticket {
@@ -253,6 +290,7 @@ impl Drop for Ticket {
         let Some(slot) = self.slot.take() else { return };
         let mut table = self.admission.table();
         table.sessions.remove(&self.id);
+        table.staying.remove(&self.id);
         table.windows_bytes -= self.windows_bytes;
         let party = (slot.peer, slot.local);
         if table.newest.get(&party).is_some_and(|(newest, _)| *newest == self.id) {
@@ -265,7 +303,9 @@ impl Drop for Ticket {
         // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
         // last one leaves nothing behind.
         drop(slot);
-        self.admission.alive.fetch_sub(1, Ordering::Relaxed);
+        if !self.stays {
+            self.admission.alive.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -56,12 +56,28 @@ pub(super) struct Ride {
 }
 
 impl Ride {
-    /// Goes on to the end, on this thread.
+    /// Goes on until its outcome is known, on this thread. If it stays after that, the loop has it: a thread is worth
+    /// more.
     pub(super) fn run(mut self) {
         let session = Arc::clone(&self.session);
-        let how = session.run(|transfer| self.progress(transfer));
-        drop(session);
-        self.ended(how);
+        match session.run(|transfer| self.progress(transfer)) {
+            Ok(summary) if session.stays() => {
+                self.stays(&summary);
+                drop(session);
+                let door = self.shared.door.clone();
+                door.board(self);
+            }
+            how => {
+                drop(session);
+                self.ended(how);
+            }
+        }
+    }
+
+    /// What was asked, while that is still to be told.
+    fn untold(&self) -> Option<Asked> {
+        let slot = self.ticket.slot().filter(|_| !self.ticket.stays())?;
+        slot.asked().map(|(asked, _)| asked)
     }
 }
 
@@ -76,10 +92,14 @@ impl Passenger for Ride {
         }
     }
 
+    fn stays(&mut self, summary: &Summary) {
+        let Some(asked) = &self.untold() else { return };
+        self.shared.tell(Event::Finished { asked, summary });
+        self.ticket.stay();
+    }
+
     fn ended(self, how: io::Result<Summary>) {
-        let slot = self.ticket.slot();
-        let Some((asked, _)) = slot.as_ref().and_then(|slot| slot.asked()) else { return };
-        let asked = &asked;
+        let Some(asked) = &self.untold() else { return };
         match how {
             Ok(summary) => self.shared.tell(Event::Finished { asked, summary: &summary }),
             Err(error) => self.shared.tell(Event::Failed { asked, error: &error }),
@@ -120,6 +140,7 @@ pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
     match open(shared, &request) {
         Ok(payload) => transfer(shared, ticket, &slot, &asked, payload),
         Err(Rejection::Full) => {
+            shared.admission.make_room();
             shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
             None
         }
@@ -209,10 +230,14 @@ fn transfer(
             Some(Ride { session: slot.attach(session), ticket, shared: Arc::clone(shared) })
         }
         Err(error) if lacks_descriptors(&error) => {
+            shared.admission.make_room();
             shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
             None
         }
         Err(error) => {
+            if error.kind() == io::ErrorKind::AddrInUse {
+                shared.admission.make_room();
+            }
             shared.tell(Event::Failed { asked, error: &error });
             None
         }

@@ -19,7 +19,8 @@ pub use summary::{Outcome, Summary};
 use crate::limits;
 use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
-    BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
+    BlockSize, DATA_HEADER, ErrorCode, Mode, OptionKind, Options, Packet, Request, TransferOption,
+    WindowSize, WireBlock,
 };
 use payload::{Incoming, Outgoing};
 use plan::{Plan, What};
@@ -109,6 +110,8 @@ pub struct Transfer {
     small: Vec<u8>,
     /// An ERROR that must still go out.
     farewell: bool,
+    /// Nothing is left to do, except to say farewell.
+    over: bool,
     read_ahead: usize,
     /// The source or the sink has said that it waits the next time.
     waits: bool,
@@ -128,7 +131,15 @@ impl Transfer {
     pub fn serve_write(now: Time, terms: &Terms, sink: Box<dyn Sink>) -> Self {
         let dally = limits::DALLY_INTERVALS;
         let receiver = Receiver::new(now, terms.timing, &terms.agreed, dally);
-        Self::serve(now, terms, Machine::Receiving(Incoming::new(terms.mode, receiver, sink)))
+        let mut incoming = Incoming::new(terms.mode, receiver, sink);
+        // The size of a text is not that of its netascii.
+        if terms.mode == Mode::Octet
+            && let Some(TransferOption::TransferSize(size)) =
+                terms.answer.find(OptionKind::TransferSize)
+        {
+            incoming.announce(size);
+        }
+        Self::serve(now, terms, Machine::Receiving(incoming))
     }
 
     fn serve(now: Time, terms: &Terms, machine: Machine) -> Self {
@@ -168,6 +179,7 @@ impl Transfer {
             opening,
             small: Vec::new(),
             farewell: false,
+            over: false,
             read_ahead: limits::READ_AHEAD_BYTES,
             waits: false,
             started: now,
@@ -263,7 +275,11 @@ impl Transfer {
         }
         match incoming.take(now, &agreed, block, payload) {
             Ok(bytes) => self.summary.bytes += bytes,
-            Err(error) => self.local(now, &error),
+            Err(error) => return self.local(now, &error),
+        }
+        if incoming.is_short() {
+            let text = "fewer bytes than tsize said";
+            self.fail(now, ErrorCode::Undefined, text, Outcome::Short);
         }
     }
 
@@ -395,10 +411,15 @@ impl Transfer {
 
     fn end(&mut self, now: Time, outcome: Outcome) {
         if self.may_end() {
-            // A receiver that has it all may have stayed on for a while.
-            if self.summary.elapsed.is_zero() {
-                self.summary.elapsed = now - self.started;
-            }
+            self.over = true;
+            self.conclude(now, outcome);
+        }
+    }
+
+    /// How it ended is known, once: a receiver that has it all may stay on for a while.
+    fn conclude(&mut self, now: Time, outcome: Outcome) {
+        if self.summary.outcome.is_none() {
+            self.summary.elapsed = now - self.started;
             self.summary.outcome = Some(outcome);
         }
     }
@@ -411,9 +432,9 @@ impl Transfer {
         }
     }
 
-    /// Whether an outcome is known.
+    /// Whether nothing is left to do, except to send an ERROR.
     pub const fn is_over(&self) -> bool {
-        self.summary.outcome.is_some()
+        self.over
     }
 
     /// Whether the peer has answered from its own address.
@@ -523,7 +544,7 @@ impl Transfer {
                 self.local(now, &error);
             }
             // The ACK still has to leave, and the session stays for a while.
-            (Ok(()), Machine::Receiving(_)) => self.summary.elapsed = now - self.started,
+            (Ok(()), Machine::Receiving(_)) => self.conclude(now, Outcome::Complete),
             (Ok(()), Machine::Sending(_)) => {}
         }
         true

@@ -82,9 +82,13 @@ impl Outgoing {
 /// A file that is received.
 pub(super) struct Incoming {
     pub(super) receiver: Receiver,
-    sink: Box<dyn Sink>,
+    /// There until all of it is safe.
+    sink: Option<Box<dyn Sink>>,
     early: Early,
     commit: Commit,
+    written: u64,
+    /// How many bytes the sender said there are.
+    announced: u64,
 }
 
 /// Whether a received file was made last.
@@ -104,7 +108,13 @@ impl Incoming {
             Mode::Octet => sink,
             Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
         };
-        Self { receiver, sink, early: Early::default(), commit: Commit::NotYet }
+        let (sink, early, commit) = (Some(sink), Early::default(), Commit::NotYet);
+        Self { receiver, sink, early, commit, written: 0, announced: 0 }
+    }
+
+    /// The sender says that so many bytes will come.
+    pub(super) fn announce(&mut self, bytes: u64) {
+        self.announced = bytes;
     }
 
     /// Takes a block, and writes what is in order now. Gives the bytes that were written.
@@ -125,10 +135,12 @@ impl Incoming {
             }
             Arrival::Next => {}
         }
-        let (mut payload, mut written) = (payload, 0);
+        let (mut payload, before) = (payload, self.written);
         loop {
-            self.sink.write(payload)?;
-            written += payload.len() as u64;
+            if let Some(sink) = &mut self.sink {
+                sink.write(payload)?;
+            }
+            self.written += payload.len() as u64;
             // What was kept behind the gap comes now, as it were.
             let Some((block, kept)) = self.early.find(self.receiver.expected()) else { break };
             if self.receiver.arrive(now, block, kept.len() < size) != Arrival::Next {
@@ -136,10 +148,15 @@ impl Incoming {
             }
             payload = kept;
         }
-        if self.receiver.is_complete() {
+        if self.receiver.is_complete() && !self.is_short() {
             self.commit = Commit::Due;
         }
-        Ok(written)
+        Ok(self.written - before)
+    }
+
+    /// Whether it ended before all came that was announced.
+    pub(super) fn is_short(&self) -> bool {
+        self.receiver.is_complete() && self.written < self.announced
     }
 
     /// Whether all of it is there, and not yet safe.
@@ -154,8 +171,12 @@ impl Incoming {
 
     /// Makes it last. After an error it can be called again, until it is [given up](Self::give_up).
     pub(super) fn commit(&mut self) -> io::Result<()> {
-        self.sink.commit()?;
+        if let Some(sink) = &mut self.sink {
+            sink.commit()?;
+        }
         self.commit = Commit::Done;
+        // What stays for a while needs no file and no memory.
+        (self.sink, self.early) = (None, Early::default());
         Ok(())
     }
 

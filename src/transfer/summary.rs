@@ -21,6 +21,8 @@ pub enum Outcome {
     Disagreement(Option<Disagreement>),
     /// The peer sent more in a block than was agreed.
     Oversized,
+    /// The peer's last block came before as many bytes as it had announced.
+    Short,
     /// Reading or writing the payload failed here; the peer was told this code.
     Local(ErrorCode, String),
     /// It was ended from here: a shutdown, or the same client came anew.
@@ -50,6 +52,6 @@ pub struct Summary {
     pub agreed: Agreed,
     /// From the first moment to the outcome.
     pub elapsed: Duration,
-    /// How it ended, once it has.
+    /// How it ended, once that is known: a received file that is safe can be lost no more.
     pub outcome: Option<Outcome>,
 }

@@ -5,7 +5,8 @@
 //!
 //! - `file: N`: N bytes of a fixed pattern; or `text: "..."`, the file as it lies on the disk, and `wire: "..."`,
 //!   the file as it travels where that differs;
-//! - `grant: blksize=N windowsize=N bytes=N`: the bounds of block size, window, and bytes in a window.
+//! - `grant: blksize=N windowsize=N bytes=N`: the bounds of block size, window, and bytes in a window;
+//! - `shortest: N`: no interval is shorter than so many milliseconds.
 //!
 //! Every other line has a time in milliseconds and what happens then. The first one is the request, and it tells
 //! the side that is tested: `<` comes to us, so we are the server; `>` leaves, so we are the client.
@@ -19,8 +20,9 @@
 //! - `end OUTCOME`, with any of the figures `bytes=`, `packets=` and `again=` (packets that had left before).
 
 use std::io::ErrorKind;
+use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::proto::{GrantLimits, Time};
+use tftpkit::proto::{GrantLimits, Time, Timing};
 use tftpkit::wire::{BlockSize, WindowSize};
 
 /// One file: what is transferred, and what happens when.
@@ -30,6 +32,7 @@ pub(crate) struct Script {
     /// The file as it travels.
     pub(crate) wire: Vec<u8>,
     pub(crate) limits: GrantLimits,
+    pub(crate) timing: Timing,
     pub(crate) lines: Vec<Line>,
 }
 
@@ -79,6 +82,7 @@ impl Script {
                 window: WindowSize::MAX,
                 window_bytes: limits::WINDOW_BYTES,
             },
+            timing: Timing::default(),
             lines: Vec::new(),
         };
         for (number, line) in (1..).zip(text.lines()) {
@@ -109,6 +113,10 @@ impl Script {
                     return Ok(());
                 }
                 "grant" => return self.grant(value),
+                "shortest" => {
+                    self.timing.floor = Duration::from_millis(parsed(value)?);
+                    return Ok(());
+                }
                 _ => {}
             }
         }

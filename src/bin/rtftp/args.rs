@@ -163,7 +163,7 @@ pub(crate) struct WishArgs {
     /// Blocks in a window [default: up to 64]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..=32767))]
     windowsize: Option<u16>,
-    /// Seconds before something is sent again, on both sides [default: as measured]
+    /// The longest that either side waits before it sends again, in seconds [default: as measured]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<NonZeroU8>,
     /// How often to repeat a request that has no answer [default: for 7 seconds]

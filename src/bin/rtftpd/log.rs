@@ -176,6 +176,9 @@ fn judge(
         Some(Outcome::Unreachable) => (Level::WARN, "lost", "the client's port is closed".into()),
         Some(Outcome::Local(_, error)) => (Level::ERROR, "failed", error.clone()),
         Some(Outcome::Oversized) => (Level::WARN, "failed", "a block larger than agreed".into()),
+        Some(Outcome::Short) => {
+            (Level::WARN, "failed", "it ended before all was there that its tsize said".into())
+        }
         Some(Outcome::Stopped) => (Level::WARN, "ended", "ended by the server".into()),
         Some(Outcome::Silent | Outcome::Disagreement(_)) | None => {
             (Level::WARN, "lost", "the client fell silent".into())

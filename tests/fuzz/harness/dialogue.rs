@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tftpkit::proto::{GrantLimits, Time, Timing, grant};
 use tftpkit::transfer::{Outcome, Terms, Transfer};
-use tftpkit::wire::{BlockSize, Mode, Operation, Packet, WindowSize};
+use tftpkit::wire::{BlockSize, Mode, Operation, OptionKind, Packet, TransferOption, WindowSize};
 
 const CLIENT: usize = 0;
 const SERVER: usize = 1;
@@ -156,7 +156,13 @@ impl Dialogue {
             [client, Transfer::serve_read(now, &terms, server.source())]
         };
         let [asking, serving] = transfers;
-        let disturbed = faults.iter().any(|fault| fault.is_failure());
+        let short = match answer.find(OptionKind::TransferSize) {
+            Some(TransferOption::TransferSize(bytes)) => {
+                sends && request.mode == Mode::Octet && bytes > size as u64
+            }
+            _ => false,
+        };
+        let disturbed = short || faults.iter().any(|fault| fault.is_failure());
         let sides = [
             Side::new(asking, client, mode, sends, Packet::Request(request).to_vec()),
             Side::new(serving, server, mode, !sends, answer_of(&terms, sends)),

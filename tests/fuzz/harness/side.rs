@@ -226,7 +226,11 @@ impl Side {
             let summary = self.transfer.summary();
             assert_eq!(summary.packets, self.packets);
             assert!(summary.retransmitted < summary.packets.max(1));
-            assert_eq!(until.is_none(), summary.outcome.is_some());
+            assert_eq!(until.is_none(), self.transfer.is_over());
+            // Whoever has it all, and stays, cannot lose it any more.
+            assert!(until.is_some() || summary.outcome.is_some());
+            let open = matches!(summary.outcome, None | Some(Outcome::Complete));
+            assert!(until.is_none() || open, "it waits in vain: {self:?}");
             if until.is_none() {
                 let end = self.end.get_or_insert_with(|| summary.clone());
                 assert_eq!(end, summary, "nothing changes after the end");
