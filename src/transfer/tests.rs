@@ -92,6 +92,20 @@ fn many_blocks_of_a_lock_step_file_are_read_at_once() {
 }
 
 #[test]
+fn a_client_that_only_asks_for_the_size_costs_no_read() {
+    let reads = Arc::new(AtomicU32::new(0));
+    let source = Counted(Cursor::new(vec![7; 3]), Arc::clone(&reads));
+    let window = TransferOption::WindowSize(WindowSize::new(4).expect("a width"));
+    let terms = terms(Options::NONE.with(window));
+    let mut transfer = Transfer::serve_read(ms(0), &terms, Box::new(source));
+    assert!(!settled(&mut transfer, ms(0)) && !settled(&mut transfer, ms(1500)));
+    assert_eq!((transfer.summary().packets, reads.load(Ordering::Relaxed)), (2, 0), "two OACKs");
+    transfer.handle(ms(1500), &ack(0));
+    assert!(!settled(&mut transfer, ms(1500)));
+    assert!(reads.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
 fn an_upload_took_as_long_as_the_file_did_not_as_its_session() {
     let mut transfer = Transfer::serve_write(ms(10), &terms(Options::NONE), Box::new(Nowhere));
     settled(&mut transfer, ms(10));
@@ -191,4 +205,84 @@ fn a_request_that_is_repeated_where_nothing_could_be_read_gets_its_error() {
     let Action::Send(burst) = transfer.poll(ms(0)) else { panic!("an ERROR is sent") };
     assert!(matches!(Packet::parse(burst.bytes), Ok(Packet::Error { .. })));
     assert!(settled(&mut transfer, ms(0)));
+}
+
+/// Says before each block of 512 bytes that it would wait, `says` times.
+struct Slow {
+    left: u32,
+    says: u32,
+    said: u32,
+}
+
+impl Read for Slow {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            return Ok(0);
+        }
+        self.said += 1;
+        if self.said <= self.says {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        (self.left, self.said) = (self.left - 1, 0);
+        Ok(buf.len().min(512))
+    }
+}
+
+/// The outcome, as far as it is known, of filling a window of four blocks from such a file.
+fn read_slowly(says: u32) -> Option<Outcome> {
+    let terms = Terms { read_ahead: 4 * 512, ..terms(Options::NONE) };
+    let source = Box::new(Slow { left: 3, says, said: 0 });
+    let mut transfer = Transfer::serve_read(ms(0), &terms, source);
+    assert!(matches!(transfer.poll(ms(0)), Action::Store));
+    assert!(!transfer.store(ms(0), false), "it is not waited for here");
+    assert!(transfer.store(ms(0), true));
+    transfer.summary().outcome.clone()
+}
+
+#[test]
+fn a_disk_may_be_waited_for_before_each_block_but_a_pipe_without_anything_is_an_error() {
+    assert_eq!(read_slowly(1), None);
+    assert!(matches!(read_slowly(2), Some(Outcome::Local(..))));
+}
+
+/// Four blocks in a ring of four, of which the second is acknowledged: blocks 3 to 6 lie in two pieces. The first
+/// piece has left.
+fn in_two_pieces() -> Transfer {
+    let window = TransferOption::WindowSize(WindowSize::new(4).expect("a width"));
+    let terms = Terms { read_ahead: 0, ..terms(blksize(8).with(window)) };
+    let source = Box::new(Cursor::new(vec![7; 800]));
+    let mut transfer = Transfer::serve_read(ms(0), &terms, source);
+    assert!(!settled(&mut transfer, ms(0)));
+    transfer.handle(ms(10), &ack(0));
+    assert!(!settled(&mut transfer, ms(10)));
+    transfer.handle(ms(20), &ack(2));
+    assert_eq!(next_run(&mut transfer), [3, 4]);
+    transfer
+}
+
+/// The numbers of the blocks that leave next.
+fn next_run(transfer: &mut Transfer) -> Vec<u16> {
+    loop {
+        match transfer.poll(ms(20)) {
+            Action::Store => assert!(transfer.store(ms(20), false), "memory never waits"),
+            Action::Send(Burst { bytes, packet }) => {
+                let number = |packet: &[u8]| match Packet::parse(packet) {
+                    Ok(Packet::Data { block, .. }) => block.0,
+                    other => panic!("{other:?}"),
+                };
+                return bytes.chunks(packet).map(number).collect();
+            }
+            action => panic!("{action:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_second_piece_of_a_run_leaves_unless_it_was_acknowledged_before() {
+    let mut transfer = in_two_pieces();
+    transfer.handle(ms(20), &ack(4));
+    assert_eq!(next_run(&mut transfer), [5, 6]);
+    let mut transfer = in_two_pieces();
+    transfer.handle(ms(20), &ack(6));
+    assert_eq!(next_run(&mut transfer), [7, 8]);
 }
