@@ -499,8 +499,8 @@ impl World<'_> {
         let most = GrantLimits { block_size, window, window_bytes: limits::WINDOW_BYTES };
         let Request { operation, mode, options, .. } = self.request;
         let (agreed, answer) = grant(operation, &options, &most, None);
-        let (timing, read_ahead, stored) = (Timing::default(), 4096, Stored::default());
-        let terms = Terms { agreed, answer, mode, timing, read_ahead };
+        let (timing, stored) = (Timing::default(), Stored::default());
+        let terms = Terms { agreed, answer, mode, timing };
         let session = match operation {
             Operation::Write => Transfer::serve_write(self.now, &terms, Box::new(stored.clone())),
             _ => Transfer::serve_read(self.now, &terms, Box::new(Cursor::new(self.file.to_vec()))),

@@ -96,11 +96,13 @@ impl<'a> Play<'a> {
         let sink = || -> Box<dyn Sink> { Box::new(disk.clone()) };
         let writes = request.operation == Operation::Write;
         let transfer = if served {
-            let terms = terms(script, &request, read_ahead);
+            let terms = terms(script, &request);
             if writes {
                 Transfer::serve_write(now, &terms, sink())
             } else {
-                Transfer::serve_read(now, &terms, source())
+                let mut transfer = Transfer::serve_read(now, &terms, source());
+                transfer.set_read_ahead(read_ahead);
+                transfer
             }
         } else if writes {
             Transfer::put(now, script.timing, &request, source())
@@ -243,12 +245,12 @@ impl<'a> Play<'a> {
 }
 
 /// A server's terms, as it makes them of a request and the file it opened.
-fn terms(script: &Script, request: &Request<'_>, read_ahead: usize) -> Terms {
+fn terms(script: &Script, request: &Request<'_>) -> Terms {
     let size = script.local.len() as u64;
     let sends = request.operation != Operation::Write;
     let told = (sends && request.mode == Mode::Octet && size > 0).then_some(size);
     let (agreed, answer) = grant(request.operation, &request.options, &script.limits, told);
-    Terms { agreed, answer, mode: request.mode, timing: script.timing, read_ahead }
+    Terms { agreed, answer, mode: request.mode, timing: script.timing }
 }
 
 /// How it ended, in the words of an `end` line; figures only where `wanted` has them.

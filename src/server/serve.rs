@@ -263,8 +263,7 @@ fn session(
     let granted = grant_limits(shared, ticket, asked, upload, held)?;
     let (agreed, answer) = grant(asked.operation, &asked.options, &granted, size);
     ticket.reserve(held + window_bytes(&agreed));
-    let (timing, mode, read_ahead) = (shared.config.timing, asked.mode, shared.read_ahead());
-    let terms = Terms { agreed, answer, mode, timing, read_ahead };
+    let terms = Terms { agreed, answer, mode: asked.mode, timing: shared.config.timing };
     let now = shared.clock.now();
     let transfer = match payload {
         Payload::Source(source, ..) => Transfer::serve_read(now, &terms, source),

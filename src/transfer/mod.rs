@@ -84,8 +84,6 @@ pub struct Terms {
     pub mode: Mode,
     /// Intervals.
     pub timing: Timing,
-    /// How many bytes of a lock-step file to read ahead.
-    pub read_ahead: usize,
 }
 
 enum Machine {
@@ -112,7 +110,6 @@ pub struct Transfer {
     farewell: bool,
     /// Nothing is left to do, except to say farewell.
     over: bool,
-    read_ahead: usize,
     /// The source or the sink has said that it waits the next time.
     waits: bool,
     started: Time,
@@ -150,7 +147,6 @@ impl Transfer {
         };
         let role = Role::Server(Proof::new(now, terms.timing.first));
         let mut transfer = Self::new(now, role, machine, opening);
-        transfer.read_ahead = terms.read_ahead;
         transfer.settle(terms.agreed);
         transfer
     }
@@ -180,26 +176,26 @@ impl Transfer {
             small: Vec::new(),
             farewell: false,
             over: false,
-            read_ahead: limits::READ_AHEAD_BYTES,
             waits: false,
             started: now,
             summary: Summary::default(),
         }
     }
 
-    /// How many bytes of a lock-step file to read ahead, until the first of them is read.
+    /// How many bytes of a lock-step file to read ahead, unless there are blocks under way that may be needed again.
+    /// For a client that has not proven its address a server begins without.
     pub fn set_read_ahead(&mut self, bytes: usize) {
-        self.read_ahead = bytes;
-        if matches!(&self.machine, Machine::Sending(outgoing) if outgoing.is_untouched()) {
-            self.settle(self.summary.agreed);
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            outgoing.read_ahead(&self.summary.agreed, bytes);
         }
     }
 
     /// The terms are known: the ring can be laid out.
     fn settle(&mut self, agreed: Agreed) {
         self.summary.agreed = agreed;
+        let read_ahead = if self.is_proven() { limits::READ_AHEAD_BYTES } else { 0 };
         if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.lay_out(&agreed, self.read_ahead);
+            outgoing.lay_out(&agreed, read_ahead);
         }
     }
 

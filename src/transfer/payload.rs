@@ -30,9 +30,17 @@ impl Outgoing {
 
     /// Lays out the ring: as wide as the window, or so many bytes if that is more.
     pub(super) fn lay_out(&mut self, agreed: &Agreed, read_ahead: usize) {
-        let size = agreed.block_size();
-        let slots = (read_ahead / size.get()).max(usize::from(agreed.window().get()));
-        self.window = Some(Window::new(size, slots, agreed.rollover().unwrap_or_default()));
+        let (size, rollover) = (agreed.block_size(), agreed.rollover().unwrap_or_default());
+        self.window = Some(Window::new(size, slots(agreed, read_ahead), rollover));
+    }
+
+    /// The same anew, if nothing in it can be needed again.
+    pub(super) fn read_ahead(&mut self, agreed: &Agreed, read_ahead: usize) {
+        if let Some(window) = &mut self.window
+            && window.is_empty_from(self.sender.base())
+        {
+            window.resize(slots(agreed, read_ahead));
+        }
     }
 
     /// Whether nothing has been read yet.
@@ -77,6 +85,10 @@ impl Outgoing {
         let first = self.sender.base() == BlockNumber::FIRST && !self.is_untouched();
         first.then(|| window.run(BlockNumber::FIRST, 1).0.len())
     }
+}
+
+fn slots(agreed: &Agreed, read_ahead: usize) -> usize {
+    (read_ahead / agreed.block_size().get()).max(usize::from(agreed.window().get()))
 }
 
 /// A file that is received.

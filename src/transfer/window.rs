@@ -15,6 +15,8 @@ pub(super) struct Window {
     buffer: Vec<u8>,
     stride: usize,
     slots: usize,
+    /// A block that has the first slot.
+    origin: BlockNumber,
     rollover: Rollover,
     /// One past the last block that is ready.
     ready: BlockNumber,
@@ -32,11 +34,22 @@ impl Window {
             buffer: Vec::new(),
             stride,
             slots,
+            origin: BlockNumber::FIRST,
             rollover,
             ready: BlockNumber::FIRST,
             partial: 0,
             last_len: None,
         }
+    }
+
+    /// Whether it holds nothing of the block `base` or of those behind it.
+    pub(super) fn is_empty_from(&self, base: BlockNumber) -> bool {
+        self.ready <= base.max(BlockNumber::FIRST) && self.partial == 0
+    }
+
+    /// Gives it so many slots. It must be empty.
+    pub(super) fn resize(&mut self, slots: usize) {
+        (self.buffer, self.slots, self.origin) = (Vec::new(), slots, self.ready);
     }
 
     /// One past the last block that is ready to be sent.
@@ -55,7 +68,7 @@ impl Window {
     }
 
     fn slot(&self, block: BlockNumber) -> usize {
-        ((block.0 - 1) % self.slots as u64) as usize
+        ((block - self.origin) % self.slots as u64) as usize
     }
 
     /// Reads until all slots hold blocks from `base` on, or the file ends. After an error it can be called again.

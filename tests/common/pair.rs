@@ -43,7 +43,7 @@ impl Pair {
         let limits = GrantLimits { block_size, window, window_bytes: usize::MAX };
         let (agreed, answer) = grant(Operation::Read, &options, &limits, None);
         let (now, timing) = (Time::START, Timing::default());
-        let terms = Terms { agreed, answer, mode, timing, read_ahead: 0 };
+        let terms = Terms { agreed, answer, mode, timing };
         let mut client = Transfer::get(now, timing, &request, Box::new(Nowhere));
         // The request has been read when there is a server's transfer.
         while let Action::Send(_) = client.poll(now) {}

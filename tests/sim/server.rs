@@ -95,11 +95,12 @@ impl Server {
         let size = self.library.file.len() as u64;
         let told = (sends && request.mode == Mode::Octet && size > 0).then_some(size);
         let (agreed, answer) = grant(request.operation, &request.options, &self.grants, told);
-        let (mode, timing, read_ahead) = (request.mode, self.timing, self.read_ahead);
-        let terms = Terms { agreed, answer, mode, timing, read_ahead };
+        let terms = Terms { agreed, answer, mode: request.mode, timing: self.timing };
         if sends {
             let (source, ledger) = self.library.source();
-            Engine::new(now, Transfer::serve_read(now, &terms, source), ledger)
+            let mut transfer = Transfer::serve_read(now, &terms, source);
+            transfer.set_read_ahead(self.read_ahead);
+            Engine::new(now, transfer, ledger)
         } else {
             let (sink, ledger) = self.library.sink();
             Engine::new(now, Transfer::serve_write(now, &terms, sink), ledger)

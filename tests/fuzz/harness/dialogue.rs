@@ -147,13 +147,15 @@ impl Dialogue {
         let told = (!sends && request.mode == Mode::Octet && size > 0).then_some(size as u64);
         let (agreed, answer) = grant(request.operation, &request.options, &granted, told);
         let (mode, timing) = (request.mode, Timing::default());
-        let terms = Terms { agreed, answer, mode, timing, read_ahead };
+        let terms = Terms { agreed, answer, mode, timing };
         let transfers = if sends {
             let client = Transfer::put(now, timing, &request, client.source());
             [client, Transfer::serve_write(now, &terms, server.sink())]
         } else {
             let client = Transfer::get(now, timing, &request, client.sink());
-            [client, Transfer::serve_read(now, &terms, server.source())]
+            let mut server = Transfer::serve_read(now, &terms, server.source());
+            server.set_read_ahead(read_ahead);
+            [client, server]
         };
         let [asking, serving] = transfers;
         let short = match answer.find(OptionKind::TransferSize) {
