@@ -18,12 +18,15 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// timer is so short.
 pub const ECHO_SPAN: Duration = Duration::from_millis(50);
 
+/// A peer that says nothing of its interval is taken to have this one: atftp and tftp-hpa do, firmware is quicker.
+pub const INTERVAL_OF_OTHERS: Duration = Duration::from_secs(5);
+
 /// After its last ACK a server answers a repeated last DATA for so many of the client's intervals: one for the loss
 /// of that ACK and one for the loss of the next.
 pub const DALLY_INTERVALS: u32 = 2;
 
-/// It is not longer than this, whatever interval was negotiated: the file is safe. Those who do not negotiate (atftp,
-/// tftp-hpa) repeat after 5 s.
+/// It is not longer than this, whatever interval was negotiated: the file is safe, and a client that waits longer for
+/// its one ACK costs all others a port meanwhile. Two [`INTERVAL_OF_OTHERS`].
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 
 /// When descriptors or ports run out, so many uploads that only dally leave: as many as a request may need

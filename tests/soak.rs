@@ -177,14 +177,15 @@ impl Soak {
             let tally = tallies.entry((job.who, format!("{:?}", job.verb))).or_default();
             tally.longest = tally.longest.max(begun.elapsed());
             match well {
-                Ok(true) => {
+                Ok(None) => {
                     tally.done += 1;
                     tally.bytes += job.size as u64;
                 }
                 // It was not let go on.
-                Ok(false) if Instant::now() > self.end => {}
-                Ok(false) => {
-                    println!("given up: {job}");
+                Ok(Some(_)) if Instant::now() > self.end => {}
+                Ok(Some(said)) => {
+                    let seconds = begun.elapsed().as_secs();
+                    println!("given up after {seconds} s: {name}, {job}: {}", said.trim());
                     tally.gave_up += 1;
                 }
                 Err(why) => {
@@ -197,8 +198,14 @@ impl Soak {
         }
     }
 
-    /// Whether the client did it; an error is what must not be.
-    fn run(&self, job: &Job, name: &str, file: &Path, patience: Duration) -> Result<bool, String> {
+    /// What the client said if it did not do it; an error is what must not be.
+    fn run(
+        &self,
+        job: &Job,
+        name: &str,
+        file: &Path,
+        patience: Duration,
+    ) -> Result<Option<String>, String> {
         let (sent, arrives) = job.contents();
         let there = self.root.join(name);
         let (line, source, target) = match job.verb {
@@ -213,6 +220,7 @@ impl Soak {
         let asked = if job.verb == Verb::List { ".list" } else { name };
         let output = clients::run(line, self.server, job.settings, (asked, file), patience);
         let done = job.is_done(&output);
+        let gave_up = || Ok(Some(said(&output)));
         let arrived = std::fs::read(target);
         // What a foreign client leaves of a download that it gave up is its own affair.
         let ours = job.verb == Verb::Put || job.who == "rtftp";
@@ -220,13 +228,14 @@ impl Soak {
             (true, Ok(listing), Verb::List)
                 if listing.windows(7).any(|name| name == b"welcome") =>
             {
-                Ok(true)
+                Ok(None)
             }
-            (_, Ok(bytes), Verb::Get | Verb::Put) if bytes == arrives => Ok(done),
-            (false, Err(_), _) => Ok(false),
+            (true, Ok(bytes), Verb::Get | Verb::Put) if bytes == arrives => Ok(None),
+            (false, Ok(bytes), Verb::Get | Verb::Put) if bytes == arrives => gave_up(),
+            (false, Err(_), _) => gave_up(),
             // busybox leaves when it has sent its last block a second time, whatever comes of it.
-            (true, Err(_), Verb::Put) if job.who == "busybox" => Ok(false),
-            (false, Ok(_), _) if !ours => Ok(false),
+            (true, Err(_), Verb::Put) if job.who == "busybox" => gave_up(),
+            (false, Ok(_), _) if !ours => gave_up(),
             (_, Ok(bytes), _) => Err(format!("{} bytes; {}", bytes.len(), said(&output))),
             (true, Err(error), _) => Err(format!("{error}; {}", said(&output))),
         }

@@ -18,10 +18,11 @@ use tftpkit::proto::{Time, grant};
 use tftpkit::transfer::{Action, Outcome, Sink, Source, Summary, Terms, Transfer};
 use tftpkit::wire::{Mode, Operation, Packet, Request};
 
-/// The disk of the side that is tested.
+/// The disk of the side that is tested. Like a real one it has to be waited for before a file is made last.
 #[derive(Default)]
 struct Disk {
     written: Vec<u8>,
+    waited_for: bool,
     commits: u32,
     read_fails: bool,
     write_fails: Option<ErrorKind>,
@@ -49,6 +50,9 @@ impl Sink for SharedDisk {
 
     fn commit(&mut self) -> io::Result<()> {
         let mut disk = self.get();
+        if !std::mem::replace(&mut disk.waited_for, true) {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         if let Some(kind) = disk.commit_fails {
             return Err(kind.into());
         }
@@ -127,7 +131,8 @@ impl<'a> Play<'a> {
                     continue;
                 }
                 Action::Store => {
-                    assert!(self.transfer.store(self.now, false), "memory never waits");
+                    let done = self.transfer.store(self.now, false);
+                    assert!(done || self.transfer.store(self.now, true), "who waits gets it");
                     continue;
                 }
                 Action::Wait(until) => until,

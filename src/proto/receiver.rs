@@ -10,8 +10,9 @@ use core::time::Duration;
 pub enum Arrival {
     /// It is the next one: store its payload.
     Next,
-    /// It lies behind a gap, no further than a window reaches, which must be a quarter of the numbers at most: its payload can be kept, and the block handed on once
-    /// more as soon as it is the one that is [expected](Receiver::expected).
+    /// It lies behind a gap, no further than a window reaches, which must be a quarter of the numbers at most: its
+    /// payload can be kept, and the block handed on once more as soon as it is the one that is
+    /// [expected](Receiver::expected).
     Early(BlockNumber),
     /// It is another one: drop it.
     Other,
@@ -125,6 +126,11 @@ impl Receiver {
     /// Whether the last block has come.
     pub const fn is_complete(&self) -> bool {
         self.ended
+    }
+
+    /// Whether an acknowledgement must go out.
+    pub const fn is_due(&self) -> bool {
+        self.due
     }
 
     /// A block came; `last` says that it is shorter than the block size, which ends the file.

@@ -75,15 +75,19 @@ impl Rto {
         doubled.min(self.timing.ceiling.max(self.timing.floor)).min(longest)
     }
 
-    /// The interval after which the peer may send again: what it said, or else the longest.
+    /// The interval after which the peer may send again: what it said, or else what is usual.
     pub fn of_the_peer(&self) -> Duration {
-        self.negotiated.map_or(self.timing.ceiling, Interval::get)
+        self.negotiated.map_or(limits::INTERVAL_OF_OTHERS, Interval::get)
     }
 
-    /// How long a peer may make no progress, having answered or not.
+    /// How long a peer may make no progress, having answered or not. Only who has answered is waited for as long as it
+    /// wishes: a request can be forged.
     pub fn patience(&self, answered: bool) -> Duration {
+        if !answered {
+            return self.timing.unanswered;
+        }
         let three = self.negotiated.map_or(Duration::ZERO, |interval| 3 * interval.get());
-        if answered { self.timing.patience.max(three) } else { self.timing.unanswered.max(three) }
+        self.timing.patience.max(three)
     }
 
     /// A repeated datagram that comes within this span of our last one is an echo of the network or of an eager
@@ -211,11 +215,18 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_said_nothing_of_its_interval_has_that_of_others_whatever_ours_are() {
+        let hasty = Timing { ceiling: 100 * MS, ..Timing::default() };
+        assert_eq!(Rto::new(hasty).of_the_peer(), Duration::from_secs(5));
+    }
+
+    #[test]
     fn three_negotiated_intervals_are_waited_for_where_that_is_longer() {
         let mut rto = rto();
         rto.negotiated(Interval::from_micros(20_000));
         assert_eq!(rto.patience(true), Duration::from_secs(30));
         rto.negotiated(Interval::from_micros(200_000_000));
         assert_eq!(rto.patience(true), Duration::from_secs(600));
+        assert_eq!(rto.patience(false), Duration::from_secs(30), "nobody has answered");
     }
 }

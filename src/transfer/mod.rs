@@ -279,11 +279,12 @@ impl Transfer {
         }
     }
 
-    /// Not when it is over; and not between the last block and the commit, when there is nothing that anyone could
-    /// add: a peer will say it again.
+    /// Not when it is over; and not between the last block and its acknowledgement, when there is nothing that anyone
+    /// could add: whoever wants the end will say it again.
     fn may_end(&self) -> bool {
+        let ending = |incoming: &Incoming| incoming.is_due() || incoming.is_untold();
         !self.is_over()
-            && !matches!(&self.machine, Machine::Receiving(incoming) if incoming.is_due())
+            && !matches!(&self.machine, Machine::Receiving(incoming) if ending(incoming))
     }
 
     fn ack(&mut self, now: Time, block: WireBlock) {

@@ -92,7 +92,8 @@ impl<S: Sink> Sink for Decoder<S> {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        if self.after_cr {
+        // The sink may have to be asked twice.
+        if std::mem::take(&mut self.after_cr) {
             self.sink.write(&[CR])?;
         }
         self.sink.commit()

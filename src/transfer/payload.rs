@@ -176,6 +176,11 @@ impl Incoming {
         self.commit == Commit::Due
     }
 
+    /// Whether it is safe, and the sender is still to be told.
+    pub(super) fn is_untold(&self) -> bool {
+        self.is_safe() && self.receiver.is_due()
+    }
+
     /// Whether it is safe.
     pub(super) fn is_safe(&self) -> bool {
         self.commit == Commit::Done

@@ -119,6 +119,22 @@ fn an_upload_took_as_long_as_the_file_did_not_as_its_session() {
 }
 
 #[test]
+fn an_upload_that_is_stopped_while_it_is_made_last_still_gets_its_ack() {
+    let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+    settled(&mut transfer, ms(0));
+    transfer.handle(ms(1), &data(1, b"all"));
+    assert!(matches!(transfer.poll(ms(1)), Action::Store));
+    transfer.stop(ms(1), "shutting down");
+    assert!(transfer.store(ms(1), true));
+    transfer.stop(ms(1), "shutting down");
+    let Action::Send(burst) = transfer.poll(ms(1)) else { panic!("it is told that it is safe") };
+    assert_eq!(burst.bytes, ack(1));
+    transfer.stop(ms(1), "shutting down");
+    assert!(matches!(transfer.poll(ms(1)), Action::Done));
+    assert_eq!(transfer.summary().outcome, Some(Outcome::Complete));
+}
+
+#[test]
 fn a_download_took_until_its_end() {
     let source = Box::new(Cursor::new(vec![7; 3]));
     let mut transfer = Transfer::serve_read(ms(10), &terms(Options::NONE), source);
