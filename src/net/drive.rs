@@ -93,6 +93,9 @@ impl Session {
             }
             match transfer.poll(now) {
                 Action::Wait(until) => {
+                    // One more look decides.
+                    let refused = self.refused.load(Ordering::Relaxed);
+                    let until = if refused { now } else { until };
                     let stays = transfer.is_complete();
                     return if stays { Need::Stay(until) } else { Need::Until(until) };
                 }
@@ -133,17 +136,13 @@ impl Session {
             Arrived::Datagrams { len, each } => {
                 buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
             }
-            _ if self.refused.swap(arrived == Arrived::Unreachable, Ordering::Relaxed) => {
-                transfer.unreachable(now);
+            Arrived::Unreachable | Arrived::Nothing => {
+                let again = arrived == Arrived::Unreachable;
+                if self.refused.swap(again, Ordering::Relaxed) {
+                    transfer.unreachable(now);
+                }
             }
-            Arrived::Unreachable | Arrived::Nothing => {}
         }
-    }
-
-    /// How long to wait for the peer when the transfer wants to go on at `until`.
-    fn wait(&self, until: Time) -> Duration {
-        let refused = self.refused.load(Ordering::Relaxed);
-        if refused { Duration::ZERO } else { until - self.clock.now() }
     }
 
     /// Runs the transfer on this thread until its outcome is known; it may [stay](Self::stays) after that. `progress`
@@ -158,7 +157,7 @@ impl Session {
             drop(transfer);
             let arrived = match eager.look(&self.socket, &mut buffer)? {
                 Arrived::Nothing => {
-                    timeout.set(&self.socket, self.wait(until))?;
+                    timeout.set(&self.socket, until - self.clock.now())?;
                     self.socket.receive(&mut buffer)?
                 }
                 arrived => arrived,

@@ -57,7 +57,8 @@ pub struct Door<P>(Arc<Entrance<P>>);
 
 struct Entrance<P> {
     bell: EventFd,
-    waiting: Mutex<Vec<Boarding<P>>>,
+    /// Those who wait to be let in; none are let in any more when the carrier is gone.
+    waiting: Mutex<Option<Vec<Boarding<P>>>>,
 }
 
 enum Boarding<P> {
@@ -89,7 +90,7 @@ impl<P: Passenger> Carrier<P> {
             epoll,
             clock,
             workers,
-            door: Door(Arc::new(Entrance { bell, waiting: Mutex::default() })),
+            door: Door(Arc::new(Entrance { bell, waiting: Mutex::new(Some(Vec::new())) })),
             seats: Slab::new(),
             deadlines: BinaryHeap::new(),
             buffer: Vec::new(),
@@ -123,9 +124,8 @@ impl<P: Passenger> Carrier<P> {
         let session = Arc::clone(passenger.session());
         let place = self.seats.vacant_entry();
         let seat = place.key();
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, seat as u64);
-        if let Err(errno) = self.epoll.add(session.socket(), event) {
-            return passenger.ended(Err(errno.into()));
+        if let Err(error) = listen(&self.epoll, &session, seat) {
+            return passenger.ended(Err(error));
         }
         let need = session.advance(&mut session.lock(), false);
         place.insert(Seat { session, passenger: Some(passenger), deadline: NEVER, entry: NEVER });
@@ -164,22 +164,22 @@ impl<P: Passenger> Carrier<P> {
 
     fn answer_the_bell(&mut self) {
         let _ = self.door.0.bell.read();
-        let boarding = std::mem::take(&mut *self.door.waiting());
-        for one in boarding {
+        let boarding = self.door.waiting().as_mut().map(std::mem::take);
+        for one in boarding.unwrap_or_default() {
             match one {
                 Boarding::New(passenger) => self.board(passenger),
-                Boarding::Back(seat, passenger, need) => {
-                    self.listen(seat, EpollFlags::EPOLLIN);
-                    self.seats[seat].passenger = Some(passenger);
-                    self.meet(seat, need);
-                }
+                Boarding::Back(seat, passenger, need) => self.back(seat, passenger, need),
             }
         }
     }
 
-    fn listen(&self, seat: usize, to: EpollFlags) {
-        let mut event = EpollEvent::new(to, seat as u64);
-        let _ = self.epoll.modify(self.seats[seat].session.socket(), &mut event);
+    fn back(&mut self, seat: usize, passenger: P, need: Need) {
+        let place = &mut self.seats[seat];
+        place.passenger = Some(passenger);
+        match listen(&self.epoll, &place.session, seat) {
+            Ok(()) => self.meet(seat, need),
+            Err(error) => self.leave(seat, Err(error)),
+        }
     }
 
     /// One look at a transfer's socket, and what follows from it.
@@ -234,7 +234,8 @@ impl<P: Passenger> Carrier<P> {
     /// Another thread takes the turn that waits for the disk; until it is over nobody listens to the socket.
     fn send_for_storage(&mut self, seat: usize) {
         let Some(passenger) = self.seats[seat].passenger.take() else { return };
-        self.listen(seat, EpollFlags::empty());
+        // To listen to nothing would not do: what the network reports is news even then, and would never be old.
+        let _ = self.epoll.delete(self.seats[seat].session.socket());
         let door = self.door();
         self.workers.run(move || {
             let session = passenger.session();
@@ -278,6 +279,19 @@ impl<P: Passenger> Carrier<P> {
     }
 }
 
+fn listen(epoll: &Epoll, session: &Session, seat: usize) -> io::Result<()> {
+    Ok(epoll.add(session.socket(), EpollEvent::new(EpollFlags::EPOLLIN, seat as u64))?)
+}
+
+/// Who waits at the door holds what the carrier's owner holds, the door among it: without this they would hold each
+/// other for ever.
+impl<P> Drop for Carrier<P> {
+    fn drop(&mut self) {
+        let waiting = self.door.waiting().take();
+        drop(waiting);
+    }
+}
+
 impl<P> Door<P> {
     /// Sends a transfer aboard.
     pub fn board(&self, passenger: P) {
@@ -290,11 +304,14 @@ impl<P> Door<P> {
     }
 
     fn pass(&self, boarding: Boarding<P>) {
-        self.waiting().push(boarding);
+        match &mut *self.waiting() {
+            Some(waiting) => waiting.push(boarding),
+            None => return,
+        }
         self.ring();
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Boarding<P>>> {
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<Boarding<P>>>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

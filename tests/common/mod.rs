@@ -411,6 +411,11 @@ impl Peer {
         self.socket.local_addr().expect("an address")
     }
 
+    /// From now on its port is closed to all there are, though it can still send.
+    pub(crate) fn close_to_others(&self) {
+        self.socket.connect(self.address()).expect("a port");
+    }
+
     /// Sends to the request port.
     pub(crate) fn ask(&self, datagram: &[u8]) {
         self.send(datagram, self.server);
