@@ -29,6 +29,10 @@ pub const DALLY_INTERVALS: u32 = 2;
 /// its one ACK costs all others a port meanwhile. Two [`INTERVAL_OF_OTHERS`].
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 
+/// The part, as a divisor, of the sessions and of the ports that those may have who only dally: the next who asks
+/// finds a port at once, even where a thousand short uploads ended a moment ago.
+pub const STAYING_SHARE: usize = 2;
+
 /// When descriptors or ports run out, so many uploads that only dally leave: as many as a request may need
 /// descriptors while it is opened.
 pub const LEAVE_AT_ONCE: usize = 8;
@@ -68,11 +72,7 @@ pub const DESCRIPTORS_OF_SERVER: u64 = 64;
 /// does the same work for half the processor time.
 pub const THREADS: usize = 256;
 
-/// Threads that wait for disks in the place of a loop: a disk has so much to do at once at most, and a network file
-/// system that hangs must not take all threads there are.
-pub const STORAGE_THREADS: usize = 4;
-
-/// The part of them, as a divisor, that must have answered: a flood of forged requests may not take all.
+/// The part of the sessions, as a divisor, that must have answered: a flood of forged requests may not take all.
 pub const PROVEN_RESERVE: usize = 4;
 
 /// The part, as a divisor, that the clients of one network (an IPv4 /24, an IPv6 /56) may have without having
@@ -132,6 +132,10 @@ pub const NAME: usize = 4_096;
 
 /// Requests taken from a socket before the others get their turn.
 pub const REQUESTS_IN_A_ROW: usize = 64;
+
+/// Threads that wait for disks in the place of a loop: a disk has so much to do at once at most, and a network file
+/// system that hangs must not take all threads there are.
+pub const STORAGE_THREADS: usize = 4;
 
 /// The stack of a transfer's thread: many times what its calls take, for what is not touched costs nothing, and of
 /// larger stacks fewer are kept for the next thread when this one ends.

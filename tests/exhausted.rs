@@ -113,7 +113,7 @@ fn without_ports_a_client_waits_its_turn() {
         .stdin(Stdio::null())
         .spawn()
         .expect("a client");
-    daemon.log_line(&["failed", "all ports for transfers are in use"]);
+    daemon.log_line(&["turned away", "all ports for transfers are in use"]);
     for (peer, tid, first) in open {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }

@@ -430,7 +430,7 @@ fn transfers_stay_within_the_range_of_ports() {
     let late = server.peer();
     late.ask(&rrq("f", &[]));
     server.event("no port is left", |told| match told {
-        Told::Failed(asked, _) if asked.peer == late.address() => Some(()),
+        Told::Turned(peer, Refusal::NoPort) if peer == late.address() => Some(()),
         _ => None,
     });
     assert_eq!(late.pending(), []);

@@ -108,7 +108,10 @@ impl Store for SlowStore {
         let source = SlowFile { ready, rest, disk: self.1.clone(), said: false };
         Ok(Readable { source: Box::new(source), size: self.2.len() as u64 })
     }
-    fn write(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+    fn write(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+        if name.path().as_os_str() == "opening" {
+            self.1.wait(&mut true).map_err(StoreError::Io)?;
+        }
         Ok(Box::new(SlowUpload(self.1.clone(), false)))
     }
     fn list(&self, name: &Name) -> Result<Listing, StoreError> {
@@ -171,11 +174,17 @@ fn a_server_that_is_stopped_does_not_wait_for_a_slow_disk() {
         let (_, tid) = writer.answer(&wrq("new", &[]));
         writer.send(&data(1, b"all of it"), tid);
         until("it is under way", || (server.handle.transfers() == 1).then_some(()));
+        let late = server.peer();
+        late.ask(&wrq("opening", &[]));
+        until("so is the next", || (server.handle.transfers() == 2).then_some(()));
         let handle = server.handle.clone();
         handle.drain(std::time::Duration::ZERO);
         server.ended().expect("a clean end");
-        // The disk comes back too late.
-        drop(go);
+        // The disk comes back too late: what begins now begins with its end.
+        for _ in 0..2 {
+            go.send(()).expect("they wait");
+        }
+        assert_eq!(show(&late.receive().0), "ERROR 0 \"the server is shutting down\"");
         until("nothing is left of it", || (handle.transfers() == 0).then_some(()));
     }
 }

@@ -8,16 +8,25 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
-use tftpkit::client::Client;
+use tftpkit::client::{Client, Failure};
 use tftpkit::server::{Config, Model};
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::Outcome;
+use tftpkit::wire::ErrorCode;
 
 /// Puts one block, and hears that it is stored.
 fn stored(peer: &Peer, name: &str) -> SocketAddr {
     let (_, tid) = peer.answer(&wrq(name, &[]));
     peer.exchange(&data(1, b"all of it"), tid, "ACK 1");
     tid
+}
+
+/// The same, told by the server.
+fn stays(server: &Running, name: &str) -> (Peer, SocketAddr) {
+    let peer = server.peer();
+    let tid = stored(&peer, name);
+    assert_eq!(server.outcome(&peer), Outcome::Complete);
+    (peer, tid)
 }
 
 fn start(config: Config, root: &Path) -> Running {
@@ -27,6 +36,13 @@ fn start(config: Config, root: &Path) -> Running {
 /// Downloads `f`; the client asks again until there is room.
 fn later(daemon: &Daemon) -> Vec<u8> {
     get(&Client::new(daemon.address, plain()), "f").expect("a download")
+}
+
+/// A range of ports that is one free port.
+fn one_port() -> String {
+    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let port = port.expect("a free port").port();
+    format!("{port}-{port}")
 }
 
 /// The model of this run, and the one in which nothing else may be under way.
@@ -82,11 +98,38 @@ fn who_stays_gives_way_when_there_are_as_many_sessions_as_may_be() {
 }
 
 #[test]
+fn of_four_sessions_two_may_stay_and_of_three_that_would_the_oldest_leaves() {
+    let root = folder(&[]);
+    let server = start(Config { sessions: 4, ..Config::default() }, root.path());
+    let [oldest, second] = ["1", "2"].map(|name| stays(&server, name));
+    let answered = |(peer, tid): &(Peer, SocketAddr)| {
+        peer.exchange(&data(1, b"all of it"), *tid, "ACK 1");
+    };
+    answered(&oldest);
+    let third = stays(&server, "3");
+    let (peer, tid) = oldest;
+    peer.socket.connect(tid).expect("a port");
+    until("the oldest has left", || peer.socket.send(&data(1, b"all of it")).err());
+    [second, third].iter().for_each(answered);
+}
+
+#[test]
+fn who_stays_gives_way_when_there_is_no_port_for_an_error() {
+    let root = folder(&[]);
+    let ports = one_port();
+    let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
+    stored(&daemon.peer(), "new");
+    let failure = get(&Client::new(daemon.address, plain()), "none").expect_err("it is not there");
+    assert!(
+        matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }),
+        "the client asks again until there is a port: {failure}"
+    );
+}
+
+#[test]
 fn who_stays_gives_way_when_there_is_no_port() {
     let root = folder(&[("f", b"file")]);
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = port.expect("a free port").port();
-    let ports = format!("{port}-{port}");
+    let ports = one_port();
     let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
     stored(&daemon.peer(), "new");
     assert_eq!(later(&daemon), b"file");

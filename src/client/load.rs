@@ -5,7 +5,7 @@
 
 use super::latency::Latency;
 use super::{Client, Failure, Wishes};
-use crate::net::{Carrier, Clock, Passenger, Session, Workers};
+use crate::net::{Carrier, Clock, Ending, Passenger, Session, Workers};
 use crate::proto::Time;
 use crate::transfer::{Outcome, Sink, Summary, Transfer};
 use crate::wire::{ErrorCode, Operation, Options, Request, TransferOption};
@@ -337,7 +337,8 @@ impl<'a> Traffic<'a> {
 
     /// Ends what is still under way; the server is told.
     fn cut_off(&mut self) -> io::Result<()> {
-        self.sessions.iter().for_each(|(_, session)| session.stop("the load is over"));
+        let ending = Ending::Stop("the load is over".into());
+        self.sessions.iter().for_each(|(_, session)| session.end(ending.clone()));
         let end = self.clock.now() + LAST_WORDS;
         while !self.sessions.is_empty() && self.clock.now() < end {
             let _ = self.turn(end, &mut |_| ControlFlow::Continue(()))?;

@@ -12,7 +12,7 @@ pub use load::{Failures, Load, Tally};
 pub use remote::{Host, Remote, RemoteError};
 
 use crate::limits;
-use crate::net::{Clock, Session, TransferSocket};
+use crate::net::{Clock, Ending, Session, TransferSocket};
 use crate::proto::Timing;
 use crate::store::{Listing, ListingError};
 use crate::transfer::{Outcome, Sink, Source, Summary, Transfer};
@@ -159,7 +159,7 @@ impl Canceller {
     /// Ends the transfer under way, if there is one: [`Failure::Cancelled`].
     pub fn cancel(&self) {
         if let Some(session) = &*self.current() {
-            session.stop("cancelled");
+            session.end(Ending::Stop("cancelled".into()));
         }
     }
 

@@ -39,9 +39,9 @@ pub struct Session {
 }
 
 /// How a transfer is ended from outside.
-#[derive(Debug)]
-enum Ending {
-    /// With an ERROR that says why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With an ERROR that says why, unless the file is whole already.
     Stop(String),
     /// Without a word.
     Abandon,
@@ -180,18 +180,9 @@ impl Session {
         self.interrupt(Transfer::repeat);
     }
 
-    /// Ends the transfer with an ERROR that says why, unless the file is whole already.
-    pub fn stop(&self, reason: &str) {
-        self.end(Ending::Stop(reason.into()));
-    }
-
-    /// Ends the transfer without a word.
-    pub fn abandon(&self) {
-        self.end(Ending::Abandon);
-    }
-
-    /// Never waits: a transfer that is busy, with a slow disk perhaps, ends when it comes back from there.
-    fn end(&self, ending: Ending) {
+    /// Ends the transfer; of several endings the first counts. Never waits: a transfer that is busy, with a slow disk
+    /// perhaps, ends when it comes back from there.
+    pub fn end(&self, ending: Ending) {
         let _ = self.ending.set(ending);
         self.interrupt(|_| {});
         self.socket.wake();

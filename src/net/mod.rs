@@ -8,7 +8,7 @@ mod events;
 mod socket;
 mod workers;
 
-pub use drive::{Clock, Session};
+pub use drive::{Clock, Ending, Session};
 pub use events::{Carrier, Door, Passenger, Watched};
 pub use socket::{PortRange, RequestSocket, Requested, TransferSocket};
 pub use workers::Workers;

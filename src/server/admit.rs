@@ -2,12 +2,12 @@
 
 use super::Config;
 use crate::limits;
-use crate::net::Session;
-use std::collections::{BTreeSet, HashMap};
+use crate::net::{Ending, Session};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 /// Which bound turned a request away.
@@ -29,6 +29,9 @@ pub enum Refusal {
     /// The system has no descriptor for it.
     #[error("the system has no descriptor for it")]
     NoDescriptor,
+    /// All ports for transfers are in use.
+    #[error("all ports for transfers are in use")]
+    NoPort,
 }
 
 /// A client's address and port, and which of ours it asked.
@@ -41,6 +44,7 @@ pub(super) struct Admission {
     /// Sessions under way: those that still hold anything, in the table or not, and do not only stay.
     alive: AtomicUsize,
     most_sessions: usize,
+    most_staying: usize,
     windows_bytes: usize,
 }
 
@@ -53,8 +57,10 @@ struct Table {
     unproven: usize,
     unproven_of: HashMap<IpAddr, usize>,
     windows_bytes: usize,
-    /// Those that are complete and only stay in case their client says its last once more, the oldest first.
-    staying: BTreeSet<u64>,
+    /// Those that are complete and only stay in case their client says its last once more, in the order in which they
+    /// began to.
+    staying: BTreeMap<u64, u64>,
+    last_turn: u64,
 }
 
 /// A session as others see it.
@@ -62,37 +68,62 @@ pub(super) struct Slot {
     pub(super) request: Box<[u8]>,
     pub(super) peer: SocketAddr,
     pub(super) local: IpAddr,
-    session: OnceLock<Arc<Session>>,
     proven: AtomicBool,
-    /// Its client has asked for something else since.
-    forgotten: AtomicBool,
+    stage: Mutex<Stage>,
+}
+
+/// How far a session is, as others see it.
+enum Stage {
+    /// What it asks for is being opened.
+    Opening,
+    /// It was ended before that was done.
+    Ended(Ending),
+    UnderWay(Arc<Session>),
 }
 
 impl Slot {
     /// Makes the session known, so that a repeat of its request or a shutdown reaches it.
     pub(super) fn attach(&self, session: Session) -> Arc<Session> {
-        let session = self.session.get_or_init(|| Arc::new(session));
-        if self.forgotten.load(Ordering::SeqCst) {
-            session.abandon();
+        let session = Arc::new(session);
+        let before = std::mem::replace(&mut *self.stage(), Stage::UnderWay(Arc::clone(&session)));
+        if let Stage::Ended(ending) = before {
+            session.end(ending);
         }
-        Arc::clone(session)
+        session
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn session(&self) -> Option<Arc<Session>> {
+        match &*self.stage() {
+            Stage::UnderWay(session) => Some(Arc::clone(session)),
+            Stage::Opening | Stage::Ended(_) => None,
+        }
     }
 
     fn is_proven(&self) -> bool {
         self.proven.load(Ordering::Relaxed)
     }
 
-    /// Its client wants something else.
-    fn abandon(&self) {
-        self.forgotten.store(true, Ordering::SeqCst);
-        if let Some(session) = self.session.get() {
-            session.abandon();
+    /// Ends it, now or as soon as it is under way.
+    fn end(&self, ending: Ending) {
+        let mut stage = self.stage();
+        match &*stage {
+            Stage::UnderWay(session) => {
+                let session = Arc::clone(session);
+                drop(stage);
+                session.end(ending);
+            }
+            Stage::Opening => *stage = Stage::Ended(ending),
+            Stage::Ended(_) => {}
         }
     }
 
     /// The client asked again. Before there is a session, its answer is on the way.
     pub(super) fn repeat(&self) {
-        if let Some(session) = self.session.get() {
+        if let Some(session) = self.session() {
             session.repeat();
         }
     }
@@ -106,11 +137,13 @@ pub(super) enum Admitted {
 
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
+        let ports = config.ports.as_ref().map_or(usize::MAX, ExactSizeIterator::len);
         Self {
             table: Mutex::default(),
             errors: Mutex::new(ErrorAllowance::new()),
             alive: AtomicUsize::new(0),
             most_sessions: config.sessions,
+            most_staying: config.sessions.min(ports).div_ceil(limits::STAYING_SHARE),
             windows_bytes: config.windows_bytes,
         }
     }
@@ -141,7 +174,7 @@ impl Admission {
             && let Some(oldest) = table.take_oldest_that_stays()
         {
             drop(table);
-            oldest.abandon();
+            oldest.end(Ending::Abandon);
             table = self.table();
         }
         table.check(self.most_sessions, network)?;
@@ -151,9 +184,8 @@ impl Admission {
             request: request.into(),
             peer,
             local,
-            session: OnceLock::new(),
             proven: AtomicBool::new(false),
-            forgotten: AtomicBool::new(false),
+            stage: Mutex::new(Stage::Opening),
         });
         table.sessions.insert(id, Arc::clone(&slot));
         table.newest.insert(party, (id, newest.map(|(id, _)| id)));
@@ -164,19 +196,19 @@ impl Admission {
         let forgotten = newest.and_then(|(_, id)| table.sessions.get(&id?)).cloned();
         drop(table);
         if let Some(forgotten) = forgotten.filter(|slot| !slot.is_proven()) {
-            forgotten.abandon();
+            forgotten.end(Ending::Abandon);
         }
         let before = before.as_ref().map(Arc::downgrade);
         let (admission, slot) = (Arc::clone(self), Some(slot));
-        Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0, stays: false }))
+        Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0, stays: None }))
     }
 
     /// Something has run out that every session needs: some that only stay go.
-    pub(super) fn make_room(&self) {
+    pub(super) fn evict_some(&self) {
         for _ in 0..limits::LEAVE_AT_ONCE {
             let oldest = self.table().take_oldest_that_stays();
             let Some(oldest) = oldest else { break };
-            oldest.abandon();
+            oldest.end(Ending::Abandon);
         }
     }
 
@@ -188,7 +220,7 @@ impl Admission {
     /// Ends all transfers with an ERROR.
     pub(super) fn stop_all(&self, reason: &str) {
         let slots: Vec<_> = self.table().sessions.values().cloned().collect();
-        slots.iter().filter_map(|slot| slot.session.get()).for_each(|session| session.stop(reason));
+        slots.iter().for_each(|slot| slot.end(Ending::Stop(reason.into())));
     }
 
     /// Whether one more ERROR may go to this address.
@@ -215,7 +247,7 @@ impl Table {
     }
 
     fn take_oldest_that_stays(&mut self) -> Option<Arc<Slot>> {
-        let id = self.staying.pop_first()?;
+        let (_, id) = self.staying.pop_first()?;
         self.sessions.remove(&id)
     }
 
@@ -241,7 +273,8 @@ pub(super) struct Ticket {
     /// request kills nothing.
     before: Option<Weak<Slot>>,
     windows_bytes: usize,
-    stays: bool,
+    /// Its place among those that stay.
+    stays: Option<u64>,
 }
 
 impl Ticket {
@@ -257,7 +290,7 @@ impl Ticket {
         }
         self.admission.table().no_longer_unproven(slot.peer.ip());
         if let Some(before) = self.before.take().and_then(|before| before.upgrade()) {
-            before.abandon();
+            before.end(Ending::Abandon);
         }
         true
     }
@@ -275,13 +308,22 @@ impl Ticket {
     /// The file is safe: what is left keeps nothing from others.
     pub(super) fn stay(&mut self) {
         self.reserve(0);
-        self.stays = true;
-        self.admission.table().staying.insert(self.id);
+        let mut table = self.admission.table();
+        table.last_turn += 1;
+        let turn = table.last_turn;
+        table.staying.insert(turn, self.id);
+        let many = table.staying.len() > self.admission.most_staying;
+        let oldest = many.then(|| table.take_oldest_that_stays()).flatten();
+        drop(table);
+        self.stays = Some(turn);
         self.admission.alive.fetch_sub(1, Ordering::Relaxed);
+        if let Some(oldest) = oldest {
+            oldest.end(Ending::Abandon);
+        }
     }
 
     pub(super) const fn stays(&self) -> bool {
-        self.stays
+        self.stays.is_some()
     }
 }
 
@@ -290,7 +332,9 @@ impl Drop for Ticket {
         let Some(slot) = self.slot.take() else { return };
         let mut table = self.admission.table();
         table.sessions.remove(&self.id);
-        table.staying.remove(&self.id);
+        if let Some(turn) = self.stays {
+            table.staying.remove(&turn);
+        }
         table.windows_bytes -= self.windows_bytes;
         let party = (slot.peer, slot.local);
         if table.newest.get(&party).is_some_and(|(newest, _)| *newest == self.id) {
@@ -303,7 +347,7 @@ impl Drop for Ticket {
         // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
         // last one leaves nothing behind.
         drop(slot);
-        if !self.stays {
+        if !self.stays() {
             self.admission.alive.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -427,6 +471,17 @@ mod tests {
         assert_eq!((first.reserve(100), second.reserve(700)), (100, 700));
         drop(first);
         assert_eq!(second.reserve(5000), 1000);
+    }
+
+    #[test]
+    fn who_has_stayed_longest_leaves_first_whoever_began_first() {
+        let admission = admission();
+        let mut long = ticket(&admission, peer(1), b"a");
+        let mut short = ticket(&admission, peer(2), b"a");
+        short.stay();
+        long.stay();
+        let oldest = || admission.table().take_oldest_that_stays().map(|slot| slot.peer);
+        assert_eq!([oldest(), oldest(), oldest()], [Some(peer(2)), Some(peer(1)), None]);
     }
 
     #[test]

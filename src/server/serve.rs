@@ -29,22 +29,27 @@ enum Payload {
 enum Rejection {
     /// It gets an ERROR: its code and text, and why in the server's own words.
     Error(ErrorCode, &'static str, String),
-    /// The system has no more descriptors. As with all that is full there is no answer, so that the client asks again.
-    Full,
+    /// The system has no more of something. As with all that is full there is no answer, so that the client asks again.
+    Full(Refusal),
 }
 
 impl From<StoreError> for Rejection {
     fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Io(error) if lacks_descriptors(&error) => Self::Full,
-            error => Self::Error(error.code(), error.text(), error.to_string()),
-        }
+        let lacks = match &error {
+            StoreError::Io(error) => shortage(error),
+            _ => None,
+        };
+        lacks.map_or_else(|| Self::Error(error.code(), error.text(), error.to_string()), Self::Full)
     }
 }
 
-fn lacks_descriptors(error: &io::Error) -> bool {
-    let errno = error.raw_os_error().map(Errno::from_raw);
-    matches!(errno, Some(Errno::EMFILE | Errno::ENFILE))
+/// What the system has run out of, if it is that.
+fn shortage(error: &io::Error) -> Option<Refusal> {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE) => Some(Refusal::NoDescriptor),
+        _ if error.kind() == io::ErrorKind::AddrInUse => Some(Refusal::NoPort),
+        _ => None,
+    }
 }
 
 /// A transfer under way, with all that it holds.
@@ -139,9 +144,8 @@ pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
     let (asked, request) = slot.asked()?;
     match open(shared, &request) {
         Ok(payload) => transfer(shared, ticket, &slot, &asked, payload),
-        Err(Rejection::Full) => {
-            shared.admission.make_room();
-            shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
+        Err(Rejection::Full(why)) => {
+            turn_away(shared, slot.peer, why);
             None
         }
         Err(Rejection::Error(code, text, why)) => {
@@ -153,6 +157,12 @@ pub(super) fn begin(shared: &Arc<Shared>, ticket: Ticket) -> Option<Ride> {
     }
 }
 
+/// There is not enough of something that every session needs. Those who only stay give some back.
+fn turn_away(shared: &Shared, peer: SocketAddr, why: Refusal) {
+    shared.admission.evict_some();
+    shared.tell(Event::Turned { peer, why });
+}
+
 /// Sends an ERROR from a port of its own, within what its network may get. Tells whether it was sent.
 pub(super) fn answer_error(
     shared: &Shared,
@@ -161,10 +171,19 @@ pub(super) fn answer_error(
     code: ErrorCode,
     text: &str,
 ) -> bool {
+    if !shared.admission.may_send_error(peer.ip()) {
+        return false;
+    }
     let packet = Packet::Error { code, message: text.as_bytes() }.to_vec();
-    shared.admission.may_send_error(peer.ip())
-        && TransferSocket::answer(local, peer, shared.config.ports.as_ref())
-            .is_ok_and(|socket| socket.send_once(&packet).is_ok())
+    match TransferSocket::answer(local, peer, shared.config.ports.as_ref()) {
+        Ok(socket) => socket.send_once(&packet).is_ok(),
+        Err(error) => {
+            if let Some(why) = shortage(&error) {
+                turn_away(shared, peer, why);
+            }
+            false
+        }
+    }
 }
 
 fn open(shared: &Shared, request: &Request<'_>) -> Result<Payload, Rejection> {
@@ -229,16 +248,11 @@ fn transfer(
         Ok(session) => {
             Some(Ride { session: slot.attach(session), ticket, shared: Arc::clone(shared) })
         }
-        Err(error) if lacks_descriptors(&error) => {
-            shared.admission.make_room();
-            shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoDescriptor });
-            None
-        }
         Err(error) => {
-            if error.kind() == io::ErrorKind::AddrInUse {
-                shared.admission.make_room();
+            match shortage(&error) {
+                Some(why) => turn_away(shared, slot.peer, why),
+                None => shared.tell(Event::Failed { asked, error: &error }),
             }
-            shared.tell(Event::Failed { asked, error: &error });
             None
         }
     }
@@ -298,8 +312,8 @@ fn grant_limits(
     {
         let (agreed, _) = grant(asked.operation, &asked.options, &limits, None);
         let packet = DATA_HEADER + agreed.block_size().get();
-        let held = socket.make_room(packet, agreed.window().get())?;
-        limits.window = WindowSize::new(held).unwrap_or(WindowSize::LOCKSTEP);
+        let blocks = socket.make_room(packet, agreed.window().get())?;
+        limits.window = WindowSize::new(blocks).unwrap_or(WindowSize::LOCKSTEP);
     }
     Ok(limits)
 }
