@@ -94,24 +94,23 @@ fn slots(agreed: &Agreed, read_ahead: usize) -> usize {
 /// A file that is received.
 pub(super) struct Incoming {
     pub(super) receiver: Receiver,
-    /// There until all of it is safe.
-    sink: Option<Box<dyn Sink>>,
+    stage: Stage,
     early: Early,
-    commit: Commit,
     written: u64,
     /// How many bytes the sender said there are.
     announced: u64,
 }
 
-/// Whether a received file was made last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Commit {
-    /// Not all of it is there, or it is no more to be.
-    NotYet,
-    /// All of it is there.
-    Due,
-    /// It is safe.
-    Done,
+/// How far a received file is.
+enum Stage {
+    /// It is being written.
+    Taking(Box<dyn Sink>),
+    /// All of it is there, and to be made last.
+    Due(Box<dyn Sink>),
+    /// It is safe. What only stays for a while needs no file.
+    Safe,
+    /// It will not be made last.
+    Lost,
 }
 
 impl Incoming {
@@ -120,8 +119,13 @@ impl Incoming {
             Mode::Octet => sink,
             Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
         };
-        let (sink, early, commit) = (Some(sink), Early::default(), Commit::NotYet);
-        Self { receiver, sink, early, commit, written: 0, announced: 0 }
+        Self {
+            receiver,
+            stage: Stage::Taking(sink),
+            early: Early::default(),
+            written: 0,
+            announced: 0,
+        }
     }
 
     /// The sender says that so many bytes will come.
@@ -147,11 +151,10 @@ impl Incoming {
             }
             Arrival::Next => {}
         }
+        let Stage::Taking(sink) = &mut self.stage else { return Ok(0) };
         let (mut payload, before) = (payload, self.written);
         loop {
-            if let Some(sink) = &mut self.sink {
-                sink.write(payload)?;
-            }
+            sink.write(payload)?;
             self.written += payload.len() as u64;
             // What was kept behind the gap comes now, as it were.
             let Some((block, kept)) = self.early.find(self.receiver.expected()) else { break };
@@ -161,7 +164,10 @@ impl Incoming {
             payload = kept;
         }
         if self.receiver.is_complete() && !self.is_short() {
-            self.commit = Commit::Due;
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Lost) {
+                Stage::Taking(sink) => Stage::Due(sink),
+                stage => stage,
+            };
         }
         Ok(self.written - before)
     }
@@ -173,7 +179,7 @@ impl Incoming {
 
     /// Whether all of it is there, and not yet safe.
     pub(super) fn is_due(&self) -> bool {
-        self.commit == Commit::Due
+        matches!(self.stage, Stage::Due(_))
     }
 
     /// Whether it is safe, and the sender is still to be told.
@@ -183,22 +189,20 @@ impl Incoming {
 
     /// Whether it is safe.
     pub(super) fn is_safe(&self) -> bool {
-        self.commit == Commit::Done
+        matches!(self.stage, Stage::Safe)
     }
 
     /// Makes it last. After an error it can be called again, until it is [given up](Self::give_up).
     pub(super) fn commit(&mut self) -> io::Result<()> {
-        if let Some(sink) = &mut self.sink {
+        if let Stage::Due(sink) = &mut self.stage {
             sink.commit()?;
+            (self.stage, self.early) = (Stage::Safe, Early::default());
         }
-        self.commit = Commit::Done;
-        // What stays for a while needs no file and no memory.
-        (self.sink, self.early) = (None, Early::default());
         Ok(())
     }
 
     /// It will not be made last.
     pub(super) fn give_up(&mut self) {
-        self.commit = Commit::NotYet;
+        self.stage = Stage::Lost;
     }
 }
