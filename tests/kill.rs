@@ -293,7 +293,7 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
     let idle = servers.each_ref().map(|server| {
         // All that it has open always is open when it has served something.
         server.peer().fetch(&rrq(".list", &[])).expect("a listing");
-        server.descriptors()
+        server.files()
     });
     let mut tally = Tally::default();
     moments(&format!("client killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
@@ -307,7 +307,7 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
         assert!(status.success() || status.signal() == Some(9), "{status}");
         drop(relay);
         let idle = idle[moment.model];
-        until("the server gives up", || (server.descriptors() <= idle).then_some(()));
+        until("the server gives up", || (server.files() <= idle).then_some(()));
         tally.too_late += usize::from(status.success());
         let seen = contents.seen(&target);
         assert!(seen == Seen::New || seen == before && !status.success(), "{seen:?}, {status}");

@@ -185,7 +185,8 @@ impl Soak {
                 Ok(Some(_)) if Instant::now() > self.end => {}
                 Ok(Some(said)) => {
                     let seconds = begun.elapsed().as_secs();
-                    println!("given up after {seconds} s: {name}, {job}: {}", said.trim());
+                    let last = said.trim().lines().last().unwrap_or("without a word");
+                    println!("given up after {seconds} s: {name}, {job}: {last}");
                     tally.gave_up += 1;
                 }
                 Err(why) => {

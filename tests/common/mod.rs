@@ -280,6 +280,13 @@ impl Daemon {
         std::fs::read_dir(self.proc("fd")).expect("it lives").count()
     }
 
+    /// Descriptors that are no sockets: a transfer has one as long as it is under way, and none while it only stays.
+    pub(crate) fn files(&self) -> usize {
+        let all = std::fs::read_dir(self.proc("fd")).expect("it lives").flatten();
+        let names = all.filter_map(|one| std::fs::read_link(one.path()).ok());
+        names.filter(|name| !name.to_string_lossy().starts_with("socket:")).count()
+    }
+
     /// Waits for a log line that has all these words, and gives it.
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
         until(&format!("a log line with {words:?}"), || {
