@@ -17,6 +17,8 @@ pub struct Timing {
     pub patience: Duration,
     /// The same before it has said anything.
     pub unanswered: Duration,
+    /// A peer that said nothing of its interval sends again after so long.
+    pub of_others: Duration,
 }
 
 impl Default for Timing {
@@ -27,6 +29,7 @@ impl Default for Timing {
             ceiling: limits::LONGEST_INTERVAL,
             patience: limits::PATIENCE,
             unanswered: limits::PATIENCE,
+            of_others: limits::INTERVAL_OF_OTHERS,
         }
     }
 }
@@ -77,7 +80,7 @@ impl Rto {
 
     /// The interval after which the peer may send again: what it said, or else what is usual.
     pub fn of_the_peer(&self) -> Duration {
-        self.negotiated.map_or(limits::INTERVAL_OF_OTHERS, Interval::get)
+        self.negotiated.map_or(self.timing.of_others, Interval::get)
     }
 
     /// How long a peer may make no progress, having answered or not. Only who has answered is waited for as long as it

@@ -237,6 +237,7 @@ impl Setup {
             ceiling: interval,
             patience,
             unanswered: patience,
+            of_others: interval,
         }
     }
 

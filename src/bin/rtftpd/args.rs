@@ -193,6 +193,7 @@ impl Args {
                 ceiling: self.intervals[1],
                 patience: self.patience,
                 unanswered: self.patience,
+                ..Timing::default()
             },
             window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
             offload: !self.no_offload,
