@@ -5,9 +5,11 @@ mod common;
 use assert_cmd::Command;
 use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, rrq, show, wrq};
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty};
+use predicates::str::{contains, is_empty, starts_with};
+use std::fs::Permissions;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
@@ -161,7 +163,7 @@ fn a_failed_get_leaves_what_was_there_and_nothing_else() {
     });
     let remote = server.to_string();
     let get = rtftp(here.path()).args(["get", &remote, "a", "--no-options"]).assert();
-    get.code(3).stderr(contains("fell silent after"));
+    get.code(3).stderr(contains("fell silent after").and(contains("try again")));
     thread.join().expect("no panic");
     assert_eq!(std::fs::read(here.path().join("a")).expect("the old file"), b"old");
     assert_eq!(everything_in(here.path()), ["a"]);
@@ -198,6 +200,22 @@ fn a_server_that_refuses_or_ignores_options_is_asked_without_them() {
         }
         get.assert().success().stdout("plain");
     }
+}
+
+#[test]
+fn a_failure_says_what_can_be_done() {
+    let (root, here) = (folder(&[("a", b"one")]), folder(&[("a", b"two")]));
+    let options = ["--uploads", "create", "--max-upload", "2"];
+    let (closed, taking) = (Daemon::serve(root.path(), &[]), Daemon::serve(root.path(), &options));
+    let [closed, taking] = [closed, taking].map(|server| (server.address.to_string(), server));
+    let case = |words: &[&str], code: i32, advice: &str| {
+        rtftp(here.path()).args(words).assert().code(code).stderr(contains(advice));
+    };
+    case(&["get", &closed.0, "A"], 4, "'rtftp list HOST' shows");
+    case(&["put", "a", &closed.0, "b"], 5, "takes uploads with --uploads.");
+    case(&["put", "a", &taking.0], 5, "--uploads overwrite");
+    case(&["put", "a", &taking.0, "b"], 6, "on the server");
+    case(&["get", &closed.0, "a", "-o", "/dev/full"], 6, "on this machine");
 }
 
 #[test]
@@ -343,27 +361,45 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
     let _keep = UdpSocket::bind(&taken);
     let other = Daemon::serve(root.path(), &[]);
     let busy = rtftpd().arg(root.path()).args(["--listen", &other.address.to_string()]).assert();
-    busy.code(1).stderr(contains("another program has this port"));
+    busy.code(1).stderr(contains("by another program or by another --listen"));
     let foreign = rtftpd().arg(root.path()).args(["--listen", "192.0.2.77:6969"]).assert();
     foreign.code(1).stderr(contains("does not have that address"));
     rtftpd().assert().code(2).stderr(contains("<ROOT>"));
-    rtftpd().args(["--listen", "nowhere", "."]).assert().code(2);
+    for nonsense in
+        [&["--listen", "nowhere"][..], &["--list-name", "a/b"], &["--intervals", "5", "1"]]
+    {
+        rtftpd().arg(".").args(nonsense).assert().code(2);
+    }
+    rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+/// Runs the server as a user without any privilege.
+fn unprivileged(root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
+    command.arg(env!("CARGO_BIN_EXE_rtftpd")).arg(root).args(arguments).timeout(DEADLINE).assert()
+}
+
+#[test]
+fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
+    let root = folder(&[]);
+    let allow = |mode| {
+        std::fs::set_permissions(root.path(), Permissions::from_mode(mode)).expect("it is ours");
+    };
+    // Port 69 ends it when it has looked.
+    let tell = || unprivileged(root.path(), &["--listen", "127.0.0.1:69", "--uploads", "create"]);
+    allow(0o700);
+    tell().code(1).stderr(contains("user 65534 may not enter it"));
+    allow(0o711);
+    tell().code(1).stderr(contains("may not list").and(contains("may not write")));
+    allow(0o777);
+    tell().code(1).stderr(contains("may not").not().and(contains("--listen")));
 }
 
 #[test]
 fn without_the_privilege_for_port_69_it_says_how_to_get_it() {
-    let root = folder(&[]);
-    let mut unprivileged = Command::new("setpriv");
-    unprivileged.args([
-        "--reuid=65534",
-        "--clear-groups",
-        "--bounding-set=-all",
-        "--inh-caps=-all",
-    ]);
-    unprivileged.arg(env!("CARGO_BIN_EXE_rtftpd")).arg("/").timeout(DEADLINE);
-    let refused = unprivileged.args(["--listen", "127.0.0.1:69"]).assert().code(1);
+    let refused = unprivileged(Path::new("/"), &["--listen", "127.0.0.1:69"]).code(1);
     refused.stderr(contains("--listen").and(contains("cap_net_bind_service")));
-    drop(root);
 }
 
 /// Runs `rtftp` against a scripted server, which is HOST, and gives what that heard and when.

@@ -215,6 +215,11 @@ fn the_report_has_its_figures_for_people_and_for_programs() {
     for field in ["seconds", "bytes_per_second", "transfers_per_second", "packets"] {
         assert!(report[field].as_f64().is_some_and(|number| number > 0.0), "{field}");
     }
+
+    let none = bench().args([&remote, "none", "--count", "2", "--json"]).assert().code(4);
+    let report: serde_json::Value =
+        serde_json::from_slice(&none.get_output().stdout).expect("JSON");
+    assert_eq!((&report["transfer"], &report["failed"]), (&serde_json::Value::Null, &2.into()));
 }
 
 #[test]

@@ -301,7 +301,7 @@ fn another_request_from_the_same_port_is_served_at_once_and_ends_the_old_when_it
     assert_eq!(first[4..], pattern(2000, 6)[..512]);
     assert_eq!(server.handle.transfers(), 2, "the old one is not ended by a request alone");
     peer.exchange(&ack(1), new, "DATA 2 512");
-    assert_eq!(server.outcome(&peer), Outcome::Stopped);
+    assert_eq!(server.outcome(&peer), Outcome::Forgotten);
     until("the old one is gone", || (server.handle.transfers() == 1).then_some(()));
 }
 

@@ -381,7 +381,7 @@ impl Transfer {
 
     /// Ends it from here without a word: the peer has forgotten it.
     pub fn abandon(&mut self, now: Time) {
-        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Stopped });
+        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Forgotten });
     }
 
     fn local(&mut self, now: Time, error: &io::Error) {

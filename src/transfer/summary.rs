@@ -25,8 +25,10 @@ pub enum Outcome {
     Short,
     /// Reading or writing the payload failed here; the peer was told this code.
     Local(ErrorCode, String),
-    /// It was ended from here: a shutdown, or the same client came anew.
+    /// It was ended from here, and the peer was told.
     Stopped,
+    /// The peer asked for something else meanwhile.
+    Forgotten,
 }
 
 impl Outcome {

@@ -2,7 +2,7 @@
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use std::num::{NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU8, NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 use tftpkit::client::{Load, Wishes};
@@ -70,7 +70,7 @@ pub(crate) enum Command {
         report: ReportArgs,
     },
     /// Write files to a server
-    #[command(after_help = EXIT_STATUS)]
+    #[command(after_help = EXIT_STATUS, override_usage = "rtftp put [OPTIONS] FILE... REMOTE")]
     Put {
         /// Local files (- is standard input), then where to: HOST:NAME, HOST[:PORT] [NAME], or a URL
         #[arg(required = true, num_args = 2.., value_name = "FILE... REMOTE")]
@@ -104,8 +104,8 @@ pub(crate) struct BenchArgs {
     #[arg(required = true, value_name = "REMOTE")]
     pub(crate) remotes: Vec<OsString>,
     /// Downloads at once, each followed by the next; with --rate, the most at once [default: 10; with --rate 1000]
-    #[arg(long, short, value_name = "N")]
-    clients: Option<NonZeroU16>,
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    clients: Option<u16>,
     /// Begin so many downloads in each second, whether others have ended or not
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
@@ -136,7 +136,7 @@ impl BenchArgs {
         let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
         Load {
             files,
-            clients: self.clients.map_or(clients, |clients| clients.get().into()),
+            clients: self.clients.map_or(clients, Into::into),
             rate: self.rate,
             duration: self.duration.map_or(forever, seconds),
             count: self.count.map(NonZeroU64::get),
@@ -160,7 +160,7 @@ pub(crate) struct WishArgs {
     /// Bytes in a block, 8 to 65464 [default: what the path carries in one piece]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=65464))]
     blksize: Option<u16>,
-    /// Blocks in a window [default: up to 64]
+    /// Blocks in a window, 1 to 32767 [default: up to 64]
     #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..=32767))]
     windowsize: Option<u16>,
     /// The longest that either side waits before it sends again, in seconds [default: as measured]

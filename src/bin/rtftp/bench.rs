@@ -257,8 +257,8 @@ struct Report {
     packets: u64,
     retransmitted: u64,
     failures: Vec<FailuresReport>,
-    first_answer: Spans,
-    transfer: Spans,
+    first_answer: Option<Spans>,
+    transfer: Option<Spans>,
     histogram: Vec<Octave>,
 }
 
@@ -326,9 +326,11 @@ impl Report {
 }
 
 impl Spans {
-    fn of(latency: &Latency) -> Self {
+    /// Nothing where nothing was measured.
+    fn of(latency: &Latency) -> Option<Self> {
         let [p50, p90, p99] = QUANTILES.map(|part| latency.quantile(part).as_secs_f64());
-        Self { p50, p90, p99, max: latency.max().as_secs_f64() }
+        let max = latency.max().as_secs_f64();
+        (latency.count() > 0).then_some(Self { p50, p90, p99, max })
     }
 }
 

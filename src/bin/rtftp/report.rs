@@ -33,10 +33,11 @@ impl Class {
 
     /// Errors that are not a [`Failure`] are about something local.
     fn of(error: &anyhow::Error) -> Self {
-        let Some(failure) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()) else {
-            return if error.is::<Unresolved>() { Self::NoAnswer } else { Self::Local };
-        };
-        Self::of_failure(failure)
+        match failure(error) {
+            Some(failure) => Self::of_failure(failure),
+            None if error.is::<Unresolved>() => Self::NoAnswer,
+            None => Self::Local,
+        }
     }
 
     pub(crate) const fn of_failure(failure: &Failure) -> Self {
@@ -56,22 +57,41 @@ impl Class {
             _ => Self::Protocol,
         }
     }
+}
 
-    /// What the user can do about it.
-    const fn advice(self) -> &'static str {
-        match self {
-            Self::NoAnswer => {
-                "Is the name right, does a TFTP server run there, and is its UDP port open on the way?"
-            }
-            Self::NotFound => "'rtftp list HOST' shows what is there; names are case-sensitive.",
-            Self::Denied => {
-                "The server decides what may be read and written; rtftpd takes uploads with --uploads."
-            }
-            Self::DiskFull => "Make room, or allow larger uploads on the server.",
-            Self::Unconfirmed => "Get the file back and compare it, or put it again.",
-            Self::Done | Self::Local | Self::Usage | Self::Protocol => "",
+/// The library's word in an error; others are about something local.
+fn failure(error: &anyhow::Error) -> Option<&Failure> {
+    error.chain().find_map(|cause| cause.downcast_ref())
+}
+
+/// What the user can do about it.
+fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    const SILENT: &str =
+        "Is the name right, does a TFTP server run there, and is its UDP port open on the way?";
+    Some(match failure(error) {
+        None if error.is::<Unresolved>() => SILENT,
+        Some(Failure::NoAnswer(_) | Failure::Closed(_)) => SILENT,
+        Some(Failure::BrokenOff(..)) => {
+            "It did answer before: try again, where packets are lost with a smaller --windowsize."
         }
-    }
+        Some(Failure::Unconfirmed) => "Get the file back and compare it, or put it again.",
+        Some(Failure::Local { disk_full: true, .. }) => "Make room on this machine.",
+        Some(Failure::Server { code, .. }) => match code {
+            ErrorCode::NotFound => {
+                "'rtftp list HOST' shows what is there; names are case-sensitive."
+            }
+            ErrorCode::AccessViolation => {
+                "It may be a directory, or a file that the server's user may not open; rtftpd takes uploads with \
+                 --uploads."
+            }
+            ErrorCode::FileExists => {
+                "Take another name; rtftpd replaces files with --uploads overwrite."
+            }
+            ErrorCode::DiskFull => "Make room on the server, or allow larger uploads there.",
+            _ => return None,
+        },
+        _ => return None,
+    })
 }
 
 /// A host's name has no address.
@@ -86,8 +106,8 @@ pub(crate) struct Unresolved {
 pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
     eprintln!("rtftp: {}", harmless(&format!("{what}: {error:#}")));
-    if !class.advice().is_empty() {
-        eprintln!("  {}", class.advice());
+    if let Some(advice) = advice(error) {
+        eprintln!("  {advice}");
     }
     class
 }
@@ -223,7 +243,7 @@ impl Bar {
         let Some(bar) = &self.0 else { return };
         if let (Some(total), None) = (progress.total, bar.length()) {
             bar.set_length(total);
-            let template = "{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
+            let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
             bar.set_style(
                 ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),

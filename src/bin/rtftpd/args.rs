@@ -1,9 +1,12 @@
 //! The command line, and what it means.
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::net::PortRange;
@@ -19,6 +22,7 @@ const TFTP_PORT: u16 = 69;
 /// Nothing outside ROOT is ever opened, and nothing is written unless --uploads allows it.
 #[derive(Debug, Parser)]
 #[command(
+    name = "rtftpd",
     version,
     after_help = "Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
     signal ends them at once.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
@@ -41,16 +45,15 @@ pub(crate) struct Args {
     pub(crate) create_dirs: bool,
 
     /// The most bytes of one upload; K, M and G may follow the number
-    #[arg(long, value_name = "SIZE", default_value_t = limits::UPLOAD_BYTES, value_parser = size,
-        env = "RTFTPD_MAX_UPLOAD")]
-    pub(crate) max_upload: u64,
+    #[arg(long, value_name = "SIZE", default_value_t = Size(limits::UPLOAD_BYTES), env = "RTFTPD_MAX_UPLOAD")]
+    pub(crate) max_upload: Size,
 
     /// Offer no listing: neither LIST requests nor the generated file
     #[arg(long, env = "RTFTPD_NO_LIST")]
     no_list: bool,
 
     /// The name under which every directory has its listing
-    #[arg(long, value_name = "NAME", default_value = ".list", env = "RTFTPD_LIST_NAME")]
+    #[arg(long, value_name = "NAME", default_value = ".list", value_parser = file_name, env = "RTFTPD_LIST_NAME")]
     list_name: String,
 
     /// How transfers are carried
@@ -69,10 +72,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
 
-    /// Memory for the windows of all transfers; K, M and G may follow the number
-    #[arg(long, value_name = "SIZE", default_value_t = limits::WINDOWS_BYTES as u64, value_parser = size,
-        env = "RTFTPD_MEMORY")]
-    memory: u64,
+    /// Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may
+    /// follow the number
+    #[arg(long, value_name = "SIZE", default_value_t = Size(limits::WINDOWS_BYTES as u64), env = "RTFTPD_MEMORY")]
+    memory: Size,
 
     /// The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN
     #[arg(long, value_name = "BYTES", default_value_t = BlockSize::MAX.get() as u16,
@@ -101,7 +104,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
 
-    /// Seconds after which a client that makes no progress is gone
+    /// Seconds after which a client that makes no progress is gone; one that has not answered at all is sooner, when
+    /// it got as many packets as a forged request may cost others
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, env = "RTFTPD_PATIENCE")]
     patience: Duration,
 
@@ -163,6 +167,16 @@ enum ModelArg {
 }
 
 impl Args {
+    /// What was asked for; ends the program where that makes no sense.
+    pub(crate) fn from_command_line() -> Self {
+        let args = Self::parse();
+        if args.intervals[0] > args.intervals[1] {
+            let what = "the shortest of --intervals is longer than the longest";
+            Self::command().error(ErrorKind::ValueValidation, what).exit();
+        }
+        args
+    }
+
     pub(crate) const fn drain(&self) -> Duration {
         Duration::from_secs(self.drain as u64)
     }
@@ -183,7 +197,7 @@ impl Args {
                 ModelArg::Iterative => Model::Iterative,
             },
             sessions: self.max_sessions,
-            windows_bytes: usize::try_from(self.memory).unwrap_or(usize::MAX),
+            windows_bytes: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
             block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
             block_size_of: self.max_blksize_of.clone(),
             whole_packets: self.whole_packets,
@@ -222,17 +236,46 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
         .map_err(|_| "write an IP address and a port, as in 192.0.2.1:69 or '[::]:6969'".into())
 }
 
-fn size(text: &str) -> Result<u64, String> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1 << 10),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1 << 20),
-        Some(b'g' | b'G') => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
-    };
-    let number: Option<u64> = digits.parse().ok();
-    number
-        .and_then(|number| number.checked_mul(factor))
-        .ok_or_else(|| "write a number of bytes, as in 65536, 64K, 16M or 4G".into())
+/// A number of bytes, as a person writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+const UNITS: [(char, u64); 3] = [('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
+
+impl FromStr for Size {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let unit = |(letter, factor): (char, u64)| {
+            let digits = text
+                .strip_suffix(letter)
+                .or_else(|| text.strip_suffix(letter.to_ascii_lowercase()));
+            Some((digits?, factor))
+        };
+        let (digits, factor) = UNITS.into_iter().find_map(unit).unwrap_or((text, 1));
+        let number = digits.parse().ok().and_then(|number: u64| number.checked_mul(factor));
+        number.map(Self).ok_or("write a number of bytes, as in 65536, 64K, 16M or 4G")
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match UNITS.iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor)) {
+            Some((letter, factor)) => write!(f, "{}{letter}", self.0 / factor),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// A name that can stand in every directory.
+fn file_name(text: &str) -> Result<String, String> {
+    match text {
+        "" | "." | ".." => Err("write the name of a file".into()),
+        name if name.contains('/') => {
+            Err("write a name without slashes: it is one in every directory".into())
+        }
+        name => Ok(name.into()),
+    }
 }
 
 fn ports(text: &str) -> Result<PortRange, String> {
@@ -267,7 +310,6 @@ fn block_size_of(text: &str) -> Result<(Network, BlockSize), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -276,10 +318,14 @@ mod tests {
 
     #[test]
     fn sizes_addresses_and_ports_are_read_or_refused() {
-        assert_eq!(size("64K"), Ok(65536));
-        assert_eq!(size("4g"), Ok(4 << 30));
-        assert!(size("").is_err() && size("K").is_err() && size("99999999999999999999").is_err());
-        assert!(size("18446744073709551615G").is_err());
+        let size = |text: &str| text.parse::<Size>().ok().map(|size| (size.0, size.to_string()));
+        assert_eq!(size("64K"), Some((65536, "64K".into())));
+        assert_eq!(size("4g"), Some((4 << 30, "4G".into())));
+        assert_eq!(size("1025"), Some((1025, "1025".into())));
+        assert_eq!(size("0"), Some((0, "0".into())));
+        for nonsense in ["", "K", "64KK", "-1", "99999999999999999999", "18446744073709551615G"] {
+            assert_eq!(size(nonsense), None, "{nonsense}");
+        }
         assert_eq!(listen_address("6969"), Ok("[::]:6969".parse().expect("an address")));
         assert_eq!(listen_address("::1"), Ok("[::1]:69".parse().expect("an address")));
         assert_eq!(listen_address("[::1]"), Ok("[::1]:69".parse().expect("an address")));

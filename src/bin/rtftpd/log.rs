@@ -179,6 +179,9 @@ fn judge(
         Some(Outcome::Short) => {
             (Level::WARN, "failed", "it ended before all was there that its tsize said".into())
         }
+        Some(Outcome::Forgotten) => {
+            (Level::INFO, "ended", "the client asked for something else".into())
+        }
         Some(Outcome::Stopped) => (Level::WARN, "ended", "ended by the server".into()),
         Some(Outcome::Silent | Outcome::Disagreement(_)) | None => {
             (Level::WARN, "lost", "the client fell silent".into())

@@ -4,11 +4,11 @@ mod args;
 mod banner;
 mod log;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
-use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use rustix::fs::{Access, access};
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tftpkit::server::{Config, Handle, Server, StartError};
 use tftpkit::store::Folder;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -45,7 +45,8 @@ fn run(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
-        .largest_upload(args.max_upload);
+        .largest_upload(args.max_upload.0);
+    look_at_permissions(args)?;
     let folder = Arc::new(folder);
     let log = log::Log::default();
     let server = bind(args, sessions, Arc::clone(&folder), log)?;
@@ -61,6 +62,20 @@ fn run(args: &Args) -> Result<()> {
         swept.context("cannot start a thread")?;
     }
     server.run().context("cannot wait for requests")
+}
+
+/// Finds out at the start what would else be an access violation at each request.
+fn look_at_permissions(args: &Args) -> Result<()> {
+    let (root, may) = (args.root.display(), |what| access(&args.root, what).is_ok());
+    let who = format!("user {}", nix::unistd::geteuid());
+    ensure!(may(Access::EXEC_OK), "cannot serve '{root}': {who} may not enter it ('chmod +x')");
+    if args.listing().is_some() && !may(Access::READ_OK) {
+        tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
+    }
+    if !matches!(args.uploads, args::UploadsArg::Off) && !may(Access::WRITE_OK) {
+        tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+    }
+    Ok(())
 }
 
 /// Removes what uploads left to a server that was killed.
@@ -101,7 +116,7 @@ fn explain(error: StartError) -> anyhow::Error {
             std::net::SocketAddr::new(address.ip(), 6900 + address.port() % 100)
         ),
         ErrorKind::AddrInUse => format!(
-            "another program has this port.\n  ss -ulpn 'sport = :{}' shows which.",
+            "it is taken, by another program or by another --listen.\n  ss -ulpn 'sport = :{}' shows the program.",
             address.port()
         ),
         ErrorKind::AddrNotAvailable => "this machine does not have that address.".into(),
