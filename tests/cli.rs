@@ -1,63 +1,19 @@
-//! The two programs, as a person or a script uses them.
+//! `rtftp` as a person or a script uses it, the menu aside.
 
 mod common;
+#[path = "common/programs.rs"]
+mod programs;
 
-use assert_cmd::Command;
-use common::{DEADLINE, Daemon, data, everything_in, folder, pattern, rrq, show, wrq};
+use common::{Daemon, data, everything_in, folder, pattern};
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty, starts_with};
-use std::fs::Permissions;
-use std::io::{Read, Write};
+use predicates::str::{contains, is_empty};
+use programs::{ack, error, on_a_terminal, rtftp, scripted};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Stdio;
 use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tftpkit::wire::{
     BlockSize, ListFormat, Operation, Options, Packet, Request, TransferOption, WireBlock,
 };
-
-fn rtftp(here: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.current_dir(here).timeout(DEADLINE);
-    command
-}
-
-fn rtftpd() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftpd"));
-    command.timeout(DEADLINE);
-    command
-}
-
-/// A server that reacts to each datagram as `react` says, until it says that it closes its port.
-fn scripted(
-    mut react: impl FnMut(&Packet<'_>) -> Option<Vec<Vec<u8>>> + Send + 'static,
-) -> (SocketAddr, JoinHandle<()>) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    let address = socket.local_addr().expect("an address");
-    let thread = std::thread::spawn(move || {
-        let mut buffer = vec![0; 65536];
-        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
-            let packet = Packet::parse(&buffer[..len]).expect("our client sends packets");
-            let Some(answers) = react(&packet) else { return };
-            for answer in answers {
-                socket.send_to(&answer, peer).expect("sent");
-            }
-        }
-    });
-    (address, thread)
-}
-
-fn error(code: u16, text: &str) -> Vec<u8> {
-    Packet::Error { code: code.into(), message: text.as_bytes() }.to_vec()
-}
-
-fn ack(block: u16) -> Vec<u8> {
-    Packet::Ack { block: WireBlock(block) }.to_vec()
-}
 
 #[test]
 fn get_writes_the_file_under_its_own_name_and_says_nothing_on_a_pipe() {
@@ -227,121 +183,6 @@ fn a_hostile_servers_words_do_not_reach_the_terminal_raw() {
 }
 
 #[test]
-fn the_menu_obeys_a_pipe() {
-    let root = folder(&[("a", b"one"), ("b c", b"two"), ("sub/d", b"three")]);
-    let here = folder(&[("mine", b"four")]);
-    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let lines =
-        "list\ndownload 1\n2 'b c' e\nlist sub\nd 1\nupload mine\n3 mine sub/f\nquit\nlist\n";
-    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
-    let output = menu.success().stderr(is_empty());
-    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
-    assert!(text.contains("1  a") && text.contains("3  sub/") && text.contains("1  d"), "{text}");
-    let local = |name| std::fs::read(here.path().join(name)).expect("downloaded");
-    assert_eq!(["a", "e", "d"].map(local), [&b"one"[..], b"two", b"three"]);
-    let remote = |name| std::fs::read(root.path().join(name)).expect("uploaded");
-    assert_eq!(["mine", "sub/f"].map(remote), [b"four", b"four"]);
-}
-
-#[test]
-fn an_error_leaves_the_user_in_the_menu() {
-    let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
-    let server = Daemon::serve(root.path(), &[]);
-    let lines = "download nothing\nlist\ndownload 9\nbogus\ndownload 'a\nupload\ndownload a\n";
-    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
-    menu.code(4).stderr(
-        contains("file not found")
-            .and(contains("the list has no number 9; it ends at 1"))
-            .and(contains("there is no command 'bogus'"))
-            .and(contains("a quote is not closed"))
-            .and(contains("upload what?")),
-    );
-    assert_eq!(everything_in(here.path()), ["a"], "the last line was obeyed");
-}
-
-#[test]
-fn the_menu_works_with_a_server_that_cannot_list() {
-    let here = folder(&[]);
-    let (server, _thread) = scripted(|packet| match packet {
-        Packet::Request(request) if request.operation == Operation::List => {
-            Some(vec![error(4, "illegal TFTP operation")])
-        }
-        Packet::Request(request) if request.name == b"a" => Some(vec![data(1, b"here")]),
-        Packet::Request(_) => Some(vec![error(1, "file not found")]),
-        _ => Some(Vec::new()),
-    });
-    let menu = rtftp(here.path()).arg(server.to_string()).write_stdin("list\nd a\n").assert();
-    menu.code(7).stderr(contains("cannot list").and(contains("download NAME")));
-    assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
-}
-
-/// Runs `command` on a terminal that `script` makes, and types a line at each prompt, as a person would.
-fn on_a_terminal(here: &Path, command: &str, lines: &[&str]) -> String {
-    let mut script = std::process::Command::new("script");
-    script.args(["-qec", command, "/dev/null"]).current_dir(here).env("TERM", "xterm");
-    script.env("XDG_STATE_HOME", here.join("state"));
-    let piped = script.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut script = piped.spawn().expect("script, of util-linux");
-    let (keys, mut out) = (script.stdin.take(), script.stdout.take().expect("a pipe"));
-    let (mut keys, mut lines) = (keys.expect("a pipe"), lines.iter());
-    let (mut screen, mut prompts, mut buffer) = (String::new(), 0, [0; 4096]);
-    while let Ok(len @ 1..) = out.read(&mut buffer) {
-        screen += &String::from_utf8_lossy(&buffer[..len]);
-        // The prompt is drawn anew with each key; on a new line it waits for one.
-        let seen = screen.matches("\x1b[?2004h").count();
-        while prompts < seen {
-            prompts += 1;
-            let line = lines.next().expect("a line for each prompt");
-            keys.write_all(line.as_bytes()).expect("typed");
-        }
-    }
-    assert!(script.wait().is_ok_and(|status| status.success()), "{screen}");
-    screen
-}
-
-#[test]
-fn at_a_terminal_the_menu_completes_names_and_keeps_a_history() {
-    let root = folder(&[("firmware/blink.bin", b"light"), ("welcome.txt", b"hello")]);
-    let here = folder(&[("local-file", b"mine")]);
-    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let command = format!("{} {}", env!("CARGO_BIN_EXE_rtftp"), server.address);
-    let lines = ["down\twel\t\r", "d fi\tbl\t\r", "upload lo\t\r", "quit\r"];
-    let screen = on_a_terminal(here.path(), &command, &lines);
-    assert!(screen.contains("list [DIRECTORY]"), "the page of commands: {screen}");
-    let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
-    assert_eq!(["welcome.txt", "blink.bin"].map(local), [&b"hello"[..], b"light"], "{screen}");
-    assert!(root.path().join("local-file").exists(), "{screen}");
-    let history = std::fs::read_to_string(here.path().join("state/rtftp/history"));
-    assert!(history.expect("a history").contains("download welcome.txt"));
-}
-
-#[test]
-fn an_interrupt_ends_the_download_and_not_the_menu() {
-    let here = folder(&[]);
-    let mut port = 0;
-    let (server, _thread) = scripted(move |packet| {
-        if let Packet::Ack { .. } = packet {
-            // The client has the first block, and waits; an interrupt is what the person has left.
-            let menu = format!("^[^ ]*rtftp 127.0.0.1:{port}$");
-            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
-            assert!(sent.is_ok_and(|sent| sent.success()));
-        }
-        match packet {
-            Packet::Request(request) => {
-                port = String::from_utf8_lossy(request.name).parse().expect("its own port");
-                Some(vec![data(1, &[7; 512])])
-            }
-            _ => Some(Vec::new()),
-        }
-    });
-    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
-    let download = format!("d {} it\r", server.port());
-    let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
-    assert!(screen.contains("cancelled"), "{screen}");
-    assert!(!here.path().join("it").exists());
-}
-
-#[test]
 fn at_a_terminal_a_get_ends_with_its_figures() {
     let (root, here) = (folder(&[("a", &pattern(3_000_000, 3))]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
@@ -350,56 +191,6 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     assert!(screen.contains("2.86 MiB in ") && screen.contains(" MB/s"), "{screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
     assert_eq!(on_a_terminal(here.path(), &quiet, &[]).trim(), "");
-}
-
-#[test]
-fn the_server_says_what_to_do_when_it_cannot_start() {
-    rtftpd().arg("no/such/folder").assert().code(1).stderr(contains("give an existing folder"));
-    let root = folder(&[]);
-    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().map(|at| at.to_string()).expect("an address");
-    let _keep = UdpSocket::bind(&taken);
-    let other = Daemon::serve(root.path(), &[]);
-    let busy = rtftpd().arg(root.path()).args(["--listen", &other.address.to_string()]).assert();
-    busy.code(1).stderr(contains("by another program or by another --listen"));
-    let foreign = rtftpd().arg(root.path()).args(["--listen", "192.0.2.77:6969"]).assert();
-    foreign.code(1).stderr(contains("does not have that address"));
-    rtftpd().assert().code(2).stderr(contains("<ROOT>"));
-    for nonsense in
-        [&["--listen", "nowhere"][..], &["--list-name", "a/b"], &["--intervals", "5", "1"]]
-    {
-        rtftpd().arg(".").args(nonsense).assert().code(2);
-    }
-    rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
-}
-
-/// Runs the server as a user without any privilege.
-fn unprivileged(root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
-    command.arg(env!("CARGO_BIN_EXE_rtftpd")).arg(root).args(arguments).timeout(DEADLINE).assert()
-}
-
-#[test]
-fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
-    let root = folder(&[]);
-    let allow = |mode| {
-        std::fs::set_permissions(root.path(), Permissions::from_mode(mode)).expect("it is ours");
-    };
-    // Port 69 ends it when it has looked.
-    let tell = || unprivileged(root.path(), &["--listen", "127.0.0.1:69", "--uploads", "create"]);
-    allow(0o700);
-    tell().code(1).stderr(contains("user 65534 may not enter it"));
-    allow(0o711);
-    tell().code(1).stderr(contains("may not list").and(contains("may not write")));
-    allow(0o777);
-    tell().code(1).stderr(contains("may not").not().and(contains("--listen")));
-}
-
-#[test]
-fn without_the_privilege_for_port_69_it_says_how_to_get_it() {
-    let refused = unprivileged(Path::new("/"), &["--listen", "127.0.0.1:69"]).code(1);
-    refused.stderr(contains("--listen").and(contains("cap_net_bind_service")));
 }
 
 /// Runs `rtftp` against a scripted server, which is HOST, and gives what that heard and when.
@@ -558,78 +349,4 @@ fn strange_names_in_a_listing_reach_neither_the_terminal_nor_the_disk() {
     let files = (everything_in(&here), everything_in(outside.path()));
     assert_eq!(files, (vec!["x".to_owned()], vec!["here".to_owned()]));
     assert_eq!(raw, [false; 3], "control characters from the menu, the list, the list as JSON");
-}
-
-#[test]
-fn a_client_that_ends_with_error_0_or_8_is_no_failure_in_the_log() {
-    let names = ["probed-0", "probed-8", "stopped-0", "stopped-8"];
-    let files = names.map(|name| (name, &[7; 2000][..]));
-    let root = folder(&files);
-    let server = Daemon::serve(root.path(), &[]);
-    for name in names {
-        let peer = server.peer();
-        let (first, tid) = peer.answer(&rrq(name, &[("tsize", "0")]));
-        assert_eq!(show(&first), "OACK tsize=2000");
-        if name.starts_with("stopped") {
-            peer.exchange(&ack(0), tid, "DATA 1 512");
-            peer.exchange(&ack(1), tid, "DATA 2 512");
-        }
-        peer.send(&error(u16::from(name.ends_with('8')) * 8, "enough"), tid);
-        let line = server.log_line(&[name]);
-        assert!(line.contains(" INFO "), "{line}");
-        let late = peer.pending();
-        assert!(late.iter().all(|(packet, _)| packet[1] != 5), "an ERROR is not answered");
-    }
-}
-
-#[test]
-fn names_and_texts_from_the_network_are_escaped_in_the_log() {
-    let root = folder(&[("f", &[7; 2000])]);
-    let hostile = "first\x1b[2J\r\n\x07\x7f\u{9b}2Jlast";
-    let mut raw = Vec::new();
-    for arguments in [&[][..], &["--json"]] {
-        let server = Daemon::serve(root.path(), arguments);
-        server.peer().fetch(&rrq(hostile, &[])).expect_err("no such file");
-        server.peer().store(&wrq(hostile, &[]), b"").expect_err("no uploads");
-        let peer = server.peer();
-        let (_, tid) = peer.answer(&rrq("f", &[]));
-        peer.exchange(&ack(1), tid, "DATA 2 512");
-        peer.send(&error(0, hostile), tid);
-        for event in ["not there", "refused", "ended"] {
-            // A line break would have torn it.
-            let line = server.log_line(&["first", "last", event]);
-            if line.chars().any(char::is_control) {
-                raw.push(format!("{arguments:?}: {line:?}"));
-            }
-        }
-    }
-    assert!(raw.is_empty(), "{raw:#?}");
-}
-
-#[test]
-fn the_servers_intervals_and_its_patience_are_the_operators() {
-    let root = folder(&[("f", b"few")]);
-    let set = ["--first-interval", "0.3", "--intervals", "0.2", "0.4", "--patience", "1.5"];
-    let server = Daemon::serve(root.path(), &set);
-    let peer = server.peer();
-    let (_, tid) = peer.answer(&rrq("f", &[("blksize", "512")]));
-    let asked = Instant::now();
-    peer.wanted(tid, "OACK blksize=512");
-    let first = asked.elapsed();
-    let within = |span: Duration, least: u64, most: u64| {
-        (Duration::from_millis(least)..Duration::from_millis(most)).contains(&span)
-    };
-    assert!(within(first, 250, 900), "{first:?}: not after the second that is the default");
-    peer.exchange(&ack(0), tid, "DATA 1 3");
-    let mut at = vec![Instant::now()];
-    for _ in 0..3 {
-        peer.wanted(tid, "DATA 1 3");
-        at.push(Instant::now());
-    }
-    let spans: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(within(spans[0], 150, 900), "{spans:?}: the shortest is no longer 50 ms");
-    assert!(within(spans[1], 350, 1400) && within(spans[2], 350, 700), "{spans:?}: the longest");
-    server.log_line(&["\"f\"", "unconfirmed"]);
-    let end = at[0].elapsed();
-    assert!(within(end, 1400, 10_000), "{end:?}: 30 s of patience are the default");
 }

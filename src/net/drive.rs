@@ -4,6 +4,7 @@ use super::socket::{Arrived, TransferSocket};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Summary, Transfer};
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -217,8 +218,11 @@ impl Timeout {
     }
 }
 
-/// Looks for an answer for a moment before it sleeps: to be woken costs more than a whole round trip in a small
-/// network. Only while there are processors to spare, and only as long as answers do come in that moment.
+/// Looks for an answer once more before it sleeps: to be woken costs more than a whole round trip in a small network.
+///
+/// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
+/// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
+/// do come like this.
 struct Eager {
     /// How often in a row there was nothing.
     vain: u32,
@@ -236,24 +240,38 @@ impl Eager {
     }
 
     fn look(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Arrived> {
-        if self.sleeps > 0 || DRIVEN.load(Ordering::Relaxed) >= processors() {
-            self.sleeps = self.sleeps.saturating_sub(1);
-            return Ok(Arrived::Nothing);
-        }
-        let start = Instant::now();
-        loop {
-            let arrived = socket.look(buffer)?;
-            if arrived != Arrived::Nothing {
-                self.vain = 0;
-                return Ok(arrived);
+        let arrived = match DRIVEN.load(Ordering::Relaxed).cmp(&processors()) {
+            _ if self.sleeps > 0 => {
+                self.sleeps -= 1;
+                return Ok(Arrived::Nothing);
             }
-            if start.elapsed() > limits::EAGER {
-                self.vain = (self.vain + 1).min(16);
-                self.sleeps = 1 << self.vain;
-                return Ok(arrived);
+            Less => spin(socket, buffer)?,
+            // The peer may need this processor.
+            Equal => return Ok(Arrived::Nothing),
+            Greater => {
+                std::thread::yield_now();
+                socket.look(buffer)?
             }
-            std::hint::spin_loop();
+        };
+        if arrived == Arrived::Nothing {
+            self.vain = (self.vain + 1).min(16);
+            self.sleeps = 1 << self.vain;
+        } else {
+            self.vain = 0;
         }
+        Ok(arrived)
+    }
+}
+
+/// Looks again and again for a moment.
+fn spin(socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Arrived> {
+    let start = Instant::now();
+    loop {
+        let arrived = socket.look(buffer)?;
+        if arrived != Arrived::Nothing || start.elapsed() > limits::EAGER {
+            return Ok(arrived);
+        }
+        std::hint::spin_loop();
     }
 }
 

@@ -1,0 +1,102 @@
+//! The menu of `rtftp`, in a pipe and at a terminal.
+
+mod common;
+#[path = "common/programs.rs"]
+mod programs;
+
+use common::{Daemon, data, everything_in, folder};
+use predicates::prelude::*;
+use predicates::str::{contains, is_empty};
+use programs::{error, on_a_terminal, rtftp, scripted};
+use tftpkit::wire::{Operation, Packet};
+
+#[test]
+fn the_menu_obeys_a_pipe() {
+    let root = folder(&[("a", b"one"), ("b c", b"two"), ("sub/d", b"three")]);
+    let here = folder(&[("mine", b"four")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let lines =
+        "list\ndownload 1\n2 'b c' e\nlist sub\nd 1\nupload mine\n3 mine sub/f\nquit\nlist\n";
+    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+    let output = menu.success().stderr(is_empty());
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    assert!(text.contains("1  a") && text.contains("3  sub/") && text.contains("1  d"), "{text}");
+    let local = |name| std::fs::read(here.path().join(name)).expect("downloaded");
+    assert_eq!(["a", "e", "d"].map(local), [&b"one"[..], b"two", b"three"]);
+    let remote = |name| std::fs::read(root.path().join(name)).expect("uploaded");
+    assert_eq!(["mine", "sub/f"].map(remote), [b"four", b"four"]);
+}
+
+#[test]
+fn an_error_leaves_the_user_in_the_menu() {
+    let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let lines = "download nothing\nlist\ndownload 9\nbogus\ndownload 'a\nupload\ndownload a\n";
+    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+    menu.code(4).stderr(
+        contains("file not found")
+            .and(contains("the list has no number 9; it ends at 1"))
+            .and(contains("there is no command 'bogus'"))
+            .and(contains("a quote is not closed"))
+            .and(contains("upload what?")),
+    );
+    assert_eq!(everything_in(here.path()), ["a"], "the last line was obeyed");
+}
+
+#[test]
+fn the_menu_works_with_a_server_that_cannot_list() {
+    let here = folder(&[]);
+    let (server, _thread) = scripted(|packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => {
+            Some(vec![error(4, "illegal TFTP operation")])
+        }
+        Packet::Request(request) if request.name == b"a" => Some(vec![data(1, b"here")]),
+        Packet::Request(_) => Some(vec![error(1, "file not found")]),
+        _ => Some(Vec::new()),
+    });
+    let menu = rtftp(here.path()).arg(server.to_string()).write_stdin("list\nd a\n").assert();
+    menu.code(7).stderr(contains("cannot list").and(contains("download NAME")));
+    assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
+}
+
+#[test]
+fn at_a_terminal_the_menu_completes_names_and_keeps_a_history() {
+    let root = folder(&[("firmware/blink.bin", b"light"), ("welcome.txt", b"hello")]);
+    let here = folder(&[("local-file", b"mine")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_rtftp"), server.address);
+    let lines = ["down\twel\t\r", "d fi\tbl\t\r", "upload lo\t\r", "quit\r"];
+    let screen = on_a_terminal(here.path(), &command, &lines);
+    assert!(screen.contains("list [DIRECTORY]"), "the page of commands: {screen}");
+    let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
+    assert_eq!(["welcome.txt", "blink.bin"].map(local), [&b"hello"[..], b"light"], "{screen}");
+    assert!(root.path().join("local-file").exists(), "{screen}");
+    let history = std::fs::read_to_string(here.path().join("state/rtftp/history"));
+    assert!(history.expect("a history").contains("download welcome.txt"));
+}
+
+#[test]
+fn an_interrupt_ends_the_download_and_not_the_menu() {
+    let here = folder(&[]);
+    let mut port = 0;
+    let (server, _thread) = scripted(move |packet| {
+        if let Packet::Ack { .. } = packet {
+            // The client has the first block, and waits; an interrupt is what the person has left.
+            let menu = format!("^[^ ]*rtftp 127.0.0.1:{port}$");
+            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
+            assert!(sent.is_ok_and(|sent| sent.success()));
+        }
+        match packet {
+            Packet::Request(request) => {
+                port = String::from_utf8_lossy(request.name).parse().expect("its own port");
+                Some(vec![data(1, &[7; 512])])
+            }
+            _ => Some(Vec::new()),
+        }
+    });
+    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
+    let download = format!("d {} it\r", server.port());
+    let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
+    assert!(screen.contains("cancelled"), "{screen}");
+    assert!(!here.path().join("it").exists());
+}
