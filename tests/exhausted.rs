@@ -4,7 +4,9 @@
 mod common;
 
 use common::{Daemon, Peer, everything_in, folder, pattern, rrq, show, until, wrq};
+use std::fs::Permissions;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -120,4 +122,18 @@ fn without_ports_a_client_waits_its_turn() {
     let status = until("the third client ends", || third.try_wait().expect("a child"));
     assert!(status.success(), "{status}");
     assert!(std::fs::read(here.path().join("file")).expect("a file") == bytes);
+}
+
+#[test]
+fn without_threads_transfers_are_carried_by_the_loop() {
+    let bytes = pattern(20_000, 5);
+    let root = folder(&[("file", &bytes)]);
+    std::fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    // Threads are counted for each user, and not for root.
+    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
+    let wrapper = ["setpriv", &user, "--clear-groups", "prlimit", "--nproc=3"];
+    let daemon = behind(&wrapper, root.path(), &["--model", "threads"]);
+    for (peer, tid, first) in begun(&daemon, 10) {
+        assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
+    }
 }

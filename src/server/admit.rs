@@ -23,9 +23,12 @@ pub enum Refusal {
     /// Too many clients of this network have not answered yet.
     #[error("too many clients of this network that have not answered yet")]
     UnprovenOfNetwork,
-    /// The system has no thread for it.
-    #[error("the system has no thread for it")]
-    NoThread,
+    /// This network has had as many answers as clients may get that have not answered.
+    #[error("this network had as many answers as those may get who do not answer")]
+    Answers,
+    /// What it asks for does not fit the memory that is left.
+    #[error("the memory for transfers is in use")]
+    NoMemory,
     /// The system has no descriptor for it.
     #[error("the system has no descriptor for it")]
     NoDescriptor,
@@ -43,9 +46,19 @@ pub(super) struct Admission {
     errors: Mutex<ErrorAllowance>,
     /// Sessions under way: those that still hold anything, in the table or not, and do not only stay.
     alive: AtomicUsize,
-    most_sessions: usize,
     most_staying: usize,
-    windows_bytes: usize,
+    /// The most that there may be: in all, without proof, and without proof of one network.
+    most: Share,
+    most_unproven: Share,
+    most_unproven_of_network: Share,
+}
+
+/// What some sessions have together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    sessions: usize,
+    /// Memory for their windows.
+    bytes: usize,
 }
 
 #[derive(Default)]
@@ -54,8 +67,8 @@ struct Table {
     /// The newest session of each party, and the one before it.
     newest: HashMap<Party, (u64, Option<u64>)>,
     last_id: u64,
-    unproven: usize,
-    unproven_of: HashMap<IpAddr, usize>,
+    unproven: Share,
+    unproven_of: HashMap<IpAddr, Share>,
     windows_bytes: usize,
     /// Those that are complete and only stay in case their client says its last once more, in the order in which they
     /// began to.
@@ -138,13 +151,19 @@ pub(super) enum Admitted {
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
         let ports = config.ports.as_ref().map_or(usize::MAX, ExactSizeIterator::len);
+        let most = Share { sessions: config.sessions, bytes: config.windows_bytes };
+        let of_all = |part: fn(usize) -> usize| Share {
+            sessions: part(most.sessions),
+            bytes: part(most.bytes),
+        };
         Self {
             table: Mutex::default(),
             errors: Mutex::new(ErrorAllowance::new()),
             alive: AtomicUsize::new(0),
-            most_sessions: config.sessions,
             most_staying: config.sessions.min(ports).div_ceil(limits::STAYING_SHARE),
-            windows_bytes: config.windows_bytes,
+            most,
+            most_unproven: of_all(|all| all - all / limits::PROVEN_RESERVE),
+            most_unproven_of_network: of_all(|all| all.div_ceil(limits::UNPROVEN_SHARE)),
         }
     }
 
@@ -170,14 +189,21 @@ impl Admission {
             return Ok(Admitted::Repeat(Arc::clone(slot)));
         }
         let network = network_of(peer.ip());
-        if table.sessions.len() >= self.most_sessions
+        if table.sessions.len() >= self.most.sessions
             && let Some(oldest) = table.take_oldest_that_stays()
         {
             drop(table);
             oldest.end(Ending::Abandon);
             table = self.table();
         }
-        table.check(self.most_sessions, network)?;
+        self.check(&table, network)?;
+        // Who asks for a third thing has forgotten the first: one port has two unproven sessions at most. So that
+        // nobody is flooded with their first packets, each that is forgotten counts like an ERROR.
+        let forgotten = newest.and_then(|(_, id)| table.sessions.get(&id?)).cloned();
+        let forgotten = forgotten.filter(|slot| !slot.is_proven());
+        if forgotten.is_some() && !self.may_send_error(peer.ip()) {
+            return Err(Refusal::Answers);
+        }
         table.last_id += 1;
         let id = table.last_id;
         let slot = Arc::new(Slot {
@@ -189,18 +215,43 @@ impl Admission {
         });
         table.sessions.insert(id, Arc::clone(&slot));
         table.newest.insert(party, (id, newest.map(|(id, _)| id)));
-        table.unproven += 1;
-        *table.unproven_of.entry(network).or_default() += 1;
+        for share in table.unproven_shares(network) {
+            share.sessions += 1;
+        }
         self.alive.fetch_add(1, Ordering::Relaxed);
-        // Who asks for a third thing has forgotten the first: one port has two unproven sessions at most.
-        let forgotten = newest.and_then(|(_, id)| table.sessions.get(&id?)).cloned();
         drop(table);
-        if let Some(forgotten) = forgotten.filter(|slot| !slot.is_proven()) {
+        if let Some(forgotten) = forgotten {
             forgotten.end(Ending::Abandon);
         }
         let before = before.as_ref().map(Arc::downgrade);
         let (admission, slot) = (Arc::clone(self), Some(slot));
         Ok(Admitted::New(Ticket { admission, id, slot, before, windows_bytes: 0, stays: None }))
+    }
+
+    fn check(&self, table: &Table, network: IpAddr) -> Result<(), Refusal> {
+        if table.sessions.len() >= self.most.sessions {
+            Err(Refusal::Sessions)
+        } else if table.unproven.sessions >= self.most_unproven.sessions {
+            Err(Refusal::Unproven)
+        } else if !network.is_loopback()
+            && table.unproven_of(network).sessions >= self.most_unproven_of_network.sessions
+        {
+            Err(Refusal::UnprovenOfNetwork)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Memory for windows that one more session may have, as long as its client has not answered.
+    fn bytes_left(&self, table: &Table, network: IpAddr) -> usize {
+        let left = |most: Share, bytes| most.bytes.saturating_sub(bytes);
+        let mut least = left(self.most, table.windows_bytes)
+            .min(left(self.most_unproven, table.unproven.bytes));
+        if !network.is_loopback() {
+            let of_network = table.unproven_of(network).bytes;
+            least = least.min(left(self.most_unproven_of_network, of_network));
+        }
+        least
     }
 
     /// Something has run out that every session needs: some that only stay go.
@@ -231,34 +282,28 @@ impl Admission {
 }
 
 impl Table {
-    fn check(&self, most_sessions: usize, network: IpAddr) -> Result<(), Refusal> {
-        let of_network = self.unproven_of.get(&network).copied().unwrap_or_default();
-        if self.sessions.len() >= most_sessions {
-            Err(Refusal::Sessions)
-        } else if self.unproven >= most_sessions - most_sessions / limits::PROVEN_RESERVE {
-            Err(Refusal::Unproven)
-        } else if of_network >= most_sessions.div_ceil(limits::UNPROVEN_SHARE)
-            && !network.is_loopback()
-        {
-            Err(Refusal::UnprovenOfNetwork)
-        } else {
-            Ok(())
-        }
-    }
-
     fn take_oldest_that_stays(&mut self) -> Option<Arc<Slot>> {
         let (_, id) = self.staying.pop_first()?;
         self.sessions.remove(&id)
     }
 
-    fn no_longer_unproven(&mut self, peer: IpAddr) {
-        self.unproven -= 1;
+    fn unproven_of(&self, network: IpAddr) -> Share {
+        self.unproven_of.get(&network).copied().unwrap_or_default()
+    }
+
+    /// Where a session of this network counts that is not proven.
+    fn unproven_shares(&mut self, network: IpAddr) -> [&mut Share; 2] {
+        [&mut self.unproven, self.unproven_of.entry(network).or_default()]
+    }
+
+    fn no_longer_unproven(&mut self, peer: IpAddr, bytes: usize) {
         let network = network_of(peer);
-        if let Some(count) = self.unproven_of.get_mut(&network) {
-            *count -= 1;
-            if *count == 0 {
-                self.unproven_of.remove(&network);
-            }
+        for share in self.unproven_shares(network) {
+            share.sessions -= 1;
+            share.bytes -= bytes;
+        }
+        if self.unproven_of(network) == Share::default() {
+            self.unproven_of.remove(&network);
         }
     }
 }
@@ -288,35 +333,52 @@ impl Ticket {
         if slot.proven.swap(true, Ordering::Relaxed) {
             return false;
         }
-        self.admission.table().no_longer_unproven(slot.peer.ip());
+        self.admission.table().no_longer_unproven(slot.peer.ip(), self.windows_bytes);
         if let Some(before) = self.before.take().and_then(|before| before.upgrade()) {
             before.end(Ending::Abandon);
         }
         true
     }
 
-    /// Reserves memory for a window: `wanted` bytes, or what is left.
+    /// Reserves memory for a window, before anything is sent: `wanted` bytes, or what is left.
     pub(super) fn reserve(&mut self, wanted: usize) -> usize {
-        let mut table = self.admission.table();
-        table.windows_bytes -= self.windows_bytes;
-        let left = self.admission.windows_bytes.saturating_sub(table.windows_bytes);
-        self.windows_bytes = wanted.min(left);
+        let Some(slot) = self.slot() else { return 0 };
+        let network = network_of(slot.peer.ip());
+        let admission = Arc::clone(&self.admission);
+        let mut table = admission.table();
+        self.release(&mut table, &slot);
+        self.windows_bytes = wanted.min(admission.bytes_left(&table, network));
         table.windows_bytes += self.windows_bytes;
+        for share in table.unproven_shares(network) {
+            share.bytes += self.windows_bytes;
+        }
         self.windows_bytes
+    }
+
+    fn release(&mut self, table: &mut Table, slot: &Slot) {
+        let bytes = std::mem::take(&mut self.windows_bytes);
+        table.windows_bytes -= bytes;
+        if !slot.is_proven() {
+            for share in table.unproven_shares(network_of(slot.peer.ip())) {
+                share.bytes -= bytes;
+            }
+        }
     }
 
     /// The file is safe: what is left keeps nothing from others.
     pub(super) fn stay(&mut self) {
-        self.reserve(0);
-        let mut table = self.admission.table();
+        let Some(slot) = self.slot() else { return };
+        let admission = Arc::clone(&self.admission);
+        let mut table = admission.table();
+        self.release(&mut table, &slot);
         table.last_turn += 1;
         let turn = table.last_turn;
         table.staying.insert(turn, self.id);
-        let many = table.staying.len() > self.admission.most_staying;
+        let many = table.staying.len() > admission.most_staying;
         let oldest = many.then(|| table.take_oldest_that_stays()).flatten();
         drop(table);
         self.stays = Some(turn);
-        self.admission.alive.fetch_sub(1, Ordering::Relaxed);
+        admission.alive.fetch_sub(1, Ordering::Relaxed);
         if let Some(oldest) = oldest {
             oldest.end(Ending::Abandon);
         }
@@ -330,18 +392,19 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        let mut table = self.admission.table();
+        let admission = Arc::clone(&self.admission);
+        let mut table = admission.table();
+        self.release(&mut table, &slot);
         table.sessions.remove(&self.id);
         if let Some(turn) = self.stays {
             table.staying.remove(&turn);
         }
-        table.windows_bytes -= self.windows_bytes;
         let party = (slot.peer, slot.local);
         if table.newest.get(&party).is_some_and(|(newest, _)| *newest == self.id) {
             table.newest.remove(&party);
         }
         if !slot.is_proven() {
-            table.no_longer_unproven(slot.peer.ip());
+            table.no_longer_unproven(slot.peer.ip(), 0);
         }
         drop(table);
         // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
@@ -425,7 +488,7 @@ mod tests {
         assert_eq!(admission.sessions(), 2);
         drop((first, second));
         assert_eq!(admission.sessions(), 0);
-        assert_eq!(admission.table().unproven, 0);
+        assert_eq!(admission.table().unproven, Share::default());
         assert!(admission.table().unproven_of.is_empty() && admission.table().newest.is_empty());
     }
 
@@ -465,12 +528,59 @@ mod tests {
     fn memory_for_windows_is_bounded_and_comes_back() {
         let admission =
             Arc::new(Admission::new(&Config { windows_bytes: 1000, ..Config::default() }));
-        let mut first = ticket(&admission, peer(1), b"a");
-        let mut second = ticket(&admission, peer(2), b"a");
-        assert_eq!((first.reserve(700), second.reserve(700)), (700, 300));
-        assert_eq!((first.reserve(100), second.reserve(700)), (100, 700));
-        drop(first);
-        assert_eq!(second.reserve(5000), 1000);
+        let networks = |n| (Ipv4Addr::new(192, 0, n, 1), 2000).into();
+        let mut tickets: Vec<_> = (0..6).map(|n| ticket(&admission, networks(n), b"a")).collect();
+        let proven = |ticket: &mut Ticket| (ticket.reserve(250), ticket.prove()).0;
+        let got: Vec<_> = tickets[..3].iter_mut().map(proven).collect();
+        assert_eq!(got, [250, 250, 250]);
+        assert_eq!((tickets[3].reserve(200), tickets[4].reserve(200)), (200, 50));
+        assert_eq!((tickets[3].reserve(100), tickets[4].reserve(200)), (100, 150));
+        drop(tickets.pop());
+        drop(tickets.drain(..3));
+        assert_eq!(tickets[1].reserve(5000), 250);
+        drop(tickets);
+        let table = admission.table();
+        assert_eq!((table.windows_bytes, table.unproven), (0, Share::default()));
+    }
+
+    #[test]
+    fn clients_that_have_not_answered_leave_memory_for_windows() {
+        let admission =
+            Arc::new(Admission::new(&Config { windows_bytes: 1000, ..Config::default() }));
+        let of = |network, n| (Ipv4Addr::new(192, 0, network, 1), n).into();
+        let mut silent = Vec::new();
+        let mut reserve = |peer| {
+            let mut ticket = ticket(&admission, peer, b"a");
+            let bytes = ticket.reserve(200);
+            silent.push(ticket);
+            bytes
+        };
+        assert_eq!([reserve(of(1, 1)), reserve(of(1, 2)), reserve(of(1, 3))], [200, 50, 0]);
+        assert_eq!([reserve(of(2, 1)), reserve(of(2, 2))], [200, 50]);
+        assert_eq!([reserve(of(3, 1)), reserve(of(3, 2)), reserve(of(4, 1))], [200, 50, 0]);
+        silent[0].prove();
+        assert_eq!(ticket(&admission, of(1, 4), b"a").reserve(500), 200);
+        assert_eq!(ticket(&admission, of(4, 2), b"a").reserve(500), 200);
+    }
+
+    #[test]
+    fn who_asks_for_ever_more_without_an_answer_gets_as_much_as_errors_would_be() {
+        let admission = admission();
+        let mut kept = std::collections::VecDeque::new();
+        let mut ask = |n: u32| {
+            let admitted = admission.admit(&n.to_be_bytes(), peer(1), LOCAL);
+            let Ok(Admitted::New(ticket)) = admitted else { return admitted.err() };
+            kept.push_back(ticket);
+            // What is abandoned ends.
+            if kept.len() > 2 {
+                kept.pop_front();
+            }
+            None
+        };
+        let most = limits::ERROR_BURST + 2;
+        let refused: Vec<_> = (0..most + 500).filter_map(&mut ask).collect();
+        assert!((1..=500).contains(&refused.len()), "{}", refused.len());
+        assert!(refused.iter().all(|why| *why == Refusal::Answers));
     }
 
     #[test]

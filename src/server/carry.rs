@@ -1,13 +1,13 @@
 //! Who carries a transfer: a thread of its own, or a loop.
 
-use super::admit::{Refusal, Ticket};
+use super::admit::Ticket;
 use super::serve::{self, Ride};
-use super::{Event, Model, Shared, StartError};
+use super::{Model, Shared, StartError};
 use crate::limits;
 use crate::net::{Carrier, Clock, Door, RequestSocket, Watched, Workers};
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The threads and loops of a server.
@@ -98,26 +98,35 @@ impl Crew {
     pub(super) fn carry(&mut self, shared: &Arc<Shared>, request: &[u8], ticket: Ticket) {
         match self.model {
             Model::Threads(most) if self.threads.load(Ordering::Relaxed) < most => {
-                self.on_a_thread(shared, ticket);
+                if let Err(ticket) = self.on_a_thread(shared, ticket) {
+                    self.on_a_loop(shared, request, ticket);
+                }
             }
             _ => self.on_a_loop(shared, request, ticket),
         }
     }
 
-    fn on_a_thread(&self, shared: &Arc<Shared>, ticket: Ticket) {
-        let Some(slot) = ticket.slot() else { return };
+    /// Gives the ticket back when the system has no thread.
+    fn on_a_thread(&self, shared: &Arc<Shared>, ticket: Ticket) -> Result<(), Ticket> {
         let (worker, count) = (Arc::clone(shared), Counted::new(&self.threads));
+        // A thread that cannot be made drops what it was to do.
+        let ticket = Arc::new(Mutex::new(Some(ticket)));
+        let theirs = Arc::clone(&ticket);
+        let take = |ticket: &Mutex<Option<Ticket>>| {
+            ticket.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
         let thread = std::thread::Builder::new()
             .name("transfer".into())
             .stack_size(limits::THREAD_STACK)
             .spawn(move || {
                 let _count = count;
-                if let Some(ride) = serve::begin(&worker, ticket) {
+                if let Some(ride) = take(&theirs).and_then(|ticket| serve::begin(&worker, ticket)) {
                     ride.run();
                 }
             });
-        if thread.is_err() {
-            shared.tell(Event::Turned { peer: slot.peer, why: Refusal::NoThread });
+        match thread {
+            Ok(_) => Ok(()),
+            Err(_) => take(&ticket).map_or(Ok(()), Err),
         }
     }
 

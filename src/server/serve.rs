@@ -48,6 +48,7 @@ fn shortage(error: &io::Error) -> Option<Refusal> {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE) => Some(Refusal::NoDescriptor),
         _ if error.kind() == io::ErrorKind::AddrInUse => Some(Refusal::NoPort),
+        _ if error.kind() == io::ErrorKind::OutOfMemory => Some(Refusal::NoMemory),
         _ => None,
     }
 }
@@ -172,6 +173,7 @@ pub(super) fn answer_error(
     text: &str,
 ) -> bool {
     if !shared.admission.may_send_error(peer.ip()) {
+        shared.tell(Event::Turned { peer, why: Refusal::Answers });
         return false;
     }
     let packet = Packet::Error { code, message: text.as_bytes() }.to_vec();
@@ -302,8 +304,7 @@ fn grant_limits(
     };
     let (wished, _) = grant(asked.operation, &asked.options, &limits, None);
     let room = ticket.reserve(held + window_bytes(&wished)).checked_sub(held);
-    limits.window_bytes =
-        room.ok_or_else(|| io::Error::other("no memory is left for a listing"))?;
+    limits.window_bytes = room.ok_or(io::ErrorKind::OutOfMemory)?;
     if limits.window_bytes < DATA_HEADER + wished.block_size().get() {
         limits.block_size = limits.block_size.min(BlockSize::DEFAULT);
     }
