@@ -121,6 +121,14 @@ fn a_failed_get_leaves_what_was_there_and_nothing_else() {
     let get = rtftp(here.path()).args(["get", &remote, "a", "--no-options"]).assert();
     get.code(3).stderr(contains("fell silent after").and(contains("try again")));
     thread.join().expect("no panic");
+    let told = Options::NONE.with(TransferOption::TransferSize(512));
+    let (server, _thread) = scripted(move |packet| match packet {
+        Packet::Request(_) => Some(vec![Packet::Oack(told).to_vec()]),
+        Packet::Ack { block: WireBlock(0) } => Some(vec![data(1, &[1; 511])]),
+        _ => Some(Vec::new()),
+    });
+    let get = rtftp(here.path()).args(["get", &server.to_string(), "a"]).assert();
+    get.code(7).stderr(contains("ended before the size that was told"));
     assert_eq!(std::fs::read(here.path().join("a")).expect("the old file"), b"old");
     assert_eq!(everything_in(here.path()), ["a"]);
 }

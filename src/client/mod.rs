@@ -410,6 +410,9 @@ impl Client {
             Some(Outcome::Oversized) => {
                 Failure::Protocol("a block is larger than was agreed".into())
             }
+            Some(Outcome::Short) => {
+                Failure::Protocol("the file ended before the size that was told".into())
+            }
             Some(Outcome::Local(code, error)) => {
                 Failure::Local { error, disk_full: code == ErrorCode::DiskFull }
             }

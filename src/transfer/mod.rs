@@ -19,8 +19,7 @@ pub use summary::{Outcome, Summary};
 use crate::limits;
 use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
-    BlockSize, DATA_HEADER, ErrorCode, Mode, OptionKind, Options, Packet, Request, TransferOption,
-    WindowSize, WireBlock,
+    BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
 };
 use payload::{Incoming, Outgoing};
 use plan::{Plan, What};
@@ -128,15 +127,7 @@ impl Transfer {
     pub fn serve_write(now: Time, terms: &Terms, sink: Box<dyn Sink>) -> Self {
         let dally = limits::DALLY_INTERVALS;
         let receiver = Receiver::new(now, terms.timing, &terms.agreed, dally);
-        let mut incoming = Incoming::new(terms.mode, receiver, sink);
-        // The size of a text is not that of its netascii.
-        if terms.mode == Mode::Octet
-            && let Some(TransferOption::TransferSize(size)) =
-                terms.answer.find(OptionKind::TransferSize)
-        {
-            incoming.announce(size);
-        }
-        Self::serve(now, terms, Machine::Receiving(incoming))
+        Self::serve(now, terms, Machine::Receiving(Incoming::new(terms.mode, receiver, sink)))
     }
 
     fn serve(now: Time, terms: &Terms, machine: Machine) -> Self {
@@ -273,7 +264,7 @@ impl Transfer {
             Ok(bytes) => self.summary.bytes += bytes,
             Err(error) => return self.local(now, &error),
         }
-        if incoming.is_short() {
+        if incoming.is_short(&agreed) {
             let text = "fewer bytes than tsize said";
             self.fail(now, ErrorCode::Undefined, text, Outcome::Short);
         }

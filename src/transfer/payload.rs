@@ -97,8 +97,8 @@ pub(super) struct Incoming {
     stage: Stage,
     early: Early,
     written: u64,
-    /// How many bytes the sender said there are.
-    announced: u64,
+    /// Whether a size that is told is that of the bytes that come: the size of a text is not that of its netascii.
+    is_octet: bool,
 }
 
 /// How far a received file is.
@@ -124,13 +124,8 @@ impl Incoming {
             stage: Stage::Taking(sink),
             early: Early::default(),
             written: 0,
-            announced: 0,
+            is_octet: mode == Mode::Octet,
         }
-    }
-
-    /// The sender says that so many bytes will come.
-    pub(super) fn announce(&mut self, bytes: u64) {
-        self.announced = bytes;
     }
 
     /// Takes a block, and writes what is in order now. Gives the bytes that were written.
@@ -163,7 +158,7 @@ impl Incoming {
             }
             payload = kept;
         }
-        if self.receiver.is_complete() && !self.is_short() {
+        if self.receiver.is_complete() && !self.is_short(agreed) {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Lost) {
                 Stage::Taking(sink) => Stage::Due(sink),
                 stage => stage,
@@ -172,9 +167,10 @@ impl Incoming {
         Ok(self.written - before)
     }
 
-    /// Whether it ended before all came that was announced.
-    pub(super) fn is_short(&self) -> bool {
-        self.receiver.is_complete() && self.written < self.announced
+    /// Whether it ended before all came that the sender told of. More may come: a file can grow while it is read.
+    pub(super) fn is_short(&self, agreed: &Agreed) -> bool {
+        let told = agreed.transfer_size().filter(|_| self.is_octet);
+        self.receiver.is_complete() && told.is_some_and(|told| self.written < told)
     }
 
     /// Whether all of it is there, and not yet safe.
