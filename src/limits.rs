@@ -59,8 +59,11 @@ pub const UNPROVEN_BYTES: usize = 1032;
 /// Transfers at once: a data centre that starts at the same moment. Each costs a socket and about 2 KiB.
 pub const SESSIONS: usize = 16_384;
 
-/// Descriptors of a transfer: its socket. Those who read the same file share it.
-pub const DESCRIPTORS_OF_SESSION: u64 = 1;
+/// Descriptors of a download: its socket. Those who read the same file share it.
+pub const DESCRIPTORS_OF_DOWNLOAD: u64 = 1;
+
+/// Descriptors of an upload: its socket, its file, and the directory that will have it.
+pub const DESCRIPTORS_OF_UPLOAD: u64 = 3;
 
 /// Files that are open for several transfers at once: a boot has tens of them.
 pub const SHARED_FILES: usize = 256;

@@ -3,12 +3,13 @@
 
 mod common;
 
-use common::{Daemon, Peer, everything_in, folder, pattern, rrq, show, until, wrq};
+use common::{Daemon, Peer, everything_in, folder, list, pattern, rrq, show, until, wrq};
 use std::fs::Permissions;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use tftpkit::limits;
 
 /// Starts rtftpd behind `wrapper`, which ends with what executes its arguments.
 fn behind(wrapper: &[&str], root: &Path, arguments: &[&str]) -> Daemon {
@@ -69,9 +70,7 @@ fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some
         let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--model", model]);
         assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(bytes.clone()));
         // At its start, root would raise it.
-        let limit = ["--pid", &daemon.pid(), &format!("--nofile={DESCRIPTORS}")];
-        let told = Command::new("prlimit").args(limit).status();
-        assert!(told.is_ok_and(|status| status.success()));
+        limit_descriptors(&daemon, DESCRIPTORS);
         let idle = daemon.descriptors();
         let open = begun(&daemon, 2);
         let late: Vec<_> = (0..DESCRIPTORS).map(|_| daemon.peer()).collect();
@@ -93,6 +92,59 @@ fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some
         assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(bytes.clone()), "{model}");
         assert_eq!(daemon.peer().store(&wrq("new", &[]), &bytes), Ok(()), "{model}");
         assert_eq!(everything_in(root.path()), ["file", "new"], "{model}");
+    }
+}
+
+/// From now on `daemon` has so many descriptors at most.
+fn limit_descriptors(daemon: &Daemon, most: usize) {
+    let limit = ["--pid", &daemon.pid(), &format!("--nofile={most}:20000")];
+    let told = Command::new("prlimit").args(limit).status();
+    assert!(told.is_ok_and(|status| status.success()));
+}
+
+#[test]
+fn a_listing_without_descriptors_is_whole_or_there_is_none() {
+    let root = folder(&[("a", b"1"), ("b", b"2")]);
+    let daemon = Daemon::serve(root.path(), &[]);
+    let whole = daemon.peer().fetch(&list("", &[("x-list", "json")])).expect("a listing");
+    until("it is alone", || (daemon.transfer_threads() == 0).then_some(()));
+    let (idle, mut listed) = (daemon.descriptors(), 0);
+    for more in 0..8 {
+        limit_descriptors(&daemon, idle + more);
+        let peer = daemon.peer();
+        peer.ask(&list("", &[("x-list", "json"), ("tsize", "0")]));
+        let port = format!(":{}", peer.address().port());
+        let answer = until("an answer, or a word why there is none", || {
+            let turned = || daemon.logged(&["turned away", &port]).map(|_| None);
+            peer.pending().pop().map(Some).or_else(turned)
+        });
+        if let Some((first, tid)) = answer {
+            assert_eq!(show(&first), format!("OACK x-list=json tsize={}", whole.len()), "{more}");
+            listed += 1;
+            peer.send(b"\0\x05\0\0enough\0", tid);
+        }
+        until("it is over", || (daemon.descriptors() == idle).then_some(()));
+    }
+    assert!((1..8).contains(&listed), "{listed}");
+}
+
+#[test]
+fn an_upload_that_is_under_way_needs_no_more_descriptors() {
+    for model in ["threads", "events"] {
+        let root = folder(&[]);
+        let daemon = Daemon::serve(root.path(), &["--uploads", "overwrite", "--model", model]);
+        daemon.peer().store(&wrq("old", &[]), b"old").expect("the first");
+        let idle = daemon.files();
+        for name in ["new", "old"] {
+            let peer = daemon.peer();
+            let (_, tid) = peer.answer(&wrq(name, &[]));
+            let beside_its_socket = daemon.files() - idle;
+            assert_eq!(1 + beside_its_socket as u64, limits::DESCRIPTORS_OF_UPLOAD);
+            limit_descriptors(&daemon, daemon.descriptors());
+            assert_eq!(peer.store_rest(tid, 1, b"whole"), Ok(()), "{model}, {name}");
+            assert_eq!(std::fs::read(root.path().join(name)).expect("stored"), b"whole");
+            limit_descriptors(&daemon, 20_000);
+        }
     }
 }
 
@@ -124,15 +176,29 @@ fn without_ports_a_client_waits_its_turn() {
     assert!(std::fs::read(here.path().join("file")).expect("a file") == bytes);
 }
 
+/// Starts rtftpd as a user who has no rights and no other process, after this line of shell.
+fn unprivileged(shell: &str, root: &Path, arguments: &[&str]) -> Daemon {
+    std::fs::set_permissions(root, Permissions::from_mode(0o777)).expect("it is ours");
+    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
+    let script = format!("{shell} && exec \"$0\" \"$@\"");
+    behind(&["setpriv", &user, "--clear-groups", "bash", "-c", &script], root, arguments)
+}
+
+#[test]
+fn an_upload_that_cannot_get_its_name_leaves_no_directories() {
+    let root = folder(&[("a", b"here")]);
+    let daemon = unprivileged("umask 777", root.path(), &["--uploads", "create", "--create-dirs"]);
+    let stored = daemon.peer().store(&wrq("new/deep/file", &[]), b"bytes");
+    stored.expect_err("it may not enter what it makes");
+    assert_eq!(everything_in(root.path()), ["a"]);
+}
+
 #[test]
 fn without_threads_transfers_are_carried_by_the_loop() {
     let bytes = pattern(20_000, 5);
     let root = folder(&[("file", &bytes)]);
-    std::fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("it is ours");
     // Threads are counted for each user, and not for root.
-    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
-    let wrapper = ["setpriv", &user, "--clear-groups", "prlimit", "--nproc=3"];
-    let daemon = behind(&wrapper, root.path(), &["--model", "threads"]);
+    let daemon = unprivileged("ulimit -u 3", root.path(), &["--model", "threads"]);
     for (peer, tid, first) in begun(&daemon, 10) {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }

@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Daemon, Running, folder, pattern, rrq, until, wrq};
+use common::{DEADLINE, Daemon, Running, folder, pattern, rrq, show, until, wrq};
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::io::{self, Read};
@@ -36,6 +36,32 @@ fn a_name_of_hundreds_of_directories_neither_kills_the_server_nor_leaves_any() {
     server.peer().store(&wrq(&name, &[]), b"x").expect("16 directories are allowed");
     assert_eq!(std::fs::read(root.path().join(name)).expect("stored"), b"x");
     assert_eq!(server.peer().fetch(&rrq("a", &[])).expect("it lives"), b"here");
+}
+
+#[test]
+fn what_could_not_be_stored_in_the_end_is_refused_at_once() {
+    let root = folder(&[("file", b"here")]);
+    std::os::unix::fs::symlink("nowhere", root.path().join("dangling")).expect("a link");
+    let before = common::everything_in(root.path());
+    let long = |len| "n".repeat(len);
+    for uploads in ["create", "overwrite"] {
+        let server = Daemon::serve(root.path(), &["--uploads", uploads, "--create-dirs"]);
+        let answer = |name: &str| {
+            let (answer, _) = server.peer().answer(&wrq(name, &[]));
+            show(&answer)
+        };
+        for name in [&long(256), &format!("{}/x", long(256)), &format!("d/{}", long(256)), "file/x"]
+        {
+            assert_eq!(answer(name), "ERROR 1 \"file not found\"", "{uploads} {name}");
+        }
+        for name in ["dangling", "dangling/x", "dangling/d/x", ".rtftp-0123456789abcdef.part"] {
+            assert_eq!(answer(name), "ERROR 2 \"access violation\"", "{uploads} {name}");
+        }
+        for name in [&long(255), &format!("{0}/{0}", long(255)), ".rtftp-0123456789abcdeF.part"] {
+            assert_eq!(answer(name), "ACK 0", "{uploads} {name}");
+        }
+    }
+    assert_eq!(common::everything_in(root.path()), before);
 }
 
 /// A disk that hangs until it is told to go on.

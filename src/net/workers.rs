@@ -1,6 +1,7 @@
 //! A few threads for what may wait long, so that a loop does not.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -60,7 +61,8 @@ impl Pool {
                 return;
             };
             drop(state);
-            job();
+            // A store that panics has failed one transfer; its thread is still there for the others.
+            let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }
 }
@@ -95,5 +97,14 @@ mod tests {
         let mut all: Vec<_> = seen.iter().collect();
         all.sort_unstable();
         assert_eq!(all, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_job_that_panics_costs_no_thread() {
+        let workers = Workers::new(1);
+        workers.run(|| panic!("a store that panics"));
+        let (done, seen) = mpsc::channel();
+        workers.run(move || done.send(()).expect("it is waited for"));
+        assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(30)), Ok(()));
     }
 }

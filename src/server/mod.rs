@@ -4,6 +4,7 @@
 //! transfer works (that is [`transfer`](crate::transfer)) or where files live (that is [`store`](crate::store)).
 
 mod admit;
+mod allowance;
 mod carry;
 mod event;
 mod network;

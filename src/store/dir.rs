@@ -4,7 +4,7 @@
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
 use super::listing::is_listable;
-use super::temporary::{Temporary, sweep};
+use super::temporary::{Temporary, is_temporary, sweep};
 use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
 use crate::limits;
 use crate::transfer::{Sink, Source};
@@ -13,7 +13,7 @@ use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt}
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, IoSliceMut, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IoSliceMut, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -146,17 +146,20 @@ impl Folder {
         let parent = path.parent().unwrap_or_else(|| Path::new(""));
         let mut missing = Vec::new();
         for existing in parent.ancestors() {
-            match self.directory(existing).map_err(StoreError::from) {
+            match self.directory(existing) {
                 Ok(dir) => {
                     missing.reverse();
                     return Ok((dir, missing));
                 }
-                Err(StoreError::NotFound)
-                    if self.create_dirs && missing.len() < limits::CREATED_DIRECTORIES =>
+                // A file in the place of a directory, or a name that is too long, would still be there at the end.
+                Err(error)
+                    if error.kind() == ErrorKind::NotFound
+                        && self.create_dirs
+                        && missing.len() < limits::CREATED_DIRECTORIES =>
                 {
                     missing.extend(existing.file_name().map(OsStr::to_owned));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::NotFound)
@@ -174,7 +177,8 @@ impl Folder {
             Err(error) => return Err(error),
         };
         let upload = self.upload(path, existing.as_ref(), None)?;
-        if let Some(temporary) = upload.temporary.as_ref().filter(|temporary| temporary.is_named())
+        if let Some(temporary) = upload.file.as_ref().map(BufWriter::get_ref)
+            && temporary.is_named()
         {
             sweep(temporary.dir(), limits::SWEPT_NAMES, 1);
         }
@@ -196,13 +200,23 @@ impl Folder {
         existing.map_or(Ok(()), regular)?;
         let target = path.file_name().ok_or(StoreError::Denied("a directory"))?;
         let (dir, missing) = self.parent(path)?;
+        let disk = rustix::fs::fstatvfs(&dir).ok();
+        let longest = disk.as_ref().map_or(u64::MAX, |disk| disk.f_namemax);
+        let is_too_long = |name: &OsStr| name.len() as u64 > longest;
+        if is_too_long(target) || missing.iter().any(|name| is_too_long(name)) {
+            return Err(StoreError::NotFound);
+        }
+        let first = missing.first().map_or(target, OsString::as_os_str);
+        let found = dir.symlink_metadata(first);
+        if existing.is_none() && found.is_ok_and(|found| found.is_symlink()) {
+            return Err(StoreError::Denied("a link that leads nowhere"));
+        }
         if existing.is_some() {
             // The folder would let us replace a file that we may not write.
             rustix::fs::accessat(&dir, target, Access::WRITE_OK, AtFlags::EACCESS)
                 .map_err(|_| StoreError::Denied("a file that the server may not write"))?;
         }
-        let free = rustix::fs::fstatvfs(&dir)
-            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         match size {
             Some(size) if size > self.largest_upload => {
                 return Err(StoreError::Full("larger than an upload may be"));
@@ -219,8 +233,7 @@ impl Folder {
             let _ = rustix::fs::fchmod(temporary.file(), mode);
         }
         Ok(Upload {
-            file: BufWriter::new(temporary.file().try_clone()?),
-            temporary: Some(temporary),
+            file: Some(BufWriter::new(temporary)),
             said: false,
             missing,
             target: target.to_owned(),
@@ -230,23 +243,29 @@ impl Folder {
     }
 
     /// An entry of a listing, unless it is something that a read would not get.
-    fn entry(&self, dir: &Dir, path: &Path, name: &OsStr) -> Option<Entry> {
+    fn entry(&self, dir: &Dir, path: &Path, name: &OsStr) -> io::Result<Option<Entry>> {
         let hidden = name.as_bytes().first() == Some(&b'.');
         if hidden || !is_listable(name) {
-            return None;
+            return Ok(None);
         }
-        let metadata = self.root.metadata(path.join(name)).ok()?;
+        let metadata = match self.root.metadata(path.join(name)) {
+            Ok(metadata) => metadata,
+            Err(error) if is_shortage(&error) => return Err(error),
+            Err(_) => return Ok(None),
+        };
         let (kind, needed, size) = if metadata.is_file() {
             (Kind::File, Access::READ_OK, metadata.len())
         } else if metadata.is_dir() {
             (Kind::Directory, Access::READ_OK | Access::EXEC_OK, 0)
         } else {
-            return None;
+            return Ok(None);
         };
-        rustix::fs::accessat(dir, name, needed, AtFlags::EACCESS).ok()?;
+        if rustix::fs::accessat(dir, name, needed, AtFlags::EACCESS).is_err() {
+            return Ok(None);
+        }
         let modified =
             metadata.modified().map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std);
-        Some(Entry { name: name.to_owned(), kind, size, modified })
+        Ok(Some(Entry { name: name.to_owned(), kind, size, modified }))
     }
 }
 
@@ -267,6 +286,9 @@ impl Store for Folder {
             Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
             Err(error) => return Err(error),
         };
+        if path.file_name().is_some_and(is_temporary) {
+            return Err(StoreError::Denied("a name that only unfinished uploads have"));
+        }
         if let Some(metadata) = &existing
             && regular(metadata).is_ok()
             && self.uploads == Uploads::Create
@@ -289,7 +311,7 @@ impl Store for Folder {
         let mut entries = Vec::new();
         let mut cut = false;
         for (looks, found) in dir.entries()?.enumerate() {
-            let Some(entry) = self.entry(&dir, path, &found?.file_name()) else {
+            let Some(entry) = self.entry(&dir, path, &found?.file_name())? else {
                 if looks < limits::LISTING_LOOKS {
                     continue;
                 }
@@ -327,6 +349,13 @@ fn regular(metadata: &Metadata) -> Result<(), StoreError> {
         kind if kind.is_dir() => Err(StoreError::Denied("a directory")),
         _ => Err(StoreError::Denied("not a regular file")),
     }
+}
+
+/// Whether the system has no more of something that every file needs.
+fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
 }
 
 /// A regular file to send, as long as it is now, and its size in bytes.
@@ -395,7 +424,7 @@ impl Contents {
             self.said = !self.said && self.is_remote;
         }
         if self.said {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(ErrorKind::WouldBlock.into());
         }
         Ok(rustix::io::preadv(&self.file, bufs, self.at)?)
     }
@@ -412,10 +441,10 @@ impl Read for Contents {
 }
 
 struct Upload {
-    temporary: Option<Temporary>,
+    /// There until it has its name.
+    file: Option<BufWriter<Temporary>>,
     /// That the disk will be waited for.
     said: bool,
-    file: BufWriter<File>,
     /// Directories to make before it gets its name.
     missing: Vec<OsString>,
     target: OsString,
@@ -426,19 +455,17 @@ struct Upload {
 
 impl Sink for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::FileTooLarge)?;
-        self.file.write_all(bytes)
+        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(ErrorKind::FileTooLarge)?;
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
     fn commit(&mut self) -> io::Result<()> {
         if !std::mem::replace(&mut self.said, true) {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(ErrorKind::WouldBlock.into());
         }
-        self.file.flush()?;
-        self.file.get_ref().sync_all()?;
-        match self.temporary.take() {
-            Some(temporary) => temporary.persist(&self.missing, &self.target, self.replace),
-            None => Ok(()),
-        }
+        let Some(file) = self.file.take() else { return Ok(()) };
+        let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
+        temporary.file().sync_all()?;
+        temporary.persist(&self.missing, &self.target, self.replace)
     }
 }

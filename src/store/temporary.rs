@@ -8,8 +8,10 @@ use cap_std::fs::{Dir, File, MetadataExt, OpenOptions};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 /// A file that nobody sees yet.
 pub(super) struct Temporary {
@@ -68,38 +70,44 @@ impl Temporary {
     }
 
     /// Makes the directories that are missing, and gives it its name in one step. Without `replace` a file that has
-    /// the name already stays.
+    /// the name already stays. Where that fails, no directory is left behind.
     pub(super) fn persist(
         mut self,
         missing: &[OsString],
         target: &OsStr,
         replace: bool,
     ) -> io::Result<()> {
-        let mut to = self.dir.try_clone()?;
-        for directory in missing {
-            match to.create_dir(directory) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
+        let mut made = Vec::new();
+        let named = make_directories(&self.dir, missing, &mut made)
+            .and_then(|to| self.give_name(to.as_ref(), target, replace));
+        if named.is_err() {
+            // One that somebody else uses meanwhile is not empty, and stays.
+            for directory in made.iter().rev() {
+                let _ = self.dir.remove_dir(directory);
             }
-            sync(&to);
-            to = to.open_dir(directory)?;
         }
+        named
+    }
+
+    /// The name is one of `to`, or of its own directory.
+    fn give_name(&mut self, to: Option<&Dir>, target: &OsStr, replace: bool) -> io::Result<()> {
+        let to = to.unwrap_or(&self.dir);
         if self.name.is_some() {
-            self.rename(&to, target, replace)?;
+            self.rename(to, target, replace)?;
         } else {
-            match self.link(&to, target) {
+            match self.link(to, target) {
                 // Only a rename replaces, and for that it needs a name that nobody asks for.
                 Err(Errno::EXIST) if replace => {
                     let name = random_name();
                     self.link(&self.dir, &name)?;
                     self.name = Some(name);
-                    self.rename(&to, target, replace)?;
+                    self.rename(to, target, replace)?;
                 }
                 linked => linked?,
             }
         }
         self.name = None;
-        sync(&to);
+        sync(to);
         Ok(())
     }
 
@@ -134,6 +142,37 @@ impl Drop for Temporary {
     }
 }
 
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Makes directories in each other, and gives the last. Those that are new are added to `made`.
+fn make_directories(
+    from: &Dir,
+    names: &[OsString],
+    made: &mut Vec<PathBuf>,
+) -> io::Result<Option<Dir>> {
+    let (mut last, mut path) = (None, PathBuf::new());
+    for name in names {
+        let within = last.as_ref().unwrap_or(from);
+        path.push(name);
+        match within.create_dir(name) {
+            Ok(()) => made.push(path.clone()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        sync(within);
+        last = Some(within.open_dir(name)?);
+    }
+    Ok(last)
+}
+
 /// A name is on the disk when its directory is; some file systems cannot say.
 fn sync(dir: &Dir) {
     let _ = rustix::fs::fsync(dir);
@@ -151,8 +190,8 @@ fn random_name() -> OsString {
 }
 
 /// Whether it is a name as [`random_name`] makes it.
-fn is_temporary(name: &[u8]) -> bool {
-    let digits = name.strip_prefix(PREFIX.as_bytes());
+pub(super) fn is_temporary(name: &OsStr) -> bool {
+    let digits = name.as_bytes().strip_prefix(PREFIX.as_bytes());
     let digits = digits.and_then(|name| name.strip_suffix(SUFFIX.as_bytes()));
     digits.is_some_and(|digits| {
         digits.len() == 16 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
@@ -179,7 +218,7 @@ pub(super) fn sweep(root: &Dir, mut names: usize, depth: usize) -> usize {
         let Some(left) = names.checked_sub(1) else { break };
         names = left;
         let Ok(dir) = dir.fd() else { continue };
-        if is_temporary(name.to_bytes()) {
+        if is_temporary(OsStr::from_bytes(name.to_bytes())) {
             removed += usize::from(remove_if_left(dir, name).is_ok());
         } else if deep < depth
             && matches!(entry.file_type(), FileType::Directory | FileType::Unknown)

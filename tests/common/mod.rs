@@ -296,11 +296,14 @@ impl Daemon {
 
     /// Waits for a log line that has all these words, and gives it.
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
-        until(&format!("a log line with {words:?}"), || {
-            let log = self.log.lock().expect("the log");
-            let found = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
-            found.map(str::to_owned)
-        })
+        until(&format!("a log line with {words:?}"), || self.logged(words))
+    }
+
+    /// The first log line so far that has all these words.
+    pub(crate) fn logged(&self, words: &[&str]) -> Option<String> {
+        let log = self.log.lock().expect("the log");
+        let found = log.lines().find(|line| words.iter().all(|word| line.contains(word)));
+        found.map(str::to_owned)
     }
 
     /// SIGKILL.

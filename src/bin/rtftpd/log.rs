@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 use tftpkit::server::{Asked, Event};
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
+use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, warn};
 
 /// Lines at once; a rack that boots is well within it.
 const BURST: f64 = 5_000.0;
 /// Lines in each second after that: nobody can fill a disk by asking.
 const PER_SECOND: f64 = 500.0;
+/// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
+const LONGEST: usize = 512;
 
 /// Sets up where lines go.
 pub(crate) fn start(args: &Args) {
@@ -55,9 +58,7 @@ impl Default for Log {
 impl Log {
     pub(crate) fn tell(&self, event: Event<'_>) {
         // What is not written costs nobody's line.
-        let unseen = matches!(event, Event::Malformed { .. } | Event::Stray { .. })
-            && !tracing::enabled!(Level::DEBUG);
-        if unseen || !self.may_write() {
+        if level(&event) > LevelFilter::current() || !self.may_write() {
             return;
         }
         match event {
@@ -94,6 +95,21 @@ impl Log {
     }
 }
 
+fn level(event: &Event<'_>) -> Level {
+    match event {
+        Event::Finished { asked, summary } => judge(summary, asked.operation).0,
+        Event::Refused { asked, code, .. } if is_probe(asked, *code) => Level::INFO,
+        Event::Refused { .. } | Event::Turned { .. } => Level::WARN,
+        Event::Failed { .. } => Level::ERROR,
+        _ => Level::DEBUG,
+    }
+}
+
+/// Boot loaders ask for many files that need not be there.
+fn is_probe(asked: &Asked, code: ErrorCode) -> bool {
+    asked.operation != Operation::Write && code == ErrorCode::NotFound
+}
+
 /// The name as it was asked for.
 fn file(asked: &Asked) -> String {
     harmless(&asked.name)
@@ -103,8 +119,12 @@ fn file(asked: &Asked) -> String {
 /// JSON leaves those that only a terminal takes for one.
 fn harmless(bytes: &[u8]) -> String {
     let mut out = String::new();
-    for c in String::from_utf8_lossy(bytes).chars() {
+    for (n, c) in String::from_utf8_lossy(bytes).chars().enumerate() {
         match c {
+            _ if n == LONGEST => {
+                out.push('…');
+                break;
+            }
             '\u{7f}'..='\u{9f}' => out.extend(c.escape_default()),
             c => out.push(c),
         }
@@ -114,22 +134,18 @@ fn harmless(bytes: &[u8]) -> String {
 
 fn refused(asked: &Asked, code: ErrorCode, why: &str) {
     let (file, peer) = (file(asked), asked.peer);
-    match (asked.operation, code) {
-        // Boot loaders ask for many files that need not be there.
-        (Operation::Read | Operation::List, ErrorCode::NotFound) => info!(file, %peer, "not there"),
-        (operation, _) => warn!(file, %peer, %operation, error = u16::from(code), why, "refused"),
+    if is_probe(asked, code) {
+        info!(file, %peer, "not there");
+    } else {
+        let operation = asked.operation;
+        warn!(file, %peer, %operation, error = u16::from(code), why, "refused");
     }
 }
 
 fn finished(asked: &Asked, summary: &Summary) {
     let seconds = summary.elapsed.as_secs_f64();
     let rate = format!("{:.1} MB/s", summary.bytes as f64 / 1e6 / seconds.max(1e-6));
-    let done = match asked.operation {
-        Operation::Read => "sent",
-        Operation::Write => "received",
-        Operation::List => "listed",
-    };
-    let (level, message, outcome) = judge(summary, asked.operation, done);
+    let (level, message, outcome) = judge(summary, asked.operation);
     macro_rules! line {
         ($level:ident) => {
             $level!(
@@ -152,11 +168,12 @@ fn finished(asked: &Asked, summary: &Summary) {
 }
 
 /// How bad it is, and in which words.
-fn judge(
-    summary: &Summary,
-    operation: Operation,
-    done: &'static str,
-) -> (Level, &'static str, String) {
+fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
+    let done = match operation {
+        Operation::Read => "sent",
+        Operation::Write => "received",
+        Operation::List => "listed",
+    };
     let nothing_sent = operation != Operation::Write && summary.bytes == 0;
     match &summary.outcome {
         Some(Outcome::Complete) => (Level::INFO, done, "complete".into()),
@@ -186,5 +203,29 @@ fn judge(
         Some(Outcome::Silent | Outcome::Disagreement(_)) | None => {
             (Level::WARN, "lost", "the client fell silent".into())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tftpkit::server::Refusal;
+
+    #[test]
+    fn a_line_that_is_not_written_costs_no_other_its_place() {
+        // Nothing is set up that would write.
+        let log = Log::default();
+        for _ in 0..10 {
+            let peer = ([127, 0, 0, 1], 2000).into();
+            log.tell(Event::Turned { peer, why: Refusal::Sessions });
+        }
+        assert_eq!(log.0.lock().expect("no panic").tokens.to_bits(), BURST.to_bits());
+    }
+
+    #[test]
+    fn a_text_is_told_to_its_longest_and_no_longer() {
+        let told = |len| harmless(&vec![b'n'; len]);
+        assert_eq!(told(LONGEST), "n".repeat(LONGEST));
+        assert_eq!(told(LONGEST + 1), format!("{}…", "n".repeat(LONGEST)));
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::server::{Config, Handle, Server, StartError};
-use tftpkit::store::Folder;
+use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
@@ -38,7 +38,7 @@ fn run(args: &Args) -> Result<()> {
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
-    let sessions = allow_sessions(args.max_sessions);
+    let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
     let root = args.root.display();
     let folder = Folder::open(&args.root)
@@ -136,16 +136,19 @@ fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
 }
 
 /// Sees to it that so many transfers find the descriptors that they need, and gives how many do.
-fn allow_sessions(wanted: usize) -> usize {
-    let needed = wanted as u64 * limits::DESCRIPTORS_OF_SESSION + limits::DESCRIPTORS_OF_SERVER;
+fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
+    let of_session = match uploads {
+        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
+        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
+    };
+    let needed = wanted as u64 * of_session + limits::DESCRIPTORS_OF_SERVER;
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
     if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
-    let most =
-        allowed.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / limits::DESCRIPTORS_OF_SESSION;
+    let most = allowed.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session;
     let sessions = wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
     if sessions < wanted {
         tracing::warn!(
