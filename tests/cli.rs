@@ -4,11 +4,13 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{Daemon, data, everything_in, folder, pattern};
+use common::{DEADLINE, Daemon, data, everything_in, folder, pattern};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{ack, error, on_a_terminal, rtftp, scripted};
+use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tftpkit::wire::{
@@ -357,4 +359,31 @@ fn strange_names_in_a_listing_reach_neither_the_terminal_nor_the_disk() {
     let files = (everything_in(&here), everything_in(outside.path()));
     assert_eq!(files, (vec!["x".to_owned()], vec!["here".to_owned()]));
     assert_eq!(raw, [false; 3], "control characters from the menu, the list, the list as JSON");
+}
+
+#[test]
+fn what_a_slow_pipe_gave_is_sent_before_more_is_waited_for() {
+    let (tell, heard) = mpsc::channel();
+    let (server, _thread) = scripted(move |packet| {
+        tell.send(packet.to_string()).expect("it is heard");
+        Some(match packet {
+            Packet::Request(_) => vec![b"\0\x06windowsize\x0064\0".to_vec()],
+            Packet::Data { block, payload } if payload.len() < 512 => vec![ack(block.0)],
+            _ => Vec::new(),
+        })
+    });
+    let mut put = std::process::Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    put.args(["put", "-", &server.to_string(), "name", "--blksize", "512"]);
+    let mut put = put.stdin(Stdio::piped()).spawn().expect("rtftp");
+    let mut pipe = put.stdin.take().expect("a pipe");
+    let wait_for = |wanted: &str| {
+        while heard.recv_timeout(DEADLINE).expect("it comes before the pipe has more") != wanted {}
+    };
+    pipe.write_all(&[7; 600]).expect("written");
+    wait_for("DATA 1 512");
+    pipe.write_all(&[7; 500]).expect("written");
+    wait_for("DATA 2 512");
+    drop(pipe);
+    wait_for("DATA 3 76");
+    assert!(put.wait().expect("it ends").success());
 }

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Cursor};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::{ffi::OsStrExt, fs::symlink};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -107,6 +106,7 @@ fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothi
     let asking = Asking::get(plain());
     let (_, peer) = asking.port.receive();
     let (first, second) = (asking.tid(), asking.tid());
+    [data(7, b"old"), ack(3)].iter().for_each(|old| second.send(old, peer));
     first.send(&data(1, &[1; 512]), peer);
     second.send(&data(1, &[2; 512]), peer);
     assert_eq!(show(&first.receive_from(peer)), "ACK 1");

@@ -73,12 +73,21 @@ fn every_packet_of_the_fixtures_means_what_it_says() {
 }
 
 #[test]
-fn whatever_is_no_request_can_answer_one() {
+fn a_request_is_answered_by_what_begins_a_transfer() {
+    let answers = |packet: &Packet<'_>| packet.is_answer();
     for Entry { place, bytes, .. } in entries() {
-        if let Ok(packet) = Packet::parse(&bytes) {
-            let is_request = matches!(packet, Packet::Request(_));
-            assert_eq!(packet.is_answer(), !is_request, "{place}");
+        match Packet::parse(&bytes) {
+            Ok(packet @ Packet::Request(_)) => assert!(!answers(&packet), "{place}"),
+            Ok(packet @ (Packet::Oack(_) | Packet::Error { .. })) => {
+                assert!(answers(&packet), "{place}");
+            }
+            _ => {}
         }
+    }
+    for n in [0, 1, 2, 255, 256, u16::MAX] {
+        let block = WireBlock(n);
+        assert_eq!(answers(&Packet::Data { block, payload: b"" }), n == 1, "DATA {n}");
+        assert_eq!(answers(&Packet::Ack { block }), n == 0, "ACK {n}");
     }
 }
 

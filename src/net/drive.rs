@@ -106,7 +106,11 @@ impl Session {
                         return Need::Storage;
                     }
                     // What was read leaves by the time after the read, or its interval might have passed before.
-                    now = self.clock.now();
+                    let before = std::mem::replace(&mut now, self.clock.now());
+                    if now - before > limits::ECHO_SPAN {
+                        // What the peer said meanwhile is heard before its silence is judged.
+                        return Need::Until(now);
+                    }
                 }
                 // Other errors pass like a lost packet: the next resend may get through.
                 Action::Send(burst) => match self.socket.send(burst) {

@@ -112,6 +112,11 @@ impl Sender {
         self.last.is_some_and(|last| self.base > last)
     }
 
+    /// Whether a block that is ready may be sent now.
+    pub fn may_send(&self) -> bool {
+        self.next < self.window_end()
+    }
+
     /// An ACK came (or an OACK, which is the ACK of block 0). What changes shows in [`poll`](Self::poll).
     pub fn acknowledge(&mut self, now: Time, wire: WireBlock) {
         let block = BlockNumber::widen(wire, self.base, self.numbers, self.rollover);
@@ -190,6 +195,10 @@ impl Sender {
         if self.is_complete() {
             return Step::Done(End::Complete);
         }
+        if self.sent == self.base && self.may_send() {
+            // The peer owed nothing: it waited for us.
+            self.progress_at = now;
+        }
         let patience_ends = self.progress_at + self.rto.patience(self.is_answered());
         if now >= patience_ends {
             return Step::Done(self.lost());
@@ -200,7 +209,7 @@ impl Sender {
             self.answered = false;
             self.again();
         }
-        if self.next < self.window_end() {
+        if self.may_send() {
             return Step::Transmit(self.run(now));
         }
         let wake = if self.next > self.base { resend_at.min(patience_ends) } else { patience_ends };
@@ -277,6 +286,18 @@ mod tests {
         assert_eq!(sends(&mut sender, ms(60)), Some((2, 1)), "50 ms after the last send");
         sender.acknowledge(ms(200), WireBlock(1));
         assert!(matches!(sender.poll(ms(61)), Step::Wait(_)), "once for each block");
+    }
+
+    #[test]
+    fn silence_counts_only_while_the_peer_owes_an_answer() {
+        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(4), false);
+        sender.supply(BlockNumber(2), false);
+        assert_eq!(sends(&mut sender, ms(0)), Some((1, 1)));
+        sender.acknowledge(ms(10), WireBlock(1));
+        sender.supply(BlockNumber(4), false);
+        assert_eq!(sends(&mut sender, ms(100_000)), Some((2, 2)), "the file was slow");
+        assert!(matches!(sender.poll(ms(129_999)), Step::Transmit(_)));
+        assert!(matches!(sender.poll(ms(130_000)), Step::Done(End::Silent)));
     }
 
     #[test]

@@ -5,10 +5,12 @@
 
 mod dir;
 mod listing;
+mod stream;
 mod temporary;
 
 pub use dir::{Folder, Uploads, regular_source};
 pub use listing::{Entry, Kind, Listing, ListingError};
+pub use stream::stream_source;
 
 use crate::limits;
 use crate::transfer::{Sink, Source};

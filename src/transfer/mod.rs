@@ -495,7 +495,7 @@ impl Transfer {
     fn wants_storage(&self) -> bool {
         match &self.machine {
             _ if self.is_over() => false,
-            Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed),
+            Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed, self.waits),
             Machine::Receiving(incoming) => incoming.is_due(),
         }
     }
@@ -522,6 +522,10 @@ impl Transfer {
                 break done;
             }
             self.waits = true;
+            // What is there leaves before anything is waited for.
+            if !self.wants_storage() {
+                return true;
+            }
         };
         self.waits = false;
         match (done, &mut self.machine) {

@@ -48,13 +48,15 @@ impl Outgoing {
         self.window.as_ref().is_some_and(|window| window.ready() == BlockNumber::FIRST)
     }
 
-    /// Whether the window has run out of the ring. What stands for block 0 is answered first: a client that only asks
-    /// for the size costs no read.
-    pub(super) fn wants_storage(&self, agreed: &Agreed) -> bool {
+    /// Whether the window has run out of the ring, and can be filled at once or has nothing more to send. What stands
+    /// for block 0 is answered first: a client that only asks for the size costs no read.
+    pub(super) fn wants_storage(&self, agreed: &Agreed, waits: bool) -> bool {
         let base = self.sender.base();
         let end = base + u64::from(agreed.window().get());
         let short = |window: &Window| !window.is_ended() && window.ready() < end;
-        base > BlockNumber::OPENING && self.window.as_ref().is_some_and(short)
+        base > BlockNumber::OPENING
+            && self.window.as_ref().is_some_and(short)
+            && !(waits && self.sender.may_send())
     }
 
     /// Reads what is to be sent next, and tells whether anything came. After an error it can be called again.

@@ -190,9 +190,15 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Whether this can be the answer to a request: anything but another request.
+    /// Whether this can be the first answer to a request. Other DATA and ACK packets belong to a transfer that is under
+    /// way: to an earlier one at this port, perhaps.
     pub const fn is_answer(&self) -> bool {
-        !matches!(self, Self::Request(_))
+        match self {
+            Self::Data { block: WireBlock(n), .. } => *n == 1,
+            Self::Ack { block: WireBlock(n) } => *n == 0,
+            Self::Error { .. } | Self::Oack(_) => true,
+            Self::Request(_) => false,
+        }
     }
 
     /// Appends the packet's bytes to `out`.

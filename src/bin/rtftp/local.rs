@@ -4,9 +4,10 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::store::{Folder, StoreError, regular_source};
+use tftpkit::store::{Folder, StoreError, regular_source, stream_source};
 use tftpkit::transfer::Sink;
 
 /// The last part of a name on either side.
@@ -92,7 +93,9 @@ impl<W: Write + Send> Sink for Stream<W> {
 /// Opens what is to be sent, and tells its size where it has one.
 pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     if path == Path::new("-") {
-        return Ok((Box::new(io::stdin()), None));
+        let stdin =
+            io::stdin().as_fd().try_clone_to_owned().context("cannot read standard input")?;
+        return Ok((stream_source(stdin.into()), None));
     }
     let cannot = || format!("cannot read '{}'", path.display());
     let file = File::open(path).with_context(cannot)?;
@@ -104,7 +107,7 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
         let (source, size) = regular_source(file).with_context(cannot)?;
         return Ok((source, Some(size)));
     }
-    Ok((Box::new(file), None))
+    Ok((stream_source(file), None))
 }
 
 #[cfg(test)]
