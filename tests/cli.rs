@@ -10,6 +10,7 @@ use predicates::str::{contains, is_empty};
 use programs::{ack, error, on_a_terminal, rtftp, scripted};
 use std::io::Write;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -121,7 +122,7 @@ fn a_failed_get_leaves_what_was_there_and_nothing_else() {
     });
     let remote = server.to_string();
     let get = rtftp(here.path()).args(["get", &remote, "a", "--no-options"]).assert();
-    get.code(3).stderr(contains("fell silent after").and(contains("try again")));
+    get.code(3).stderr(contains("broke off after").and(contains("try again")));
     thread.join().expect("no panic");
     let told = Options::NONE.with(TransferOption::TransferSize(512));
     let (server, _thread) = scripted(move |packet| match packet {
@@ -386,4 +387,77 @@ fn what_a_slow_pipe_gave_is_sent_before_more_is_waited_for() {
     drop(pipe);
     wait_for("DATA 3 76");
     assert!(put.wait().expect("it ends").success());
+}
+
+/// Runs a line of shell in which `$rtftp` is our client and `$server` the server.
+fn shell(here: &Path, server: &Daemon, line: &str) -> std::process::Output {
+    let mut bash = std::process::Command::new("bash");
+    bash.args(["-c", line]).current_dir(here).env("server", server.address.to_string());
+    bash.env("rtftp", env!("CARGO_BIN_EXE_rtftp")).stdin(Stdio::null()).output().expect("bash")
+}
+
+#[test]
+fn what_the_shell_has_opened_is_written_where_it_stands() {
+    let (root, here) = (folder(&[("a", b"new")]), folder(&[("log", b"old ")]));
+    let server = Daemon::serve(root.path(), &[]);
+    let lines = [
+        "$rtftp get $server a -o /dev/stdout >> log",
+        "$rtftp get $server a -o /dev/fd/3 3> three",
+        "$rtftp get $server a -o >(cat > piped); wait $!",
+        "$rtftp get $server a -o /dev/stdout | cat > through",
+    ];
+    for line in lines {
+        let output = shell(here.path(), &server, line);
+        assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
+    }
+    let local = |name| {
+        String::from_utf8(std::fs::read(here.path().join(name)).expect("written")).expect("text")
+    };
+    assert_eq!(["log", "three", "piped", "through"].map(local), ["old new", "new", "new", "new"]);
+    assert_eq!(everything_in(here.path()), ["log", "piped", "three", "through"]);
+}
+
+#[test]
+fn what_proc_makes_up_is_sent_as_it_is_read() {
+    let (root, here) = (folder(&[]), folder(&[("empty", b"")]));
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let files = ["/proc/version", "empty", &server.address.to_string()];
+    rtftp(here.path()).arg("put").args(files).assert().success();
+    let stored = |name| std::fs::read(root.path().join(name)).expect("stored");
+    assert_eq!(stored("version"), std::fs::read("/proc/version").expect("it is Linux"));
+    assert_eq!(stored("empty"), b"");
+}
+
+#[test]
+fn without_anywhere_to_complain_the_exit_code_still_tells() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    for (line, code) in [
+        ("$rtftp get $server missing 2> /dev/full", 4),
+        ("$rtftp get $server missing 2>&-", 4),
+        ("echo bogus | $rtftp $server 2> /dev/full", 2),
+        ("$rtftp get 2> /dev/full", 2),
+    ] {
+        assert_eq!(shell(here.path(), &server, line).status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn a_local_limit_is_no_room() {
+    let (root, here) = (folder(&[("a", &pattern(10_000, 6))]), folder(&[("b", b"old")]));
+    let server = Daemon::serve(root.path(), &[]);
+    let output = shell(here.path(), &server, "prlimit --fsize=5000 $rtftp get $server a -o b");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{told}");
+    assert!(told.contains("Make room on this machine"), "{told}");
+    assert_eq!(std::fs::read(here.path().join("b")).expect("as it was"), b"old");
+}
+
+#[test]
+fn what_failed_is_named_as_it_can_be_typed_again() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let url = format!("tftp://{}/no%25 such", server.address);
+    let get = rtftp(here.path()).args(["get", &url]).assert().code(4);
+    get.stderr(contains(format!("rtftp: get {url}: ")));
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Running, Told, data, folder, pattern, plain};
+use common::{Collected, DEADLINE, Running, Told, data, folder, pattern, plain};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::net::{SocketAddr, UdpSocket};
@@ -265,4 +265,25 @@ fn a_servers_words_do_not_reach_the_terminal_raw() {
     let server = answering(move |_| Some(hostile.clone())).to_string();
     let run = bench().args([&server, "a", "--count", "2"]).assert().code(4);
     run.stdout(contains("\\u{1b}[2Jgone").and(contains("\x1b").not()));
+}
+
+#[test]
+fn a_load_that_brought_nothing_whole_is_no_success() {
+    let server =
+        answering(|packet| matches!(packet, Packet::Request(_)).then(|| data(1, &[7; 512])));
+    let run = bench().args([&server.to_string(), "a", "--duration", "1"]).assert().code(3);
+    run.stdout(contains("0 whole").and(contains("answer ")).and(contains("transfer ").not()));
+}
+
+#[test]
+fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
+    let client = Client::new(closed(), Wishes::default());
+    let refused = client.load(&load(&["a\0octet"], 1, 1), &mut |_| ControlFlow::Continue(()));
+    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidInput));
+    let asked = [
+        client.get(b"a\0", Collected::default(), &mut |_| {}).map(drop),
+        client.put(b"a\0", &b""[..], None, &mut |_| {}).map(drop),
+        client.list(b"a\0").map(drop),
+    ];
+    assert!(asked.iter().all(|asked| matches!(asked, Err(Failure::Nul))), "{asked:?}");
 }

@@ -100,3 +100,42 @@ fn an_interrupt_ends_the_download_and_not_the_menu() {
     assert!(screen.contains("cancelled"), "{screen}");
     assert!(!here.path().join("it").exists());
 }
+
+#[test]
+fn numbers_and_names_mean_the_list_on_the_screen() {
+    let root = folder(&[("7", b"of the root"), ("sub/7", b"seven"), ("sub/+2", b"plus")]);
+    std::fs::write(root.path().join("sub/z"), b"last").expect("a file");
+    let here = folder(&[("mine", b"four")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let lines = "list sub\nd 7 a\nd +2 b\nupload mine sub/\nd 3 c\nd z d\nlist ..\nd 7 e\n";
+    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+    menu.success().stderr(is_empty());
+    let local = |name: &str| {
+        String::from_utf8(std::fs::read(here.path().join(name)).expect("downloaded")).expect(name)
+    };
+    let got = ["a", "b", "c", "d", "e"].map(local);
+    assert_eq!(got, ["seven", "plus", "last", "last", "of the root"]);
+    assert_eq!(std::fs::read(root.path().join("sub/mine")).expect("uploaded"), b"four");
+}
+
+#[test]
+fn a_line_that_cannot_be_obeyed_is_told_and_the_next_one_is() {
+    let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
+    nix::unistd::mkfifo(&here.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let cases: [(&[u8], &str); 5] = [
+        (b"upload - name\n", "'rtftp put - HOST NAME' sends it"),
+        (b"upload fifo\n", "'fifo' is a FIFO"),
+        (b"download a fifo\n", "'fifo' is a FIFO"),
+        (b"download \xff\n", "this line is not UTF-8"),
+        (b"download \"a\0b\" c\n", "a name with a NUL"),
+    ];
+    for (line, told) in cases {
+        let lines = [line, b"download a\r\nquit\r\n"].concat();
+        let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+        menu.code(2).stderr(contains(told));
+        assert_eq!(everything_in(here.path()), ["a", "fifo"], "{told}: the next line was obeyed");
+        std::fs::remove_file(here.path().join("a")).expect("it is there");
+    }
+    assert_eq!(everything_in(root.path()), ["a"]);
+}

@@ -206,12 +206,12 @@ fn the_client_asks_for_the_size_of_a_read_and_tells_that_of_a_write() {
         request.options.find(OptionKind::TransferSize)
     };
     let netascii = Wishes { mode: Mode::Netascii, ..Wishes::default() };
-    let some = |size| Some(TransferOption::TransferSize(size));
-    assert_eq!(size_in(Asking::get(Wishes::default())), some(0));
-    assert_eq!(size_in(Asking::put(Wishes::default(), b"12345", Some(5))), some(5));
+    let put = |wishes, size| Asking::put(wishes, b"12345", size);
+    let told = [Asking::get(Wishes::default()), put(Wishes::default(), Some(5))].map(size_in);
+    assert_eq!(told, [0, 5].map(|size| Some(TransferOption::TransferSize(size))));
     // What is not known cannot be told, and 0 would be a size.
-    assert_eq!(size_in(Asking::put(netascii, b"12345", Some(5))), None);
-    assert_eq!(size_in(Asking::put(Wishes::default(), b"12345", None)), None);
+    let not = [Asking::get(netascii), put(netascii, Some(5)), put(Wishes::default(), None)];
+    assert_eq!(not.map(size_in), [None; 3]);
 }
 
 #[test]

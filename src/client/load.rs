@@ -4,7 +4,7 @@
 //! attempt without options made good.
 
 use super::latency::Latency;
-use super::{Client, Failure, Wishes};
+use super::{Client, Failure, Wishes, refuse_nul};
 use crate::net::{Carrier, Clock, Ending, Passenger, Session, Workers};
 use crate::proto::Time;
 use crate::transfer::{Outcome, Sink, Summary, Transfer};
@@ -152,6 +152,9 @@ impl Client {
     ) -> io::Result<Tally> {
         if load.files.is_empty() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a load needs a file"));
+        }
+        for name in &load.files {
+            refuse_nul(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
         Traffic::new(self, load)?.run(watch)
     }

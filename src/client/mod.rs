@@ -75,8 +75,8 @@ pub enum Failure {
     /// Nothing listens there.
     #[error("nothing listens at {0} (UDP), or it cannot be reached")]
     Closed(SocketAddr),
-    /// The server fell silent in the middle.
-    #[error("{0} fell silent after {1} bytes")]
+    /// The server fell silent in the middle, or closed its port.
+    #[error("{0} broke off after {1} bytes")]
     BrokenOff(SocketAddr, u64),
     /// Everything was sent, but the server never confirmed the end.
     #[error("everything was sent, but the server did not confirm that it stored it")]
@@ -109,9 +109,16 @@ pub enum Failure {
     /// Under load the server sent one file in two ways.
     #[error("these are not the bytes of the first download of this file")]
     Differs,
+    /// The name has a NUL, with which it would end in a request, and what follows would be something else.
+    #[error("no request can hold a name with a NUL")]
+    Nul,
     /// The server does not list.
     #[error("this server offers no listing")]
     NoListing,
+}
+
+fn refuse_nul(name: &[u8]) -> Result<(), Failure> {
+    if name.contains(&0) { Err(Failure::Nul) } else { Ok(()) }
 }
 
 fn said(code: ErrorCode, message: &str) -> String {
@@ -202,9 +209,11 @@ impl Client {
         sink: impl Sink + 'static,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Failure> {
+        refuse_nul(name)?;
         let sink = Lent::new(sink);
         let again = || !sink.is_touched();
-        let size = Some(TransferOption::TransferSize(0));
+        // In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.
+        let size = (self.wishes.mode == Mode::Octet).then_some(TransferOption::TransferSize(0));
         self.with_fallback(Operation::Read, name, size, progress, again, |now, timing, request| {
             Transfer::get(now, timing, request, Box::new(sink.clone()))
         })
@@ -218,6 +227,7 @@ impl Client {
         size: Option<u64>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Summary, Failure> {
+        refuse_nul(name)?;
         let source = Lent::new(source);
         // In netascii the size on the wire is another.
         let size = size.filter(|_| self.wishes.mode == Mode::Octet);
@@ -233,6 +243,7 @@ impl Client {
 
     /// Lists the directory `name`.
     pub fn list(&self, name: &[u8]) -> Result<Listing, Failure> {
+        refuse_nul(name)?;
         let mut refused = None;
         if self.listing.get() != Lists::ByFile {
             match self.list_by_opcode(name) {

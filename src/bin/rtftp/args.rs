@@ -166,7 +166,7 @@ pub(crate) struct WishArgs {
     /// The longest that either side waits before it sends again, in seconds [default: as measured]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<NonZeroU8>,
-    /// How often to repeat a request that has no answer [default: for 7 seconds]
+    /// How often to repeat a request that has no answer [default: for 7 seconds, and as long without options]
     #[arg(long, value_name = "N")]
     retries: Option<u32>,
     /// How files travel

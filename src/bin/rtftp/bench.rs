@@ -57,13 +57,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     } else {
         in_words(client.server(), &load, &tally).into_bytes()
     };
-    Ok(Class::first([report::print(&out), class(&tally)].into_iter()))
+    let nothing_whole = tally.whole == 0 && !interrupted.load(Ordering::Relaxed);
+    let class = class(&tally, if nothing_whole { Class::NoAnswer } else { Class::Done });
+    Ok(Class::first([report::print(&out), class].into_iter()))
 }
 
 /// That of the most frequent failure.
-fn class(tally: &Tally) -> Class {
+fn class(tally: &Tally, without_any: Class) -> Class {
     let most = tally.failures.iter().max_by_key(|failures| failures.count);
-    most.map_or(Class::Done, |failures| Class::of_failure(&failures.first))
+    most.map_or(without_any, |failures| Class::of_failure(&failures.first))
 }
 
 /// Descriptors that are no client's.
@@ -176,7 +178,8 @@ fn in_words(server: SocketAddr, load: &Load, tally: &Tally) -> String {
     }
     if tally.first_answer.count() > 0 {
         line("", format!("{:>10}{:>10}{:>10}{:>10}", "p50", "p90", "p99", "max"));
-        for (what, latency) in [("answer", &tally.first_answer), ("transfer", &tally.transfer)] {
+        let measured = [("answer", &tally.first_answer), ("transfer", &tally.transfer)];
+        for (what, latency) in measured.into_iter().filter(|(_, latency)| latency.count() > 0) {
             let spans = QUANTILES.map(|part| latency.quantile(part)).into_iter();
             let spans = spans.chain([latency.max()]).map(|span| format!("{:>10}", short(span)));
             line(what, spans.collect());

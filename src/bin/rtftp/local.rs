@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
@@ -49,17 +49,19 @@ impl Destination {
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
+        let is_other = |about: Metadata| !about.is_file() && !about.is_dir();
+        if is_descriptor(path) || path.metadata().is_ok_and(is_other) {
+            // A device or a pipe, /dev/null perhaps: there is nothing to replace. Nor is there where a shell has opened
+            // a file for us: it goes on where that stands.
+            let stream = File::options().append(true).open(path).with_context(cannot)?;
+            return Ok(Box::new(Stream(stream)));
+        }
         // What a link stands for is written, not the link: the user has named it.
         let path = &if path.is_symlink() {
             path.canonicalize().with_context(cannot)?
         } else {
             path.clone()
         };
-        if path.metadata().is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
-            // A device or a pipe, /dev/null perhaps: there is nothing to replace.
-            let device = File::options().write(true).open(path).with_context(cannot)?;
-            return Ok(Box::new(Stream(device)));
-        }
         let name =
             path.file_name().ok_or_else(|| anyhow!("no file name in it")).with_context(cannot)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -71,6 +73,13 @@ impl Destination {
         })
         .with_context(cannot)
     }
+}
+
+/// Whether it is one of this process's open files by its name.
+fn is_descriptor(path: &Path) -> bool {
+    let standard = ["/dev/stdout", "/dev/stderr"].map(Path::new);
+    let folders = ["/dev/fd", "/proc/self/fd"].map(Path::new);
+    standard.contains(&path) || path.parent().is_some_and(|parent| folders.contains(&parent))
 }
 
 /// Takes bytes and forgets them.
@@ -103,7 +112,8 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     if metadata.is_dir() {
         bail!("cannot read '{}': it is a directory", path.display());
     }
-    if metadata.is_file() {
+    // What /proc makes up has no size, and is not empty for that.
+    if metadata.is_file() && metadata.len() > 0 {
         let (source, size) = regular_source(file).with_context(cannot)?;
         return Ok((source, Some(size)));
     }

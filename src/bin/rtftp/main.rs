@@ -12,13 +12,19 @@ use anyhow::Result;
 use args::{Args, Command};
 use clap::Parser;
 use local::{Destination, base_name};
+use nix::sys::signal::{SigSet, Signal};
 use remote::{Server, get_targets, list_target, put_targets};
 use report::{Class, Reporter};
 use std::path::Path;
 use std::process::ExitCode;
+use text::complain;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    // What is written beyond the limit on a file's size is an error, which is told, and not the end.
+    let mut blocked = SigSet::empty();
+    blocked.add(Signal::SIGXFSZ);
+    let _ = blocked.thread_block();
     let class = match args.command {
         None => match args.host {
             Some(host) => menu::open(&host, args.wishes.wishes()),
@@ -86,7 +92,7 @@ fn refuse_same_names(targets: &[remote::Target], output: Option<&Path>) -> Resul
 /// What is wrong before a server is asked is wrong usage.
 fn run(command: impl FnOnce() -> Result<Class>) -> Class {
     command().unwrap_or_else(|error| {
-        eprintln!("rtftp: {error:#}");
+        complain(format_args!("rtftp: {error:#}"));
         Class::Usage
     })
 }

@@ -3,7 +3,7 @@
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
-use crate::text::{harmless, shown, table};
+use crate::text::{complain, harmless, shown, table};
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
@@ -12,6 +12,7 @@ use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Val
 use std::cell::RefCell;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tftpkit::client::{Canceller, Failure, Host, Remote, Wishes};
@@ -30,11 +31,13 @@ pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
     let host = match Remote::parse(host) {
         Ok(Remote { host, name, .. }) if name.is_empty() => host,
         Ok(_) => {
-            eprintln!("rtftp: the menu opens with a host alone; 'rtftp get {host}' gets a file");
+            complain(format_args!(
+                "rtftp: the menu opens with a host alone; 'rtftp get {host}' gets a file"
+            ));
             return Class::Usage;
         }
         Err(error) => {
-            eprintln!("rtftp: {error}");
+            complain(format_args!("rtftp: {error}"));
             return Class::Usage;
         }
     };
@@ -127,9 +130,20 @@ fn cancel_on_interrupt(canceller: Canceller) -> Result<()> {
 /// From a pipe the exit status tells of the first line that failed.
 fn piped(session: &Rc<RefCell<Session>>) -> Class {
     let mut class = Class::Done;
-    for line in io::stdin().lock().lines() {
-        let Ok(line) = line else { return Class::Local };
-        match obey(session, &line, |_| None) {
+    for line in io::stdin().lock().split(b'\n') {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => return report::fail("menu", &error.into()),
+        };
+        let done = match str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line)) {
+            Ok(line) => obey(session, line, |_| None),
+            Err(_) => {
+                let line = String::from_utf8_lossy(&line);
+                complain(format_args!("rtftp: this line is not UTF-8: {}", harmless(&line)));
+                Line::Failed(Class::Usage)
+            }
+        };
+        match done {
             Line::Quit => break,
             Line::Failed(failed) if class == Class::Done => class = failed,
             Line::Done | Line::Failed(_) => {}
@@ -144,7 +158,7 @@ fn obey(
     mut ask: impl FnMut(&str) -> Option<String>,
 ) -> Line {
     let Some(words) = shlex::split(line) else {
-        eprintln!("rtftp: a quote is not closed in: {line}");
+        complain(format_args!("rtftp: a quote is not closed in: {line}"));
         return Line::Failed(Class::Usage);
     };
     let Some((command, words)) = words.split_first() else { return Line::Done };
@@ -178,7 +192,7 @@ fn obey(
         // Nobody reads on.
         Err(error) if error.is::<OutputClosed>() => Line::Quit,
         Err(error) if error.is::<Misused>() => {
-            eprintln!("rtftp: {error}");
+            complain(format_args!("rtftp: {error}"));
             Line::Failed(Class::Usage)
         }
         Err(error) => Line::Failed(report::fail(what, &error)),
@@ -213,7 +227,9 @@ impl Session {
         };
         let listing = self.server.list(&directory).inspect_err(|error| {
             if matches!(error.downcast_ref(), Some(Failure::NoListing)) {
-                eprintln!("This server cannot list; 'download NAME' works if you know the name.");
+                complain(format_args!(
+                    "This server cannot list; 'download NAME' works if you know the name."
+                ));
             }
         })?;
         if listing.entries.is_empty() {
@@ -245,6 +261,9 @@ impl Session {
         }
         let base = base_name(&name)?.to_owned();
         let to = Destination::new(to.as_deref(), &base, false)?;
+        if let Destination::File(path) = &to {
+            refuse_fifo(path)?;
+        }
         let bar = reporter().bar(&base.to_string_lossy());
         let summary = self.server.get(&name, &to, &bar);
         drop(bar);
@@ -267,18 +286,23 @@ impl Session {
                 );
             }
         };
-        let name = match to {
-            Some(to) => to.as_bytes().to_vec(),
-            None => base_name(file.as_bytes())?.as_bytes().to_vec(),
-        };
+        if file == "-" {
+            return misused(
+                "the menu itself reads standard input; 'rtftp put - HOST NAME' sends it",
+            );
+        }
+        refuse_fifo(Path::new(file))?;
+        let mut name = to.map_or_else(Vec::new, |to| to.as_bytes().to_vec());
+        if name.is_empty() || name.ends_with(b"/") {
+            name.extend_from_slice(base_name(file.as_bytes())?.as_bytes());
+        }
         let bar = reporter().bar(file);
         let summary = self.server.put(Path::new(file), &name, &bar);
         drop(bar);
         let summary = summary.with_context(|| file.clone())?;
         let shown = harmless(&String::from_utf8_lossy(&name));
         say(&format!("{shown}: {}\n", report::in_words(&summary)))?;
-        // What was listed may not be true any more.
-        self.listing = None;
+        // The numbers on the screen stay true.
         self.completing = None;
         Ok(())
     }
@@ -291,14 +315,13 @@ impl Session {
             let end = up.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
             return Ok(up[..end].to_vec());
         }
-        let numbered = match word.parse::<usize>() {
-            Ok(number) => entries.get(number.wrapping_sub(1)),
-            // What the screen shows works as it stands there.
-            Err(_) => entries.iter().find(|entry| entry.name == *word.trim_end_matches('/')),
-        };
-        let Some(entry) = numbered else {
-            let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-            if is_number && !entries.is_empty() && entries.iter().all(|entry| entry.name != word) {
+        let is_number = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+        let number = word.parse::<usize>().ok().filter(|_| is_number);
+        let numbered = number.and_then(|number| entries.get(number.wrapping_sub(1)));
+        // What the screen shows works as it stands there.
+        let named = || entries.iter().find(|entry| entry.name == *word.trim_end_matches('/'));
+        let Some(entry) = numbered.or_else(named) else {
+            if is_number && !entries.is_empty() {
                 return misused(format!(
                     "the list has no number {word}; it ends at {}",
                     entries.len()
@@ -336,6 +359,16 @@ impl Session {
             .map(|entry| format!("{prefix}{}", shown(entry)))
             .filter(|name| name.starts_with(typed))
             .collect()
+    }
+}
+
+/// To open a FIFO is to wait for who opens its other end, and nothing would end that.
+fn refuse_fifo(path: &Path) -> Result<()> {
+    match path.metadata() {
+        Ok(about) if about.file_type().is_fifo() => {
+            misused(format!("'{}' is a FIFO: 'rtftp get' and 'rtftp put' take it", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

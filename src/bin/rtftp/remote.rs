@@ -12,7 +12,7 @@ use tftpkit::store::Listing;
 use tftpkit::transfer::Summary;
 use tftpkit::wire::Mode;
 
-/// A file or a directory on a server.
+/// A file or a directory on a server. It is shown as a URL that can be typed again.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) host: Host,
@@ -22,7 +22,12 @@ pub(crate) struct Target {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.host, String::from_utf8_lossy(&self.name))
+        write!(f, "tftp://{}/", self.host)?;
+        for chunk in self.name.utf8_chunks() {
+            f.write_str(&chunk.valid().replace('%', "%25").replace(';', "%3B"))?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+        }
+        Ok(())
     }
 }
 
@@ -217,20 +222,24 @@ mod tests {
 
     #[test]
     fn get_takes_a_host_with_names_or_files_with_hosts() {
-        assert_eq!(got(&["h:6969", "a", "b/c"]), ["h:6969/a", "h:6969/b/c"]);
-        assert_eq!(got(&["h:a", "tftp://g:7/b"]), ["h/a", "g:7/b"]);
+        assert_eq!(got(&["h:6969", "a", "b/c"]), ["tftp://h:6969/a", "tftp://h:6969/b/c"]);
+        assert_eq!(got(&["h:a", "tftp://g:7/b"]), ["tftp://h/a", "tftp://g:7/b"]);
+        assert_eq!(
+            got(&["[::1]:7", "a%2f;mode=octet \u{e9}"]),
+            ["tftp://[::1]:7/a%252f%3Bmode=octet \u{e9}"]
+        );
         assert!(get_targets(&words(&["h"])).is_err());
         assert!(get_targets(&words(&["h:a", "g"])).is_err());
     }
 
     #[test]
     fn put_takes_files_and_where_they_go() {
-        assert_eq!(put(&["x", "h:y"]), ["x h/y"]);
-        assert_eq!(put(&["dir/x", "h"]), ["dir/x h/x"]);
-        assert_eq!(put(&["dir/x", "h:sub/"]), ["dir/x h/sub/x"]);
-        assert_eq!(put(&["a", "b", "h:"]), ["a h/a", "b h/b"]);
-        assert_eq!(put(&["x", "h:6969", "y"]), ["x h:6969/y"]);
-        assert_eq!(put(&["-", "tftp://h/y"]), ["- h/y"]);
+        assert_eq!(put(&["x", "h:y"]), ["x tftp://h/y"]);
+        assert_eq!(put(&["dir/x", "h"]), ["dir/x tftp://h/x"]);
+        assert_eq!(put(&["dir/x", "h:sub/"]), ["dir/x tftp://h/sub/x"]);
+        assert_eq!(put(&["a", "b", "h:"]), ["a tftp://h/a", "b tftp://h/b"]);
+        assert_eq!(put(&["x", "h:6969", "y"]), ["x tftp://h:6969/y"]);
+        assert_eq!(put(&["-", "tftp://h/y"]), ["- tftp://h/y"]);
         assert!(put_targets(&words(&["a", "b", "h:y"])).is_err());
         assert!(put_targets(&words(&["-", "h"])).is_err());
     }

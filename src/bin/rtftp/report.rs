@@ -1,13 +1,14 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
 use crate::args::ReportArgs;
-use crate::text::harmless;
+use crate::text::{complain, harmless};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tftpkit::client::{Failure, Progress};
+use tftpkit::store::StoreError;
 use tftpkit::transfer::Summary;
 use tftpkit::wire::ErrorCode;
 
@@ -36,6 +37,7 @@ impl Class {
         match failure(error) {
             Some(failure) => Self::of_failure(failure),
             None if error.is::<Unresolved>() => Self::NoAnswer,
+            None if is_full(error) => Self::DiskFull,
             None => Self::Local,
         }
     }
@@ -44,6 +46,7 @@ impl Class {
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,
+            Failure::Nul => Self::Usage,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
             Failure::Local { .. } | Failure::Socket(_) | Failure::Cancelled => Self::Local,
             Failure::Server { code, .. } => match code {
@@ -64,18 +67,25 @@ fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
+/// Whether this machine has no room, as is known before anything was asked of a server.
+fn is_full(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Full(_))))
+}
+
 /// What the user can do about it.
 fn advice(error: &anyhow::Error) -> Option<&'static str> {
+    const ROOM: &str = "Make room on this machine.";
     const SILENT: &str =
         "Is the name right, does a TFTP server run there, and is its UDP port open on the way?";
     Some(match failure(error) {
         None if error.is::<Unresolved>() => SILENT,
+        None if is_full(error) => ROOM,
         Some(Failure::NoAnswer(_) | Failure::Closed(_)) => SILENT,
         Some(Failure::BrokenOff(..)) => {
             "It did answer before: try again, where packets are lost with a smaller --windowsize."
         }
         Some(Failure::Unconfirmed) => "Get the file back and compare it, or put it again.",
-        Some(Failure::Local { disk_full: true, .. }) => "Make room on this machine.",
+        Some(Failure::Local { disk_full: true, .. }) => ROOM,
         Some(Failure::Server { code, .. }) => match code {
             ErrorCode::NotFound => {
                 "'rtftp list HOST' shows what is there; names are case-sensitive."
@@ -105,9 +115,9 @@ pub(crate) struct Unresolved {
 /// Tells what failed, why, and what to do.
 pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
-    eprintln!("rtftp: {}", harmless(&format!("{what}: {error:#}")));
+    complain(format_args!("rtftp: {}", harmless(&format!("{what}: {error:#}"))));
     if let Some(advice) = advice(error) {
-        eprintln!("  {advice}");
+        complain(format_args!("  {advice}"));
     }
     class
 }
@@ -117,7 +127,7 @@ pub(crate) fn print(text: &[u8]) -> Class {
     let mut out = io::stdout().lock();
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            eprintln!("rtftp: cannot write to standard output: {error}");
+            complain(format_args!("rtftp: cannot write to standard output: {error}"));
             if error.kind() == io::ErrorKind::StorageFull { Class::DiskFull } else { Class::Local }
         }
         _ => Class::Done,
@@ -204,7 +214,7 @@ impl Reporter {
             return self.line(&report(operation, remote, summary));
         }
         if !self.args.quiet && io::stderr().is_terminal() {
-            eprintln!("{}: {}", harmless(remote), in_words(summary));
+            complain(format_args!("{}: {}", harmless(remote), in_words(summary)));
         }
         Class::Done
     }
@@ -242,12 +252,13 @@ impl Bar {
     pub(crate) fn show(&self, progress: Progress) {
         let Some(bar) = &self.0 else { return };
         if let (Some(total), None) = (progress.total, bar.length()) {
-            bar.set_length(total);
             let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
             bar.set_style(
                 ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar()),
             );
+            // It is drawn from here on.
+            bar.set_length(total);
         } else if progress.total.is_none() && progress.bytes > 0 && bar.position() == 0 {
             let template = "{msg} {spinner} {bytes} {bytes_per_sec}";
             bar.set_style(

@@ -3,7 +3,8 @@
 use indicatif::HumanBytes;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use std::fmt::Write;
+use std::fmt::{Display, Write};
+use std::io::{self, Write as _};
 use tftpkit::store::{Entry, Kind, Listing};
 use unicode_width::UnicodeWidthStr;
 
@@ -20,6 +21,11 @@ pub(crate) fn harmless(text: &str) -> String {
         }
     }
     out
+}
+
+/// A line on standard error. Where that cannot be written there is nobody to tell.
+pub(crate) fn complain(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// The name of an entry, a directory with its slash.
