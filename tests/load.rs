@@ -268,14 +268,6 @@ fn a_servers_words_do_not_reach_the_terminal_raw() {
 }
 
 #[test]
-fn a_load_that_brought_nothing_whole_is_no_success() {
-    let server =
-        answering(|packet| matches!(packet, Packet::Request(_)).then(|| data(1, &[7; 512])));
-    let run = bench().args([&server.to_string(), "a", "--duration", "1"]).assert().code(3);
-    run.stdout(contains("0 whole").and(contains("answer ")).and(contains("transfer ").not()));
-}
-
-#[test]
 fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
     let client = Client::new(closed(), Wishes::default());
     let refused = client.load(&load(&["a\0octet"], 1, 1), &mut |_| ControlFlow::Continue(()));

@@ -57,15 +57,17 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     } else {
         in_words(client.server(), &load, &tally).into_bytes()
     };
-    let nothing_whole = tally.whole == 0 && !interrupted.load(Ordering::Relaxed);
-    let class = class(&tally, if nothing_whole { Class::NoAnswer } else { Class::Done });
+    let class = class(&tally, interrupted.load(Ordering::Relaxed));
     Ok(Class::first([report::print(&out), class].into_iter()))
 }
 
-/// That of the most frequent failure.
-fn class(tally: &Tally, without_any: Class) -> Class {
-    let most = tally.failures.iter().max_by_key(|failures| failures.count);
-    most.map_or(without_any, |failures| Class::of_failure(&failures.first))
+/// That of the most frequent failure. A load that had its time and brought nothing whole is no success either.
+fn class(tally: &Tally, interrupted: bool) -> Class {
+    match tally.failures.iter().max_by_key(|failures| failures.count) {
+        Some(most) => Class::of_failure(&most.first),
+        None if tally.whole == 0 && !interrupted => Class::NoAnswer,
+        None => Class::Done,
+    }
 }
 
 /// Descriptors that are no client's.
@@ -340,6 +342,13 @@ impl Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_load_that_brought_nothing_whole_is_no_success() {
+        let of = |whole| Tally { whole, cut: 1, ..Tally::default() };
+        assert_eq!([0, 1].map(|whole| class(&of(whole), false)), [Class::NoAnswer, Class::Done]);
+        assert_eq!(class(&of(0), true), Class::Done, "whoever interrupts it knows");
+    }
 
     #[test]
     fn spans_are_short() {
