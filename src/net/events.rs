@@ -103,11 +103,6 @@ impl<P: Passenger> Carrier<P> {
         self.door.clone()
     }
 
-    /// How many are aboard.
-    pub fn aboard(&self) -> usize {
-        self.seats.len()
-    }
-
     /// From now on [`turn`](Self::turn) tells when `socket` has something to read.
     pub fn watch(&self, socket: &impl AsFd, name: Watched) -> io::Result<()> {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED + name.0 as u64);

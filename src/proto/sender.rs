@@ -236,12 +236,11 @@ impl Sender {
         self.ready.min(self.base + u64::from(window))
     }
 
-    /// How it ends when the peer is gone now: with everything sent and only the last answer missing, the file
-    /// most likely arrived.
+    /// How it ends when the peer is gone now: with everything sent and only the answer to the last window missing, the
+    /// file most likely arrived.
     pub fn lost(&self) -> End {
         let all_sent = self.last.is_some_and(|last| self.sent > last);
-        let only_last_answer = self.base + u64::from(self.window.get()) >= self.sent;
-        if all_sent && only_last_answer && self.is_answered() {
+        if all_sent && self.is_answered() {
             End::Unconfirmed
         } else {
             End::Silent
