@@ -200,6 +200,7 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     let program = env!("CARGO_BIN_EXE_rtftp");
     let screen = on_a_terminal(here.path(), &format!("{program} get {} a", server.address), &[]);
     assert!(screen.contains("2.86 MiB in ") && screen.contains(" MB/s"), "{screen}");
+    assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
     assert_eq!(on_a_terminal(here.path(), &quiet, &[]).trim(), "");
 }
@@ -405,6 +406,7 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         "$rtftp get $server a -o /dev/fd/3 3> three",
         "$rtftp get $server a -o >(cat > piped); wait $!",
         "$rtftp get $server a -o /dev/stdout | cat > through",
+        "{ printf '1 '; $rtftp get $server a -o /dev/stdout --json 2> /dev/null; printf ' 2'; } > between",
     ];
     for line in lines {
         let output = shell(here.path(), &server, line);
@@ -414,7 +416,8 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         String::from_utf8(std::fs::read(here.path().join(name)).expect("written")).expect("text")
     };
     assert_eq!(["log", "three", "piped", "through"].map(local), ["old new", "new", "new", "new"]);
-    assert_eq!(everything_in(here.path()), ["log", "piped", "three", "through"]);
+    assert_eq!(local("between"), "1 new 2");
+    assert_eq!(everything_in(here.path()), ["between", "log", "piped", "three", "through"]);
 }
 
 #[test]

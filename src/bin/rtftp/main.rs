@@ -11,7 +11,7 @@ mod text;
 use anyhow::Result;
 use args::{Args, Command};
 use clap::Parser;
-use local::{Destination, base_name};
+use local::{Destination, base_name, is_stdout};
 use nix::sys::signal::{SigSet, Signal};
 use remote::{Server, get_targets, list_target, put_targets};
 use report::{Class, Reporter};
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             None => Class::Usage,
         },
         Some(Command::Get { remotes, output, wishes, report }) => {
-            let reporter = Reporter::new(report, output.as_deref() == Some(Path::new("-")));
+            let reporter = Reporter::new(report, output.as_deref().is_some_and(is_stdout));
             run(|| {
                 let targets = get_targets(&remotes)?;
                 let several = targets.len() > 1;
@@ -82,7 +82,7 @@ fn refuse_same_names(targets: &[remote::Target], output: Option<&Path>) -> Resul
     let mut seen = std::collections::HashSet::new();
     for target in targets {
         let name = base_name(&target.name)?;
-        if output != Some(Path::new("-")) && !seen.insert(name) {
+        if !output.is_some_and(is_stdout) && !seen.insert(name) {
             anyhow::bail!("several of these files would be called '{}' here", name.display());
         }
     }

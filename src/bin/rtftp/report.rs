@@ -173,8 +173,9 @@ impl Reporter {
             return Bar(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_message(harmless(name));
+        // The message draws the first picture.
         bar.set_style(ProgressStyle::default_spinner());
+        bar.set_message(harmless(name));
         Bar(Some(bar))
     }
 
