@@ -6,13 +6,13 @@ mod local;
 mod menu;
 mod remote;
 mod report;
+mod signals;
 mod text;
 
 use anyhow::Result;
 use args::{Args, Command};
 use clap::Parser;
 use local::{Destination, base_name, is_stdout};
-use nix::sys::signal::{SigSet, Signal};
 use remote::{Server, get_targets, list_target, put_targets};
 use report::{Class, Reporter};
 use std::path::Path;
@@ -21,10 +21,7 @@ use text::complain;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // What is written beyond the limit on a file's size is an error, which is told, and not the end.
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGXFSZ);
-    let _ = blocked.thread_block();
+    signals::survive_size_limit();
     let class = match args.command {
         None => match args.host {
             Some(host) => menu::open(&host, args.wishes.wishes()),
