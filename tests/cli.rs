@@ -454,13 +454,15 @@ fn a_local_limit_is_no_room() {
     assert_eq!(output.status.code(), Some(6), "{told}");
     assert!(told.contains("Make room on this machine"), "{told}");
     assert_eq!(std::fs::read(here.path().join("b")).expect("as it was"), b"old");
+    let list = shell(here.path(), &server, "prlimit --fsize=1 $rtftp list $server > list");
+    assert_eq!(list.status.code(), Some(6), "{list:?}");
 }
 
 #[test]
 fn what_failed_is_named_as_it_can_be_typed_again() {
     let (root, here) = (folder(&[]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let url = format!("tftp://{}/no%25 such", server.address);
+    let url = format!("tftp://{}/no%25%20such", server.address);
     let get = rtftp(here.path()).args(["get", &url]).assert().code(4);
     get.stderr(contains(format!("rtftp: get {url}: ")));
 }

@@ -128,7 +128,12 @@ pub(crate) fn print(text: &[u8]) -> Class {
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(format_args!("rtftp: cannot write to standard output: {error}"));
-            if error.kind() == io::ErrorKind::StorageFull { Class::DiskFull } else { Class::Local }
+            match error.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => Class::DiskFull,
+                _ => Class::Local,
+            }
         }
         _ => Class::Done,
     }
