@@ -200,6 +200,7 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     let program = env!("CARGO_BIN_EXE_rtftp");
     let screen = on_a_terminal(here.path(), &format!("{program} get {} a", server.address), &[]);
     assert!(screen.contains("2.86 MiB in ") && screen.contains(" MB/s"), "{screen}");
+    assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
     assert_eq!(on_a_terminal(here.path(), &quiet, &[]).trim(), "");
 }
@@ -405,6 +406,7 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         "$rtftp get $server a -o /dev/fd/3 3> three",
         "$rtftp get $server a -o >(cat > piped); wait $!",
         "$rtftp get $server a -o /dev/stdout | cat > through",
+        "{ printf '1 '; $rtftp get $server a -o /dev/stdout --json 2> /dev/null; printf ' 2'; } > between",
     ];
     for line in lines {
         let output = shell(here.path(), &server, line);
@@ -414,7 +416,8 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         String::from_utf8(std::fs::read(here.path().join(name)).expect("written")).expect("text")
     };
     assert_eq!(["log", "three", "piped", "through"].map(local), ["old new", "new", "new", "new"]);
-    assert_eq!(everything_in(here.path()), ["log", "piped", "three", "through"]);
+    assert_eq!(local("between"), "1 new 2");
+    assert_eq!(everything_in(here.path()), ["between", "log", "piped", "three", "through"]);
 }
 
 #[test]
@@ -451,13 +454,15 @@ fn a_local_limit_is_no_room() {
     assert_eq!(output.status.code(), Some(6), "{told}");
     assert!(told.contains("Make room on this machine"), "{told}");
     assert_eq!(std::fs::read(here.path().join("b")).expect("as it was"), b"old");
+    let list = shell(here.path(), &server, "prlimit --fsize=1 $rtftp list $server > list");
+    assert_eq!(list.status.code(), Some(6), "{list:?}");
 }
 
 #[test]
 fn what_failed_is_named_as_it_can_be_typed_again() {
     let (root, here) = (folder(&[]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let url = format!("tftp://{}/no%25 such", server.address);
+    let url = format!("tftp://{}/no%25%20such", server.address);
     let get = rtftp(here.path()).args(["get", &url]).assert().code(4);
     get.stderr(contains(format!("rtftp: get {url}: ")));
 }

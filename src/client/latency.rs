@@ -46,7 +46,7 @@ impl Latency {
         let mut seen = 0;
         let found = self.counts.iter().position(|count| {
             seen += count;
-            seen >= rank.max(1)
+            seen >= rank.max(1).min(self.count)
         });
         Duration::from_micros(found.map_or(0, |bucket| last_of(bucket).min(self.max)))
     }
@@ -106,6 +106,7 @@ mod tests {
         assert_eq!(octaves, [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16), (32, 19)]);
         latency.record(Duration::from_millis(1001));
         assert_eq!(latency.quantile(1.0), latency.max());
+        assert_eq!(latency.quantile(1.1), latency.max());
         assert_eq!((latency.count(), latency.max()), (51, Duration::from_millis(1001)));
     }
 }

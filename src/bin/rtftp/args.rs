@@ -36,7 +36,8 @@ A download is asked for once: not a second time without options, as 'get' does w
 (--no-options). Goodput and transfers in a second are those of the time in which downloads begin; those under way \
 at its end have 10 s to finish, and count among the whole and the failed. Ctrl-C ends it with the report.
 
-Exit status: 0 if no transfer failed, else that of the most frequent failure, as 'rtftp get --help' has them.";
+Exit status: 0 if no transfer failed, else that of the most frequent failure, as 'rtftp get --help' has them; 3 if \
+all were cut off at the end.";
 
 /// A TFTP client: gets, puts and lists files; with only a HOST it opens a menu.
 #[derive(Debug, Parser)]

@@ -3,11 +3,11 @@
 use crate::args::BenchArgs;
 use crate::remote::{Server, Target, get_targets};
 use crate::report::{self, Class};
+use crate::signals::on_interrupt;
 use crate::text::harmless;
 use anyhow::{Context, Result, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
 use serde::Serialize;
 use std::fmt::Write;
 use std::io::{self, IsTerminal};
@@ -29,7 +29,10 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     wishes.mode = mode.unwrap_or(wishes.mode);
     let load = args.load(targets.iter().map(|target| target.name.clone()).collect());
     make_room_for(load.clients)?;
-    let interrupted = interrupts()?;
+    // Ctrl-C ends the load and not the report.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&interrupted);
+    on_interrupt(move || told.store(true, Ordering::Relaxed))?;
     let what = format!("bench {host}");
     let client = match Server::new(host, wishes).client(&load.files[0]) {
         Ok(client) => client,
@@ -89,23 +92,6 @@ fn make_room_for(clients: usize) -> Result<()> {
             .context("cannot raise the limit of open files")?;
     }
     Ok(())
-}
-
-/// Set by Ctrl-C, which ends the load and not the report.
-fn interrupts() -> Result<Arc<AtomicBool>> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    // Before there are other threads, so that none but the one that waits for it gets the signal.
-    signals.thread_block()?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let told = Arc::clone(&interrupted);
-    let wait = move || {
-        while signals.wait().is_ok() {
-            told.store(true, Ordering::Relaxed);
-        }
-    };
-    std::thread::Builder::new().name("interrupts".into()).spawn(wait)?;
-    Ok(interrupted)
 }
 
 /// The line on a terminal that says how it is going.

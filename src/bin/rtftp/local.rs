@@ -31,7 +31,7 @@ impl Destination {
     pub(crate) fn new(output: Option<&Path>, name: &OsStr, several: bool) -> Result<Self> {
         Ok(match output {
             None => Self::File(name.into()),
-            Some(dash) if dash == Path::new("-") => Self::Stdout,
+            Some(stdout) if is_stdout(stdout) => Self::Stdout,
             Some(folder) if folder.is_dir() => Self::File(folder.join(name)),
             Some(folder) if folder.as_os_str().as_bytes().ends_with(b"/") => {
                 bail!("there is no folder '{}'", folder.display())
@@ -49,12 +49,13 @@ impl Destination {
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
-        let is_other = |about: Metadata| !about.is_file() && !about.is_dir();
-        if is_descriptor(path) || path.metadata().is_ok_and(is_other) {
+        let about = path.metadata().ok();
+        let is_file = about.as_ref().is_some_and(Metadata::is_file);
+        if is_descriptor(path) || about.is_some_and(|about| !is_file && !about.is_dir()) {
             // A device or a pipe, /dev/null perhaps: there is nothing to replace. Nor is there where a shell has opened
-            // a file for us: it goes on where that stands.
-            let stream = File::options().append(true).open(path).with_context(cannot)?;
-            return Ok(Box::new(Stream(stream)));
+            // a file for us: it goes on at its end. A disk has no room behind its end.
+            let stream = File::options().write(true).append(is_file).open(path);
+            return Ok(Box::new(Stream(stream.with_context(cannot)?)));
         }
         // What a link stands for is written, not the link: the user has named it.
         let path = &if path.is_symlink() {
@@ -75,11 +76,16 @@ impl Destination {
     }
 }
 
+/// Whether a name stands for standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| path == Path::new(name))
+}
+
 /// Whether it is one of this process's open files by its name.
 fn is_descriptor(path: &Path) -> bool {
-    let standard = ["/dev/stdout", "/dev/stderr"].map(Path::new);
     let folders = ["/dev/fd", "/proc/self/fd"].map(Path::new);
-    standard.contains(&path) || path.parent().is_some_and(|parent| folders.contains(&parent))
+    path == Path::new("/dev/stderr")
+        || path.parent().is_some_and(|parent| folders.contains(&parent))
 }
 
 /// Takes bytes and forgets them.

@@ -6,13 +6,13 @@ mod local;
 mod menu;
 mod remote;
 mod report;
+mod signals;
 mod text;
 
 use anyhow::Result;
 use args::{Args, Command};
 use clap::Parser;
-use local::{Destination, base_name};
-use nix::sys::signal::{SigSet, Signal};
+use local::{Destination, base_name, is_stdout};
 use remote::{Server, get_targets, list_target, put_targets};
 use report::{Class, Reporter};
 use std::path::Path;
@@ -21,17 +21,14 @@ use text::complain;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    // What is written beyond the limit on a file's size is an error, which is told, and not the end.
-    let mut blocked = SigSet::empty();
-    blocked.add(Signal::SIGXFSZ);
-    let _ = blocked.thread_block();
+    signals::survive_size_limit();
     let class = match args.command {
         None => match args.host {
             Some(host) => menu::open(&host, args.wishes.wishes()),
             None => Class::Usage,
         },
         Some(Command::Get { remotes, output, wishes, report }) => {
-            let reporter = Reporter::new(report, output.as_deref() == Some(Path::new("-")));
+            let reporter = Reporter::new(report, output.as_deref().is_some_and(is_stdout));
             run(|| {
                 let targets = get_targets(&remotes)?;
                 let several = targets.len() > 1;
@@ -82,7 +79,7 @@ fn refuse_same_names(targets: &[remote::Target], output: Option<&Path>) -> Resul
     let mut seen = std::collections::HashSet::new();
     for target in targets {
         let name = base_name(&target.name)?;
-        if output != Some(Path::new("-")) && !seen.insert(name) {
+        if !output.is_some_and(is_stdout) && !seen.insert(name) {
             anyhow::bail!("several of these files would be called '{}' here", name.display());
         }
     }

@@ -3,9 +3,9 @@
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
+use crate::signals::on_interrupt;
 use crate::text::{complain, harmless, shown, table};
 use anyhow::{Context, Result};
-use nix::sys::signal::{SigSet, Signal};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator};
@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tftpkit::client::{Canceller, Failure, Host, Remote, Wishes};
+use tftpkit::client::{Failure, Host, Remote, Wishes};
 use tftpkit::store::{Kind, Listing};
 
 const HELP: &str = "\
@@ -75,7 +75,9 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
     if say(&(head + HELP)).is_err() {
         return Class::Local;
     }
-    if let Err(error) = cancel_on_interrupt(session.borrow().server.canceller()) {
+    // Ctrl-C ends the transfer that is under way, and leaves the user in the menu.
+    let canceller = session.borrow().server.canceller();
+    if let Err(error) = on_interrupt(move || canceller.cancel()) {
         return report::fail("menu", &error);
     }
     let config =
@@ -110,21 +112,6 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
         let _ = editor.save_history(file);
     }
     Class::Done
-}
-
-/// Ctrl-C ends the transfer that is under way, and leaves the user in the menu.
-fn cancel_on_interrupt(canceller: Canceller) -> Result<()> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    // Before there are other threads, so that none but the one that waits for it gets the signal.
-    signals.thread_block()?;
-    let wait = move || {
-        while signals.wait().is_ok() {
-            canceller.cancel();
-        }
-    };
-    std::thread::Builder::new().name("interrupts".into()).spawn(wait)?;
-    Ok(())
 }
 
 /// From a pipe the exit status tells of the first line that failed.

@@ -24,10 +24,15 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "tftp://{}/", self.host)?;
         for chunk in self.name.utf8_chunks() {
-            f.write_str(&chunk.valid().replace('%', "%25").replace(';', "%3B"))?;
+            for c in chunk.valid().chars() {
+                match c {
+                    ' ' | '%' | ';' | '\0'..='\x1f' | '\x7f' => write!(f, "%{:02X}", c as u32)?,
+                    _ => write!(f, "{c}")?,
+                }
+            }
             chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
         }
-        Ok(())
+        self.mode.map_or(Ok(()), |mode| write!(f, ";mode={}", mode.name()))
     }
 }
 
@@ -226,10 +231,22 @@ mod tests {
         assert_eq!(got(&["h:a", "tftp://g:7/b"]), ["tftp://h/a", "tftp://g:7/b"]);
         assert_eq!(
             got(&["[::1]:7", "a%2f;mode=octet \u{e9}"]),
-            ["tftp://[::1]:7/a%252f%3Bmode=octet \u{e9}"]
+            ["tftp://[::1]:7/a%252f%3Bmode=octet%20\u{e9}"]
         );
         assert!(get_targets(&words(&["h"])).is_err());
         assert!(get_targets(&words(&["h:a", "g"])).is_err());
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        let host = Host { host: "::1".into(), port: 7 };
+        let name = b"a b%;mode=x/\xc3\xa9\xff\n".to_vec();
+        let target = Target { host, name, mode: Some(Mode::Netascii) };
+        let shown = target.to_string();
+        assert_eq!(shown, "tftp://[::1]:7/a%20b%25%3Bmode=x/\u{e9}%FF%0A;mode=netascii");
+        let typed = Target::from(Remote::parse(&shown).expect("a URL"));
+        let parts = |target: Target| (target.host, target.name, target.mode);
+        assert_eq!(parts(typed), parts(target));
     }
 
     #[test]

@@ -128,7 +128,12 @@ pub(crate) fn print(text: &[u8]) -> Class {
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(format_args!("rtftp: cannot write to standard output: {error}"));
-            if error.kind() == io::ErrorKind::StorageFull { Class::DiskFull } else { Class::Local }
+            match error.kind() {
+                io::ErrorKind::StorageFull
+                | io::ErrorKind::QuotaExceeded
+                | io::ErrorKind::FileTooLarge => Class::DiskFull,
+                _ => Class::Local,
+            }
         }
         _ => Class::Done,
     }
@@ -173,8 +178,9 @@ impl Reporter {
             return Bar(None);
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_message(harmless(name));
+        // The message draws the first picture.
         bar.set_style(ProgressStyle::default_spinner());
+        bar.set_message(harmless(name));
         Bar(Some(bar))
     }
 
