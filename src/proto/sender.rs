@@ -240,11 +240,7 @@ impl Sender {
     /// file most likely arrived.
     pub fn lost(&self) -> End {
         let all_sent = self.last.is_some_and(|last| self.sent > last);
-        if all_sent && self.is_answered() {
-            End::Unconfirmed
-        } else {
-            End::Silent
-        }
+        if all_sent && self.is_answered() { End::Unconfirmed } else { End::Silent }
     }
 }
 
