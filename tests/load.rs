@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Load, Tally, Wishes};
 use tftpkit::transfer::{Outcome, Summary};
-use tftpkit::wire::{ErrorCode, Packet};
+use tftpkit::wire::{ErrorCode, Mode, OptionKind, Packet};
 
 /// So many downloads of these files, and as long as they take.
 fn load(files: &[&str], clients: usize, count: u64) -> Load {
@@ -179,6 +179,22 @@ fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
         let tally = run(&Client::new(fickle, plain()), &load);
         assert_eq!(tally.failed(), if verify { 2 } else { 0 }, "the last two are others");
         assert!(!verify || matches!(tally.failures[0].first, Failure::Differs));
+    }
+}
+
+#[test]
+fn a_load_in_netascii_does_not_ask_for_a_size() {
+    let (tell, heard) = std::sync::mpsc::channel();
+    let server = answering(move |packet| {
+        if let Packet::Request(request) = packet {
+            let size = request.options.find(OptionKind::TransferSize);
+            tell.send((request.mode, size.is_some())).expect("it is heard");
+        }
+        Some(data(1, b"few"))
+    });
+    for mode in [Mode::Octet, Mode::Netascii] {
+        run(&Client::new(server, Wishes { mode, ..Wishes::default() }), &load(&["a"], 1, 1));
+        assert_eq!(heard.recv(), Ok((mode, mode == Mode::Octet)));
     }
 }
 

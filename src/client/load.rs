@@ -8,7 +8,7 @@ use super::{Client, Failure, Wishes, refuse_nul};
 use crate::net::{Carrier, Clock, Ending, Passenger, Session, Workers};
 use crate::proto::Time;
 use crate::transfer::{Outcome, Sink, Summary, Transfer};
-use crate::wire::{ErrorCode, Operation, Options, Request, TransferOption};
+use crate::wire::{ErrorCode, Operation, Options, Request};
 use slab::Slab;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -260,7 +260,7 @@ impl<'a> Traffic<'a> {
         let options = if client.wishes.plain {
             Options::NONE
         } else {
-            client.options(&socket, Some(TransferOption::TransferSize(0)))?
+            client.options(&socket, client.size_of_a_read())?
         };
         let (name, mode) = (&self.load.files[file][..], client.wishes.mode);
         let request = Request { operation: Operation::Read, name, mode, options };

@@ -212,8 +212,7 @@ impl Client {
         refuse_nul(name)?;
         let sink = Lent::new(sink);
         let again = || !sink.is_touched();
-        // In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.
-        let size = (self.wishes.mode == Mode::Octet).then_some(TransferOption::TransferSize(0));
+        let size = self.size_of_a_read();
         self.with_fallback(Operation::Read, name, size, progress, again, |now, timing, request| {
             Transfer::get(now, timing, request, Box::new(sink.clone()))
         })
@@ -355,6 +354,11 @@ impl Client {
             let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
             BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT)
         })
+    }
+
+    /// In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.
+    fn size_of_a_read(&self) -> Option<TransferOption> {
+        (self.wishes.mode == Mode::Octet).then_some(TransferOption::TransferSize(0))
     }
 
     fn options(
