@@ -14,7 +14,7 @@ pub use remote::{Host, Remote, RemoteError};
 use crate::limits;
 use crate::net::{Clock, Ending, Session, TransferSocket};
 use crate::proto::Timing;
-use crate::store::{Listing, ListingError};
+use crate::store::Listing;
 use crate::transfer::{Outcome, Sink, Source, Summary, Transfer};
 use crate::wire::{
     BlockSize, DATA_HEADER, ErrorCode, Interval, ListFormat, Mode, Operation, Options, Request,
@@ -100,8 +100,8 @@ pub enum Failure {
         /// Whether there was no room.
         disk_full: bool,
     },
-    /// The system refused a socket.
-    #[error("cannot open a socket")]
+    /// The system refused a socket, or the use of it.
+    #[error("a socket failed")]
     Socket(#[from] io::Error),
     /// It was cancelled from here.
     #[error("cancelled")]
@@ -154,7 +154,8 @@ pub struct Progress {
 pub struct Client {
     server: SocketAddr,
     wishes: Wishes,
-    listing: Cell<Lists>,
+    /// It lists by a file only, as an earlier answer showed.
+    lists_by_file: Cell<bool>,
     canceller: Canceller,
 }
 
@@ -175,19 +176,11 @@ impl Canceller {
     }
 }
 
-/// How a server lists, as far as is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lists {
-    Unknown,
-    ByOpcode,
-    ByFile,
-}
-
 impl Client {
     /// A client of the server whose request port is at `server`.
     pub fn new(server: SocketAddr, wishes: Wishes) -> Self {
         let canceller = Canceller::default();
-        Self { server, wishes, listing: Cell::new(Lists::Unknown), canceller }
+        Self { server, wishes, lists_by_file: Cell::new(false), canceller }
     }
 
     /// Lets `canceller` cancel what this client does.
@@ -244,23 +237,20 @@ impl Client {
     pub fn list(&self, name: &[u8]) -> Result<Listing, Failure> {
         refuse_nul(name)?;
         let mut refused = None;
-        if self.listing.get() != Lists::ByFile {
+        if !self.lists_by_file.get() {
             match self.list_by_opcode(name) {
                 Err(refusal @ Failure::Server { code: ErrorCode::AccessViolation, .. }) => {
                     refused = Some(refusal);
                 }
                 Err(Failure::Server { code, .. }) if code != ErrorCode::NotFound => {}
                 Err(Failure::NoAnswer(_) | Failure::Closed(_) | Failure::Protocol(_)) => {}
-                decided => {
-                    self.listing.set(Lists::ByOpcode);
-                    return decided;
-                }
+                decided => return decided,
             }
         }
         let listing = self.list_by_file(name);
         match (listing, refused) {
             (Ok(listing), _) => {
-                self.listing.set(Lists::ByFile);
+                self.lists_by_file.set(true);
                 Ok(listing)
             }
             // It knows the opcode well enough to say no.
@@ -290,8 +280,7 @@ impl Client {
         let bytes = std::mem::take(&mut memory.lock().payload.0);
         match summary.agreed.list() {
             Some(ListFormat::Json) => Listing::from_json(&bytes),
-            // A server that knows the opcode and not our option; one that knows neither may have sent an empty block.
-            None if bytes.is_empty() => Err(ListingError::NoEnd),
+            // A server that knows the opcode and not our option.
             None => Listing::from_uefi(&bytes),
         }
         .map_err(|error| Failure::Protocol(error.to_string()))
@@ -308,9 +297,7 @@ impl Client {
         match octet.get(&path, memory.clone(), &mut |_| {}) {
             Ok(_) => Listing::from_text(&memory.lock().payload.0).map_err(|_| Failure::NoListing),
             // Of a server that is known to list, it is about this directory.
-            Err(Failure::Server { .. }) if self.listing.get() != Lists::ByFile => {
-                Err(Failure::NoListing)
-            }
+            Err(Failure::Server { .. }) if !self.lists_by_file.get() => Err(Failure::NoListing),
             Err(other) => Err(other),
         }
     }
