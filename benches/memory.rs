@@ -82,7 +82,7 @@ mod proto {
             let mut receiver = Receiver::new(now, timing, &agreed, 0);
             let _opening = receiver.poll(now);
             sender.supply(BlockNumber(BLOCKS + 1), true);
-            while !sender.is_complete() {
+            while !sender.is_delivered() {
                 while let Step::Transmit(run) = sender.poll(now) {
                     for block in (0..run.count).map(|n| run.first + n) {
                         receiver.arrive(now, block.narrow(Rollover::ToZero), block.0 == BLOCKS);

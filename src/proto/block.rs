@@ -17,12 +17,13 @@ impl BlockNumber {
     /// The first block of the file.
     pub const FIRST: Self = Self(1);
 
-    /// The number in a packet.
+    /// The number in a packet, of which the wire has [`NUMBERS`].
     pub fn narrow(self, rollover: Rollover) -> WireBlock {
         self.narrow_among(NUMBERS, rollover)
     }
 
-    /// The same where there are only so many numbers.
+    /// The number in a packet of a transfer whose block numbers roll over after `numbers` of them, as a model check
+    /// has it.
     pub fn narrow_among(self, numbers: u64, rollover: Rollover) -> WireBlock {
         WireBlock(match rollover {
             Rollover::ToZero => (self.0 % numbers) as u16,

@@ -46,19 +46,19 @@ pub struct Receiver {
     /// Whether what stood for block 0 at first has been answered.
     opened: bool,
     /// Whether an acknowledgement must go out.
-    due: bool,
+    ack_due: bool,
     /// Whether a gap or a duplicate has had its acknowledgement since the last progress.
-    answered: bool,
+    gap_acked: bool,
     /// Blocks before this one come once more, for a gap was told: as duplicates they do not say that an
     /// acknowledgement was lost.
-    resent: BlockNumber,
+    resent_before: BlockNumber,
     /// Whether the last block has come.
     ended: bool,
     /// How many of the peer's intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
     dally: u32,
     /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
     /// measures a round trip.
-    timed: Option<Time>,
+    trip_began: Option<Time>,
     sent_at: Time,
     progress_at: Time,
 }
@@ -75,12 +75,12 @@ impl Receiver {
             next: BlockNumber::FIRST,
             acked: None,
             opened: false,
-            due: true,
-            answered: false,
-            resent: BlockNumber::OPENING,
+            ack_due: true,
+            gap_acked: false,
+            resent_before: BlockNumber::OPENING,
             ended: false,
             dally,
-            timed: None,
+            trip_began: None,
             sent_at: now,
             progress_at: now,
         };
@@ -88,7 +88,8 @@ impl Receiver {
         receiver
     }
 
-    /// The same with so many numbers on the wire, for a model check: in TFTP there are always [`NUMBERS`].
+    /// Makes block numbers roll over after `numbers` of them, which a model check can reach; without this call they
+    /// do so after [`NUMBERS`], as TFTP has it.
     #[must_use]
     pub const fn among(mut self, numbers: u64) -> Self {
         self.numbers = numbers;
@@ -99,7 +100,7 @@ impl Receiver {
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover();
-        self.rto.negotiated(agreed.interval());
+        self.rto.set_negotiated(agreed.interval());
     }
 
     /// What stands for block 0 has been answered by something other than block 1 (a client's RRQ by an OACK), and
@@ -109,12 +110,16 @@ impl Receiver {
         self.progress_at = now;
         self.opened = true;
         self.acked = None;
-        self.answered = false;
-        self.due = true;
+        self.gap_acked = false;
+        self.ack_due = true;
     }
 
-    /// Whether a block has come.
+    /// Whether the peer has answered: a block has come, or [`opened`](Self::opened) was told of another answer.
     pub fn is_answered(&self) -> bool {
+        self.opened || self.has_block()
+    }
+
+    fn has_block(&self) -> bool {
         self.next > BlockNumber::FIRST
     }
 
@@ -124,13 +129,13 @@ impl Receiver {
     }
 
     /// Whether the last block has come.
-    pub const fn is_complete(&self) -> bool {
+    pub const fn has_last_block(&self) -> bool {
         self.ended
     }
 
     /// Whether an acknowledgement must go out.
-    pub const fn is_due(&self) -> bool {
-        self.due
+    pub const fn owes_ack(&self) -> bool {
+        self.ack_due
     }
 
     /// A block came; `last` says that it is shorter than the block size, which ends the file.
@@ -144,9 +149,9 @@ impl Receiver {
         self.rto.progress(Duration::ZERO);
         self.next = block + 1;
         self.progress_at = now;
-        self.answered = false;
+        self.gap_acked = false;
         self.ended = last;
-        self.due = last || self.unacknowledged() >= u64::from(self.window.get());
+        self.ack_due = last || self.unacknowledged() >= u64::from(self.window.get());
         Arrival::Next
     }
 
@@ -183,39 +188,39 @@ impl Receiver {
         // it brings the end of the window, and an acknowledgement now would tear that one too.
         let more_follows = duplicate && self.unacknowledged() > 0;
         let again = duplicate && now - self.sent_at >= self.rto.echo_span();
-        let told = self.answered || duplicate && block < self.resent;
+        let told = self.gap_acked || duplicate && block < self.resent_before;
         let beyond_the_end = self.ended && !duplicate;
         if (!told || again) && !more_follows && !beyond_the_end {
-            self.answered = true;
+            self.gap_acked = true;
             self.repeat();
             if !duplicate {
-                self.resent = self.next + u64::from(self.window.get());
+                self.resent_before = self.next + u64::from(self.window.get());
             }
         }
     }
 
     /// The peer has not seen the last acknowledgement: it repeated its request, or an OACK.
     pub fn repeat(&mut self) {
-        self.due = true;
-        self.timed = None;
+        self.ack_due = true;
+        self.trip_began = None;
     }
 
     /// An OACK came again: the acknowledgement of block 0 was lost. Answered like a duplicate block.
     pub fn opening_repeated(&mut self, now: Time) {
-        if !self.is_answered() {
+        if !self.has_block() {
             self.out_of_place(now, BlockNumber::OPENING);
         }
     }
 
     fn measure(&mut self, now: Time) {
-        if let Some(at) = self.timed.take() {
+        if let Some(at) = self.trip_began.take() {
             self.rto.sample(now - at);
         }
     }
 
     /// What to do now.
     pub fn poll(&mut self, now: Time) -> Step<Acknowledgement> {
-        if !self.due
+        if !self.ack_due
             && let Some(step) = self.wait(now)
         {
             return step;
@@ -223,8 +228,8 @@ impl Receiver {
         let block = BlockNumber(self.next.0 - 1);
         let first_time = self.acked.is_none_or(|acked| block > acked);
         // What tells of a gap, or of silence, may be crossed by the block that it waits for.
-        self.timed = (first_time && !self.answered && !self.ended).then_some(now);
-        self.due = false;
+        self.trip_began = (first_time && !self.gap_acked && !self.ended).then_some(now);
+        self.ack_due = false;
         self.acked = Some(block);
         self.sent_at = now;
         let rollover = self.rollover.unwrap_or_default();
@@ -233,9 +238,9 @@ impl Receiver {
 
     /// What to wait for; `None` when the last acknowledgement must go out again.
     fn wait(&mut self, now: Time) -> Option<Step<Acknowledgement>> {
-        let patience_ends = self.progress_at + self.rto.patience(self.is_answered() || self.opened);
+        let patience_ends = self.progress_at + self.rto.patience(self.is_answered());
         if self.ended {
-            let dally = (self.dally * self.rto.of_the_peer()).min(limits::LONGEST_DALLY);
+            let dally = (self.dally * self.rto.peer_interval()).min(limits::LONGEST_DALLY);
             let until = (self.sent_at + dally).min(patience_ends);
             return Some(if now >= until { Step::Done(End::Complete) } else { Step::Wait(until) });
         }
@@ -248,7 +253,7 @@ impl Receiver {
             return Some(Step::Wait(resend_at.min(patience_ends)));
         }
         self.rto.back_off();
-        self.answered = true;
+        self.gap_acked = true;
         None
     }
 

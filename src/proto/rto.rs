@@ -18,7 +18,7 @@ pub struct Timing {
     /// The same before it has said anything.
     pub unanswered: Duration,
     /// A peer that said nothing of its interval sends again after so long.
-    pub of_others: Duration,
+    pub peer_default: Duration,
 }
 
 impl Default for Timing {
@@ -29,7 +29,7 @@ impl Default for Timing {
             ceiling: limits::LONGEST_INTERVAL,
             patience: limits::PATIENCE,
             unanswered: limits::PATIENCE,
-            of_others: limits::INTERVAL_OF_OTHERS,
+            peer_default: limits::INTERVAL_OF_OTHERS,
         }
     }
 }
@@ -58,7 +58,7 @@ impl Rto {
     }
 
     /// From now on no interval is longer than this one of the peer's, and until a round trip is measured it is the one.
-    pub const fn negotiated(&mut self, interval: Option<Interval>) {
+    pub const fn set_negotiated(&mut self, interval: Option<Interval>) {
         self.negotiated = interval;
     }
 
@@ -79,8 +79,8 @@ impl Rto {
     }
 
     /// The interval after which the peer may send again: what it said, or else what is usual.
-    pub fn of_the_peer(&self) -> Duration {
-        self.negotiated.map_or(self.timing.of_others, Interval::get)
+    pub fn peer_interval(&self) -> Duration {
+        self.negotiated.map_or(self.timing.peer_default, Interval::get)
     }
 
     /// How long a peer may make no progress, having answered or not. Only who has answered is waited for as long as it
@@ -202,7 +202,7 @@ mod tests {
     #[test]
     fn a_negotiated_interval_is_the_one_until_a_round_trip_was_measured_and_the_longest_then() {
         let mut rto = rto();
-        rto.negotiated(Interval::from_micros(2_000_000));
+        rto.set_negotiated(Interval::from_micros(2_000_000));
         rto.back_off();
         assert_eq!(rto.interval(), 2000 * MS, "not doubled");
         rto.sample(100 * MS);
@@ -212,23 +212,23 @@ mod tests {
         rto.back_off();
         rto.back_off();
         assert_eq!(rto.interval(), 2000 * MS);
-        rto.negotiated(Interval::from_micros(20_000));
+        rto.set_negotiated(Interval::from_micros(20_000));
         assert_eq!(rto.interval(), 20 * MS, "below the floor: the peer wants it so");
-        assert_eq!(rto.of_the_peer(), 20 * MS);
+        assert_eq!(rto.peer_interval(), 20 * MS);
     }
 
     #[test]
     fn a_peer_that_said_nothing_of_its_interval_has_that_of_others_whatever_ours_are() {
         let hasty = Timing { ceiling: 100 * MS, ..Timing::default() };
-        assert_eq!(Rto::new(hasty).of_the_peer(), Duration::from_secs(5));
+        assert_eq!(Rto::new(hasty).peer_interval(), Duration::from_secs(5));
     }
 
     #[test]
     fn three_negotiated_intervals_are_waited_for_where_that_is_longer() {
         let mut rto = rto();
-        rto.negotiated(Interval::from_micros(20_000));
+        rto.set_negotiated(Interval::from_micros(20_000));
         assert_eq!(rto.patience(true), Duration::from_secs(30));
-        rto.negotiated(Interval::from_micros(200_000_000));
+        rto.set_negotiated(Interval::from_micros(200_000_000));
         assert_eq!(rto.patience(true), Duration::from_secs(600));
         assert_eq!(rto.patience(false), Duration::from_secs(30), "nobody has answered");
     }

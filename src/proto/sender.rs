@@ -36,15 +36,16 @@ pub struct Sender {
     ready: BlockNumber,
     /// The file's last block, once it is known.
     last: Option<BlockNumber>,
-    /// Whether a repeated acknowledgement has had its resend since the last progress or time-out.
-    answered: bool,
+    /// Whether the window has started again since the last progress or time-out: a repeated acknowledgement starts it
+    /// once.
+    restart_done: bool,
     /// Whether what is under way went out twice, so that its acknowledgement may come twice: the second is no report
     /// on the next window, or one copy in the network would double all windows to the end of the file.
-    twice: bool,
-    /// A block that was sent once, and when: its acknowledgement measures a round trip (Karn's rule).
-    timed: Option<(BlockNumber, Time)>,
-    /// When a gap made the window start again.
-    restarted: Option<Time>,
+    sent_twice: bool,
+    /// A block that was sent once, and when: its acknowledgement measures a round trip (RFC 6298 § 3, Karn's rule).
+    timed_block: Option<(BlockNumber, Time)>,
+    /// When a gap last made the window start again.
+    restarted_at: Option<Time>,
     sent_at: Time,
     progress_at: Time,
 }
@@ -64,10 +65,10 @@ impl Sender {
             sent: start,
             ready: BlockNumber::FIRST,
             last: None,
-            answered: false,
-            twice: false,
-            timed: None,
-            restarted: None,
+            restart_done: false,
+            sent_twice: false,
+            timed_block: None,
+            restarted_at: None,
             sent_at: now,
             progress_at: now,
         };
@@ -75,7 +76,8 @@ impl Sender {
         sender
     }
 
-    /// The same with so many numbers on the wire, for a model check: in TFTP there are always [`NUMBERS`].
+    /// Makes block numbers roll over after `numbers` of them, which a model check can reach; without this call they
+    /// do so after [`NUMBERS`], as TFTP has it.
     #[must_use]
     pub const fn among(mut self, numbers: u64) -> Self {
         self.numbers = numbers;
@@ -86,7 +88,7 @@ impl Sender {
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover().unwrap_or_default();
-        self.rto.negotiated(agreed.interval());
+        self.rto.set_negotiated(agreed.interval());
     }
 
     /// Blocks before `end` can be sent now; `last` says that the file ends there.
@@ -108,7 +110,7 @@ impl Sender {
     }
 
     /// Whether every block has been acknowledged.
-    pub fn is_complete(&self) -> bool {
+    pub fn is_delivered(&self) -> bool {
         self.last.is_some_and(|last| self.base > last)
     }
 
@@ -126,15 +128,15 @@ impl Sender {
         } else if block >= self.base {
             self.advance(now, block);
         } else if block + 1 == self.base {
-            self.repeated(now);
+            self.repeated_ack(now);
         }
     }
 
     fn advance(&mut self, now: Time, block: BlockNumber) {
-        match self.timed {
-            Some((timed, at)) if block >= timed => {
-                self.rto.sample(now - at);
-                self.timed = None;
+        match self.timed_block {
+            Some((timed, sent_at)) if block >= timed => {
+                self.rto.sample(now - sent_at);
+                self.timed_block = None;
             }
             _ => self.rto.progress(now - self.sent_at),
         }
@@ -143,24 +145,24 @@ impl Sender {
         // Short of what was sent, the receiver tells of a gap: the window starts again behind it, and further
         // acknowledgements of this block are about the same gap.
         let short = self.base < self.next;
-        self.answered = short || core::mem::take(&mut self.twice);
+        self.restart_done = short || core::mem::take(&mut self.sent_twice);
         // The next one may be back sooner than an answer to that: it is about what was sent before, by a receiver
         // that acknowledges the blocks of a torn window one by one, and the gap behind it is being filled.
         let soonest = self.rto.soonest_answer();
-        if short && self.restarted.is_some_and(|at| now - at < soonest) {
+        if short && self.restarted_at.is_some_and(|at| now - at < soonest) {
             return;
         }
         self.next = self.base;
         if short {
-            self.timed = None;
-            self.restarted = Some(now);
+            self.timed_block = None;
+            self.restarted_at = Some(now);
         }
     }
 
     /// The block before the window was acknowledged once more.
-    fn repeated(&mut self, now: Time) {
+    fn repeated_ack(&mut self, now: Time) {
         let nothing_under_way = self.next == self.base;
-        if self.answered || nothing_under_way {
+        if self.restart_done || nothing_under_way {
             return;
         }
         // In lock-step an early repeat is an echo, and to answer it would double every packet from here on (the
@@ -171,28 +173,28 @@ impl Sender {
             _ => self.rto.soonest_answer(),
         };
         if now - self.sent_at >= span {
-            self.answered = true;
-            self.again();
+            self.restart_done = true;
+            self.resend();
         }
     }
 
     /// The peer repeated its request: it has not seen the answer.
     pub fn repeat(&mut self) {
         if !self.is_answered() {
-            self.again();
+            self.resend();
         }
     }
 
-    fn again(&mut self) {
+    fn resend(&mut self) {
         self.next = self.base;
-        self.timed = None;
+        self.timed_block = None;
         // In lock-step time tells an echo, whatever was sent twice.
-        self.twice = self.window > WindowSize::LOCKSTEP;
+        self.sent_twice = self.window > WindowSize::LOCKSTEP;
     }
 
     /// What to do now.
     pub fn poll(&mut self, now: Time) -> Step<Run> {
-        if self.is_complete() {
+        if self.is_delivered() {
             return Step::Done(End::Complete);
         }
         if self.sent == self.base && self.may_send() {
@@ -206,8 +208,8 @@ impl Sender {
         let resend_at = self.sent_at + self.rto.interval();
         if self.next > self.base && now >= resend_at {
             self.rto.back_off();
-            self.answered = false;
-            self.again();
+            self.restart_done = false;
+            self.resend();
         }
         if self.may_send() {
             return Step::Transmit(self.run(now));
@@ -221,7 +223,7 @@ impl Sender {
         let run = Run { first, count: end - first, again: self.sent - first };
         if end > self.sent {
             // The last block of the run goes out for the first time, so its acknowledgement is unambiguous.
-            self.timed = Some((BlockNumber(end.0 - 1), now));
+            self.timed_block = Some((BlockNumber(end.0 - 1), now));
         }
         self.next = end;
         self.sent = self.sent.max(end);

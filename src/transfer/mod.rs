@@ -252,7 +252,7 @@ impl Transfer {
         self.settle_plain();
         let agreed = self.summary.agreed;
         let Machine::Receiving(incoming) = &mut self.machine else { return };
-        if payload.len() > agreed.block_size().get() && !incoming.receiver.is_complete() {
+        if payload.len() > agreed.block_size().get() && !incoming.receiver.has_last_block() {
             return self.fail(
                 now,
                 ErrorCode::IllegalOperation,
@@ -415,7 +415,7 @@ impl Transfer {
     /// Whether the payload is whole on this side: a receiver's last ACK and dallying may still follow.
     pub fn is_complete(&self) -> bool {
         match &self.machine {
-            Machine::Sending(outgoing) => outgoing.sender.is_complete(),
+            Machine::Sending(outgoing) => outgoing.sender.is_delivered(),
             Machine::Receiving(incoming) => incoming.is_safe(),
         }
     }

@@ -160,7 +160,7 @@ impl Incoming {
             }
             payload = kept;
         }
-        if self.receiver.is_complete() && !self.is_short(agreed) {
+        if self.receiver.has_last_block() && !self.is_short(agreed) {
             self.stage = match std::mem::replace(&mut self.stage, Stage::Lost) {
                 Stage::Taking(sink) => Stage::Due(sink),
                 stage => stage,
@@ -172,7 +172,7 @@ impl Incoming {
     /// Whether it ended before all came that the sender told of. More may come: a file can grow while it is read.
     pub(super) fn is_short(&self, agreed: &Agreed) -> bool {
         let told = agreed.transfer_size().filter(|_| self.is_octet);
-        self.receiver.is_complete() && told.is_some_and(|told| self.written < told)
+        self.receiver.has_last_block() && told.is_some_and(|told| self.written < told)
     }
 
     /// Whether all of it is there, and not yet safe.
@@ -182,7 +182,7 @@ impl Incoming {
 
     /// Whether it is safe, and the sender is still to be told.
     pub(super) fn is_untold(&self) -> bool {
-        self.is_safe() && self.receiver.is_due()
+        self.is_safe() && self.receiver.owes_ack()
     }
 
     /// Whether it is safe.

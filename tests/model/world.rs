@@ -237,7 +237,7 @@ impl Setup {
             ceiling: interval,
             patience,
             unanswered: patience,
-            of_others: interval,
+            peer_default: interval,
         }
     }
 
