@@ -14,6 +14,9 @@ pub const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 /// GRUB stops acknowledging for as long as its consumer is slow; 34 s is the longest it waits itself.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The longest time that a transfer may be told to run by: a year, which no moment runs over from.
+pub const LONGEST_TIMING: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// A copy made by the network, or by a peer that answers every duplicate, is here within this time; no peer's own
 /// timer is so short.
 pub const ECHO_SPAN: Duration = Duration::from_millis(50);

@@ -115,7 +115,7 @@ fn a_download_whose_client_falls_silent_ends() {
 fn a_client_whose_port_is_closed_is_noticed_at_once() {
     let root = folder(&[("file", &pattern(5000, 3))]);
     let hour = Duration::from_secs(3600);
-    let timing = Timing { floor: hour, ceiling: hour, patience: hour, ..Timing::default() };
+    let timing = Timing::builder().floor(hour).ceiling(hour).patience(hour).build().expect("sound");
     let store = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
     let server = Running::start(Config { timing, ..Config::default() }, store);
     let reads = (rrq("file", &[]), [ack(1), ack(2)], "DATA 2 512");

@@ -170,7 +170,8 @@ fn strangers_neither_change_nor_slow_nor_end_a_transfer_of_the_server() {
     let root = folder(&[("f", &file)]);
     let patient = Duration::from_secs(255);
     // It repeats nothing by itself.
-    let timing = Timing { first: patient, floor: patient, ceiling: patient, ..Timing::default() };
+    let timing = Timing::builder().first(patient).floor(patient).ceiling(patient).build();
+    let timing = timing.expect("sound");
     let config = Config { timing, ..Config::default() };
     let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
     let (peer, stranger) = (server.peer(), server.peer());

@@ -15,13 +15,15 @@ mod receiver;
 mod rto;
 mod sender;
 mod time;
+mod timing;
 
 pub use block::{BlockNumber, NUMBERS};
 pub use negotiate::{Agreed, Disagreement, GrantLimits, accept, grant};
 pub use receiver::{Acknowledgement, Arrival, Receiver};
-pub use rto::{Rto, Timing};
+pub use rto::Rto;
 pub use sender::{Run, Sender};
 pub use time::Time;
+pub use timing::{Timing, TimingBuilder, TimingError};
 
 /// What a machine wants done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

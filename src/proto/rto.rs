@@ -1,38 +1,9 @@
 //! When to send again: RFC 6298 with Karn's rule, exponential backoff, and an end to patience.
 
+use super::Timing;
 use crate::limits;
 use crate::wire::Interval;
 use core::time::Duration;
-
-/// The times that a transfer runs by, before the peer says anything of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Timing {
-    /// The interval before the first round trip was measured.
-    pub first: Duration,
-    /// No interval is shorter.
-    pub floor: Duration,
-    /// No interval is longer, however often it was doubled.
-    pub ceiling: Duration,
-    /// A peer that makes no progress for so long is gone.
-    pub patience: Duration,
-    /// The same before it has said anything.
-    pub unanswered: Duration,
-    /// A peer that said nothing of its interval sends again after so long.
-    pub peer_default: Duration,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            first: limits::FIRST_INTERVAL,
-            floor: limits::SHORTEST_INTERVAL,
-            ceiling: limits::LONGEST_INTERVAL,
-            patience: limits::PATIENCE,
-            unanswered: limits::PATIENCE,
-            peer_default: limits::INTERVAL_OF_OTHERS,
-        }
-    }
-}
 
 /// The retransmission interval of one transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

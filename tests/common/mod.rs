@@ -38,14 +38,8 @@ pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
 /// Intervals so short that a client's silence ends a session within a second.
 pub(crate) fn impatient() -> Timing {
     let ms = Duration::from_millis;
-    Timing {
-        first: ms(20),
-        floor: ms(20),
-        ceiling: ms(40),
-        patience: ms(600),
-        unanswered: ms(600),
-        ..Timing::default()
-    }
+    let timing = Timing::builder().first(ms(20)).floor(ms(20)).ceiling(ms(40));
+    timing.patience(ms(600)).unanswered(ms(600)).build().expect("sound")
 }
 
 /// What a server told, to keep.

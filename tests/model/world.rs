@@ -231,14 +231,9 @@ impl Setup {
 
     pub(crate) fn timing(&self) -> Timing {
         let (interval, patience) = (INTERVAL * TICK, self.patience * TICK);
-        Timing {
-            first: interval,
-            floor: interval,
-            ceiling: interval,
-            patience,
-            unanswered: patience,
-            peer_default: interval,
-        }
+        let timing = Timing::builder().first(interval).floor(interval).ceiling(interval);
+        let timing = timing.patience(patience).unanswered(patience).peer_default(interval);
+        timing.build().expect("sound")
     }
 
     /// What the machines are told of the terms.

@@ -114,7 +114,9 @@ impl Script {
                 }
                 "grant" => return self.grant(value),
                 "shortest" => {
-                    self.timing.floor = Duration::from_millis(parsed(value)?);
+                    let floor = Duration::from_millis(parsed(value)?);
+                    let timing = self.timing.to_builder().floor(floor).build();
+                    self.timing = timing.map_err(|why| why.to_string())?;
                     return Ok(());
                 }
                 _ => {}

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::net::PortRange;
-use tftpkit::proto::Timing;
+use tftpkit::proto::{Timing, TimingError};
 use tftpkit::server::{Config, Model, Network};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
@@ -174,7 +174,16 @@ impl Args {
             let what = "the shortest of --intervals is longer than the longest";
             Self::command().error(ErrorKind::ValueValidation, what).exit();
         }
+        if let Err(why) = args.timing() {
+            Self::command().error(ErrorKind::ValueValidation, why).exit();
+        }
         args
+    }
+
+    fn timing(&self) -> Result<Timing, TimingError> {
+        let timing = Timing::builder().first(self.first_interval);
+        let timing = timing.floor(self.intervals[0]).ceiling(self.intervals[1]);
+        timing.patience(self.patience).unanswered(self.patience).build()
     }
 
     pub(crate) const fn drain(&self) -> Duration {
@@ -201,14 +210,7 @@ impl Args {
             block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
             block_size_of: self.max_blksize_of.clone(),
             whole_packets: self.whole_packets,
-            timing: Timing {
-                first: self.first_interval,
-                floor: self.intervals[0],
-                ceiling: self.intervals[1],
-                patience: self.patience,
-                unanswered: self.patience,
-                ..Timing::default()
-            },
+            timing: self.timing().unwrap_or_default(),
             window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
             offload: !self.no_offload,
             ports: self.ports.clone(),
