@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 use std::fs;
 use std::num::NonZeroU8;
+use std::time::Duration;
 use tftpkit::wire::{
-    BlockSize, ErrorCode, Interval, ListFormat, Mode, Operation, Options, Packet, Request,
-    Rollover, TransferOption, WindowSize, WireBlock,
+    BlockSize, ErrorCode, IllegalValue, Interval, ListFormat, Mode, Operation, OptionKind,
+    OptionSet, Options, Packet, Request, Rollover, TransferOption, WindowSize, WireBlock,
 };
 
 /// One entry of a file in `fixtures/packets`.
@@ -233,5 +234,113 @@ proptest! {
         };
         let before: Vec<_> = options.iter().take(read.options.iter().count()).collect();
         prop_assert_eq!(read.options.iter().collect::<Vec<_>>(), before);
+    }
+}
+
+#[test]
+fn values_are_read_and_converted_just_inside_their_range_and_not_outside() {
+    for (bytes, legal) in [(7, false), (8, true), (65464, true), (65465, false)] {
+        let size = BlockSize::try_from(bytes);
+        assert_eq!(
+            size.map(BlockSize::get),
+            legal_or(legal, bytes.into(), IllegalValue::BlockSize)
+        );
+        assert_eq!(bytes.to_string().parse(), size, "{bytes}");
+    }
+    for (blocks, legal) in [(0, false), (1, true), (65535, true)] {
+        let window = WindowSize::try_from(blocks);
+        assert_eq!(window.map(WindowSize::get), legal_or(legal, blocks, IllegalValue::WindowSize));
+        assert_eq!(blocks.to_string().parse(), window, "{blocks}");
+    }
+    for word in ["", "+8", " 8", "8 ", "0x8", "65536", "18446744073709551624"] {
+        assert_eq!(word.parse::<BlockSize>(), Err(IllegalValue::BlockSize), "{word:?}");
+        assert_eq!(word.parse::<WindowSize>(), Err(IllegalValue::WindowSize), "{word:?}");
+    }
+    let micros = Duration::from_micros;
+    let cases = [(9_999, false), (10_000, true), (255_000_000, true), (255_000_001, false)];
+    for (n, legal) in cases {
+        let span = Interval::try_from(micros(n)).map(Duration::from);
+        assert_eq!(span, legal_or(legal, micros(n), IllegalValue::Interval), "{n}");
+    }
+    assert_eq!(Interval::try_from(Duration::MAX), Err(IllegalValue::Interval));
+}
+
+fn legal_or<T>(legal: bool, value: T, why: IllegalValue) -> Result<T, IllegalValue> {
+    if legal { Ok(value) } else { Err(why) }
+}
+
+#[test]
+fn values_are_shown_as_they_are_read() {
+    let (size, window) = (BlockSize::DEFAULT, WindowSize::LOCKSTEP);
+    assert_eq!((size.to_string().as_str(), window.to_string().as_str()), ("512", "1"));
+    let seconds = Interval::from(NonZeroU8::new(2).expect("not zero"));
+    let part = Interval::from_micros(1_500_000).expect("in range");
+    assert_eq!((seconds.to_string().as_str(), part.to_string().as_str()), ("2s", "1.5s"));
+    assert_eq!((seconds.as_micros(), part.as_micros()), (2_000_000, 1_500_000));
+    for mode in [Mode::Octet, Mode::Netascii] {
+        assert_eq!(mode.to_string().parse(), Ok(mode));
+        assert_eq!(mode.name().to_uppercase().parse(), Ok(mode));
+    }
+    assert_eq!("mail".parse::<Mode>(), Err(IllegalValue::Mode));
+    for kind in ALL {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+        assert_eq!(kind.name().to_uppercase().parse(), Ok(kind));
+    }
+    assert_eq!("blocksize".parse::<OptionKind>(), Err(IllegalValue::OptionName));
+}
+
+const ALL: [OptionKind; 7] = [
+    OptionKind::BlockSize,
+    OptionKind::Timeout,
+    OptionKind::MicroTimeout,
+    OptionKind::TransferSize,
+    OptionKind::WindowSize,
+    OptionKind::Rollover,
+    OptionKind::List,
+];
+
+#[test]
+fn a_set_of_options_has_what_was_put_in_and_nothing_else() {
+    assert_eq!(OptionSet::EMPTY, OptionSet::default());
+    for kind in ALL {
+        let one = OptionSet::EMPTY.with(kind);
+        assert!(ALL.iter().all(|other| one.contains(*other) == (*other == kind)), "{kind}");
+        assert_eq!(one.with(kind), one);
+    }
+    let all: OptionSet = ALL.into_iter().collect();
+    assert!(ALL.iter().all(|kind| all.contains(*kind)));
+    assert_eq!(format!("{:?}", OptionSet::EMPTY.with(OptionKind::List)), "{List}");
+}
+
+#[test]
+fn options_lose_those_of_a_set_and_keep_their_order() {
+    let size = TransferOption::TransferSize(7);
+    let window = TransferOption::WindowSize(WindowSize::LOCKSTEP);
+    let rollover = TransferOption::Rollover(Rollover::ToOne);
+    let options = Options::from_iter([size, window, rollover, TransferOption::TransferSize(8)]);
+    assert_eq!(options.iter().collect::<Vec<_>>(), [size, window, rollover], "the first counts");
+    let names = OptionSet::EMPTY.with(OptionKind::WindowSize).with(OptionKind::BlockSize);
+    assert_eq!(options.without(names), Options::from_iter([size, rollover]));
+    assert_eq!(options.without(OptionSet::EMPTY), options);
+    assert!(options.without(ALL.into_iter().collect()).is_empty());
+}
+
+#[test]
+fn a_request_shows_its_name_as_text() {
+    let (operation, mode) = (Operation::Read, Mode::Octet);
+    let request = Request { operation, name: b"a \"b\"\n\xff", mode, options: Options::NONE };
+    let shown =
+        r#"Request { operation: Read, name: "a \"b\"\n\xff", mode: Octet, options: Options[] }"#;
+    assert_eq!(format!("{request:?}"), shown);
+}
+
+#[test]
+fn every_standard_error_has_its_text() {
+    let texts = (0..=9).map(|number| ErrorCode::from(number).text()).collect::<Vec<_>>();
+    assert_eq!((texts[0], texts[9]), ("error", "error"));
+    for (number, word) in
+        (1..).zip(["found", "access", "full", "illegal", "ID", "already", "user", "option"])
+    {
+        assert!(texts[number].contains(word), "{number}: {}", texts[number]);
     }
 }

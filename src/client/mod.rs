@@ -122,17 +122,7 @@ fn refuse_nul(name: &[u8]) -> Result<(), Failure> {
 }
 
 fn said(code: ErrorCode, message: &str) -> String {
-    let meaning = match code {
-        ErrorCode::NotFound => "file not found",
-        ErrorCode::AccessViolation => "access violation",
-        ErrorCode::DiskFull => "disk full or allocation exceeded",
-        ErrorCode::IllegalOperation => "illegal TFTP operation",
-        ErrorCode::UnknownTid => "unknown transfer ID",
-        ErrorCode::FileExists => "file already exists",
-        ErrorCode::NoSuchUser => "no such user",
-        ErrorCode::OptionRefused => "option negotiation failed",
-        ErrorCode::Undefined | ErrorCode::Other(_) => "error",
-    };
+    let meaning = code.text();
     if message.is_empty() || message.eq_ignore_ascii_case(meaning) {
         format!("{meaning} (code {code})")
     } else {

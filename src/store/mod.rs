@@ -149,11 +149,8 @@ impl StoreError {
     /// The text for the peer.
     pub const fn text(&self) -> &'static str {
         match self {
-            Self::NotFound => "file not found",
-            Self::Denied(_) => "access violation",
-            Self::Exists => "file already exists",
-            Self::Full(_) => "disk full or allocation exceeded",
             Self::Io(_) => "server error",
+            other => other.code().text(),
         }
     }
 }

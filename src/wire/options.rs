@@ -1,115 +1,30 @@
-//! Option names and the legal range of each value, as types.
+//! The options of a packet: their names, how their values are written, and what is read where they are not legal.
 //!
 //! RFC 2347 (the mechanism), 2348 (`blksize`), 2349 (`timeout`, `tsize`), 7440 (`windowsize`), and three without
 //! an RFC: `utimeout` and `rollover` as other implementations have them, `x-list` as `rfc/list.md` defines it.
 
+use super::values::{BlockSize, IllegalValue, Interval, ListFormat, Rollover, WindowSize, decimal};
 use core::fmt;
 use core::num::NonZeroU8;
-use core::time::Duration;
+use core::str::FromStr;
 
-/// Payload bytes in each DATA packet but the last (RFC 2348): 8 to 65,464.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BlockSize(u16);
-
-impl BlockSize {
-    /// What holds when nothing was negotiated (RFC 1350).
-    pub const DEFAULT: Self = Self(512);
-    /// The least that RFC 2348 allows.
-    pub const MIN: Self = Self(8);
-    /// The most that RFC 2348 allows: it fills a UDP datagram over IPv4.
-    pub const MAX: Self = Self(65464);
-
-    /// The size of `bytes`, or `None` outside 8..=65464.
-    pub const fn new(bytes: u16) -> Option<Self> {
-        if bytes < Self::MIN.0 || bytes > Self::MAX.0 { None } else { Some(Self(bytes)) }
-    }
-
-    /// The size in bytes.
-    pub const fn get(self) -> usize {
-        self.0 as usize
-    }
-
-    /// `bytes` lowered to the maximum; `None` below the minimum.
-    pub fn lowered(bytes: u64) -> Option<Self> {
-        Self::new(bytes.min(u64::from(Self::MAX.0)) as u16)
-    }
-}
-
-/// Blocks that may be sent before an acknowledgement (RFC 7440): 1 to 65,535. 1 is lock-step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WindowSize(u16);
-
-impl WindowSize {
-    /// RFC 1350's one block at a time.
-    pub const LOCKSTEP: Self = Self(1);
-    /// The most that RFC 7440 lets a client ask for.
-    pub const MAX: Self = Self(u16::MAX);
-
-    /// The window of `blocks`, or `None` for 0.
-    pub const fn new(blocks: u16) -> Option<Self> {
-        if blocks == 0 { None } else { Some(Self(blocks)) }
-    }
-
-    /// The number of blocks.
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-
-/// A retransmission interval that was negotiated, by `timeout` in seconds or `utimeout` in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Interval(u32);
-
-impl Interval {
-    /// `timeout`: 1 to 255 seconds (RFC 2349).
-    pub const fn from_secs(secs: NonZeroU8) -> Self {
-        Self(secs.get() as u32 * 1_000_000)
-    }
-
-    /// `utimeout`: 10,000 to 255,000,000 microseconds.
-    pub const fn from_micros(micros: u32) -> Option<Self> {
-        if micros < 10_000 || micros > 255_000_000 { None } else { Some(Self(micros)) }
-    }
-
-    /// The interval as a span of time.
-    pub const fn get(self) -> Duration {
-        Duration::from_micros(self.0 as u64)
-    }
-}
-
-/// Which number follows block 65,535 (`rollover`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Rollover {
-    /// 0, as nearly everyone does.
-    #[default]
-    ToZero,
-    /// 1: 0 stays the number of the opening packet.
-    ToOne,
-}
-
-/// What a listing is written in (`x-list`).
+/// The name of an option, of those that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ListFormat {
-    /// One JSON object for each line.
-    Json,
-}
-
-/// The option names that are understood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum OptionKind {
-    /// `blksize`.
+    /// `blksize`, the block size (RFC 2348).
     BlockSize,
-    /// `timeout`.
+    /// `timeout`, the retransmission interval in seconds (RFC 2349).
     Timeout,
-    /// `utimeout`.
+    /// `utimeout`, the retransmission interval in microseconds.
     MicroTimeout,
-    /// `tsize`.
+    /// `tsize`, the size of the file (RFC 2349).
     TransferSize,
-    /// `windowsize`.
+    /// `windowsize`, the blocks in a window (RFC 7440).
     WindowSize,
-    /// `rollover`.
+    /// `rollover`, the number that follows block 65,535.
     Rollover,
-    /// `x-list`.
+    /// `x-list`, the format of a listing (`rfc/list.md`).
     List,
 }
 
@@ -142,22 +57,80 @@ impl OptionKind {
     }
 }
 
+/// Writes the name on the wire, in lower case.
+impl fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Reads the name on the wire, in any case.
+impl FromStr for OptionKind {
+    type Err = IllegalValue;
+
+    fn from_str(name: &str) -> Result<Self, IllegalValue> {
+        Self::of(name.as_bytes()).ok_or(IllegalValue::OptionName)
+    }
+}
+
+/// A set of option names, as of those that a server does not grant.
+///
+/// ```
+/// use tftpkit::wire::{OptionKind, OptionSet};
+///
+/// const SIZES: OptionSet =
+///     OptionSet::EMPTY.with(OptionKind::BlockSize).with(OptionKind::TransferSize);
+/// assert!(SIZES.contains(OptionKind::BlockSize));
+/// assert!(!SIZES.contains(OptionKind::Timeout));
+/// ```
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct OptionSet(u16);
+
+impl OptionSet {
+    /// The set without any name.
+    pub const EMPTY: Self = Self(0);
+
+    /// The set with this name added.
+    #[must_use]
+    pub const fn with(self, kind: OptionKind) -> Self {
+        Self(self.0 | 1 << kind as u16)
+    }
+
+    /// Whether the set has this name.
+    pub const fn contains(self, kind: OptionKind) -> bool {
+        self.0 & 1 << kind as u16 != 0
+    }
+}
+
+impl FromIterator<OptionKind> for OptionSet {
+    fn from_iter<I: IntoIterator<Item = OptionKind>>(kinds: I) -> Self {
+        kinds.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl fmt::Debug for OptionSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(OptionKind::ALL.iter().filter(|kind| self.contains(**kind))).finish()
+    }
+}
+
 /// One option with a legal value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum TransferOption {
-    /// `blksize` (RFC 2348).
+    /// `blksize`, the block size (RFC 2348).
     BlockSize(BlockSize),
-    /// `timeout`, whole seconds (RFC 2349).
+    /// `timeout`, the retransmission interval in whole seconds (RFC 2349).
     Timeout(NonZeroU8),
-    /// `utimeout`, microseconds.
+    /// `utimeout`, the retransmission interval in microseconds.
     MicroTimeout(Interval),
-    /// `tsize`, bytes of the file (RFC 2349).
+    /// `tsize`, the size of the file in bytes; 0 in a read asks for it (RFC 2349).
     TransferSize(u64),
-    /// `windowsize` (RFC 7440).
+    /// `windowsize`, the blocks in a window (RFC 7440).
     WindowSize(WindowSize),
-    /// `rollover`.
+    /// `rollover`, the number that follows block 65,535.
     Rollover(Rollover),
-    /// `x-list`.
+    /// `x-list`, the format of a listing (`rfc/list.md`).
     List(ListFormat),
 }
 
@@ -169,7 +142,7 @@ pub(super) enum Excess {
 }
 
 impl TransferOption {
-    /// Which option this is.
+    /// The name of this option.
     pub const fn kind(self) -> OptionKind {
         match self {
             Self::BlockSize(_) => OptionKind::BlockSize,
@@ -193,7 +166,9 @@ impl TransferOption {
             _ => (excess == Excess::Lowered).then_some(most),
         };
         Some(match kind {
-            OptionKind::BlockSize => Self::BlockSize(BlockSize::new(capped(BlockSize::MAX.0)?)?),
+            OptionKind::BlockSize => {
+                Self::BlockSize(BlockSize::new(capped(BlockSize::MAX.get() as u16)?)?)
+            }
             OptionKind::WindowSize => Self::WindowSize(WindowSize::new(capped(u16::MAX)?)?),
             OptionKind::Timeout => Self::Timeout(NonZeroU8::new(u8::try_from(number?).ok()?)?),
             OptionKind::MicroTimeout => {
@@ -210,27 +185,15 @@ impl TransferOption {
     }
 }
 
-/// Outer `None`: not plain decimal digits. Inner `None`: too large for 64 bits.
-fn decimal(value: &[u8]) -> Option<Option<u64>> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(
-        value
-            .iter()
-            .try_fold(0u64, |n, digit| n.checked_mul(10)?.checked_add(u64::from(digit - b'0'))),
-    )
-}
-
-/// The value as it is written: decimal without leading zeros, or the format's name.
+/// Writes the value as a packet has it: decimal without leading zeros, or the format's name.
 impl fmt::Display for TransferOption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BlockSize(size) => size.0.fmt(f),
+            Self::BlockSize(size) => size.fmt(f),
             Self::Timeout(secs) => secs.fmt(f),
-            Self::MicroTimeout(interval) => interval.0.fmt(f),
+            Self::MicroTimeout(interval) => interval.as_micros().fmt(f),
             Self::TransferSize(bytes) => bytes.fmt(f),
-            Self::WindowSize(blocks) => blocks.0.fmt(f),
+            Self::WindowSize(blocks) => blocks.fmt(f),
             Self::Rollover(Rollover::ToZero) => 0.fmt(f),
             Self::Rollover(Rollover::ToOne) => 1.fmt(f),
             Self::List(ListFormat::Json) => f.write_str("json"),
@@ -245,10 +208,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// No options: RFC 1350 as it was.
+    /// The options of a packet that has none, which is RFC 1350 without RFC 2347.
     pub const NONE: Self = Self { slots: [None; OptionKind::ALL.len()] };
 
-    /// Appends `option`, unless its kind is there already: the first counts.
+    /// The options with this one appended, unless one of its name is there already: the first counts.
     #[must_use]
     pub fn with(mut self, option: TransferOption) -> Self {
         if self.find(option.kind()).is_none()
@@ -259,17 +222,23 @@ impl Options {
         self
     }
 
-    /// The options in order.
+    /// The options without those whose names are in the set; the others keep their order.
+    #[must_use]
+    pub fn without(&self, names: OptionSet) -> Self {
+        self.iter().filter(|option| !names.contains(option.kind())).collect()
+    }
+
+    /// The options in the order in which they stand in the packet.
     pub fn iter(&self) -> impl Iterator<Item = TransferOption> + '_ {
         self.slots.iter().map_while(|slot| *slot)
     }
 
-    /// The option of that kind.
+    /// The option of that name, where there is one.
     pub fn find(&self, kind: OptionKind) -> Option<TransferOption> {
         self.iter().find(|option| option.kind() == kind)
     }
 
-    /// Whether there are none.
+    /// Whether there are no options.
     pub fn is_empty(&self) -> bool {
         self.slots[0].is_none()
     }
@@ -277,12 +246,13 @@ impl Options {
     /// Reads a request's options: what is unknown, illegal, repeated or cut off is left out.
     pub(super) fn parse_request(mut rest: &[u8]) -> Self {
         let mut options = Self::NONE;
-        let mut seen = [false; OptionKind::ALL.len()];
+        let mut seen = OptionSet::EMPTY;
         while let Some((name, value)) = next_pair(&mut rest) {
             let Some(kind) = OptionKind::of(name) else { continue };
-            if core::mem::replace(&mut seen[kind as usize], true) {
+            if seen.contains(kind) {
                 continue;
             }
+            seen = seen.with(kind);
             if let Some(option) = TransferOption::parse(kind, value, Excess::Lowered) {
                 options = options.with(option);
             }
@@ -314,7 +284,14 @@ impl Options {
     }
 }
 
-/// ` name=value` for each, as logs and fixtures show them.
+/// Keeps the first option of each name.
+impl FromIterator<TransferOption> for Options {
+    fn from_iter<I: IntoIterator<Item = TransferOption>>(options: I) -> Self {
+        options.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// Writes ` name=value` for each option, with the space in front.
 impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.iter().try_for_each(|option| write!(f, " {}={option}", option.kind().name()))

@@ -1,8 +1,9 @@
-//! The packets, and nothing but their bytes.
+//! The layout of every packet (RFC 1350 § 5, RFC 2347 and the LIST opcode), read and written.
 
 use super::options::{Options, take_string};
-use super::{DATA_HEADER, WireBlock};
+use super::{DATA_HEADER, IllegalValue, WireBlock};
 use core::fmt;
+use core::str::FromStr;
 
 const RRQ: u16 = 1;
 const WRQ: u16 = 2;
@@ -12,70 +13,70 @@ const ERROR: u16 = 5;
 const OACK: u16 = 6;
 const LIST: u16 = 7;
 
-/// One datagram. It borrows what it was read from.
+/// The meaning of one datagram, whose names, payloads and messages it borrows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Packet<'a> {
-    /// RRQ, WRQ or LIST: opens a transfer.
+    /// An RRQ, WRQ or LIST, which opens a transfer.
     Request(Request<'a>),
-    /// DATA: one block of the file (RFC 1350 § 5).
+    /// A DATA packet: one block of the file (RFC 1350 § 5).
     Data {
         /// The block's number.
         block: WireBlock,
-        /// Its bytes: the block size, or fewer in the last one.
+        /// The block's bytes: as many as the block size, or fewer in the last block.
         payload: &'a [u8],
     },
-    /// ACK: all blocks up to this one have arrived.
+    /// An ACK: all blocks up to this one have arrived (RFC 1350 § 5, RFC 7440 § 4).
     Ack {
-        /// The last block in sequence.
+        /// The last block that arrived in sequence.
         block: WireBlock,
     },
-    /// ERROR: the transfer is over (RFC 1350 § 7).
+    /// An ERROR: the transfer is over (RFC 1350 § 7).
     Error {
-        /// Why.
+        /// The reason, for programs.
         code: ErrorCode,
-        /// Why, for people; without its NUL.
+        /// The reason, for people; without its NUL.
         message: &'a [u8],
     },
-    /// OACK: the options that hold (RFC 2347).
+    /// An OACK: the options that hold (RFC 2347).
     Oack(Options),
 }
 
-/// What a request asks for.
+/// The operation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
-    /// RRQ: read a file.
+    /// RRQ, opcode 1: the client reads a file.
     Read,
-    /// WRQ: write a file.
+    /// WRQ, opcode 2: the client writes a file.
     Write,
-    /// LIST, opcode 7: list a directory (`rfc/list.md`).
+    /// LIST, opcode 7: the client lists a directory (`rfc/list.md`).
     List,
 }
 
-/// RRQ, WRQ and LIST share one layout.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// The fields of an RRQ, WRQ or LIST, which share one layout (RFC 1350 § 5, RFC 2347).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Request<'a> {
-    /// What is asked.
+    /// The operation that is asked for.
     pub operation: Operation,
-    /// The name as it came, without its NUL. Any bytes; empty only for a list of the root.
+    /// The Filename field without its NUL: any bytes but NUL; empty only in a LIST, of the root.
     pub name: &'a [u8],
-    /// How the file travels.
+    /// The Mode field: how the file's bytes travel.
     pub mode: Mode,
-    /// The options that are understood and legal.
+    /// The options that are understood and have legal values.
     pub options: Options,
 }
 
-/// How a file's bytes travel (RFC 1350 § 1). `mail` is long dead and is refused.
+/// The representation in which a file's bytes travel (RFC 1350 § 1). RFC 1350's `mail` is obsolete and refused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// Byte for byte.
+    /// `octet`: the file travels byte for byte.
     #[default]
     Octet,
-    /// As text with CR LF line ends.
+    /// `netascii`: the file travels as text whose lines end with CR LF.
     Netascii,
 }
 
 impl Mode {
-    /// The word on the wire.
+    /// The word on the wire, in lower case.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Octet => "octet",
@@ -90,28 +91,30 @@ impl Mode {
     }
 }
 
-/// The code of an ERROR packet (RFC 1350, RFC 2347).
+/// The code of an ERROR packet (RFC 1350's appendix, RFC 2347).
+///
+/// A number becomes a code by [`From<u16>`](#impl-From%3Cu16%3E-for-ErrorCode) and the other way round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// 0: see the message.
+    /// Code 0: not defined, see the message.
     Undefined,
-    /// 1: file not found.
+    /// Code 1: file not found.
     NotFound,
-    /// 2: access violation.
+    /// Code 2: access violation.
     AccessViolation,
-    /// 3: disk full or allocation exceeded.
+    /// Code 3: disk full or allocation exceeded.
     DiskFull,
-    /// 4: illegal TFTP operation.
+    /// Code 4: illegal TFTP operation.
     IllegalOperation,
-    /// 5: unknown transfer ID.
+    /// Code 5: unknown transfer ID.
     UnknownTid,
-    /// 6: file already exists.
+    /// Code 6: file already exists.
     FileExists,
-    /// 7: no such user.
+    /// Code 7: no such user.
     NoSuchUser,
-    /// 8: option negotiation refused.
+    /// Code 8: the options cannot be agreed on (RFC 2347).
     OptionRefused,
-    /// Any other number. Equal to none of the above only when made by [`ErrorCode::from`].
+    /// Any other code. [`ErrorCode::from`] never puts 0 to 8 here.
     Other(u16),
 }
 
@@ -127,6 +130,22 @@ impl ErrorCode {
         Self::NoSuchUser,
         Self::OptionRefused,
     ];
+
+    /// The standard text for this code, in lower case: what an ERROR's message says when there is nothing to add. For
+    /// code 0 and codes without a meaning it is `error`.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotFound => "file not found",
+            Self::AccessViolation => "access violation",
+            Self::DiskFull => "disk full or allocation exceeded",
+            Self::IllegalOperation => "illegal TFTP operation",
+            Self::UnknownTid => "unknown transfer ID",
+            Self::FileExists => "file already exists",
+            Self::NoSuchUser => "no such user",
+            Self::OptionRefused => "option negotiation failed",
+            Self::Undefined | Self::Other(_) => "error",
+        }
+    }
 }
 
 impl From<u16> for ErrorCode {
@@ -146,26 +165,34 @@ impl From<ErrorCode> for u16 {
 
 /// Why a datagram is no packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Malformed {
-    /// Shorter than the fixed part of its packet.
+    /// The datagram is shorter than the fixed part of its packet.
     #[error("runt")]
     Runt,
-    /// No packet has this opcode.
+    /// The datagram has this opcode, which no packet has.
     #[error("opcode")]
     Opcode(u16),
-    /// A request without a name, a mode or one of their NULs.
+    /// The request lacks a name, a mode or one of their NULs.
     #[error("request")]
     Request,
-    /// A request in a mode that is not served.
+    /// The request's mode is neither `octet` nor `netascii`.
     #[error("mode")]
     Mode,
-    /// An OACK that no request could have led to.
+    /// The OACK is empty, repeats an option, or has a name or a value that no request can have asked for.
     #[error("oack")]
     Oack,
 }
 
 impl<'a> Packet<'a> {
     /// Reads a datagram.
+    ///
+    /// Of a request's options, those that are unknown, repeated or have no legal value are left out (RFC 2347); a block
+    /// size or window above its maximum is lowered to it. What follows an ACK's block number is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`], when the datagram is no packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let (opcode, body) = take_u16(datagram).ok_or(Malformed::Runt)?;
         match opcode {
@@ -190,8 +217,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Whether this can be the first answer to a request. Other DATA and ACK packets belong to a transfer that is under
-    /// way: to an earlier one at this port, perhaps.
+    /// Whether this can be the first answer to a request: an OACK, an ERROR, DATA 1 or ACK 0. Other DATA and ACK packets
+    /// belong to a transfer that is under way, to an earlier one at this port perhaps.
     pub const fn is_answer(&self) -> bool {
         match self {
             Self::Data { block: WireBlock(n), .. } => *n == 1,
@@ -271,6 +298,35 @@ fn take_u16(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16::from_be_bytes(*number), rest))
 }
 
+/// Reads the word on the wire, in any case.
+impl FromStr for Mode {
+    type Err = IllegalValue;
+
+    fn from_str(word: &str) -> Result<Self, IllegalValue> {
+        Self::of(word.as_bytes()).ok_or(IllegalValue::Mode)
+    }
+}
+
+/// Writes the word on the wire, in lower case.
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// Shows the name in quotes, all but printable ASCII escaped.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("operation", &self.operation)
+            .field("name", &format_args!("\"{}\"", self.name.escape_ascii()))
+            .field("mode", &self.mode)
+            .field("options", &self.options)
+            .finish()
+    }
+}
+
+/// Writes the RFCs' name for the packet: RRQ, WRQ or LIST.
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -281,13 +337,15 @@ impl fmt::Display for Operation {
     }
 }
 
+/// Writes the code's number.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         u16::from(*self).fmt(f)
     }
 }
 
-/// One line, control bytes escaped: the form that fixtures are written in.
+/// Writes one line of printable ASCII, as in `RRQ "vmlinuz" octet blksize=1428`; of a DATA packet's payload only the
+/// length.
 impl fmt::Display for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

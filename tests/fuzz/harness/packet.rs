@@ -25,6 +25,7 @@ fn refused(datagram: &[u8], why: Malformed) {
         Malformed::Opcode(told) => opcode == Some(told) && !(1..=7).contains(&told),
         Malformed::Request | Malformed::Mode => matches!(opcode, Some(1 | 2 | 7)),
         Malformed::Oack => opcode == Some(6),
+        _ => false,
     };
     assert!(right, "{why:?}");
 }
