@@ -65,7 +65,7 @@ mod wire {
 mod proto {
     use super::{Bencher, ItemsCount};
     use tftpkit::proto::{BlockNumber, GrantLimits, Receiver, Sender, Step, Time, Timing, grant};
-    use tftpkit::wire::{BlockSize, Operation, Options, Rollover, TransferOption, WindowSize};
+    use tftpkit::wire::{Operation, Options, Rollover, TransferOption, WindowSize};
 
     const BLOCKS: u64 = 10_000;
 
@@ -73,8 +73,7 @@ mod proto {
     fn exchange(bencher: Bencher<'_, '_>, window: u16) {
         let window = WindowSize::new(window).expect("a window");
         let asked = Options::NONE.with(TransferOption::WindowSize(window));
-        let (block_size, window_bytes) = (BlockSize::DEFAULT, usize::MAX);
-        let limits = GrantLimits { block_size, window, window_bytes };
+        let limits = GrantLimits::default().window_bytes(usize::MAX);
         let (agreed, _) = grant(Operation::Read, &asked, &limits, None);
         let (now, timing) = (Time::START, Timing::default());
         bencher.counter(ItemsCount::new(BLOCKS)).bench(|| {

@@ -15,7 +15,6 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
-use tftpkit::limits;
 use tftpkit::proto::{GrantLimits, Time, Timing, grant};
 use tftpkit::server::Config;
 use tftpkit::store::{Folder, Listing, Uploads};
@@ -496,8 +495,7 @@ impl World<'_> {
         if last > 0 && !newest.is_over() && !newest.is_proven() {
             return newest.repeat();
         }
-        let (block_size, window) = (BlockSize::MAX, WindowSize::MAX);
-        let most = GrantLimits { block_size, window, window_bytes: limits::WINDOW_BYTES };
+        let most = GrantLimits::default();
         let Request { operation, mode, options, .. } = self.request;
         let (agreed, answer) = grant(operation, &options, &most, None);
         let (timing, stored) = (Timing::default(), Stored::default());

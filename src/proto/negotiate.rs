@@ -1,4 +1,4 @@
-//! What both sides agree on (RFC 2347). The only place that makes an [`Agreed`].
+//! The terms that both sides agree on (RFC 2347). Nothing else makes an [`Agreed`].
 
 use crate::limits;
 use crate::wire::{
@@ -6,7 +6,9 @@ use crate::wire::{
     WindowSize,
 };
 
-/// The terms of one transfer. What was not negotiated has RFC 1350's value.
+/// The terms of one transfer, where what was not negotiated has RFC 1350's value.
+///
+/// [`grant`] makes them on a server and [`accept`] on a client; the default has nothing negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Agreed {
     block_size: Option<BlockSize>,
@@ -18,32 +20,42 @@ pub struct Agreed {
 }
 
 impl Agreed {
-    /// Payload bytes of each block but the last.
+    /// The payload bytes of each block but the last: 512 when none were negotiated.
     pub fn block_size(&self) -> BlockSize {
         self.block_size.unwrap_or(BlockSize::DEFAULT)
     }
 
-    /// Blocks under way at once.
+    /// The most blocks under way at once: 1 when no window was negotiated.
     pub fn window(&self) -> WindowSize {
         self.window.unwrap_or(WindowSize::LOCKSTEP)
     }
 
-    /// The retransmission interval, where one was agreed on.
+    /// The bytes of a whole DATA packet, its header included.
+    pub fn packet_bytes(&self) -> usize {
+        self.block_size().packet_bytes()
+    }
+
+    /// The bytes of a full window of DATA packets, headers included.
+    pub fn window_bytes(&self) -> usize {
+        self.window().bytes(self.block_size())
+    }
+
+    /// The retransmission interval, where one was negotiated.
     pub const fn interval(&self) -> Option<Interval> {
         self.interval
     }
 
-    /// The size of the file in bytes, where it was told.
+    /// The size of the file in bytes, where it was told (RFC 2349).
     pub const fn transfer_size(&self) -> Option<u64> {
         self.transfer_size
     }
 
-    /// What follows block 65,535, where that was agreed on.
+    /// The number that follows block 65,535, where that was negotiated.
     pub const fn rollover(&self) -> Option<Rollover> {
         self.rollover
     }
 
-    /// The format of a listing, where one was agreed on.
+    /// The format of the listing, where one was negotiated.
     pub const fn list(&self) -> Option<ListFormat> {
         self.list
     }
@@ -62,19 +74,65 @@ impl Agreed {
 }
 
 /// The most that a server grants.
+///
+/// The default grants every block size and window that RFC 2348 and RFC 7440 allow, within
+/// [`limits::WINDOW_BYTES`] of memory.
+///
+/// ```
+/// use tftpkit::proto::GrantLimits;
+/// use tftpkit::wire::{BlockSize, Options, TransferOption, WindowSize};
+///
+/// let limits = GrantLimits::default().block_size(BlockSize::try_from(1428)?);
+/// let asked = Options::from_iter([TransferOption::BlockSize(BlockSize::MAX)]);
+/// assert_eq!(limits.shape(&asked), (BlockSize::try_from(1428)?, WindowSize::LOCKSTEP));
+/// # Ok::<(), tftpkit::wire::IllegalValue>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct GrantLimits {
-    /// The largest block size.
+    /// The largest block size that is granted.
     pub block_size: BlockSize,
-    /// The most blocks in a window.
+    /// The most blocks that are granted in a window.
     pub window: WindowSize,
-    /// A window with its headers takes at most so many bytes; one block is always granted.
+    /// The most bytes of a window with its headers. A window of one block is granted whatever its bytes.
     pub window_bytes: usize,
 }
 
+impl Default for GrantLimits {
+    fn default() -> Self {
+        Self {
+            block_size: BlockSize::MAX,
+            window: WindowSize::MAX,
+            window_bytes: limits::WINDOW_BYTES,
+        }
+    }
+}
+
 impl GrantLimits {
-    /// The block size and window that are granted to one who asks for these.
-    fn shape(&self, asked: &Options) -> (BlockSize, WindowSize) {
+    /// Sets the largest block size that is granted.
+    #[must_use]
+    pub const fn block_size(mut self, most: BlockSize) -> Self {
+        self.block_size = most;
+        self
+    }
+
+    /// Sets the most blocks that are granted in a window.
+    #[must_use]
+    pub const fn window(mut self, most: WindowSize) -> Self {
+        self.window = most;
+        self
+    }
+
+    /// Sets the most bytes of a window with its headers.
+    #[must_use]
+    pub const fn window_bytes(mut self, most: usize) -> Self {
+        self.window_bytes = most;
+        self
+    }
+
+    /// The block size and window that [`grant`] gives to a request with these options. [`WindowSize::bytes`] says what
+    /// memory they need.
+    pub fn shape(&self, asked: &Options) -> (BlockSize, WindowSize) {
         let size = match asked.find(OptionKind::BlockSize) {
             Some(TransferOption::BlockSize(size)) => size.min(self.block_size),
             _ => BlockSize::DEFAULT,
@@ -83,17 +141,18 @@ impl GrantLimits {
             Some(TransferOption::WindowSize(blocks)) => blocks,
             _ => WindowSize::LOCKSTEP,
         };
-        let fits = self.window_bytes / (size.get() + crate::wire::DATA_HEADER);
+        let fits = self.window_bytes / size.packet_bytes();
         let fits = u16::try_from(fits).unwrap_or(u16::MAX).min(limits::WIDEST_WINDOW);
         let fits = WindowSize::new(fits).unwrap_or(WindowSize::LOCKSTEP);
         (size, window.min(self.window).min(fits))
     }
 }
 
-/// A server's side: from what a request asks to the terms and the OACK's options (none: no OACK).
+/// Answers a request's options as a server: gives the terms, and the options of the OACK (RFC 2347). Where those are
+/// empty, there is no OACK.
 ///
-/// `size` is the exact size to tell a reader, where it is known. Values are never above what was asked, and what
-/// was not asked is not granted: firmware refuses both.
+/// `size` is the exact size in bytes to tell a reader, where it is known. No value is above the one asked for, and no
+/// option is granted that was not: firmware refuses both.
 pub fn grant(
     operation: Operation,
     asked: &Options,
@@ -123,18 +182,23 @@ pub fn grant(
     (agreed, answer)
 }
 
-/// Why an OACK cannot be accepted (RFC 2347: the client ends with ERROR 8).
+/// Why an OACK cannot be accepted: the client ends the transfer with ERROR 8 (RFC 2347).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
 pub enum Disagreement {
-    /// An option that was not asked for.
+    /// The OACK has an option that was not asked for.
     #[error("it acknowledged '{}', which was not asked for", .0.name())]
     NotAsked(OptionKind),
-    /// A value above what was asked, or other than what was asked where it must be the same.
+    /// The OACK's value for the option is above the one asked for, or another where it must be the same.
     #[error("its value for '{}' is not what was asked for", .0.name())]
     Value(OptionKind),
 }
 
-/// A client's side: from what was offered and the OACK's options to the terms.
+/// Reads an OACK's options as the client that sent `offer`: gives the terms (RFC 2347).
+///
+/// # Errors
+///
+/// [`Disagreement`], when the OACK has an option or a value that the offer does not allow.
 pub fn accept(offer: &Options, answer: &Options) -> Result<Agreed, Disagreement> {
     let mut agreed = Agreed::default();
     for option in answer.iter() {
@@ -175,9 +239,10 @@ mod tests {
 
     /// The block size and window of the terms for one who asks for these.
     fn granted((block_size, window): (u16, u16), window_bytes: usize) -> (usize, u16) {
-        let limits =
-            GrantLimits { block_size: BlockSize::MAX, window: WindowSize::MAX, window_bytes };
-        let (agreed, _) = grant(Operation::Read, &asked(block_size, window), &limits, None);
+        let limits = GrantLimits::default().window_bytes(window_bytes);
+        let asked = asked(block_size, window);
+        let (agreed, _) = grant(Operation::Read, &asked, &limits, None);
+        assert_eq!(limits.shape(&asked), (agreed.block_size(), agreed.window()));
         (agreed.block_size().get(), agreed.window().get())
     }
 
@@ -190,6 +255,15 @@ mod tests {
     }
 
     #[test]
+    fn a_window_takes_its_packets_times_their_length_with_headers() {
+        let asked = asked(1428, 10);
+        let agreed = accept(&asked, &asked).expect("what was asked");
+        assert_eq!((agreed.packet_bytes(), agreed.window_bytes()), (1432, 14_320));
+        let plain = Agreed::default();
+        assert_eq!((plain.packet_bytes(), plain.window_bytes()), (516, 516));
+    }
+
+    #[test]
     fn a_window_is_no_wider_than_block_numbers_tell_apart() {
         let memory = usize::MAX;
         assert_eq!(granted((8, 32_766), memory), (8, 32_766));
@@ -199,11 +273,9 @@ mod tests {
 
     #[test]
     fn no_more_is_granted_than_the_server_allows_and_the_client_asked() {
-        let limits = GrantLimits {
-            block_size: BlockSize::new(1000).expect("a size"),
-            window: WindowSize::new(5).expect("a window"),
-            window_bytes: 1 << 20,
-        };
+        let limits = GrantLimits::default()
+            .block_size(BlockSize::new(1000).expect("a size"))
+            .window(WindowSize::new(5).expect("a window"));
         for (wish, given) in [((999, 4), (999, 4)), ((1000, 5), (1000, 5)), ((1001, 6), (1000, 5))]
         {
             let answer = grant(Operation::Write, &asked(wish.0, wish.1), &limits, None).1;
@@ -213,11 +285,7 @@ mod tests {
 
     #[test]
     fn of_two_intervals_the_first_counts() {
-        let limits = GrantLimits {
-            block_size: BlockSize::MAX,
-            window: WindowSize::MAX,
-            window_bytes: 1 << 20,
-        };
+        let limits = GrantLimits::default();
         let micros = Interval::from_micros(500_000).expect("an interval");
         let seconds = NonZeroU8::new(3).expect("an interval");
         let two = [TransferOption::MicroTimeout(micros), TransferOption::Timeout(seconds)];

@@ -40,7 +40,8 @@ impl Pair {
             .with(TransferOption::BlockSize(block_size))
             .with(TransferOption::WindowSize(window));
         let request = Request { operation: Operation::Read, name: b"file", mode, options };
-        let limits = GrantLimits { block_size, window, window_bytes: usize::MAX };
+        let limits =
+            GrantLimits::default().block_size(block_size).window(window).window_bytes(usize::MAX);
         let (agreed, answer) = grant(Operation::Read, &options, &limits, None);
         let (now, timing) = (Time::START, Timing::default());
         let terms = Terms { agreed, answer, mode, timing };

@@ -8,9 +8,7 @@ use tftpkit::proto::{
     Agreed, Arrival, BlockNumber, End, GrantLimits, NUMBERS, Receiver, Sender, Step, Time, Timing,
     grant,
 };
-use tftpkit::wire::{
-    BlockSize, Operation, Options, Rollover, TransferOption, WindowSize, WireBlock,
-};
+use tftpkit::wire::{Operation, Options, Rollover, TransferOption, WindowSize, WireBlock};
 
 /// The step of the machines' clocks: after one, what comes again is no echo any more; after two, a timer fires.
 pub(crate) const TICK: Duration = limits::ECHO_SPAN;
@@ -243,9 +241,7 @@ impl Setup {
         if let Some(rollover) = rollover {
             asked = asked.with(TransferOption::Rollover(rollover));
         }
-        let window_bytes = usize::MAX;
-        let limits =
-            GrantLimits { block_size: BlockSize::MAX, window: WindowSize::MAX, window_bytes };
+        let limits = GrantLimits::default().window_bytes(usize::MAX);
         grant(Operation::Read, &asked, &limits, None).0
     }
 

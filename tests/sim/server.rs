@@ -34,11 +34,7 @@ pub(crate) struct Session {
 
 impl Server {
     pub(crate) fn new(library: Library) -> Self {
-        let grants = GrantLimits {
-            block_size: tftpkit::wire::BlockSize::MAX,
-            window: tftpkit::wire::WindowSize::MAX,
-            window_bytes: limits::WINDOW_BYTES,
-        };
+        let grants = GrantLimits::default();
         let (timing, read_ahead) = (Timing::default(), limits::READ_AHEAD_BYTES);
         let (sessions, newest) = (Vec::new(), BTreeMap::new());
         Self { library, grants, timing, read_ahead, sessions, newest }

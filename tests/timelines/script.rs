@@ -21,7 +21,6 @@
 
 use std::io::ErrorKind;
 use std::time::Duration;
-use tftpkit::limits;
 use tftpkit::proto::{GrantLimits, Time, Timing};
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -77,11 +76,7 @@ impl Script {
         let mut script = Self {
             local: Vec::new(),
             wire: Vec::new(),
-            limits: GrantLimits {
-                block_size: BlockSize::MAX,
-                window: WindowSize::MAX,
-                window_bytes: limits::WINDOW_BYTES,
-            },
+            limits: GrantLimits::default(),
             timing: Timing::default(),
             lines: Vec::new(),
         };

@@ -131,11 +131,10 @@ impl Dialogue {
         let stranger = input.flag();
         let faults = [Fault::of(input.byte()), Fault::of(input.byte())];
         let size = usize::from(input.u16()) % MOST_BYTES;
-        let granted = GrantLimits {
-            block_size: BlockSize::lowered(u64::from(input.u16()).max(8))?,
-            window: WindowSize::new(u16::from(input.byte()).max(1))?,
-            window_bytes: usize::from(input.u16()) * 16,
-        };
+        let granted = GrantLimits::default()
+            .block_size(BlockSize::lowered(u64::from(input.u16()).max(8))?)
+            .window(WindowSize::new(u16::from(input.byte()).max(1))?)
+            .window_bytes(usize::from(input.u16()) * 16);
         let read_ahead = usize::from(input.byte()) * 64;
         let piece = usize::from(input.byte()).max(1) * 16;
         let Ok(Packet::Request(request)) = Packet::parse(input.counted()) else { return None };

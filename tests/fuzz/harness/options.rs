@@ -35,11 +35,10 @@ pub(super) fn check(bytes: &[u8]) {
         1 => Operation::Read,
         _ => Operation::List,
     };
-    let limits = GrantLimits {
-        block_size: BlockSize::lowered(u64::from(input.u16()).max(8)).expect("at least 8"),
-        window: WindowSize::new(input.u16().max(1)).expect("at least 1"),
-        window_bytes: usize::from(input.u16()) * 32,
-    };
+    let limits = GrantLimits::default()
+        .block_size(BlockSize::lowered(u64::from(input.u16()).max(8)).expect("at least 8"))
+        .window(WindowSize::new(input.u16().max(1)).expect("at least 1"))
+        .window_bytes(usize::from(input.u16()) * 32);
     let size = input.flag().then(|| input.u64());
     let asked = asked(operation, input.counted());
     granted(operation, &asked, &limits, size);
@@ -137,5 +136,6 @@ fn answered(asked: &Options, oack: &[u8]) {
         Err(Disagreement::Value(kind)) => {
             assert_ne!(find(asked, kind), find(&answer, kind), "it is as it was asked");
         }
+        Err(other) => panic!("{other}"),
     }
 }
