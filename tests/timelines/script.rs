@@ -110,7 +110,8 @@ impl Script {
                 "grant" => return self.grant(value),
                 "shortest" => {
                     let floor = Duration::from_millis(parsed(value)?);
-                    let timing = self.timing.to_builder().floor(floor).build();
+                    let ceiling = self.timing.ceiling().max(floor);
+                    let timing = self.timing.to_builder().floor(floor).ceiling(ceiling).build();
                     self.timing = timing.map_err(|why| why.to_string())?;
                     return Ok(());
                 }
