@@ -3,27 +3,28 @@
 use crate::wire::{Rollover, WireBlock};
 use core::ops::{Add, Sub};
 
-/// How many numbers there are on the wire. The machines take another bound for a model check, which cannot send 65,536
-/// blocks in every order to see them roll over.
+/// The count of block numbers on the wire: 65,536. The machines take another count for a model check, which cannot send
+/// so many blocks in every order to see their numbers roll over.
 pub const NUMBERS: u64 = 1 << 16;
 
-/// The number of a block, counted without end. 0 is the opening packet, 1 the first block of the file.
+/// The number of a block, counted in 64 bits without rolling over. 0 is the opening packet, 1 the first block of the
+/// file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BlockNumber(pub u64);
 
 impl BlockNumber {
-    /// The opening packet.
+    /// The number of the opening packet: 0.
     pub const OPENING: Self = Self(0);
-    /// The first block of the file.
+    /// The number of the first block of the file: 1.
     pub const FIRST: Self = Self(1);
 
-    /// The number in a packet, of which the wire has [`NUMBERS`].
+    /// The number that stands in a packet for this block.
     pub fn narrow(self, rollover: Rollover) -> WireBlock {
         self.narrow_among(NUMBERS, rollover)
     }
 
-    /// The number in a packet of a transfer whose block numbers roll over after `numbers` of them, as a model check
-    /// has it.
+    /// The number that stands in a packet for this block where block numbers roll over after `numbers` of them, for a
+    /// model check. In TFTP there are always [`NUMBERS`]: see [`narrow`](Self::narrow).
     pub fn narrow_among(self, numbers: u64, rollover: Rollover) -> WireBlock {
         WireBlock(match rollover {
             Rollover::ToZero => (self.0 % numbers) as u16,
@@ -32,8 +33,8 @@ impl BlockNumber {
         })
     }
 
-    /// The block nearest to `near` that has the number `wire` in a packet, one of so many `numbers`; `None` where
-    /// that lies before block 0.
+    /// The block nearest to `near` that has the number `wire` in a packet, where block numbers roll over after `numbers`
+    /// of them; `None` where it lies before block 0.
     ///
     /// Windows are shorter than half of the numbers, so the nearest is the one that was meant.
     pub fn widen(wire: WireBlock, near: Self, numbers: u64, rollover: Rollover) -> Option<Self> {
@@ -61,7 +62,7 @@ impl Add<u64> for BlockNumber {
     }
 }
 
-/// Blocks from `earlier` to this one; zero when it is not earlier.
+/// Counts the blocks from an earlier one to this one; zero when the other is not earlier.
 impl Sub for BlockNumber {
     type Output = u64;
 

@@ -1,35 +1,35 @@
-//! The side that collects the blocks.
+//! The receiver: the side that collects the blocks, in a read the client and in a write the server.
 
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{Rollover, WindowSize, WireBlock};
 use core::time::Duration;
 
-/// What to do with a block that came.
+/// What a block is that came, and so what to do with its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Arrival {
-    /// It is the next one: store its payload.
+    /// The block is the next one: store its payload.
     Next,
-    /// It lies behind a gap, no further than a window reaches, which must be a quarter of the numbers at most: its
-    /// payload can be kept, and the block handed on once more as soon as it is the one that is
-    /// [expected](Receiver::expected).
+    /// The block, whose number this is, lies behind a gap and no further ahead than a window: its payload can be kept,
+    /// and the block handed on once more when it is the one that is [expected](Receiver::expected). Windows wider than
+    /// a quarter of [`NUMBERS`] have no early blocks.
     Early(BlockNumber),
-    /// It is another one: drop it.
+    /// The block is another one: drop it.
     Other,
 }
 
-/// An acknowledgement to send. For block 0: send what stands for it.
+/// An acknowledgement to send: an ACK, or for block 0 what stands for it (a request or an OACK, perhaps).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Acknowledgement {
-    /// All blocks up to this one have come.
+    /// The last block in sequence: all blocks up to it have come.
     pub block: BlockNumber,
-    /// How the number is written.
+    /// How the block's number is [narrowed](BlockNumber::narrow).
     pub rollover: Rollover,
-    /// Whether it has been sent before.
+    /// Whether this acknowledgement has been sent before.
     pub again: bool,
 }
 
-/// Collects blocks in order and acknowledges them.
+/// The machine that collects blocks in order and acknowledges them (RFC 1350 § 2, RFC 7440).
 ///
 /// Its owner hands on blocks ([`arrive`](Self::arrive)) and obeys [`poll`](Self::poll) until it says to wait.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,8 +64,8 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that begins by sending what stands for block 0, and at the end stays for `dally` intervals of the
-    /// peer's.
+    /// A receiver that begins by sending what stands for block 0. After its last acknowledgement it stays for `dally`
+    /// intervals of the peer's, to answer a repeated last block (RFC 1350 § 6).
     pub fn new(now: Time, timing: Timing, agreed: &Agreed, dally: u32) -> Self {
         let mut receiver = Self {
             window: WindowSize::LOCKSTEP,
@@ -96,15 +96,15 @@ impl Receiver {
         self
     }
 
-    /// The terms, when they become known after the start: by a server's OACK to a client's RRQ.
+    /// Sets the terms, when they become known after the start: by a server's OACK to a client's RRQ.
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover();
         self.rto.set_negotiated(agreed.interval());
     }
 
-    /// What stands for block 0 has been answered by something other than block 1 (a client's RRQ by an OACK), and
-    /// something else stands for it now: it must go out.
+    /// Says that what stood for block 0 was answered by something other than block 1, as a client's RRQ is by an OACK.
+    /// What stands for it from now on, as an ACK 0 does then, must go out.
     pub fn opened(&mut self, now: Time) {
         self.measure(now);
         self.progress_at = now;
@@ -114,7 +114,7 @@ impl Receiver {
         self.ack_due = true;
     }
 
-    /// Whether the peer has answered: a block has come, or [`opened`](Self::opened) was told of another answer.
+    /// Whether the peer has answered: by a block, or as [`opened`](Self::opened) was told.
     pub fn is_answered(&self) -> bool {
         self.opened || self.has_block()
     }
@@ -123,7 +123,7 @@ impl Receiver {
         self.next > BlockNumber::FIRST
     }
 
-    /// The block that comes next.
+    /// The number of the block that comes next.
     pub const fn expected(&self) -> BlockNumber {
         self.next
     }
@@ -133,12 +133,13 @@ impl Receiver {
         self.ended
     }
 
-    /// Whether an acknowledgement must go out.
+    /// Whether an acknowledgement must go out: the next [`poll`](Self::poll) gives it.
     pub const fn owes_ack(&self) -> bool {
         self.ack_due
     }
 
-    /// A block came; `last` says that it is shorter than the block size, which ends the file.
+    /// Takes a block's number and tells what block it is; `last` says that it is shorter than the block size, which ends
+    /// the file.
     pub fn arrive(&mut self, now: Time, wire: WireBlock, last: bool) -> Arrival {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
         if block != self.next || self.ended {
@@ -199,13 +200,14 @@ impl Receiver {
         }
     }
 
-    /// The peer has not seen the last acknowledgement: it repeated its request, or an OACK.
+    /// Says that the peer has not seen the last acknowledgement, because it repeated its request: it goes out again.
     pub fn repeat(&mut self) {
         self.ack_due = true;
         self.trip_began = None;
     }
 
-    /// An OACK came again: the acknowledgement of block 0 was lost. Answered like a duplicate block.
+    /// Says that an OACK came again, so that the acknowledgement of block 0 was lost: it is answered like a duplicate
+    /// block.
     pub fn opening_repeated(&mut self, now: Time) {
         if !self.has_block() {
             self.out_of_place(now, BlockNumber::OPENING);
@@ -218,7 +220,8 @@ impl Receiver {
         }
     }
 
-    /// What to do now.
+    /// What to do now: an acknowledgement to send, or a time to wait for. `now` must never be before that of an earlier
+    /// call.
     pub fn poll(&mut self, now: Time) -> Step<Acknowledgement> {
         if !self.ack_due
             && let Some(step) = self.wait(now)
@@ -257,7 +260,7 @@ impl Receiver {
         None
     }
 
-    /// How it ends when the peer is gone now.
+    /// How the transfer ends when the peer is gone now.
     pub const fn lost(&self) -> End {
         if self.ended { End::Complete } else { End::Silent }
     }

@@ -1,11 +1,11 @@
-//! When to send again: RFC 6298 with Karn's rule, exponential backoff, and an end to patience.
+//! When to send again, and when to give up: RFC 6298 with Karn's rule and exponential backoff.
 
 use super::Timing;
 use crate::limits;
 use crate::wire::Interval;
 use core::time::Duration;
 
-/// The retransmission interval of one transfer.
+/// The retransmission timer of one transfer (RFC 6298): how long to wait for an answer, and how long for a peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Rto {
     timing: Timing,
@@ -23,12 +23,13 @@ struct Estimate {
 }
 
 impl Rto {
-    /// No round trip measured yet.
+    /// A timer that has measured no round trip yet.
     pub const fn new(timing: Timing) -> Self {
         Self { timing, negotiated: None, estimate: None, doublings: 0 }
     }
 
-    /// From now on no interval is longer than this one of the peer's, and until a round trip is measured it is the one.
+    /// Sets the interval that was negotiated: from now on no interval is longer, and until a round trip is measured
+    /// every interval is this one.
     pub const fn set_negotiated(&mut self, interval: Option<Interval>) {
         self.negotiated = interval;
     }
@@ -46,16 +47,16 @@ impl Rto {
             }
         };
         let doubled = base.max(self.timing.floor).saturating_mul(1 << self.doublings.min(16));
-        doubled.min(self.timing.ceiling.max(self.timing.floor)).min(longest)
+        doubled.min(self.timing.ceiling).min(longest)
     }
 
-    /// The interval after which the peer may send again: what it said, or else what is usual.
+    /// The interval after which the peer sends again: the negotiated one, or else [`Timing::peer_default`].
     pub fn peer_interval(&self) -> Duration {
         self.negotiated.map_or(self.timing.peer_default, Interval::get)
     }
 
-    /// How long a peer may make no progress, having answered or not. Only who has answered is waited for as long as it
-    /// wishes: a request can be forged.
+    /// How long a peer may make no progress, having `answered` or not. For a peer that has, it is at least three
+    /// negotiated intervals; a request can be forged, so one that has not gets [`Timing::unanswered`].
     pub fn patience(&self, answered: bool) -> Duration {
         if !answered {
             return self.timing.unanswered;
@@ -64,22 +65,23 @@ impl Rto {
         self.timing.patience.max(three)
     }
 
-    /// A repeated datagram that comes within this span of our last one is an echo of the network or of an eager
-    /// peer; a later one is the peer's time-out.
+    /// The span after our last datagram within which a repeated one is an echo of the network or of an eager peer; a
+    /// later one is the peer's time-out.
     pub fn echo_span(&self) -> Duration {
         let unmeasured = self.timing.first / 2;
         let trips = self.estimate.map_or(unmeasured, |estimate| 4 * estimate.smoothed);
         trips.max(limits::ECHO_SPAN)
     }
 
-    /// Nothing that answers a datagram can be back before this: used to tell an acknowledgement of what was sent
-    /// before from a report on the window that is under way. The shortest round trip may hold the sending of a whole
-    /// window, and a report on its front is back sooner than that: hence only a part of it.
+    /// The span after a datagram within which no answer to it can come: an acknowledgement that does is about what was
+    /// sent before, and is no report on the window that is under way. It is a quarter of the shortest round trip.
     pub fn soonest_answer(&self) -> Duration {
+        // That round trip may hold the sending of a whole window, and a report on its front is back sooner.
         self.estimate.map_or(Duration::ZERO, |estimate| estimate.shortest / 4)
     }
 
-    /// A round trip was measured, on a datagram that was sent once (Karn's rule is the caller's).
+    /// Takes a measured round trip, and ends the doubling. The datagram must have been sent once: Karn's rule (RFC 6298
+    /// § 3) is the caller's.
     pub fn sample(&mut self, trip: Duration) {
         self.doublings = 0;
         self.estimate = Some(match self.estimate {
@@ -92,10 +94,11 @@ impl Rto {
         });
     }
 
-    /// Something new was answered, but it had been sent more than once, the last time `since` ago. That is no round
-    /// trip (Karn's rule), yet no round trip is shorter; and the peer lives, so that the doubling ends, unless
-    /// nothing was ever measured: then it is all that is known of a slow path.
+    /// Takes an answer to what was sent more than once, the last time `since` ago: the doubling ends, unless no round
+    /// trip was ever measured.
     pub fn progress(&mut self, since: Duration) {
+        // It is no round trip (Karn's rule), yet no round trip is shorter. Without a measure the doubling is all that is
+        // known of a slow path.
         match self.estimate {
             None => {}
             Some(estimate) if since > estimate.smoothed => self.sample(since),
@@ -103,7 +106,7 @@ impl Rto {
         }
     }
 
-    /// The interval passed in vain.
+    /// Doubles the interval, which passed without an answer (RFC 6298 § 5.5).
     pub fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(16);
     }

@@ -1,20 +1,20 @@
-//! The side that has the blocks.
+//! The sender: the side that has the blocks, in a read the server and in a write the client.
 
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::wire::{Rollover, WindowSize, WireBlock};
 
-/// Blocks to send, one after the other. Never empty.
+/// A run of blocks to send, one after the other. It is never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Run {
-    /// The first block.
+    /// The first block to send.
     pub first: BlockNumber,
-    /// How many.
+    /// The number of blocks to send.
     pub count: u64,
-    /// How many of them have been sent before.
+    /// The number of blocks among them, from the first on, that have been sent before.
     pub again: u64,
 }
 
-/// Delivers blocks in order, a window at a time.
+/// The machine that delivers blocks in order, a window at a time (RFC 1350 § 2, RFC 7440).
 ///
 /// Its owner says which blocks are ready ([`supply`](Self::supply)), hands on acknowledgements
 /// ([`acknowledge`](Self::acknowledge)) and obeys [`poll`](Self::poll) until it says to wait.
@@ -51,7 +51,7 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// A sender whose opening packet is block 0 where `opening` is set; else it begins with block 1.
+    /// A sender that begins with block 0, an opening packet, where `opening` is set, and with block 1 where it is not.
     pub fn new(now: Time, timing: Timing, agreed: &Agreed, opening: bool) -> Self {
         let start = if opening { BlockNumber::OPENING } else { BlockNumber::FIRST };
         let mut sender = Self {
@@ -84,14 +84,14 @@ impl Sender {
         self
     }
 
-    /// The terms, when they become known after the start: by a server's OACK to a client's WRQ.
+    /// Sets the terms, when they become known after the start: by a server's OACK to a client's WRQ.
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover().unwrap_or_default();
         self.rto.set_negotiated(agreed.interval());
     }
 
-    /// Blocks before `end` can be sent now; `last` says that the file ends there.
+    /// Says that blocks before `end` can be sent now; `last` says that the file ends there.
     pub fn supply(&mut self, end: BlockNumber, last: bool) {
         debug_assert!(end >= self.ready, "blocks do not become unready");
         debug_assert!(self.last.is_none(), "nothing follows the last block");
@@ -99,7 +99,7 @@ impl Sender {
         self.last = last.then(|| BlockNumber(end.0 - 1));
     }
 
-    /// The first block that is not acknowledged: what lies before it is needed no more.
+    /// The first block that is not acknowledged. What lies before it is not sent again.
     pub const fn base(&self) -> BlockNumber {
         self.base
     }
@@ -119,7 +119,7 @@ impl Sender {
         self.next < self.window_end()
     }
 
-    /// An ACK came (or an OACK, which is the ACK of block 0). What changes shows in [`poll`](Self::poll).
+    /// Takes an ACK, or an OACK as the ACK of block 0. What changes shows in [`poll`](Self::poll).
     pub fn acknowledge(&mut self, now: Time, wire: WireBlock) {
         let block = BlockNumber::widen(wire, self.base, self.numbers, self.rollover);
         let Some(block) = block else { return };
@@ -178,7 +178,8 @@ impl Sender {
         }
     }
 
-    /// The peer repeated its request: it has not seen the answer.
+    /// Says that the peer repeated its request, so that it has not seen the answer: what is under way goes out again,
+    /// unless the peer has acknowledged something.
     pub fn repeat(&mut self) {
         if !self.is_answered() {
             self.resend();
@@ -192,7 +193,7 @@ impl Sender {
         self.sent_twice = self.window > WindowSize::LOCKSTEP;
     }
 
-    /// What to do now.
+    /// What to do now: blocks to send, or a time to wait for. `now` must never be before that of an earlier call.
     pub fn poll(&mut self, now: Time) -> Step<Run> {
         if self.is_delivered() {
             return Step::Done(End::Complete);
@@ -238,8 +239,8 @@ impl Sender {
         self.ready.min(self.base + u64::from(window))
     }
 
-    /// How it ends when the peer is gone now: with everything sent and only the answer to the last window missing, the
-    /// file most likely arrived.
+    /// How the transfer ends when the peer is gone now: with everything sent and only the answer to the last window
+    /// missing, the file most likely arrived, and it is [`End::Unconfirmed`].
     pub fn lost(&self) -> End {
         let all_sent = self.last.is_some_and(|last| self.sent > last);
         if all_sent && self.is_answered() { End::Unconfirmed } else { End::Silent }

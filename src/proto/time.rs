@@ -3,12 +3,12 @@
 use core::ops::{Add, Sub};
 use core::time::Duration;
 
-/// A moment, in microseconds since the owner's start.
+/// A moment, in microseconds since a start that the owner of the clock chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time(u64);
 
 impl Time {
-    /// The owner's start.
+    /// The moment that all others are counted from.
     pub const START: Self = Self(0);
 
     /// The moment `micros` after the start.
@@ -16,12 +16,13 @@ impl Time {
         Self(micros)
     }
 
-    /// Microseconds since the start.
+    /// The microseconds since the start.
     pub const fn as_micros(self) -> u64 {
         self.0
     }
 }
 
+/// Gives the moment so much later, in whole microseconds, or the last one that 64 bits can count.
 impl Add<Duration> for Time {
     type Output = Self;
 
@@ -30,7 +31,7 @@ impl Add<Duration> for Time {
     }
 }
 
-/// The span since `earlier`; zero when it is not earlier.
+/// Gives the span since an earlier moment; zero when the other is not earlier.
 impl Sub for Time {
     type Output = Duration;
 
