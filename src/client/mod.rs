@@ -3,11 +3,15 @@
 //! This module knows how to talk a server into a transfer: what to ask for, when to ask again without options, how
 //! to learn of a listing. It must not know terminals or local files: it takes a sink or a source.
 
+#[cfg(feature = "load")]
 mod latency;
+#[cfg(feature = "load")]
 mod load;
 mod remote;
 
+#[cfg(feature = "load")]
 pub use latency::Latency;
+#[cfg(feature = "load")]
 pub use load::{Failures, Load, Tally};
 pub use remote::{Host, Remote, RemoteError};
 
