@@ -1,62 +1,57 @@
 //! How long things took, as many as there may be, in a fixed number of counters.
 
+use hdrhistogram::Histogram;
 use std::time::Duration;
 
-/// Each power of two of microseconds is counted in so many parts, so that a quantile is right within a thirty-second.
-const PARTS: u64 = 32;
+/// Nothing that is measured takes longer than a day; what does is counted as a day.
+const LONGEST: u64 = 24 * 60 * 60 * 1_000_000;
 
-/// The counters for all that 64 bits hold.
-const BUCKETS: usize = bucket(u64::MAX) + 1;
+/// A quantile is right within a hundredth, and all counters take 32 KiB.
+const DIGITS: u8 = 2;
 
 /// A histogram whose buckets grow with what they hold.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    counts: Box<[u64]>,
-    count: u64,
-    max: u64,
+    micros: Histogram<u64>,
+    /// The histogram knows it within a hundredth only.
+    max: Duration,
 }
 
 impl Default for Latency {
     fn default() -> Self {
-        Self { counts: vec![0; BUCKETS].into_boxed_slice(), count: 0, max: 0 }
+        let micros = Histogram::new_with_bounds(1, LONGEST, DIGITS);
+        Self { micros: micros.expect("these bounds make a histogram"), max: Duration::ZERO }
     }
 }
 
 impl Latency {
     pub(super) fn record(&mut self, span: Duration) {
-        let micros = u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-        self.counts[bucket(micros)] += 1;
-        self.count += 1;
-        self.max = self.max.max(micros);
+        self.micros.saturating_record(u64::try_from(span.as_micros()).unwrap_or(LONGEST));
+        self.max = self.max.max(span);
     }
 
-    /// How many there were.
-    pub const fn count(&self) -> u64 {
-        self.count
+    /// How many were recorded.
+    pub fn count(&self) -> u64 {
+        self.micros.len()
     }
 
-    /// The longest; zero where there was none.
+    /// The longest of all; zero where none was recorded.
     pub const fn max(&self) -> Duration {
-        Duration::from_micros(self.max)
+        self.max
     }
 
-    /// So large a part of them, from 0 to 1, took no longer. Zero where there was none.
+    /// The span than which this part of all, from 0 to 1, took no longer; zero where none was recorded.
     pub fn quantile(&self, part: f64) -> Duration {
-        let rank = (part * self.count as f64).ceil() as u64;
-        let mut seen = 0;
-        let found = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank.max(1).min(self.count)
-        });
-        Duration::from_micros(found.map_or(0, |bucket| last_of(bucket).min(self.max)))
+        Duration::from_micros(self.micros.value_at_quantile(part)).min(self.max)
     }
 
-    /// How many took so long or longer, but not twice as long: for each power of two of microseconds from the
-    /// shortest to the longest. The first power counts what took no time as well.
+    /// For each power of two of microseconds, from the shortest to the longest, how many took at least as long and
+    /// less than twice as long. The first power counts what took no time as well.
     pub fn octaves(&self) -> Vec<(Duration, u64)> {
         let mut sums = [0; u64::BITS as usize];
-        for (bucket, count) in self.counts.iter().enumerate() {
-            sums[last_of(bucket).max(1).ilog2() as usize] += count;
+        for step in self.micros.iter_recorded() {
+            let power = step.value_iterated_to().max(1).ilog2();
+            sums[power as usize] += step.count_since_last_iteration();
         }
         let first = sums.iter().position(|sum| *sum > 0).unwrap_or(sums.len());
         let end = sums.iter().rposition(|sum| *sum > 0).map_or(first, |last| last + 1);
@@ -64,34 +59,9 @@ impl Latency {
     }
 }
 
-/// The bucket of so many microseconds. The first two times `PARTS` of them have one each.
-const fn bucket(micros: u64) -> usize {
-    let shift = (micros | 1).ilog2().saturating_sub(PARTS.ilog2());
-    (shift as u64 * PARTS + (micros >> shift)) as usize
-}
-
-/// The most microseconds that are counted in this bucket.
-const fn last_of(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    let shift = (bucket / PARTS).saturating_sub(1);
-    let in_shift = bucket - shift * PARTS;
-    (in_shift << shift) + ((1 << shift) - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_time_has_its_bucket_and_no_bucket_is_wide() {
-        let powers = (0..64).map(|power| 1u64 << power);
-        for micros in powers.flat_map(|n| [n - 1, n, n + n / 3]).chain([u64::MAX]) {
-            let bucket = bucket(micros);
-            let (before, last) = (bucket.checked_sub(1).map(last_of), last_of(bucket));
-            assert!(before.is_none_or(|before| before < micros) && micros <= last, "{micros}");
-            assert!(last - micros <= micros / PARTS, "{micros} counts as {last}");
-        }
-    }
 
     #[test]
     fn quantiles_and_octaves_are_those_of_what_was_recorded() {
@@ -108,5 +78,32 @@ mod tests {
         assert_eq!(latency.quantile(1.0), latency.max());
         assert_eq!(latency.quantile(1.1), latency.max());
         assert_eq!((latency.count(), latency.max()), (51, Duration::from_millis(1001)));
+    }
+
+    #[test]
+    fn every_time_is_counted_in_its_octave_and_a_quantile_is_near_it() {
+        for power in 0..36 {
+            for micros in [1 << power, (1 << power) + (1 << power) / 3, (2 << power) - 1] {
+                let mut latency = Latency::default();
+                latency.record(Duration::from_micros(micros));
+                latency.record(Duration::from_secs(24 * 60 * 60));
+                let near = latency.quantile(0.5).as_micros() as u64;
+                assert!(near >= micros && near - micros <= micros / 100, "{micros} is {near}");
+                assert_eq!(latency.octaves()[0], (Duration::from_micros(1 << power), 1));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_too_short_or_too_long_to_be_counted() {
+        let mut latency = Latency::default();
+        [Duration::ZERO, Duration::from_nanos(1), Duration::MAX].map(|span| latency.record(span));
+        assert_eq!((latency.count(), latency.max()), (3, Duration::MAX));
+        assert_eq!(latency.quantile(0.5), Duration::ZERO);
+        assert!(latency.quantile(1.0) >= Duration::from_secs(24 * 60 * 60));
+        assert_eq!(latency.octaves().iter().map(|(_, count)| count).sum::<u64>(), 3);
+        for part in [f64::NAN, f64::INFINITY, -1.0] {
+            assert!(latency.quantile(part) <= Duration::MAX);
+        }
     }
 }
