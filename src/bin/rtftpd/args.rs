@@ -1,7 +1,9 @@
 //! The command line, and what it means.
 
+use crate::typed::span;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use parse_size::Config as SizeParser;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -25,7 +27,7 @@ const TFTP_PORT: u16 = 69;
     name = "rtftpd",
     version,
     after_help = "Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
-    signal ends them at once.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
+    signal ends them at once.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
 )]
 pub(crate) struct Args {
     /// The folder to serve
@@ -104,24 +106,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
 
-    /// Seconds after which a client that makes no progress is gone; one that has not answered at all is sooner, when
+    /// The time after which a client that makes no progress is gone; one that has not answered at all is sooner, when
     /// it got as many packets as a forged request may cost others
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds, env = "RTFTPD_PATIENCE")]
+    #[arg(long, value_name = "TIME", default_value = "30", value_parser = setting, env = "RTFTPD_PATIENCE")]
     patience: Duration,
 
-    /// Seconds before something is sent again, while no round trip has been measured
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds,
+    /// The time before something is sent again, while no round trip has been measured
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = setting,
         env = "RTFTPD_FIRST_INTERVAL")]
     first_interval: Duration,
 
-    /// The shortest and the longest interval between two attempts, in seconds
+    /// The shortest and the longest interval between two attempts
     #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.05", "5"],
-        value_parser = seconds)]
+        value_parser = setting)]
     intervals: Vec<Duration>,
 
-    /// How many seconds running transfers get when the server is stopped
-    #[arg(long, value_name = "SECONDS", default_value_t = limits::DRAIN.as_secs() as u32, env = "RTFTPD_DRAIN")]
-    drain: u32,
+    /// The time that running transfers get when the server is stopped
+    #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
+    pub(crate) drain: Duration,
 
     /// Write log lines as JSON
     #[arg(long, env = "RTFTPD_JSON")]
@@ -186,10 +188,6 @@ impl Args {
         timing.patience(self.patience).unanswered(self.patience).build()
     }
 
-    pub(crate) const fn drain(&self) -> Duration {
-        Duration::from_secs(self.drain as u64)
-    }
-
     /// The name of the generated listing, unless it is turned off.
     pub(crate) fn listing(&self) -> Option<&str> {
         (!self.no_list).then_some(self.list_name.as_str())
@@ -242,21 +240,16 @@ fn listen_address(text: &str) -> Result<SocketAddr, String> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
+/// What a size is shown with; more can be typed.
 const UNITS: [(char, u64); 3] = [('G', 1 << 30), ('M', 1 << 20), ('K', 1 << 10)];
 
 impl FromStr for Size {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let unit = |(letter, factor): (char, u64)| {
-            let digits = text
-                .strip_suffix(letter)
-                .or_else(|| text.strip_suffix(letter.to_ascii_lowercase()));
-            Some((digits?, factor))
-        };
-        let (digits, factor) = UNITS.into_iter().find_map(unit).unwrap_or((text, 1));
-        let number = digits.parse().ok().and_then(|number: u64| number.checked_mul(factor));
-        number.map(Self).ok_or("write a number of bytes, as in 65536, 64K, 16M or 4G")
+        const BINARY: SizeParser = SizeParser::new().with_binary();
+        let number = BINARY.parse_size(text).map(Self);
+        number.map_err(|_| "write a number of bytes, as in 65536, 64K, 16M or 4G")
     }
 }
 
@@ -290,14 +283,14 @@ fn ports(text: &str) -> Result<PortRange, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse().ok().and_then(|secs| Duration::try_from_secs_f64(secs).ok());
-    let in_reach = seconds.filter(|span| (SHORTEST_SETTING..=LONGEST_SETTING).contains(span));
-    in_reach.ok_or_else(|| "write a number of seconds from 0.001 to 3600, as in 0.5".into())
+/// An interval or patience.
+fn setting(text: &str) -> Result<Duration, String> {
+    span(text, Duration::from_millis(1)..=Duration::from_secs(3600))
 }
 
-const SHORTEST_SETTING: Duration = Duration::from_millis(1);
-const LONGEST_SETTING: Duration = Duration::from_secs(3600);
+fn drain(text: &str) -> Result<Duration, String> {
+    span(text, Duration::ZERO..=Duration::from_secs(u32::MAX.into()))
+}
 
 fn block_size_of(text: &str) -> Result<(Network, BlockSize), String> {
     let (network, bytes) = text
@@ -319,12 +312,27 @@ mod tests {
     }
 
     #[test]
+    fn times_take_units_and_the_defaults_are_those_of_the_library() {
+        let args = |words: &[&str]| Args::parse_from([&["rtftpd", "/"], words].concat());
+        assert_eq!(args(&[]).timing(), Ok(Timing::default()));
+        assert_eq!(args(&[]).drain, limits::DRAIN);
+        let intervals = ["--intervals", "20ms", "2s", "--first-interval", "0.5 sec"];
+        let timing = args(&[&intervals[..], &["--patience", "2min"]].concat()).timing();
+        let timing = timing.expect("legal times");
+        let millis = [timing.floor(), timing.ceiling(), timing.first(), timing.patience()];
+        assert_eq!(millis.map(|span| span.as_millis()), [20, 2000, 500, 120_000]);
+        assert_eq!(args(&["--drain", "1500ms"]).drain, Duration::from_millis(1500));
+    }
+
+    #[test]
     fn sizes_addresses_and_ports_are_read_or_refused() {
         let size = |text: &str| text.parse::<Size>().ok().map(|size| (size.0, size.to_string()));
         assert_eq!(size("64K"), Some((65536, "64K".into())));
         assert_eq!(size("4g"), Some((4 << 30, "4G".into())));
         assert_eq!(size("1025"), Some((1025, "1025".into())));
         assert_eq!(size("0"), Some((0, "0".into())));
+        assert_eq!(size("16MiB"), Some((16 << 20, "16M".into())));
+        assert_eq!(size("1.5 kB"), Some((1536, "1536".into())));
         for nonsense in ["", "K", "64KK", "-1", "99999999999999999999", "18446744073709551615G"] {
             assert_eq!(size(nonsense), None, "{nonsense}");
         }
@@ -333,8 +341,10 @@ mod tests {
         assert_eq!(listen_address("[::1]"), Ok("[::1]:69".parse().expect("an address")));
         assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:69".parse().expect("an address")));
         assert!(listen_address("example").is_err());
-        assert_eq!(seconds("0.05"), Ok(Duration::from_millis(50)));
-        assert!(seconds("0").is_err() && seconds("-1").is_err() && seconds("3601").is_err());
+        assert_eq!(setting("0.05"), Ok(Duration::from_millis(50)));
+        assert!(setting("0").is_err() && setting("-1").is_err() && setting("3601").is_err());
+        assert_eq!(drain("0"), Ok(Duration::ZERO));
+        assert_eq!(drain("4294967295"), Ok(Duration::from_secs(u32::MAX.into())));
         assert!(
             block_size_of("192.0.2.0/24=1428").is_ok() && block_size_of("192.0.2.0/24=7").is_err()
         );

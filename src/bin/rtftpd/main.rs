@@ -3,6 +3,8 @@
 mod args;
 mod banner;
 mod log;
+#[path = "../shared/typed.rs"]
+mod typed;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
@@ -51,7 +53,7 @@ fn run(args: &Args) -> Result<()> {
     let log = log::Log::default();
     let server = bind(args, sessions, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
-    let (handle, grace) = (server.handle(), args.drain());
+    let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || stop_on_signal(&signals, &handle, grace))
