@@ -60,18 +60,15 @@ fn measure(
     duration: Duration,
 ) -> Result<(), Box<dyn Error>> {
     let server = Daemon::start(root, model, clients)?;
-    let wishes = Wishes {
-        block_size: BlockSize::new(BLOCK_SIZE),
-        window: WindowSize::new(WINDOW),
-        mode,
-        ..Wishes::default()
-    };
-    let files = vec![b"file".to_vec()];
+    let wishes = Wishes::default()
+        .block_size(BlockSize::new(BLOCK_SIZE))
+        .window(WindowSize::new(WINDOW))
+        .mode(mode);
     // Who waits for its turn at an iterative server would wait for as long as all others take.
     let grace = Duration::from_millis(500);
-    let load = Load { files, clients, duration, grace, ..Load::default() };
+    let load = Load::of(["file"]).clients(clients).duration(duration).grace(grace);
     let mut threads = 0;
-    let tally = Client::new(server.address, wishes).load(&load, &mut |_| {
+    let tally = Client::new(server.address).wishes(wishes).load(&load, |_| {
         threads = threads.max(server.status("Threads").unwrap_or_default());
         ControlFlow::Continue(())
     })?;

@@ -4,26 +4,13 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use tftpkit::client::{Client, Wishes};
+use tftpkit::client::{Client, Wishes, Writer};
 use tftpkit::server::{Config, Server};
 use tftpkit::store::Folder;
-use tftpkit::transfer::Sink;
 use tftpkit::wire::{BlockSize, WindowSize};
 
 const SIZES: [u16; 4] = [512, 1428, 8192, 65464];
 const WINDOWS: [u16; 3] = [1, 16, 64];
-
-/// Forgets all bytes.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn write(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = tempfile::tempdir()?;
@@ -49,13 +36,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             for size in SIZES {
                 print!("  ");
                 for window in WINDOWS {
-                    let wishes = Wishes {
-                        block_size: BlockSize::new(size),
-                        window: WindowSize::new(window),
-                        no_offload,
-                        ..Wishes::default()
-                    };
-                    print!("{:>8.0}", best(&Client::new(address, wishes), size, window)?);
+                    let wishes = Wishes::default()
+                        .block_size(BlockSize::new(size))
+                        .window(WindowSize::new(window))
+                        .offload(!no_offload);
+                    let client = Client::new(address).wishes(wishes);
+                    print!("{:>8.0}", best(&client, size, window)?);
                 }
             }
             println!();
@@ -71,7 +57,7 @@ fn best(client: &Client, size: u16, window: u16) -> Result<f64, Box<dyn std::err
     let name = if window == 1 && size < 8192 { "small" } else { "large" };
     let mut best = 0f64;
     for _ in 0..3 {
-        let summary = client.get(name.as_bytes(), Nowhere, &mut |_| {})?;
+        let summary = client.get(name, Writer(io::sink()), |_| {})?;
         best = best.max(summary.bytes as f64 / 1e6 / summary.elapsed.as_secs_f64());
     }
     Ok(best)

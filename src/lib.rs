@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use tftpkit::client::{Client, Wishes};
+//! use tftpkit::client::Client;
 //! use tftpkit::server::{Config, Server};
 //! use tftpkit::store::Folder;
 //! use std::time::Duration;
@@ -19,8 +19,8 @@
 //! let (address, handle) = (server.addresses()[0], server.handle());
 //! let running = std::thread::spawn(move || server.run());
 //!
-//! let client = Client::new(address, Wishes::default());
-//! for entry in client.list(b"")?.entries {
+//! let client = Client::new(address);
+//! for entry in client.list("")?.entries {
 //!     println!("{} {}", entry.size, entry.name.display());
 //! }
 //!

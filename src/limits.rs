@@ -152,3 +152,7 @@ pub const PORTS_TRIED: u32 = 64;
 
 /// When stopped, a server lets transfers run on for so long by default.
 pub const DRAIN: Duration = Duration::from_secs(10);
+
+/// A file that is read into memory and was given no other bound: kernels and small ramdisks are shorter, and no
+/// server fills a machine's memory.
+pub const READ_BYTES: usize = 64 << 20;

@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tftpkit::client::{Client, Wishes};
+use tftpkit::client::Client;
 
 /// Says that the network is there.
 const INSIDE: &str = "TFTPKIT_TEST_OWN_NETWORK";
@@ -92,7 +92,7 @@ impl Silent {
 
 /// Downloads so often, and until it is `enough`; how long each took, sorted.
 fn download(server: SocketAddr, bytes: &[u8], enough: impl Fn() -> bool) -> Vec<Duration> {
-    let client = Client::new(server, Wishes::default());
+    let client = Client::new(server);
     let mut times = Vec::new();
     while times.len() < DOWNLOADS || !enough() {
         let begun = Instant::now();

@@ -331,7 +331,7 @@ fn a_listing_shows_only_what_can_be_fetched() {
     let listings = [
         Listing::from_uefi(&uefi).expect("a listing"),
         Listing::from_text(&text).expect("a listing"),
-        server.client(plain()).list(b"").expect("a listing"),
+        server.client(plain()).list("").expect("a listing"),
     ];
     for listing in listings {
         let names: Vec<_> =

@@ -15,22 +15,16 @@ use tftpkit::wire::{ErrorCode, Mode, OptionKind, Packet};
 
 /// So many downloads of these files, and as long as they take.
 fn load(files: &[&str], clients: usize, count: u64) -> Load {
-    Load {
-        files: files.iter().map(|name| name.as_bytes().to_vec()).collect(),
-        clients,
-        count: Some(count),
-        duration: Duration::MAX,
-        ..Load::default()
-    }
+    Load::of(files).clients(clients).count(count).duration(Duration::MAX)
 }
 
 fn run(client: &Client, load: &Load) -> Tally {
-    client.load(load, &mut |_| ControlFlow::Continue(())).expect("a load")
+    client.load(load, |_| ControlFlow::Continue(())).expect("a load")
 }
 
 /// One round of patience, a second long.
 fn impatient() -> Wishes {
-    Wishes { timeout: std::num::NonZeroU8::new(1), retries: Some(0), ..Wishes::default() }
+    Wishes::default().timeout(std::num::NonZeroU8::new(1)).retries(0)
 }
 
 /// A server that answers each packet from its request port.
@@ -67,7 +61,7 @@ fn so_many_downloads_are_made_of_the_files_in_turn_and_all_their_bytes_are_count
     let root = folder(&[("a", &pattern(70_000, 1)), ("b", &pattern(5, 2))]);
     let server = Running::serve(root.path());
     for wishes in [Wishes::default(), plain()] {
-        let load = Load { verify: true, ..load(&["a", "b"], 7, 31) };
+        let load = load(&["a", "b"], 7, 31).verify(true);
         let tally = run(&server.client(wishes), &load);
         assert_eq!((tally.begun, tally.whole, tally.failed(), tally.cut), (31, 31, 0, 0));
         assert_eq!(tally.bytes, 16 * 70_000 + 15 * 5);
@@ -85,8 +79,8 @@ fn all_clients_are_there_at_once_and_are_ended_with_the_load() {
     let root = folder(&[("large", &pattern(16 << 20, 3))]);
     let server = Running::serve(root.path());
     let (handle, mut seen) = (server.handle.clone(), 0);
-    let load = Load { duration: DEADLINE, ..load(&["large"], 50, u64::MAX) };
-    let tally = server.client(plain()).load(&load, &mut |tally| {
+    let load = load(&["large"], 50, u64::MAX).duration(DEADLINE);
+    let tally = server.client(plain()).load(&load, |tally| {
         seen = handle.transfers();
         assert!(tally.at_once <= 50);
         if seen < 50 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -107,14 +101,14 @@ fn all_clients_are_there_at_once_and_are_ended_with_the_load() {
 fn when_the_time_is_over_those_under_way_may_finish() {
     let root = folder(&[("a", &pattern(200_000, 4))]);
     let server = Running::serve(root.path());
-    let load = Load { count: None, duration: Duration::from_millis(50), ..load(&["a"], 3, 0) };
+    let load = load(&["a"], 3, 0).count(None).duration(Duration::from_millis(50));
     let tally = run(&server.client(plain()), &load);
     assert_eq!(tally.elapsed, load.duration);
     assert_eq!((tally.whole, tally.failed(), tally.cut), (tally.begun, 0, 0));
     assert!(tally.whole_in_time <= tally.whole && tally.bytes <= 200_000 * tally.whole);
-    let hurried = Load { grace: Duration::ZERO, ..load };
+    let hurried = load.grace(Duration::ZERO);
     let nothing = answering(|_| None);
-    let tally = run(&Client::new(nothing, Wishes::default()), &hurried);
+    let tally = run(&Client::new(nothing), &hurried);
     assert_eq!((tally.begun, tally.cut, tally.failed()), (3, 3, 0));
 }
 
@@ -122,17 +116,15 @@ fn when_the_time_is_over_those_under_way_may_finish() {
 fn a_rate_is_kept_and_what_finds_no_room_is_missed() {
     let root = folder(&[("a", b"few")]);
     let server = Running::serve(root.path());
-    let tally = run(&server.client(plain()), &Load { rate: Some(200.0), ..load(&["a"], 100, 21) });
+    let tally = run(&server.client(plain()), &load(&["a"], 100, 21).rate(200.0));
     assert_eq!((tally.whole, tally.missed), (21, 0));
     assert!(tally.elapsed >= Duration::from_millis(100), "the last is due at 20/200 s");
-    let nothing = Client::new(answering(|_| None), Wishes::default());
-    let full = Load {
-        rate: Some(1000.0),
-        count: None,
-        duration: Duration::from_millis(30),
-        grace: Duration::ZERO,
-        ..load(&["a"], 2, 0)
-    };
+    let nothing = Client::new(answering(|_| None));
+    let full = load(&["a"], 2, 0)
+        .rate(1000.0)
+        .count(None)
+        .duration(Duration::from_millis(30))
+        .grace(Duration::ZERO);
     let tally = run(&nothing, &full);
     assert_eq!((tally.begun, tally.most_at_once), (2, 2));
     assert!((1..=28).contains(&tally.missed), "{}", tally.missed);
@@ -149,17 +141,17 @@ fn failures_are_told_apart_by_kind() {
     };
     assert_eq!(tally.transfer.count(), 5, "a refusal is no transfer");
 
-    let silent = run(&Client::new(answering(|_| None), impatient()), &load(&["a"], 5, 5));
+    let silent = run(&Client::new(answering(|_| None)).wishes(impatient()), &load(&["a"], 5, 5));
     assert_eq!((silent.failures.len(), silent.failures[0].count), (1, 5));
     assert!(matches!(silent.failures[0].first, Failure::NoAnswer(_)));
     assert_eq!(silent.first_answer.count(), 0);
 
-    let closed = run(&Client::new(closed(), Wishes::default()), &load(&["a"], 2, 6));
+    let closed = run(&Client::new(closed()), &load(&["a"], 2, 6));
     assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
     assert!(matches!(closed.failures[0].first, Failure::Closed(_)));
 
     let rude = answering(|packet| matches!(packet, Packet::Request(_)).then(|| data(1, &[7; 600])));
-    let rude = run(&Client::new(rude, plain()), &load(&["a"], 2, 3));
+    let rude = run(&Client::new(rude).wishes(plain()), &load(&["a"], 2, 3));
     assert_eq!((rude.failures.len(), rude.failures[0].count), (1, 3));
     assert!(matches!(rude.failures[0].first, Failure::Protocol(_)));
 }
@@ -175,8 +167,8 @@ fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
             }
             _ => None,
         });
-        let load = Load { verify, ..load(&["a"], 1, 5) };
-        let tally = run(&Client::new(fickle, plain()), &load);
+        let load = load(&["a"], 1, 5).verify(verify);
+        let tally = run(&Client::new(fickle).wishes(plain()), &load);
         assert_eq!(tally.failed(), if verify { 2 } else { 0 }, "the last two are others");
         assert!(!verify || matches!(tally.failures[0].first, Failure::Differs));
     }
@@ -193,16 +185,50 @@ fn a_load_in_netascii_does_not_ask_for_a_size() {
         Some(data(1, b"few"))
     });
     for mode in [Mode::Octet, Mode::Netascii] {
-        run(&Client::new(server, Wishes { mode, ..Wishes::default() }), &load(&["a"], 1, 1));
+        run(&Client::new(server).wishes(Wishes::default().mode(mode)), &load(&["a"], 1, 1));
         assert_eq!(heard.recv(), Ok((mode, mode == Mode::Octet)));
     }
 }
 
 #[test]
+fn a_load_is_put_on_the_address_that_answers() {
+    let root = folder(&[("a", &pattern(200_000, 6))]);
+    let server = Running::serve(root.path());
+    let client = Client::new(closed()).or_at([server.address]).wishes(plain());
+    let tally = run(&client, &load(&["a"], 2, 5));
+    assert_eq!((tally.whole, tally.failed(), client.server()), (5, 0, server.address));
+    let nobody = Client::new(closed()).or_at([closed()]);
+    let refused = nobody.load(&load(&["a"], 1, 1), |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(Failure::Closed(_))), "{refused:?}");
+}
+
+#[test]
+fn a_load_ends_when_it_is_cancelled_and_does_not_begin_before_that_is_taken_back() {
+    let client = Client::new(answering(|_| None)).wishes(plain());
+    let canceller = client.canceller();
+    let endless = load(&["a"], 2, u64::MAX);
+    let (tell, told) = std::sync::mpsc::channel();
+    let tally = std::thread::scope(|scope| {
+        let running = scope.spawn(|| {
+            client.load(&endless, |tally| {
+                let _ = tell.send(tally.begun);
+                ControlFlow::Continue(())
+            })
+        });
+        assert_eq!(told.recv_timeout(DEADLINE), Ok(2));
+        canceller.cancel();
+        running.join().expect("no panic").expect("a load")
+    });
+    assert_eq!((tally.begun, tally.cut, tally.failed()), (2, 2, 0));
+    let refused = client.load(&endless, |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(Failure::Cancelled)), "{refused:?}");
+}
+
+#[test]
 fn a_load_without_files_is_none() {
-    let client = Client::new(closed(), Wishes::default());
-    let refused = client.load(&Load::default(), &mut |_| ControlFlow::Continue(()));
-    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidInput));
+    let client = Client::new(closed());
+    let refused = client.load(&load(&[], 1, 1), |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(Failure::NoFiles)));
 }
 
 #[test]
@@ -285,13 +311,14 @@ fn a_servers_words_do_not_reach_the_terminal_raw() {
 
 #[test]
 fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
-    let client = Client::new(closed(), Wishes::default());
-    let refused = client.load(&load(&["a\0octet"], 1, 1), &mut |_| ControlFlow::Continue(()));
-    assert!(refused.is_err_and(|error| error.kind() == std::io::ErrorKind::InvalidInput));
+    let client = Client::new(closed());
+    let refused = client.load(&load(&["a", "a\0octet"], 1, 1), |_| ControlFlow::Continue(()));
+    assert!(matches!(refused, Err(Failure::Nul)));
     let asked = [
-        client.get(b"a\0", Collected::default(), &mut |_| {}).map(drop),
-        client.put(b"a\0", &b""[..], None, &mut |_| {}).map(drop),
-        client.list(b"a\0").map(drop),
+        client.get("a\0", Collected::default(), |_| {}).map(drop),
+        client.put("a\0", &b""[..], None, |_| {}).map(drop),
+        client.list("a\0").map(drop),
+        client.read("a\0").map(drop),
     ];
     assert!(asked.iter().all(|asked| matches!(asked, Err(Failure::Nul))), "{asked:?}");
 }

@@ -35,7 +35,7 @@ fn all_sizes(wishes: Wishes) {
     for mode in [Mode::Octet, Mode::Netascii] {
         let root = folder(&[]);
         let server = Running::taking(root.path(), Uploads::Create);
-        let client = server.client(Wishes { mode, ..wishes });
+        let client = server.client(wishes.mode(mode));
         for size in SIZES {
             let (bytes, name, sent) = (pattern(size, 1), format!("{size}"), format!("sent-{size}"));
             std::fs::write(root.path().join(&name), &bytes).expect("a file");
@@ -46,7 +46,7 @@ fn all_sizes(wishes: Wishes) {
                 "{sent} {mode:?}"
             );
         }
-        let listed = client.list(b"").expect("a listing").entries;
+        let listed = client.list("").expect("a listing").entries;
         let mut sizes: Vec<_> = listed.iter().map(|entry| entry.size as usize).collect();
         sizes.sort_unstable();
         assert_eq!(sizes, SIZES.iter().flat_map(|size| [*size; 2]).collect::<Vec<_>>());
@@ -78,7 +78,7 @@ fn a_server_is_reached_over_ipv4_over_ipv6_and_over_both() {
     let bytes = pattern(3000, 2);
     let root = folder(&[("f", &bytes)]);
     let reached = |server: &Running, ip: IpAddr| {
-        get(&Client::new(server.at(ip), Wishes::default()), "f").expect("a download") == bytes
+        get(&Client::new(server.at(ip)), "f").expect("a download") == bytes
     };
     let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
     assert!(reached(&serving(root.path(), listening(v4)), v4));
@@ -128,7 +128,8 @@ fn five_hundred_clients_at_once_get_their_own_bytes() {
         let wishes = [plain(), Wishes::default(), windowed(1428, 8)][n % 3];
         let run = move || {
             start.wait();
-            get(&Client::new(address, wishes), &n.to_string()).expect("a download") == file(n)
+            get(&Client::new(address).wishes(wishes), &n.to_string()).expect("a download")
+                == file(n)
         };
         std::thread::Builder::new().stack_size(512 << 10).spawn(run).expect("a thread")
     };
@@ -234,7 +235,7 @@ fn files_are_whole_whoever_cuts_and_joins_packets() {
         let config = Config { offload: *offload, ..Config::default() };
         let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
         let server = Running::start(config, folder);
-        let client = server.client(Wishes { no_offload: *no_offload, ..windowed(1428, 16) });
+        let client = server.client(windowed(1428, 16).offload(!no_offload));
         assert!(get(&client, "f").expect("a download") == file);
         put(&client, &format!("up-{n}"), &file).expect("an upload");
         assert!(std::fs::read(root.path().join(format!("up-{n}"))).expect("stored") == file);

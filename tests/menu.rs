@@ -102,6 +102,32 @@ fn an_interrupt_ends_the_download_and_not_the_menu() {
 }
 
 #[test]
+fn an_interrupt_at_the_prompt_does_not_end_the_download_that_is_typed_there() {
+    let here = folder(&[]);
+    let mut listed = String::new();
+    // Completion lists the directory while the prompt waits, and it is this that is interrupted: it can end no other way.
+    let (server, _thread) = scripted(move |packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => {
+            listed = String::from_utf8_lossy(request.name).into_owned();
+            Some(vec![data(1, &[7; 512])])
+        }
+        Packet::Request(_) => Some(vec![data(1, b"here")]),
+        Packet::Ack { .. } if !listed.is_empty() => {
+            let menu = format!("^[^ ]*rtftp 127.0.0.1:{listed}$");
+            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
+            assert!(sent.is_ok_and(|sent| sent.success()));
+            listed.clear();
+            Some(Vec::new())
+        }
+        _ => Some(Vec::new()),
+    });
+    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
+    let download = format!("d {}/x\t it\r", server.port());
+    let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
+    assert_eq!(std::fs::read(here.path().join("it")).unwrap_or_default(), b"here", "{screen}");
+}
+
+#[test]
 fn numbers_and_names_mean_the_list_on_the_screen() {
     let root = folder(&[("7", b"of the root"), ("sub/7", b"seven"), ("sub/+2", b"plus")]);
     std::fs::write(root.path().join("sub/z"), b"last").expect("a file");

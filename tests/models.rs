@@ -9,7 +9,7 @@ use common::{
 use std::io::{self, ErrorKind, Read};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, mpsc};
-use tftpkit::client::{Client, Failure, Wishes};
+use tftpkit::client::{Client, Failure};
 use tftpkit::server::{Config, Model};
 use tftpkit::store::{Folder, Listing, Name, Readable, Store, StoreError, Uploads};
 use tftpkit::transfer::Sink;
@@ -217,7 +217,7 @@ fn several_loops_share_the_transfers() {
     let address = daemon.address;
     let fetch = |(n, bytes): (usize, Vec<u8>)| {
         std::thread::spawn(move || {
-            let client = Client::new(address, Wishes::default());
+            let client = Client::new(address);
             assert!(get(&client, &n.to_string()).expect("a download") == bytes);
         })
     };
@@ -251,7 +251,7 @@ fn the_iterative_model_takes_the_next_request_when_the_first_is_done() {
     let client = server.client(windowed(1428, 8));
     assert!(get(&client, "f").expect("a download") == bytes);
     put(&client, "new", &bytes).expect("an upload");
-    assert_eq!(client.list(b"").expect("a listing").entries.len(), 2);
+    assert_eq!(client.list("").expect("a listing").entries.len(), 2);
     let missing = get(&client, "missing").expect_err("there is none");
     assert!(matches!(missing, Failure::Server { code: ErrorCode::NotFound, .. }));
 }

@@ -55,17 +55,17 @@ impl Asking {
         ask: impl FnOnce(&Client, Stored) -> Result<Summary, Failure> + Send + 'static,
     ) -> Self {
         let port = Peer::of((Ipv4Addr::LOCALHOST, 0).into());
-        let (client, stored) = (Client::new(port.address(), wishes), Stored::default());
+        let (client, stored) = (Client::new(port.address()).wishes(wishes), Stored::default());
         let sink = stored.clone();
         Self { port, client: std::thread::spawn(move || ask(&client, sink)), stored }
     }
 
     fn get(wishes: Wishes) -> Self {
-        Self::start(wishes, |client, sink| client.get(b"f", sink, &mut |_| {}))
+        Self::start(wishes, |client, sink| client.get("f", sink, |_| {}))
     }
 
     fn put(wishes: Wishes, bytes: &'static [u8], size: Option<u64>) -> Self {
-        Self::start(wishes, move |client, _| client.put(b"f", bytes, size, &mut |_| {}))
+        Self::start(wishes, move |client, _| client.put("f", bytes, size, |_| {}))
     }
 
     /// A port of the server for one transfer.
@@ -143,7 +143,7 @@ fn strange() -> Vec<Vec<u8>> {
 #[test]
 fn strangers_neither_change_nor_slow_nor_end_a_download_of_ours() {
     // What is negotiated holds: it repeats nothing by itself.
-    let asking = Asking::get(Wishes { timeout: NonZeroU8::new(255), ..windowed(512, 1) });
+    let asking = Asking::get(windowed(512, 1).timeout(NonZeroU8::new(255)));
     let (_, peer) = asking.port.receive();
     let (tid, stranger) = (asking.tid(), asking.tid());
     let elsewhere = elsewhere();
@@ -205,7 +205,7 @@ fn the_client_asks_for_the_size_of_a_read_and_tells_that_of_a_write() {
         let Ok(Packet::Request(request)) = Packet::parse(&bytes) else { panic!("no request") };
         request.options.find(OptionKind::TransferSize)
     };
-    let netascii = Wishes { mode: Mode::Netascii, ..Wishes::default() };
+    let netascii = Wishes::default().mode(Mode::Netascii);
     let put = |wishes, size| Asking::put(wishes, b"12345", size);
     let told = [Asking::get(Wishes::default()), put(Wishes::default(), Some(5))].map(size_in);
     assert_eq!(told, [0, 5].map(|size| Some(TransferOption::TransferSize(size))));
@@ -347,7 +347,7 @@ fn a_listing_has_its_exact_size_and_travels_in_blocks_and_windows_of_any_size() 
     for (size, window) in [(8, 1), (8, 64), (64, 8), (512, 4), (1428, 64)] {
         let client = server.client(windowed(size, window));
         assert_eq!(get(&client, "sub/.list").expect("a download"), text, "{size}, {window}");
-        let listing = client.list(b"sub").expect("a listing");
+        let listing = client.list("sub").expect("a listing");
         assert_eq!(listing, Listing::from_json(&whole).expect("a listing"), "{size}, {window}");
     }
     assert_eq!(Listing::from_text(&text).expect("a listing").entries.len(), 200);

@@ -35,7 +35,7 @@ fn start(config: Config, root: &Path) -> Running {
 
 /// Downloads `f`; the client asks again until there is room.
 fn later(daemon: &Daemon) -> Vec<u8> {
-    get(&Client::new(daemon.address, plain()), "f").expect("a download")
+    get(&Client::new(daemon.address).wishes(plain()), "f").expect("a download")
 }
 
 /// A range of ports that is one free port.
@@ -119,7 +119,8 @@ fn who_stays_gives_way_when_there_is_no_port_for_an_error() {
     let ports = one_port();
     let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
     stored(&daemon.peer(), "new");
-    let failure = get(&Client::new(daemon.address, plain()), "none").expect_err("it is not there");
+    let failure =
+        get(&Client::new(daemon.address).wishes(plain()), "none").expect_err("it is not there");
     assert!(
         matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }),
         "the client asks again until there is a port: {failure}"

@@ -3,8 +3,9 @@
 //! Each asks for what [`Client::get`] asks for, but only once: what is counted is what was asked, not what a second
 //! attempt without options made good.
 
+use super::ask::Ask;
 use super::latency::Latency;
-use super::{Client, Failure, Wishes, refuse_nul};
+use super::{Client, Failure, Progress, Wishes, Writer, refuse_nul};
 use crate::net::{Carrier, Clock, Ending, Passenger, Session, Workers};
 use crate::proto::Time;
 use crate::transfer::{Outcome, Sink, Summary, Transfer};
@@ -18,30 +19,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// What to put on a server. The default is small, and names no files.
+/// What to put on a server. The default is small.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Load {
-    /// What is downloaded, one after the other.
+    /// The files that are downloaded, one after the other.
     pub files: Vec<Vec<u8>>,
-    /// Downloads at once. Without a rate each makes room for the next one.
+    /// The downloads at once. Without a rate each makes room for the next one.
     pub clients: usize,
-    /// Downloads that begin in each second, whether others have ended or not; those for which there is no room are
+    /// The downloads that begin in each second, whether others have ended or not; those for which there is no room are
     /// missed.
     pub rate: Option<f64>,
-    /// After so long none begins.
+    /// The time after which no download begins.
     pub duration: Duration,
-    /// After so many none begins.
+    /// The number of downloads after which none begins.
     pub count: Option<u64>,
-    /// Those that are still under way then have so long to end.
+    /// The time that those still under way then have to end.
     pub grace: Duration,
     /// Whether a download fails whose bytes are not those of the first one of the same file.
     pub verify: bool,
 }
 
-impl Default for Load {
-    fn default() -> Self {
+impl Load {
+    /// Ten clients for ten seconds, who take these files in turn.
+    pub fn of<N: AsRef<[u8]>>(files: impl IntoIterator<Item = N>) -> Self {
         Self {
-            files: Vec::new(),
+            files: files.into_iter().map(|name| name.as_ref().to_vec()).collect(),
             clients: 10,
             rate: None,
             duration: Duration::from_secs(10),
@@ -50,10 +53,53 @@ impl Default for Load {
             verify: false,
         }
     }
+
+    /// Sets the downloads at once.
+    #[must_use]
+    pub const fn clients(mut self, clients: usize) -> Self {
+        self.clients = clients;
+        self
+    }
+
+    /// Sets the downloads that begin in each second; `None` begins the next when one ends.
+    #[must_use]
+    pub fn rate(mut self, rate: impl Into<Option<f64>>) -> Self {
+        self.rate = rate.into();
+        self
+    }
+
+    /// Sets the time after which no download begins.
+    #[must_use]
+    pub const fn duration(mut self, duration: Duration) -> Self {
+        self.duration = duration;
+        self
+    }
+
+    /// Sets the number of downloads after which none begins; `None` leaves it to the time.
+    #[must_use]
+    pub fn count(mut self, count: impl Into<Option<u64>>) -> Self {
+        self.count = count.into();
+        self
+    }
+
+    /// Sets the time that downloads have to end when none begins any more.
+    #[must_use]
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Sets whether a download fails whose bytes are not those of the first one of the same file.
+    #[must_use]
+    pub const fn verify(mut self, verify: bool) -> Self {
+        self.verify = verify;
+        self
+    }
 }
 
 /// What came of a load so far.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Tally {
     /// How long downloads have begun or, where their number ended it, been under way. The three figures that follow
     /// are of this time, and what is said of a second as well.
@@ -88,6 +134,7 @@ pub struct Tally {
 
 /// Failures of one kind.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Failures {
     /// How many there were.
     pub count: u64,
@@ -143,27 +190,49 @@ const LOOK: Duration = Duration::from_millis(100);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Client {
-    /// Puts `load` on the server, on this thread. `watch` sees the figures ten times a second, and may end it. It
-    /// fails where this machine has no sockets, and where the load has no files.
+    /// Puts `load` on the server, on this thread. `watch` sees the figures ten times a second, and may end it; so may
+    /// the client's [`Canceller`](super::Canceller). It fails where this machine has no sockets, where the load has no
+    /// files, and where the server has several addresses and none of them answers.
     pub fn load(
         &self,
         load: &Load,
-        watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>,
-    ) -> io::Result<Tally> {
-        if load.files.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a load needs a file"));
+        mut watch: impl FnMut(&Tally) -> ControlFlow<()>,
+    ) -> Result<Tally, Failure> {
+        let first = load.files.first().ok_or(Failure::NoFiles)?;
+        load.files.iter().try_for_each(|name| refuse_nul(name))?;
+        let ask = self.settle(first)?;
+        let mut watch = |tally: &Tally| match self.canceller.is_cancelled() {
+            true => ControlFlow::Break(()),
+            false => watch(tally),
+        };
+        Ok(Traffic::new(ask, load)?.run(&mut watch)?)
+    }
+
+    /// The address that answers. A server that has only one is not asked whether it does.
+    fn settle(&self, name: &[u8]) -> Result<Ask, Failure> {
+        self.canceller.check()?;
+        let at = |address| Ask { address, wishes: self.wishes };
+        if let (only, []) = self.server.candidates() {
+            return Ok(at(only));
         }
-        for name in &load.files {
-            refuse_nul(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        // The first answer is enough.
+        let mut enough = |Progress { bytes, total }| match bytes > 0 || total.is_some() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let asked = self.get_watched(name, Writer(io::sink()), &mut enough);
+        match (self.answered(), asked) {
+            (Some(address), _) => Ok(at(address)),
+            (None, Err(failure)) => Err(failure),
+            (None, Ok(_)) => Err(Failure::NoAnswer(self.server())),
         }
-        Traffic::new(self, load)?.run(watch)
     }
 }
 
 /// A load under way.
 struct Traffic<'a> {
     load: &'a Load,
-    client: Client,
+    ask: Ask,
     clock: Clock,
     carrier: Carrier<Download>,
     sessions: Slab<Arc<Session>>,
@@ -180,14 +249,13 @@ struct Traffic<'a> {
 type Ended = (Download, io::Result<Summary>);
 
 impl<'a> Traffic<'a> {
-    fn new(client: &Client, load: &'a Load) -> io::Result<Self> {
+    fn new(ask: Ask, load: &'a Load) -> io::Result<Self> {
         let (clock, (tell, ended)) = (Clock::start(), mpsc::channel());
         // The path is the same for all: it is looked at once.
-        let block_size = Some(client.block_size());
-        let wishes = Wishes { block_size, ..client.wishes };
+        let wishes = Wishes { block_size: Some(ask.block_size()), ..ask.wishes };
         Ok(Self {
             load,
-            client: Client::new(client.server, wishes),
+            ask: Ask { wishes, ..ask },
             clock,
             // Nothing that is done here waits for a disk.
             carrier: Carrier::new(clock, Workers::new(1))?,
@@ -255,20 +323,20 @@ impl<'a> Traffic<'a> {
 
     fn begin(&mut self) -> io::Result<()> {
         let file = (self.tally.begun % self.load.files.len() as u64) as usize;
-        let client = &self.client;
-        let socket = client.socket()?;
-        let options = if client.wishes.plain {
+        let ask = &self.ask;
+        let socket = ask.socket()?;
+        let options = if ask.wishes.plain {
             Options::NONE
         } else {
-            client.options(&socket, client.size_of_a_read())?
+            ask.options(&socket, ask.size_of_a_read())?
         };
-        let (name, mode) = (&self.load.files[file][..], client.wishes.mode);
+        let (name, mode) = (&self.load.files[file][..], ask.wishes.mode);
         let request = Request { operation: Operation::Read, name, mode, options };
         let digest = self.load.verify.then(Digest::default);
         let now = self.clock.now();
         let transfer = Transfer::get(
             now,
-            client.wishes.timing(Operation::Read),
+            ask.wishes.timing(Operation::Read),
             &request,
             Box::new(Digested(digest.clone())),
         );
@@ -334,7 +402,9 @@ impl<'a> Traffic<'a> {
                 tally.transfer.record(summary.elapsed);
             }
             Some(Outcome::Stopped) => tally.cut += 1,
-            outcome => tally.fail(self.client.failure(outcome, summary.bytes, answered)),
+            outcome => {
+                tally.fail(Failure::of(outcome, self.ask.address, summary.bytes, answered));
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! How people write a server and a file: `HOST:FILE`, `HOST[:PORT]` and names, or a URL (RFC 3617).
 
+use super::Client;
 use crate::wire::Mode;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::str::FromStr;
 
 /// The port where TFTP servers take requests.
 const TFTP_PORT: u16 = 69;
@@ -55,9 +57,11 @@ pub enum RemoteError {
     Nul(String),
 }
 
-impl Host {
+impl FromStr for Host {
+    type Err = RemoteError;
+
     /// Reads `HOST[:PORT]`; an IPv6 address stands in brackets.
-    pub fn parse(text: &str) -> Result<Self, RemoteError> {
+    fn from_str(text: &str) -> Result<Self, RemoteError> {
         let (host, rest) = split_host(text)?;
         let port = match rest.strip_prefix(':') {
             _ if rest.is_empty() => TFTP_PORT,
@@ -66,7 +70,9 @@ impl Host {
         };
         Ok(Self { host, port })
     }
+}
 
+impl Host {
     /// Looks the host up. There may be several addresses; the first is the system's preference.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
         let found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
@@ -75,11 +81,20 @@ impl Host {
         }
         Ok(found)
     }
+
+    /// A client of the server there, by all of its addresses.
+    pub fn client(&self) -> io::Result<Client> {
+        let mut addresses = self.resolve()?.into_iter();
+        let first = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Client::new(first).or_at(addresses))
+    }
 }
 
-impl Remote {
+impl FromStr for Remote {
+    type Err = RemoteError;
+
     /// Reads `HOST`, `HOST:PORT`, `HOST:FILE` or a URL. What follows the colon is a port if it is all digits.
-    pub fn parse(text: &str) -> Result<Self, RemoteError> {
+    fn from_str(text: &str) -> Result<Self, RemoteError> {
         const SCHEME: &str = "tftp://";
         if let Some(scheme) = text.get(..SCHEME.len())
             && scheme.eq_ignore_ascii_case(SCHEME)
@@ -98,10 +113,12 @@ impl Remote {
             Some("") => {
                 Ok(Self { host: Host { host, port: TFTP_PORT }, name: Vec::new(), mode: None })
             }
-            _ => Ok(Self { host: Host::parse(text)?, name: Vec::new(), mode: None }),
+            _ => Ok(Self { host: text.parse()?, name: Vec::new(), mode: None }),
         }
     }
+}
 
+impl Remote {
     /// `HOST[:PORT]/FILE[;mode=MODE]`, percent-encoded.
     fn parse_url(text: &str, rest: &str) -> Result<Self, RemoteError> {
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -114,7 +131,7 @@ impl Remote {
             }
         };
         let name = percent_decode(path).ok_or_else(|| RemoteError::Percent(text.into()))?;
-        Self::new(text, Host::parse(host)?, name, mode)
+        Self::new(text, host.parse()?, name, mode)
     }
 
     fn new(text: &str, host: Host, name: Vec<u8>, mode: Option<Mode>) -> Result<Self, RemoteError> {
@@ -172,12 +189,29 @@ impl fmt::Display for Host {
     }
 }
 
+/// A URL that can be read again.
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "tftp://{}/", self.host)?;
+        for chunk in self.name.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    ' ' | '%' | ';' | '\0'..='\x1f' | '\x7f' => write!(f, "%{:02X}", c as u32)?,
+                    _ => write!(f, "{c}")?,
+                }
+            }
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "%{byte:02X}"))?;
+        }
+        self.mode.map_or(Ok(()), |mode| write!(f, ";mode={}", mode.name()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<(String, u16, String), RemoteError> {
-        let Remote { host: Host { host, port }, name, .. } = Remote::parse(text)?;
+        let Remote { host: Host { host, port }, name, .. } = text.parse()?;
         Ok((host, port, name.escape_ascii().to_string()))
     }
 
@@ -206,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_url_may_say_the_mode() {
-        let mode = |text| Remote::parse(text).map(|remote| remote.mode);
+        let mode = |text: &str| text.parse().map(|remote: Remote| remote.mode);
         assert_eq!(mode("tftp://h/a;mode=netascii"), Ok(Some(Mode::Netascii)));
         assert_eq!(mode("tftp://h/a;mode=OCTET"), Ok(Some(Mode::Octet)));
         assert_eq!(mode("tftp://h/a"), Ok(None));
@@ -229,5 +263,19 @@ mod tests {
         assert!(matches!(parsed("tftp://h/%4"), Err(E::Percent(_))));
         assert!(matches!(parsed("tftp://h/%+1"), Err(E::Percent(_))));
         assert!(matches!(parsed("tftp://h/%00"), Err(E::Nul(_))));
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        let host = Host { host: "::1".into(), port: 7 };
+        let name = b"a b%;mode=x/\xc3\xa9\xff\n".to_vec();
+        let remote = Remote { host, name, mode: Some(Mode::Netascii) };
+        let shown = remote.to_string();
+        assert_eq!(shown, "tftp://[::1]:7/a%20b%25%3Bmode=x/\u{e9}%FF%0A;mode=netascii");
+        assert_eq!(shown.parse(), Ok(remote));
+        assert_eq!(
+            "tftp://h/".parse::<Remote>().map(|remote| remote.to_string()).as_deref(),
+            Ok("tftp://h/")
+        );
     }
 }

@@ -120,7 +120,7 @@ impl Running {
     }
 
     pub(crate) fn client(&self, wishes: Wishes) -> Client {
-        Client::new(self.address, wishes)
+        Client::new(self.address).wishes(wishes)
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -334,7 +334,7 @@ impl Sink for Collected {
 /// Downloads with the library's client.
 pub(crate) fn get(client: &Client, name: &str) -> Result<Vec<u8>, Failure> {
     let collected = Collected::default();
-    client.get(name.as_bytes(), collected.clone(), &mut |_| {})?;
+    client.get(name, collected.clone(), |_| {})?;
     assert!(*collected.whole.lock().expect("a flag"), "a download that succeeded is committed");
     Ok(std::mem::take(&mut *collected.bytes.lock().expect("bytes")))
 }
@@ -342,21 +342,19 @@ pub(crate) fn get(client: &Client, name: &str) -> Result<Vec<u8>, Failure> {
 /// Uploads with the library's client.
 pub(crate) fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Summary, Failure> {
     let size = Some(bytes.len() as u64);
-    client.put(name.as_bytes(), io::Cursor::new(bytes.to_vec()), size, &mut |_| {})
+    client.put(name, io::Cursor::new(bytes.to_vec()), size, |_| {})
 }
 
 /// Wishes for blocks of this size in windows of this width.
 pub(crate) fn windowed(block_size: u16, window: u16) -> Wishes {
-    Wishes {
-        block_size: Some(BlockSize::new(block_size).expect("a block size")),
-        window: Some(WindowSize::new(window).expect("a window")),
-        ..Wishes::default()
-    }
+    Wishes::default()
+        .block_size(BlockSize::new(block_size).expect("a block size"))
+        .window(WindowSize::new(window).expect("a window"))
 }
 
 /// Without options.
 pub(crate) fn plain() -> Wishes {
-    Wishes { plain: true, ..Wishes::default() }
+    Wishes::default().plain(true)
 }
 
 fn request(opcode: u8, name: &[u8], options: &[(&str, &str)]) -> Vec<u8> {

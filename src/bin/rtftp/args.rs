@@ -1,8 +1,9 @@
 //! The command line.
 
+use crate::typed::span;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
-use std::num::{NonZeroU8, NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU8, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 use tftpkit::client::{Load, Wishes};
@@ -110,9 +111,9 @@ pub(crate) struct BenchArgs {
     /// Begin so many downloads in each second, whether others have ended or not
     #[arg(long, value_name = "R", value_parser = rate)]
     rate: Option<f64>,
-    /// Begin downloads for so many seconds [default: 10; with --count as long as it takes]
-    #[arg(long, short, value_name = "SECONDS")]
-    duration: Option<NonZeroU32>,
+    /// Begin downloads for so long, in seconds or with a unit, as in 2min [default: 10; with --count as long as it takes]
+    #[arg(long, short, value_name = "TIME", value_parser = duration)]
+    duration: Option<Duration>,
     /// Begin so many downloads
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
@@ -131,19 +132,14 @@ pub(crate) struct BenchArgs {
 
 impl BenchArgs {
     pub(crate) fn load(&self, files: Vec<Vec<u8>>) -> Load {
-        let default = Load::default();
-        let clients = if self.rate.is_some() { CLIENTS_AT_A_RATE } else { default.clients };
-        let forever = if self.count.is_some() { Duration::MAX } else { default.duration };
-        let seconds = |seconds: NonZeroU32| Duration::from_secs(seconds.get().into());
-        Load {
-            files,
-            clients: self.clients.map_or(clients, Into::into),
-            rate: self.rate,
-            duration: self.duration.map_or(forever, seconds),
-            count: self.count.map(NonZeroU64::get),
-            verify: self.verify,
-            ..default
-        }
+        let load = Load::of(files);
+        let clients = if self.rate.is_some() { CLIENTS_AT_A_RATE } else { load.clients };
+        let forever = if self.count.is_some() { Duration::MAX } else { load.duration };
+        load.clients(self.clients.map_or(clients, Into::into))
+            .rate(self.rate)
+            .duration(self.duration.unwrap_or(forever))
+            .count(self.count.map(NonZeroU64::get))
+            .verify(self.verify)
     }
 }
 
@@ -153,6 +149,10 @@ const CLIENTS_AT_A_RATE: usize = 1000;
 fn rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| (0.001..=1e6).contains(rate));
     rate.ok_or_else(|| "write a number of downloads from 0.001 to 1000000".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    span(text, Duration::from_millis(1)..=Duration::from_secs(u32::MAX.into()))
 }
 
 /// What to ask a server for.
@@ -201,19 +201,20 @@ enum ModeArg {
 }
 
 impl WishArgs {
-    pub(crate) fn wishes(&self) -> Wishes {
-        Wishes {
-            block_size: self.blksize.and_then(BlockSize::new),
-            window: self.windowsize.and_then(WindowSize::new),
-            timeout: self.timeout,
-            retries: self.retries,
-            mode: match self.mode {
-                ModeArg::Octet => Mode::Octet,
-                ModeArg::Netascii => Mode::Netascii,
-            },
-            plain: self.no_options,
-            no_offload: self.no_offload,
-        }
+    /// The wishes for a file whose URL says this mode, or none.
+    pub(crate) fn wishes(&self, mode: Option<Mode>) -> Wishes {
+        let asked = match self.mode {
+            ModeArg::Octet => Mode::Octet,
+            ModeArg::Netascii => Mode::Netascii,
+        };
+        Wishes::default()
+            .block_size(self.blksize.and_then(BlockSize::new))
+            .window(self.windowsize.and_then(WindowSize::new))
+            .timeout(self.timeout)
+            .retries(self.retries)
+            .mode(mode.unwrap_or(asked))
+            .plain(self.no_options)
+            .offload(!self.no_offload)
     }
 }
 
@@ -238,9 +239,12 @@ mod tests {
         assert_eq!(bounds(load("rtftp bench h:f")), (10, ten, None));
         assert_eq!(bounds(load("rtftp bench h:f --count 5")), (10, ever, Some(5)));
         assert_eq!(bounds(load("rtftp bench h:f --count 5 -d 10")), (10, ten, Some(5)));
+        let minute = Duration::from_secs(60);
+        assert_eq!(bounds(load("rtftp bench h:f -d 1min")), (10, minute, None));
         assert_eq!(bounds(load("rtftp bench h:f --rate 0.5")), (1000, ten, None));
         assert_eq!(bounds(load("rtftp bench h:f --rate 9 -c 65535")), (65_535, ten, None));
         assert!(rate("0.001").is_ok() && rate("1e6").is_ok());
+        assert!(duration("0").is_err() && duration("4294967296").is_err());
         assert!(rate("0").is_err() && rate("1000001").is_err() && rate("nan").is_err());
     }
 }

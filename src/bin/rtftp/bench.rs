@@ -1,11 +1,11 @@
 //! A load on a server: what is told while it is under way, and the report.
 
 use crate::args::BenchArgs;
-use crate::remote::{Server, Target, get_targets};
+use crate::remote::{Server, get_targets};
 use crate::report::{self, Class};
 use crate::signals::on_interrupt;
 use crate::text::harmless;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
@@ -16,17 +16,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tftpkit::client::{Failure, Latency, Load, Tally};
+use tftpkit::client::{Failure, Failures, Latency, Load, Remote, Tally};
 
 /// Puts the load on the server and prints what came of it.
 pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     let targets = get_targets(&args.remotes)?;
-    let Some(Target { host, mode, .. }) = targets.first() else { bail!("no file is named") };
+    let Some(Remote { host, mode, .. }) = targets.first() else { bail!("no file is named") };
     if targets.iter().any(|other| (&other.host, other.mode) != (host, *mode)) {
         bail!("a load is for one server, and its files are of one mode");
     }
-    let mut wishes = args.wishes.wishes();
-    wishes.mode = mode.unwrap_or(wishes.mode);
     let load = args.load(targets.iter().map(|target| target.name.clone()).collect());
     make_room_for(load.clients)?;
     // Ctrl-C ends the load and not the report.
@@ -34,12 +32,13 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     let told = Arc::clone(&interrupted);
     on_interrupt(move || told.store(true, Ordering::Relaxed))?;
     let what = format!("bench {host}");
-    let client = match Server::new(host, wishes).client(&load.files[0]) {
+    let mut server = Server::new(host, args.wishes.wishes(*mode));
+    let client = match server.client() {
         Ok(client) => client,
         Err(error) => return Ok(report::fail(&what, &error)),
     };
     let line = Line::new(args.quiet || args.json);
-    let tally = client.load(&load, &mut |tally| {
+    let tally = client.load(&load, |tally| {
         line.show(tally, &load);
         if interrupted.load(Ordering::Relaxed) {
             return ControlFlow::Break(());
@@ -47,9 +46,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
         ControlFlow::Continue(())
     });
     drop(line);
-    let tally = match tally
-        .context("the load cannot go on: it takes a port and an open file for each client")
-    {
+    let tally = match tally.map_err(cannot_go_on) {
         Ok(tally) => tally,
         Err(error) => return Ok(report::fail(&what, &error)),
     };
@@ -62,6 +59,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     };
     let class = class(&tally, interrupted.load(Ordering::Relaxed));
     Ok(Class::first([report::print(&out), class].into_iter()))
+}
+
+fn cannot_go_on(failure: Failure) -> anyhow::Error {
+    match failure {
+        Failure::Socket(error) => anyhow!(error)
+            .context("the load cannot go on: it takes a port and an open file for each client"),
+        other => other.into(),
+    }
 }
 
 /// That of the most frequent failure. A load that had its time and brought nothing whole is no success either.
@@ -211,7 +216,7 @@ fn short(span: Duration) -> String {
     format!("{number:.digits$} {unit}")
 }
 
-fn by_count(tally: &Tally) -> Vec<&tftpkit::client::Failures> {
+fn by_count(tally: &Tally) -> Vec<&Failures> {
     let mut all: Vec<_> = tally.failures.iter().collect();
     all.sort_by_key(|failures| std::cmp::Reverse(failures.count));
     all
@@ -331,7 +336,11 @@ mod tests {
 
     #[test]
     fn a_load_that_brought_nothing_whole_is_no_success() {
-        let of = |whole| Tally { whole, cut: 1, ..Tally::default() };
+        let of = |whole| {
+            let mut tally = Tally::default();
+            (tally.whole, tally.cut) = (whole, 1);
+            tally
+        };
         assert_eq!([0, 1].map(|whole| class(&of(whole), false)), [Class::NoAnswer, Class::Done]);
         assert_eq!(class(&of(0), true), Class::Done, "whoever interrupts it knows");
     }

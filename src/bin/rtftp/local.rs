@@ -3,11 +3,12 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::store::{Folder, StoreError, regular_source, stream_source};
+use tftpkit::client::{WholeFile, Writer};
+use tftpkit::store::{StoreError, regular_source, stream_source};
 use tftpkit::transfer::Sink;
 
 /// The last part of a name on either side.
@@ -45,7 +46,7 @@ impl Destination {
 
     pub(crate) fn open(&self) -> Result<Box<dyn Sink>> {
         let path = match self {
-            Self::Stdout => return Ok(Box::new(Stream(io::stdout()))),
+            Self::Stdout => return Ok(Box::new(Writer(io::stdout()))),
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
@@ -55,7 +56,7 @@ impl Destination {
             // A device or a pipe, /dev/null perhaps: there is nothing to replace. Nor is there where a shell has opened
             // a file for us: it goes on at its end. A disk has no room behind its end.
             let stream = File::options().write(true).append(is_file).open(path);
-            return Ok(Box::new(Stream(stream.with_context(cannot)?)));
+            return Ok(Box::new(Writer(stream.with_context(cannot)?)));
         }
         // What a link stands for is written, not the link: the user has named it.
         let path = &if path.is_symlink() {
@@ -63,16 +64,11 @@ impl Destination {
         } else {
             path.clone()
         };
-        let name =
-            path.file_name().ok_or_else(|| anyhow!("no file name in it")).with_context(cannot)?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder = Folder::open(parent.unwrap_or_else(|| Path::new("."))).with_context(cannot)?;
-        let sink = folder.largest_upload(u64::MAX).replace(Path::new(name));
-        sink.map_err(|error| match error {
+        let file = WholeFile::create(path).map_err(|error| match error {
             StoreError::Io(error) => anyhow!(error),
             other => anyhow!(other),
-        })
-        .with_context(cannot)
+        });
+        Ok(Box::new(file.with_context(cannot)?))
     }
 }
 
@@ -86,23 +82,6 @@ fn is_descriptor(path: &Path) -> bool {
     let folders = ["/dev/fd", "/proc/self/fd"].map(Path::new);
     path == Path::new("/dev/stderr")
         || path.parent().is_some_and(|parent| folders.contains(&parent))
-}
-
-/// Takes bytes and forgets them.
-pub(crate) fn nowhere() -> impl Sink {
-    Stream(io::sink())
-}
-
-/// Something that takes bytes and cannot take them back.
-struct Stream<W>(W);
-
-impl<W: Write + Send> Sink for Stream<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
 }
 
 /// Opens what is to be sent, and tells its size where it has one.

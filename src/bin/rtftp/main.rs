@@ -8,6 +8,8 @@ mod remote;
 mod report;
 mod signals;
 mod text;
+#[path = "../shared/typed.rs"]
+mod typed;
 
 use anyhow::Result;
 use args::{Args, Command};
@@ -18,13 +20,14 @@ use report::{Class, Reporter};
 use std::path::Path;
 use std::process::ExitCode;
 use text::complain;
+use tftpkit::client::Remote;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     signals::survive_size_limit();
     let class = match args.command {
         None => match args.host {
-            Some(host) => menu::open(&host, args.wishes.wishes()),
+            Some(host) => menu::open(&host, args.wishes.wishes(None)),
             None => Class::Usage,
         },
         Some(Command::Get { remotes, output, wishes, report }) => {
@@ -34,8 +37,7 @@ fn main() -> ExitCode {
                 let several = targets.len() > 1;
                 refuse_same_names(&targets, output.as_deref())?;
                 Ok(Class::first(targets.into_iter().map(|target| {
-                    let mut wishes = wishes.wishes();
-                    wishes.mode = target.mode.unwrap_or(wishes.mode);
+                    let wishes = wishes.wishes(target.mode);
                     reporter.finish("get", &target, || {
                         let name = base_name(&target.name)?.to_owned();
                         let to = Destination::new(output.as_deref(), &name, several)?;
@@ -50,8 +52,7 @@ fn main() -> ExitCode {
             run(|| {
                 let targets = put_targets(&files_and_remote)?;
                 Ok(Class::first(targets.into_iter().map(|(file, target)| {
-                    let mut wishes = wishes.wishes();
-                    wishes.mode = target.mode.unwrap_or(wishes.mode);
+                    let wishes = wishes.wishes(target.mode);
                     reporter.finish("put", &target, || {
                         let mut server = Server::new(&target.host, wishes);
                         server.put(&file, &target.name, &reporter.bar(&file.to_string_lossy()))
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         }
         Some(Command::List { remote, directory, wishes, json }) => run(|| {
             let target = list_target(&remote, directory.as_deref())?;
-            let listing = match Server::new(&target.host, wishes.wishes()).list(&target.name) {
+            let listing = match Server::new(&target.host, wishes.wishes(None)).list(&target.name) {
                 Ok(listing) => listing,
                 Err(error) => return Ok(report::fail(&format!("list {target}"), &error)),
             };
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
 }
 
 /// Two files of one name would end as one.
-fn refuse_same_names(targets: &[remote::Target], output: Option<&Path>) -> Result<()> {
+fn refuse_same_names(targets: &[Remote], output: Option<&Path>) -> Result<()> {
     let mut seen = std::collections::HashSet::new();
     for target in targets {
         let name = base_name(&target.name)?;

@@ -28,7 +28,7 @@ const HELP: &str = "\
 
 /// Opens the menu for the server that was named, and stays until the user quits.
 pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
-    let host = match Remote::parse(host) {
+    let host = match host.parse() {
         Ok(Remote { host, name, .. }) if name.is_empty() => host,
         Ok(_) => {
             complain(format_args!(
@@ -94,10 +94,17 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
     if let Some(file) = &history {
         let _ = editor.load_history(file);
     }
+    // What interrupts a prompt does not end what is asked for there.
+    let canceller = session.borrow().server.canceller();
+    let mut read = |prompt: &str| {
+        let line = editor.readline(prompt);
+        canceller.reset();
+        line
+    };
     loop {
-        match editor.readline("rtftp> ") {
+        match read("rtftp> ") {
             Ok(line) => {
-                let answer = |question: &str| editor.readline(question).ok();
+                let answer = |question: &str| read(question).ok();
                 if matches!(obey(session, &line, answer), Line::Quit) {
                     break;
                 }
@@ -335,6 +342,7 @@ impl Session {
         }
         let directory = typed.rsplit_once('/').map_or("", |(directory, _)| directory);
         if self.completing.as_ref().is_none_or(|(known, _)| known != directory.as_bytes()) {
+            self.server.canceller().reset();
             // Where there is none, there is none at the next key either.
             let listing = self.server.list(directory.as_bytes()).unwrap_or_default();
             self.completing = Some((directory.into(), listing));

@@ -38,17 +38,19 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
 
 pub(super) fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    match Host::parse(text) {
+    match text.parse::<Host>() {
         Ok(host) => sound(&host),
         Err(why) => refused(text, &why),
     }
-    match Remote::parse(text) {
+    match text.parse::<Remote>() {
         Ok(remote) => {
             sound(&remote.host);
             assert!(!remote.name.contains(&0), "no request can hold it");
             let mode = remote.mode.map(|mode| format!(";mode={}", mode.name())).unwrap_or_default();
             let url = format!("tftp://{}/{}{mode}", remote.host, encoded(&remote.name));
-            assert_eq!(Remote::parse(&url), Ok(remote), "{url}");
+            assert_eq!(url.parse().as_ref(), Ok(&remote), "{url}");
+            let shown = remote.to_string();
+            assert_eq!(shown.parse(), Ok(remote), "{shown}");
         }
         Err(why) => refused(text, &why),
     }
@@ -56,7 +58,7 @@ pub(super) fn check(bytes: &[u8]) {
 
 fn sound(host: &Host) {
     assert!(!host.host.is_empty() && host.port != 0, "{host:?}");
-    assert_eq!(Host::parse(&host.to_string()).as_ref(), Ok(host), "it is read as it is shown");
+    assert_eq!(host.to_string().parse().as_ref(), Ok(host), "it is read as it is shown");
 }
 
 /// Who typed it is told what is wrong with it.

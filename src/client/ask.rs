@@ -1,0 +1,204 @@
+//! How a server is asked: at one address after the other, with options and without.
+
+use super::sink::Lent;
+use super::{Client, Failure, Progress, Wishes};
+use crate::limits;
+use crate::net::{Clock, Ending, Session, TransferSocket};
+use crate::proto::{Time, Timing};
+use crate::transfer::{Outcome, Summary, Transfer};
+use crate::wire::{
+    BlockSize, DATA_HEADER, Mode, Operation, Options, Request, TransferOption, WindowSize,
+};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
+
+/// Memory for a window that nobody asked for by number.
+const WINDOW_BYTES: usize = 512 << 10;
+
+/// Blocks in such a window: beyond this there is little to gain and much to lose at once.
+const WIDEST_UNASKED: u16 = 64;
+
+/// A server's addresses, and what its answers have shown.
+#[derive(Debug)]
+pub(super) struct Server {
+    first: SocketAddr,
+    others: Vec<SocketAddr>,
+    /// The first address that answered; from then on no other is asked.
+    answered: OnceLock<SocketAddr>,
+    /// It lists by a file only.
+    pub(super) lists_by_file: AtomicBool,
+}
+
+impl Server {
+    pub(super) fn new(first: SocketAddr, others: Vec<SocketAddr>) -> Self {
+        let (answered, lists_by_file) = (OnceLock::new(), AtomicBool::new(false));
+        Self { first, others, answered, lists_by_file }
+    }
+
+    pub(super) const fn first(&self) -> SocketAddr {
+        self.first
+    }
+
+    pub(super) fn answered(&self) -> Option<SocketAddr> {
+        self.answered.get().copied()
+    }
+
+    /// The addresses to ask.
+    pub(super) fn candidates(&self) -> (SocketAddr, &[SocketAddr]) {
+        self.answered().map_or((self.first, &self.others), |answered| (answered, &[]))
+    }
+}
+
+/// Sees how a transfer is getting on, and may end it.
+pub(super) type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
+
+/// What is asked for, options aside.
+#[derive(Clone, Copy)]
+pub(super) struct Question<'a> {
+    pub(super) operation: Operation,
+    pub(super) name: &'a [u8],
+    pub(super) size: Option<TransferOption>,
+}
+
+impl Client {
+    /// Asks one address after the other, until one answers or the payload cannot be had `again`.
+    pub(super) fn ask_each<T>(
+        &self,
+        again: impl Fn() -> bool,
+        mut question: impl FnMut(Ask) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let at = |address| Ask { address, wishes: self.wishes };
+        let (first, others) = self.server.candidates();
+        let mut done = question(at(first));
+        for other in others {
+            match &done {
+                Err(failure) if failure.may_be_about_the_address() && again() => {
+                    done = question(at(*other));
+                }
+                _ => break,
+            }
+        }
+        // Whatever else came of it meanwhile, it was to end.
+        done.or_else(|failure| self.canceller.check().and(Err(failure)))
+    }
+
+    /// Asks with options, and once more without them where a server ignores or refuses a request that has any, as
+    /// long as the payload was left alone.
+    pub(super) fn ask_twice<P>(
+        &self,
+        ask: Ask,
+        question: Question<'_>,
+        payload: &Lent<P>,
+        watch: &mut Watch<'_>,
+        transfer: impl Fn(Time, Timing, &Request<'_>) -> Transfer,
+    ) -> Result<Summary, Failure> {
+        let Question { operation, name, size } = question;
+        let mode = ask.wishes.mode;
+        let mut attempt = |plain: bool| {
+            let socket = ask.socket()?;
+            let options = if plain { Options::NONE } else { ask.options(&socket, size)? };
+            let request = Request { operation, name, mode, options };
+            let timing = ask.wishes.timing(operation);
+            self.converse(ask, socket, watch, |now| transfer(now, timing, &request))
+        };
+        if ask.wishes.plain {
+            return attempt(true);
+        }
+        match attempt(false) {
+            Err(failure) if failure.may_be_about_options() && !payload.is_touched() => {
+                attempt(true)
+            }
+            done => done,
+        }
+    }
+
+    /// One transfer, from its first packet to its outcome.
+    pub(super) fn converse(
+        &self,
+        ask: Ask,
+        socket: TransferSocket,
+        watch: &mut Watch<'_>,
+        transfer: impl FnOnce(Time) -> Transfer,
+    ) -> Result<Summary, Failure> {
+        let clock = Clock::start();
+        let session = Arc::new(Session::new(socket, clock, transfer(clock.now())));
+        let watched = self.canceller.watch(&session)?;
+        let ended = session.run(|transfer| {
+            let Summary { bytes, agreed, .. } = transfer.summary();
+            let progress = Progress { bytes: *bytes, total: agreed.transfer_size() };
+            if watch(progress).is_break() {
+                session.end(Ending::Stop("cancelled".into()));
+            }
+        });
+        drop(watched);
+        let summary = ended?;
+        let answered = session.socket().is_connected();
+        if answered {
+            self.server.answered.get_or_init(|| ask.address);
+        }
+        match summary.outcome {
+            Some(Outcome::Complete) => Ok(summary),
+            outcome => Err(Failure::of(outcome, ask.address, summary.bytes, answered)),
+        }
+    }
+}
+
+/// How one address is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) address: SocketAddr,
+    pub(super) wishes: Wishes,
+}
+
+impl Ask {
+    pub(super) fn socket(&self) -> io::Result<TransferSocket> {
+        Ok(TransferSocket::ask(self.address)?.offload(!self.wishes.no_offload))
+    }
+
+    /// What is wished for, or what fits the path in one piece.
+    pub(super) fn block_size(&self) -> BlockSize {
+        self.wishes.block_size.unwrap_or_else(|| {
+            let path = TransferSocket::path_payload(self.address);
+            let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
+            BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT)
+        })
+    }
+
+    /// In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.
+    pub(super) fn size_of_a_read(&self) -> Option<TransferOption> {
+        (self.wishes.mode == Mode::Octet).then_some(TransferOption::TransferSize(0))
+    }
+
+    pub(super) fn options(
+        &self,
+        socket: &TransferSocket,
+        size: Option<TransferOption>,
+    ) -> io::Result<Options> {
+        let block_size = self.block_size();
+        let packet = DATA_HEADER + block_size.get();
+        let window = match self.wishes.window {
+            Some(window) => {
+                let blocks = window.get().min(limits::WIDEST_WINDOW);
+                socket.make_room(packet, blocks)?;
+                blocks
+            }
+            None => {
+                let blocks = (WINDOW_BYTES / packet).clamp(1, usize::from(WIDEST_UNASKED)) as u16;
+                socket.make_room(packet, blocks)?
+            }
+        };
+        let window = WindowSize::new(window).unwrap_or(WindowSize::LOCKSTEP);
+        let mut options = size.map_or(Options::NONE, |size| Options::NONE.with(size));
+        options = options.with(TransferOption::BlockSize(block_size));
+        if window > WindowSize::LOCKSTEP {
+            options = options.with(TransferOption::WindowSize(window));
+        }
+        if let Some(timeout) = self.wishes.timeout {
+            options = options.with(TransferOption::Timeout(timeout));
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,312 @@
+//! The client with servers that do what a script says, each on a thread of its own.
+
+use super::*;
+use crate::wire::{ErrorCode, Packet, WireBlock};
+use std::io;
+use std::net::UdpSocket;
+use std::num::NonZeroU8;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+/// Nothing takes so long, unless it never comes.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn socket() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    socket.set_read_timeout(Some(DEADLINE)).expect("a time limit");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// A server that answers each packet as `answer` says, and how many requests it has had.
+fn answering(
+    mut answer: impl FnMut(&Packet<'_>) -> Option<Vec<u8>> + Send + 'static,
+) -> (SocketAddr, Arc<AtomicUsize>) {
+    let (socket, address) = socket();
+    let requests = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&requests);
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+            let packet = Packet::parse(&buffer[..len]).expect("a packet");
+            counted.fetch_add(usize::from(matches!(packet, Packet::Request(_))), Ordering::SeqCst);
+            if let Some(answer) = answer(&packet) {
+                let _ = socket.send_to(&answer, peer);
+            }
+        }
+    });
+    (address, requests)
+}
+
+fn data(block: u16, payload: &[u8]) -> Vec<u8> {
+    Packet::Data { block: WireBlock(block), payload }.to_vec()
+}
+
+/// Serves these blocks to whoever asks.
+fn serving(blocks: &'static [&'static [u8]]) -> (SocketAddr, Arc<AtomicUsize>) {
+    answering(move |packet| {
+        let next = match packet {
+            Packet::Request(_) => 1,
+            Packet::Ack { block } => block.0 + 1,
+            _ => return None,
+        };
+        blocks.get(usize::from(next) - 1).map(|block| data(next, block))
+    })
+}
+
+fn closed() -> SocketAddr {
+    socket().1
+}
+
+/// One try, a second long.
+fn impatient() -> Wishes {
+    Wishes::default().timeout(NonZeroU8::new(1)).retries(0).plain(true)
+}
+
+/// A sink that only counts.
+#[derive(Clone, Default)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Sink for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.fetch_add(bytes.len(), Ordering::SeqCst);
+        Ok(())
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_client_can_be_sent_and_shared() {
+    const fn holds<T: Send + Sync + Clone>() {}
+    holds::<Client>();
+    holds::<Canceller>();
+    const fn is_static<T: Send + Sync + 'static>() {}
+    is_static::<Failure>();
+}
+
+#[test]
+fn the_first_address_that_answers_is_asked_from_then_on() {
+    let (good, requests) = serving(&[b"here"]);
+    let (late, unasked) = serving(&[b"late"]);
+    let client = Client::new(closed()).or_at([closed(), good]).or_at([late]);
+    let other = client.clone();
+    assert_eq!(client.answered(), None);
+    assert_eq!(client.read("a").expect("a file"), b"here");
+    assert_eq!((client.answered(), client.server()), (Some(good), good));
+    assert_eq!(other.wishes(impatient()).read("b").expect("a file"), b"here");
+    assert_eq!((requests.load(Ordering::SeqCst), unasked.load(Ordering::SeqCst)), (2, 0));
+}
+
+#[test]
+fn an_answer_that_is_a_refusal_is_an_answer() {
+    let no = Packet::Error { code: ErrorCode::NotFound, message: b"" }.to_vec();
+    let (refusing, _) = answering(move |_| Some(no.clone()));
+    let (other, unasked) = serving(&[b"here"]);
+    let client = Client::new(closed()).or_at([refusing, other]);
+    let failure = client.read("a").expect_err("it is not there");
+    assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
+    assert_eq!((client.answered(), unasked.load(Ordering::SeqCst)), (Some(refusing), 0));
+}
+
+#[test]
+fn where_no_address_answers_the_last_is_told_and_all_are_asked_the_next_time() {
+    let (first, last) = (closed(), closed());
+    let client = Client::new(first).or_at([last]);
+    for _ in 0..2 {
+        let failure = client.read("a").expect_err("nobody is there");
+        assert!(matches!(failure, Failure::Closed(at) if at == last), "{failure}");
+        let failure = client.list("").expect_err("nobody is there");
+        assert!(matches!(failure, Failure::Closed(at) if at == last), "{failure}");
+        assert_eq!((client.answered(), client.server()), (None, first));
+    }
+}
+
+#[test]
+fn a_sink_that_was_touched_is_not_used_for_a_second_attempt() {
+    // After one whole block the server breaks the protocol, which might be for the options.
+    let (rude, requests) = answering(|packet| match packet {
+        Packet::Request(_) => Some(data(1, &[1; 512])),
+        Packet::Ack { .. } => Some(data(2, &[2; 513])),
+        _ => None,
+    });
+    let (other, unasked) = serving(&[b"here"]);
+    let sink = Counted::default();
+    let failure = Client::new(rude).or_at([other]).get("a", sink.clone(), |_| {});
+    assert!(matches!(failure, Err(Failure::Protocol(_))), "{failure:?}");
+    assert_eq!((sink.0.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (512, 1));
+    assert_eq!(unasked.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_file_is_read_into_memory_whole_or_not_at_all() {
+    let (address, _) = serving(&[&[7; 512], &[7; 88]]);
+    let client = Client::new(address).wishes(Wishes::default().plain(true));
+    assert_eq!(client.read("a").expect("a file"), [7; 600]);
+    assert_eq!(client.read_up_to("a", 600).expect("a file"), [7; 600]);
+    let failure = client.read_up_to("a", 599).expect_err("it is longer");
+    assert!(matches!(failure, Failure::TooLong(599)));
+    assert_eq!(failure.to_string(), "the file is longer than 599 bytes");
+}
+
+#[test]
+fn what_is_cancelled_before_it_begins_asks_nobody_until_it_is_reset() {
+    let (address, requests) = serving(&[b"here"]);
+    let canceller = Canceller::default();
+    let client = Client::new(address).cancelled_by(&canceller);
+    canceller.cancel();
+    assert!(matches!(client.read("a"), Err(Failure::Cancelled)));
+    assert!(matches!(client.clone().list(""), Err(Failure::Cancelled)));
+    let put = client.put("a", &b"b"[..], None, |_| {});
+    assert!(matches!(put, Err(Failure::Cancelled)) && canceller.is_cancelled());
+    assert_eq!(requests.load(Ordering::SeqCst), 0);
+    client.canceller().reset();
+    assert_eq!(client.read("a").expect("a file"), b"here");
+}
+
+#[test]
+fn what_is_cancelled_while_it_runs_ends_on_all_threads() {
+    let (began, begun) = mpsc::channel();
+    let (address, _) = answering(move |packet| match packet {
+        Packet::Request(_) => Some(data(1, &[1; 512])),
+        // Each has its first block, and waits for the next.
+        Packet::Ack { .. } => {
+            let _ = began.send(());
+            None
+        }
+        _ => None,
+    });
+    let client = Client::new(address);
+    let canceller = client.canceller();
+    std::thread::scope(|scope| {
+        let running = [(); 3].map(|()| scope.spawn(|| client.read("a")));
+        running.iter().for_each(|_| begun.recv_timeout(DEADLINE).expect("it runs"));
+        canceller.cancel();
+        for ended in running.map(|thread| thread.join().expect("no panic")) {
+            assert!(matches!(ended, Err(Failure::Cancelled)), "{ended:?}");
+        }
+    });
+    assert_eq!(canceller.watched(), 0);
+}
+
+#[test]
+fn between_two_attempts_a_cancellation_is_not_lost() {
+    // The first attempt ends with this answer, and by then the call is cancelled.
+    let canceller = Canceller::default();
+    let told = canceller.clone();
+    let (address, requests) = answering(move |packet| match packet {
+        Packet::Request(_) => {
+            told.cancel();
+            let code = ErrorCode::OptionRefused;
+            Some(Packet::Error { code, message: b"" }.to_vec())
+        }
+        _ => None,
+    });
+    let (other, unasked) = serving(&[b"here"]);
+    let client = Client::new(address).or_at([other]).cancelled_by(&canceller);
+    let failure = client.read("a");
+    assert!(matches!(failure, Err(Failure::Cancelled)), "{failure:?}");
+    assert_eq!((requests.load(Ordering::SeqCst), unasked.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[test]
+fn between_two_addresses_a_cancellation_is_not_lost() {
+    let (other, unasked) = serving(&[b"here"]);
+    let client = Client::new(closed()).or_at([other]);
+    let failed = client.ask_each(
+        // The first address has not answered: this is asked before the second one is.
+        || {
+            client.canceller().cancel();
+            true
+        },
+        |ask| {
+            let question = Question { operation: Operation::Read, name: b"a", size: None };
+            let sink = Lent::new(Counted::default());
+            let watch = &mut |_| ControlFlow::Continue(());
+            client.ask_twice(ask, question, &sink, watch, |now, timing, request| {
+                Transfer::get(now, timing, request, Box::new(sink.clone()))
+            })
+        },
+    );
+    assert!(matches!(failed, Err(Failure::Cancelled)), "{failed:?}");
+    assert_eq!(unasked.load(Ordering::SeqCst), 0);
+}
+
+/// What panics in the hands of a client.
+struct Panicking;
+
+impl Sink for Panicking {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        panic!("the sink");
+    }
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Read for Panicking {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        panic!("the source");
+    }
+}
+
+#[test]
+fn a_panic_of_the_callers_reaches_the_caller_and_spoils_nothing() {
+    let (address, _) = answering(|packet| match packet {
+        Packet::Request(request) if request.operation == Operation::Read => Some(data(1, b"here")),
+        Packet::Request(_) => Some(Packet::Ack { block: WireBlock(0) }.to_vec()),
+        _ => None,
+    });
+    let client = Client::new(address).wishes(impatient());
+    let calls: [&dyn Fn(); 3] = [
+        &|| drop(client.get("a", Panicking, |_| {})),
+        &|| drop(client.put("a", Panicking, None, |_| {})),
+        &|| drop(client.get("a", Counted::default(), |_| panic!("the callback"))),
+    ];
+    for call in calls {
+        assert!(catch_unwind(AssertUnwindSafe(call)).is_err());
+        assert_eq!(client.canceller().watched(), 0);
+        client.canceller().cancel();
+        client.canceller().reset();
+        assert_eq!(client.read("a").expect("a file"), b"here");
+    }
+}
+
+#[test]
+fn any_writer_is_a_sink_and_a_whole_file_is_there_whole_or_not_at_all() {
+    let here = tempfile::tempdir().expect("a folder");
+    let path = here.path().join("file");
+    let written = std::fs::File::create(here.path().join("written")).expect("a file");
+    let (address, _) = serving(&[&[7; 512], b"end"]);
+    let client = Client::new(address).wishes(impatient());
+    let whole = [&[7; 512], &b"end"[..]].concat();
+    client.get("a", Writer(written), |_| {}).expect("a download");
+    assert_eq!(std::fs::read(here.path().join("written")).expect("a file"), whole);
+
+    std::fs::write(&path, "before").expect("a file");
+    let (failing, _) = answering(|packet| match packet {
+        Packet::Request(_) => Some(data(1, &[7; 512])),
+        Packet::Ack { .. } => {
+            Some(Packet::Error { code: ErrorCode::Undefined, message: b"" }.to_vec())
+        }
+        _ => None,
+    });
+    let broken = Client::new(failing).wishes(impatient());
+    let sink = WholeFile::create(&path).expect("a sink");
+    let failure = broken.get("a", sink, |_| {}).expect_err("it breaks off");
+    assert!(matches!(failure, Failure::Server { .. }), "{failure}");
+    assert_eq!(std::fs::read(&path).expect("a file"), b"before");
+    let sink = WholeFile::create(&path).expect("a sink");
+    client.get("a", sink, |_| {}).expect("a download");
+    assert_eq!(std::fs::read(&path).expect("a file"), whole);
+    assert_eq!(std::fs::read_dir(here.path()).expect("a folder").count(), 2);
+
+    let link = here.path().join("link");
+    std::os::unix::fs::symlink("written", &link).expect("a link");
+    let replaced = WholeFile::create(&link).map(|sink| client.get("a", sink, |_| {}));
+    assert!(replaced.is_ok_and(|got| got.is_ok()) && !link.is_symlink());
+    assert!(WholeFile::create("/").is_err() && WholeFile::create(path.join("no")).is_err());
+}

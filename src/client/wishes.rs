@@ -1,0 +1,132 @@
+//! What to ask a server for.
+
+use crate::proto::Timing;
+use crate::wire::{BlockSize, Interval, Mode, Operation, WindowSize};
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+/// What to ask a server for. The default asks for what is fastest.
+///
+/// ```
+/// use tftpkit::client::Wishes;
+/// use tftpkit::wire::{BlockSize, Mode};
+///
+/// let wishes = Wishes::default().block_size(BlockSize::new(1428)).mode(Mode::Netascii);
+/// assert_ne!(wishes, Wishes::default());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub(super) block_size: Option<BlockSize>,
+    pub(super) window: Option<WindowSize>,
+    pub(super) timeout: Option<NonZeroU8>,
+    pub(super) retries: Option<u32>,
+    pub(super) mode: Mode,
+    pub(super) plain: bool,
+    pub(super) no_offload: bool,
+}
+
+impl Wishes {
+    /// The size of a block; `None`, the default, takes what fits the path in one piece.
+    #[must_use]
+    pub fn block_size(mut self, size: impl Into<Option<BlockSize>>) -> Self {
+        self.block_size = size.into();
+        self
+    }
+
+    /// The blocks in a window; `None`, the default, takes what the receive buffer holds, within reason.
+    #[must_use]
+    pub fn window(mut self, window: impl Into<Option<WindowSize>>) -> Self {
+        self.window = window.into();
+        self
+    }
+
+    /// The seconds before something is sent again, on both sides; `None`, the default, lets both measure.
+    #[must_use]
+    pub fn timeout(mut self, seconds: impl Into<Option<NonZeroU8>>) -> Self {
+        self.timeout = seconds.into();
+        self
+    }
+
+    /// How often a request is repeated before there is no answer; `None`, the default, repeats it for seven seconds.
+    #[must_use]
+    pub fn retries(mut self, retries: impl Into<Option<u32>>) -> Self {
+        self.retries = retries.into();
+        self
+    }
+
+    /// The representation of files on their way; the default is octet, byte for byte.
+    #[must_use]
+    pub const fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Whether to ask without options, as in RFC 1350; the default is to ask with them.
+    #[must_use]
+    pub const fn plain(mut self, plain: bool) -> Self {
+        self.plain = plain;
+        self
+    }
+
+    /// Whether the kernel may cut and join packets, which is the default; a device that claims to do it may fail at
+    /// it.
+    #[must_use]
+    pub const fn offload(mut self, allowed: bool) -> Self {
+        self.no_offload = !allowed;
+        self
+    }
+
+    /// How long to wait for answers to such a request, and to what follows it.
+    pub fn timing(&self, operation: Operation) -> Timing {
+        let standard = Timing::default();
+        let first = match (self.timeout, self.retries, operation) {
+            (Some(secs), ..) => Interval::from_secs(secs).get(),
+            (None, None, Operation::Read | Operation::List) => EARLY_REPEAT,
+            _ => standard.first,
+        };
+        let usual = if first == EARLY_REPEAT { EARLY_REPEATS } else { REPEATS };
+        // Doubled each time up to the ceiling, as the retransmission timer does it.
+        let ceiling = standard.ceiling.max(first);
+        let waits = (0..=self.retries.unwrap_or(usual).min(MOST_REPEATS))
+            .map(|n| first.saturating_mul(1 << n.min(16)).min(ceiling));
+        let unanswered: Duration = waits.sum();
+        Timing { first, ceiling, unanswered, ..standard }
+    }
+}
+
+/// How often a request is repeated by default: after 1 and after 3 seconds, and after 7 there is no answer.
+const REPEATS: u32 = 2;
+
+/// When nobody asked for other times, a request to read is repeated after so long: on the paths of today a loss is
+/// far likelier than a longer way, and a second is a hundred times what a small file takes. A request to write is
+/// not, for there are servers that open, and so cut, the file for each of them.
+const EARLY_REPEAT: Duration = Duration::from_millis(250);
+
+/// How often then, doubling as before: last after 3.75 seconds, and after 7.75 there is no answer.
+const EARLY_REPEATS: u32 = 4;
+
+/// More repeats than anyone waits for.
+const MOST_REPEATS: u32 = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(wishes: Wishes, operation: Operation) -> (u128, u128) {
+        let timing = wishes.timing(operation);
+        (timing.first.as_millis(), timing.unanswered.as_millis())
+    }
+
+    #[test]
+    fn a_request_to_read_is_repeated_early_and_times_that_were_asked_for_are_kept() {
+        let standard = Wishes::default();
+        assert_eq!(waits(standard, Operation::Read), (250, 7750));
+        assert_eq!(waits(standard, Operation::Write), (1000, 7000));
+        let counted = standard.retries(2);
+        assert_eq!(waits(counted, Operation::Read), (1000, 7000));
+        let timed = standard.timeout(NonZeroU8::new(3));
+        assert_eq!(waits(timed, Operation::Read), (3000, 3000 + 5000 + 5000));
+        let both = timed.retries(0);
+        assert_eq!(waits(both, Operation::Read), (3000, 3000));
+    }
+}
