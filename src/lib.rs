@@ -29,6 +29,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! The programs, and what only they depend on, are behind the feature `programs`, which is on by default; the load
+//! generator is behind the feature `load`, which `programs` turns on.
+//!
 //! # The house
 //!
 //! A module uses only modules above it in this list, never below, and [`net`] and [`store`] do not know each other.

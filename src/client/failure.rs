@@ -21,12 +21,12 @@ pub enum Failure {
     /// Everything was sent, but the server never confirmed the end.
     #[error("everything was sent, but the server did not confirm that it stored it")]
     Unconfirmed,
-    /// The server said no.
+    /// The server ended it with an ERROR.
     #[error("the server says: {}", said(*.code, message))]
     Server {
-        /// Its code.
+        /// The code of the ERROR.
         code: ErrorCode,
-        /// Its words, as they came: not fit for a terminal before control characters are escaped.
+        /// The words of the ERROR as they came: they are not fit for a terminal before control characters are escaped.
         message: String,
     },
     /// The server broke the protocol.
@@ -35,15 +35,15 @@ pub enum Failure {
     /// Reading or writing failed on this side.
     #[error("{error}")]
     Local {
-        /// What the system said.
+        /// The words of the system, or of the sink or source.
         error: String,
-        /// Whether there was no room.
+        /// Whether there was no room for the file.
         disk_full: bool,
     },
     /// The system refused a socket, or the use of it.
     #[error("a socket failed")]
     Socket(#[from] io::Error),
-    /// It was cancelled from here.
+    /// The call was cancelled from here.
     #[error("cancelled")]
     Cancelled,
     /// Under load the server sent one file in two ways.

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-/// What to put on a server. The default is small.
+/// A load on a server: which files are downloaded, by how many clients, for how long.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Load {
@@ -101,34 +101,34 @@ impl Load {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Tally {
-    /// How long downloads have begun or, where their number ended it, been under way. The three figures that follow
-    /// are of this time, and what is said of a second as well.
+    /// How long downloads have begun or, where their number ended it, been under way. `bytes` and `whole_in_time` are
+    /// of this time, and so are the figures of a second.
     pub elapsed: Duration,
     /// Payload bytes that arrived, those of downloads that failed later as well.
     pub bytes: u64,
-    /// Downloads that ended whole.
+    /// Downloads that ended whole in that time.
     pub whole_in_time: u64,
     /// All downloads that began.
     pub begun: u64,
-    /// Those that ended whole.
+    /// Downloads that ended whole.
     pub whole: u64,
-    /// Those that were ended from here, being under way still when the load was over.
+    /// Downloads that were ended from here, being under way still when the load was over.
     pub cut: u64,
-    /// Those that should have begun, by the rate, when there was no room for one more.
+    /// Downloads that should have begun, by the rate, when there was no room for one more.
     pub missed: u64,
-    /// How many are under way now.
+    /// Downloads that are under way now.
     pub at_once: usize,
-    /// The most of them.
+    /// The most downloads that were under way at once.
     pub most_at_once: usize,
     /// Packets that left.
     pub packets: u64,
-    /// How many of them had left before.
+    /// Packets that left and had left before.
     pub retransmitted: u64,
-    /// From the request to the first answer, of all that got one.
+    /// The time from the request to the first answer, of all downloads that got one.
     pub first_answer: Latency,
-    /// From the request to the end, of those that ended whole.
+    /// The time from the request to the end, of the downloads that ended whole.
     pub transfer: Latency,
-    /// The other ends, each kind once.
+    /// The failures, each kind once.
     pub failures: Vec<Failures>,
 }
 
@@ -136,14 +136,14 @@ pub struct Tally {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Failures {
-    /// How many there were.
+    /// How many failed in this way.
     pub count: u64,
-    /// The first of them.
+    /// The first failure of this kind.
     pub first: Failure,
 }
 
 impl Tally {
-    /// How many failed.
+    /// How many downloads failed.
     pub fn failed(&self) -> u64 {
         self.failures.iter().map(|failures| failures.count).sum()
     }
@@ -201,9 +201,8 @@ impl Client {
         let first = load.files.first().ok_or(Failure::NoFiles)?;
         load.files.iter().try_for_each(|name| refuse_nul(name))?;
         let ask = self.settle(first)?;
-        let mut watch = |tally: &Tally| match self.canceller.is_cancelled() {
-            true => ControlFlow::Break(()),
-            false => watch(tally),
+        let mut watch = |tally: &Tally| {
+            if self.canceller.is_cancelled() { ControlFlow::Break(()) } else { watch(tally) }
         };
         Ok(Traffic::new(ask, load)?.run(&mut watch)?)
     }
@@ -216,9 +215,9 @@ impl Client {
             return Ok(at(only));
         }
         // The first answer is enough.
-        let mut enough = |Progress { bytes, total }| match bytes > 0 || total.is_some() {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        let mut enough = |Progress { bytes, total }| {
+            let answered = bytes > 0 || total.is_some();
+            if answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let asked = self.get_watched(name, Writer(io::sink()), &mut enough);
         match (self.answered(), asked) {

@@ -22,9 +22,9 @@ pub struct Host {
 /// A file on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
-    /// Where.
+    /// The server.
     pub host: Host,
-    /// Its name, any bytes; empty where only a server was named.
+    /// The file's name, any bytes; empty where only a server was named.
     pub name: Vec<u8>,
     /// The representation, where a URL says it.
     pub mode: Option<Mode>,
