@@ -1,12 +1,12 @@
 //! One download over loopback, by who cuts and joins packets, block size and window: MB/s, the best of three.
 
-use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use tftpkit::client::{Client, Wishes, Writer};
+use tftpkit::client::{Client, Wishes};
 use tftpkit::server::{Config, Server};
 use tftpkit::store::Folder;
+use tftpkit::transfer::Discard;
 use tftpkit::wire::{BlockSize, WindowSize};
 
 const SIZES: [u16; 4] = [512, 1428, 8192, 65464];
@@ -22,11 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{:16}{}", "", SIZES.map(|_| format!("  {windows}")).concat());
     for offload in [true, false] {
         for no_offload in [false, true] {
-            let config = Config {
-                listen: vec![(Ipv4Addr::LOCALHOST, 0).into()],
-                offload,
-                ..Config::default()
-            };
+            let config = Config::default().listen((Ipv4Addr::LOCALHOST, 0)).offload(offload);
             let server = Server::bind(config, Arc::new(Folder::open(root.path())?), |_| {})?;
             let (address, handle) = (server.addresses()[0], server.handle());
             let running = std::thread::spawn(move || server.run());
@@ -57,7 +53,7 @@ fn best(client: &Client, size: u16, window: u16) -> Result<f64, Box<dyn std::err
     let name = if window == 1 && size < 8192 { "small" } else { "large" };
     let mut best = 0f64;
     for _ in 0..3 {
-        let summary = client.get(name, Writer(io::sink()), |_| {})?;
+        let summary = client.get(name, Discard, |_| {})?;
         best = best.max(summary.bytes as f64 / 1e6 / summary.elapsed.as_secs_f64());
     }
     Ok(best)

@@ -78,7 +78,7 @@ fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some
             peer.ask(&rrq("file", &[]));
             peer.ask(&wrq(peer.address().port().to_string(), &[]));
         }
-        daemon.log_line(&["turned away", "no descriptor"]);
+        daemon.log_line(&["dropped", "no descriptor"]);
         for (peer, tid, first) in open {
             assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()), "{model}");
         }
@@ -115,7 +115,7 @@ fn a_listing_without_descriptors_is_whole_or_there_is_none() {
         peer.ask(&list("", &[("x-list", "json"), ("tsize", "0")]));
         let port = format!(":{}", peer.address().port());
         let answer = until("an answer, or a word why there is none", || {
-            let turned = || daemon.logged(&["turned away", &port]).map(|_| None);
+            let turned = || daemon.logged(&["dropped", &port]).map(|_| None);
             peer.pending().pop().map(Some).or_else(turned)
         });
         if let Some((first, tid)) = answer {
@@ -167,7 +167,7 @@ fn without_ports_a_client_waits_its_turn() {
         .stdin(Stdio::null())
         .spawn()
         .expect("a client");
-    daemon.log_line(&["turned away", "all ports for transfers are in use"]);
+    daemon.log_line(&["dropped", "all ports for transfers are in use"]);
     for (peer, tid, first) in open {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }

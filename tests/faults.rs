@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Daemon, Peer, Running, ack, data, error_code, everything_in, folder, impatient, pattern, rrq,
-    show, wrq,
+    Daemon, Peer, Running, ack, config, data, error_code, everything_in, folder, impatient,
+    pattern, rrq, show, wrq,
 };
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tftpkit::limits;
 use tftpkit::proto::Timing;
-use tftpkit::server::Config;
+use tftpkit::server::{Profile, StandardPolicy};
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::Outcome;
 use tftpkit::wire::{ErrorCode, Packet};
@@ -66,7 +66,10 @@ fn an_upload_that_says_that_it_does_not_fit_the_disk_is_refused_at_once() {
 
 fn impatiently(root: &TempDir) -> Running {
     let served = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
-    Running::start(Config { timing: impatient(), ..Config::default() }, served)
+    Running::start(
+        config().policy(StandardPolicy::new(Profile::default().timing(impatient()))),
+        served,
+    )
 }
 
 #[test]
@@ -117,7 +120,10 @@ fn a_client_whose_port_is_closed_is_noticed_at_once() {
     let hour = Duration::from_secs(3600);
     let timing = Timing::builder().floor(hour).ceiling(hour).patience(hour).build().expect("sound");
     let store = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
-    let server = Running::start(Config { timing, ..Config::default() }, store);
+    let server = Running::start(
+        config().policy(StandardPolicy::new(Profile::default().timing(timing))),
+        store,
+    );
     let reads = (rrq("file", &[]), [ack(1), ack(2)], "DATA 2 512");
     let writes = (wrq("new", &[]), [1, 2].map(|block| data(block, &[7; 512])), "ACK 1");
     for (request, [first, second], answer) in [reads, writes] {
@@ -309,7 +315,7 @@ fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
         let most = (left / 512).max(usize::from(blocks) + limits::READ_AHEAD_BYTES / 512);
         assert!(usize::from(sent) <= most, "cut to {left} at {blocks}: {sent} blocks");
         let outcome = server.event("the end", |told| match told {
-            common::Told::Finished(asked, summary) if asked.peer == address => summary.outcome,
+            common::Told::Finished(query, summary) if query.peer == address => summary.outcome,
             _ => None,
         });
         assert!(matches!(outcome, Outcome::Local(ErrorCode::Undefined, _)));

@@ -4,14 +4,13 @@
 mod common;
 
 use common::{
-    DEADLINE, Running, Told, ack, data, error_code, everything_in, fixture_lines, fixture_name,
-    folder, get, impatient, list, pattern, plain, rrq, show, until, wrq,
+    DEADLINE, Running, Told, ack, config, contents, data, error_code, everything_in, fixture_lines,
+    fixture_name, folder, get, impatient, list, pattern, plain, query, rrq, show, until, wrq,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::fs::{CWD, RenameFlags, inotify, renameat_with};
 use std::ffi::OsStr;
-use std::io::Read;
 use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -22,13 +21,14 @@ use std::time::Instant;
 use tempfile::TempDir;
 use tftpkit::limits;
 use tftpkit::proto::Timing;
-use tftpkit::server::Config;
-use tftpkit::store::{Folder, Listing, Name, Store, StoreError, Uploads};
+use tftpkit::server::{Profile, StandardPolicy};
+use tftpkit::store::{Folder, Listing, Store, StoreError, Uploads};
 use tftpkit::transfer::Outcome;
+use tftpkit::wire::Operation;
 
 fn serving(root: &Path, timing: Timing) -> Running {
     let served = Folder::open(root).expect("a folder").uploads(Uploads::Overwrite);
-    Running::start(Config { timing, ..Config::default() }, served)
+    Running::start(config().policy(StandardPolicy::new(Profile::default().timing(timing))), served)
 }
 
 /// A request that is valid, or was before some of its bytes were changed, lost or doubled.
@@ -372,17 +372,15 @@ impl Drop for Swapping {
 /// Opens `name` 2,000 times, and on until it was there and was refused, and counts both.
 fn opened_while_swapped(root: &Path, name: &str) {
     let folder = Folder::open(root).expect("a folder");
-    let name = Name::parse(name.as_bytes()).expect("a name");
+    let query = query(Operation::Read, name);
     let (mut opens, mut inside, mut refused) = (0, 0, 0);
     let started = Instant::now();
     while opens < 2000 || inside == 0 || refused == 0 {
         assert!(started.elapsed() < DEADLINE, "{inside} opened, {refused} refused");
         opens += 1;
-        match folder.read(&name) {
-            Ok(mut file) => {
-                let mut bytes = Vec::new();
-                file.source.read_to_end(&mut bytes).expect("its bytes");
-                assert_eq!(bytes, b"inside");
+        match folder.read(&query) {
+            Ok(file) => {
+                assert_eq!(contents(file), b"inside");
                 inside += 1;
             }
             Err(StoreError::Denied(_)) => refused += 1,
@@ -519,7 +517,7 @@ fn an_upload_of_an_impossible_size_is_refused_at_once() {
     for largest in [limits::UPLOAD_BYTES, u64::MAX] {
         let served = Folder::open(root.path()).expect("a folder");
         let served = served.uploads(Uploads::Overwrite).largest_upload(largest);
-        let server = Running::start(Config::default(), served);
+        let server = Running::start(config(), served);
         for size in ["9223372036854775808", "18446744073709551615"] {
             let (answer, _) = server.peer().answer(&wrq("new", &[("tsize", size)]));
             assert_eq!(error_code(&answer), 3, "{size}");

@@ -58,7 +58,7 @@ const STYLES: [(&[&str], usize); 4] = [
     (&["--blksize", "1400"], 1400),
 ];
 
-/// How the server carries it.
+/// How the server drives it.
 const MODELS: [&str; 2] = ["threads", "events"];
 
 /// Not a multiple of any block.

@@ -194,10 +194,10 @@ fn a_load_in_netascii_does_not_ask_for_a_size() {
 fn a_load_is_put_on_the_address_that_answers() {
     let root = folder(&[("a", &pattern(200_000, 6))]);
     let server = Running::serve(root.path());
-    let client = Client::new(closed()).or_at([server.address]).wishes(plain());
+    let client = Client::new(closed()).with_addresses([server.address]).wishes(plain());
     let tally = run(&client, &load(&["a"], 2, 5));
     assert_eq!((tally.whole, tally.failed(), client.server()), (5, 0, server.address));
-    let nobody = Client::new(closed()).or_at([closed()]);
+    let nobody = Client::new(closed()).with_addresses([closed()]);
     let refused = nobody.load(&load(&["a"], 1, 1), |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Closed(_))), "{refused:?}");
 }
@@ -316,7 +316,7 @@ fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
     assert!(matches!(refused, Err(Failure::Nul)));
     let asked = [
         client.get("a\0", Collected::default(), |_| {}).map(drop),
-        client.put("a\0", &b""[..], None, |_| {}).map(drop),
+        client.write("a\0", b"").map(drop),
         client.list("a\0").map(drop),
         client.read("a\0").map(drop),
     ];

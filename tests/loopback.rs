@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    DEADLINE, Daemon, Peer, Running, Told, ack, data, error_code, folder, get, model, pattern,
-    plain, put, rrq, show, until, windowed, wrq,
+    DEADLINE, Daemon, Peer, Running, Told, ack, config, data, error_code, folder, get, model,
+    pattern, plain, put, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -15,15 +15,17 @@ use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tftpkit::client::{Client, Wishes};
-use tftpkit::server::{Config, Model, Refusal};
+use tftpkit::server::{Config, DropReason, Model, PortRange};
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::Outcome;
 use tftpkit::wire::Mode;
 
 const SIZES: [usize; 6] = [0, 1, 511, 512, 513, 1 << 20];
 
-fn listening(address: impl Into<IpAddr>) -> Config {
-    Config { listen: vec![(address.into(), 0).into()], ..Config::default() }
+/// A server of `root` that listens at this address.
+fn listening(address: impl Into<IpAddr>, root: &std::path::Path) -> Running {
+    let config = config().listen((address.into(), 0));
+    Running::bound(config, Folder::open(root).expect("a folder"))
 }
 
 fn serving(root: &std::path::Path, config: Config) -> Running {
@@ -81,9 +83,9 @@ fn a_server_is_reached_over_ipv4_over_ipv6_and_over_both() {
         get(&Client::new(server.at(ip)), "f").expect("a download") == bytes
     };
     let (v4, v6) = (IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST));
-    assert!(reached(&serving(root.path(), listening(v4)), v4));
-    assert!(reached(&serving(root.path(), listening(v6)), v6));
-    let both = serving(root.path(), listening(Ipv6Addr::UNSPECIFIED));
+    assert!(reached(&listening(v4, root.path()), v4));
+    assert!(reached(&listening(v6, root.path()), v6));
+    let both = listening(Ipv6Addr::UNSPECIFIED, root.path());
     assert!(reached(&both, v4) && reached(&both, v6));
 }
 
@@ -91,7 +93,7 @@ fn a_server_is_reached_over_ipv4_over_ipv6_and_over_both() {
 fn the_answer_leaves_from_the_address_that_was_asked() {
     let root = folder(&[("f", b"x")]);
     let anywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
-    for server in anywhere.map(|ip| serving(root.path(), listening(ip))) {
+    for server in anywhere.map(|ip| listening(ip, root.path())) {
         for ip in [[127, 0, 0, 1], [127, 0, 0, 7], [127, 9, 8, 7]] {
             let peer = Peer::of(server.at(ip));
             for request in [rrq("f", &[]), rrq("missing", &[]), vec![0, 9]] {
@@ -221,7 +223,7 @@ fn pieces_of_a_window(server: &Running) -> Vec<usize> {
 fn a_window_leaves_in_one_piece() {
     let root = folder(&[("f", &pattern(100_000, 3))]);
     assert_eq!(pieces_of_a_window(&Running::serve(root.path())), [8 * 1432]);
-    let apart = serving(root.path(), Config { offload: false, ..Config::default() });
+    let apart = serving(root.path(), config().offload(false));
     assert_eq!(pieces_of_a_window(&apart), [1432; 8]);
 }
 
@@ -232,7 +234,7 @@ fn files_are_whole_whoever_cuts_and_joins_packets() {
     for (n, (offload, no_offload)) in
         [(true, true), (false, false), (false, true)].iter().enumerate()
     {
-        let config = Config { offload: *offload, ..Config::default() };
+        let config = config().offload(*offload);
         let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
         let server = Running::start(config, folder);
         let client = server.client(windowed(1428, 16).offload(!no_offload));
@@ -287,7 +289,7 @@ fn a_request_that_comes_eight_times_is_one_transfer() {
     let again = server
         .told()
         .into_iter()
-        .any(|told| matches!(told, Told::Finished(asked, _) if asked.peer == peer.address()));
+        .any(|told| matches!(told, Told::Finished(query, _) if query.peer == peer.address()));
     assert!(!again, "one transfer has ended");
 }
 
@@ -302,7 +304,7 @@ fn another_request_from_the_same_port_is_served_at_once_and_ends_the_old_when_it
     assert_eq!(first[4..], pattern(2000, 6)[..512]);
     assert_eq!(server.handle.transfers(), 2, "the old one is not ended by a request alone");
     peer.exchange(&ack(1), new, "DATA 2 512");
-    assert_eq!(server.outcome(&peer), Outcome::Forgotten);
+    assert_eq!(server.outcome(&peer), Outcome::Superseded);
     until("the old one is gone", || (server.handle.transfers() == 1).then_some(()));
 }
 
@@ -350,17 +352,17 @@ fn a_client_may_use_its_port_again_and_again() {
 #[test]
 fn as_many_transfers_as_are_allowed_are_open_and_no_more_until_one_ends() {
     let root = folder(&[("f", &pattern(2000, 9))]);
-    let config = Config { sessions: 3, ..Config::default() };
+    let config = config().sessions(3);
     let server = serving(root.path(), config);
     let open = [(); 3].map(|()| server.peer());
     let [.., (first, tid)] = open.each_ref().map(|peer| peer.answer(&rrq("f", &[])));
     let late = server.peer();
     late.ask(&rrq("f", &[]));
-    let why = server.event("one is turned away", |told| match told {
-        Told::Turned(peer, why) if peer == late.address() => Some(why),
+    let why = server.event("one is dropped", |told| match told {
+        Told::Dropped(peer, why) if peer == late.address() => Some(why),
         _ => None,
     });
-    assert_eq!((why, late.pending()), (Refusal::Sessions, vec![]));
+    assert_eq!((why, late.pending()), (DropReason::TooManySessions, vec![]));
     open[2].rest(first, tid, 512).expect("a download");
     assert_eq!(server.outcome(&open[2]), Outcome::Complete);
     until("there is room", || (server.handle.transfers() == 2).then_some(()));
@@ -421,8 +423,8 @@ fn transfers_stay_within_the_range_of_ports() {
         let port = one.local_addr().expect("an address").port();
         UdpSocket::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| port)
     });
-    let server =
-        serving(root.path(), Config { ports: Some(first..=first + 1), ..Config::default() });
+    let ports = PortRange::new(first, first + 1).expect("a range");
+    let server = serving(root.path(), config().ports(ports));
     let peers = [server.peer(), server.peer()];
     let [one, two] = peers.each_ref().map(|peer| peer.answer(&rrq("f", &[])));
     let mut ports = [one.1.port(), two.1.port()];
@@ -431,7 +433,7 @@ fn transfers_stay_within_the_range_of_ports() {
     let late = server.peer();
     late.ask(&rrq("f", &[]));
     server.event("no port is left", |told| match told {
-        Told::Turned(peer, Refusal::NoPort) if peer == late.address() => Some(()),
+        Told::Dropped(peer, DropReason::NoPort) if peer == late.address() => Some(()),
         _ => None,
     });
     assert_eq!(late.pending(), []);
@@ -491,7 +493,7 @@ fn directories_are_made_only_where_that_is_allowed() {
         let root = folder(&[]);
         let served = Folder::open(root.path()).expect("a folder");
         let served = served.uploads(Uploads::Create).create_dirs(allowed);
-        let server = Running::start(Config::default(), served);
+        let server = Running::start(config(), served);
         let stored = server.peer().store(&wrq("a/b/c", &[]), b"bytes").map_err(|e| error_code(&e));
         assert_eq!((stored, root.path().join("a/b/c").exists()), (wanted, allowed));
     }
@@ -515,13 +517,13 @@ fn two_uploads(uploads: Uploads) -> (Vec<u8>, Result<(), Vec<u8>>) {
 }
 
 #[test]
-fn of_two_uploads_that_may_create_the_first_to_finish_stays() {
+fn of_two_uploads_that_may_create_the_first_to_finish_is_kept() {
     let (bytes, end) = two_uploads(Uploads::Create);
     assert_eq!((bytes, error_code(&end.expect_err("it exists"))), (vec![1; 612], 6));
 }
 
 #[test]
-fn of_two_uploads_that_may_overwrite_the_last_to_finish_stays() {
+fn of_two_uploads_that_may_overwrite_the_last_to_finish_is_kept() {
     let (bytes, end) = two_uploads(Uploads::Overwrite);
     assert_eq!((bytes, end), (vec![2; 1112], Ok(())));
 }
@@ -531,7 +533,7 @@ fn an_upload_may_be_as_large_as_is_allowed_and_not_a_byte_larger() {
     let root = folder(&[]);
     let served = Folder::open(root.path()).expect("a folder");
     let served = served.uploads(Uploads::Overwrite).largest_upload(1000);
-    let server = Running::start(Config::default(), served);
+    let server = Running::start(config(), served);
     let first = |size: &str| show(&server.peer().answer(&wrq("told", &[("tsize", size)])).0);
     assert_eq!(first("1000"), "OACK tsize=1000");
     assert_eq!(first("1001"), "ERROR 3 \"disk full or allocation exceeded\"");
@@ -563,7 +565,7 @@ fn shared(group: Ipv4Addr, port: u16, datagram: &[u8]) -> UdpSocket {
 fn a_request_to_everyone_is_ignored() {
     let root = folder(&[("f", b"x")]);
     for ip in [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)] {
-        let server = serving(root.path(), listening(ip));
+        let server = listening(ip, root.path());
         for group in [[127, 255, 255, 255], [239, 255, 7, 7]] {
             let sender = shared(group.into(), server.address.port(), &rrq("f", &[]));
             // A request of its own, which stands behind the other in the queue, is the only one that is answered.
@@ -572,8 +574,9 @@ fn a_request_to_everyone_is_ignored() {
             sender.set_nonblocking(true).expect("nonblocking");
             let answer = sender.recv(&mut [0; 9]).map_err(|error| error.kind());
             assert_eq!(answer, Err(ErrorKind::WouldBlock), "{group:?}");
-            let asked: Vec<_> = server.told();
-            assert_eq!(asked.len(), 1, "{asked:?}");
+            let told = server.told();
+            let ended = told.iter().filter(|told| matches!(told, Told::Finished(..))).count();
+            assert_eq!((told.len(), ended), (2, 1), "it began and ended: {told:?}");
         }
     }
 }

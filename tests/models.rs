@@ -1,4 +1,4 @@
-//! How transfers are carried: on threads, on loops, one after the other. What they share is tested by all other
+//! What drives transfers: threads, event loops, one after the other. What they share is tested by all other
 //! tests, which run with each model that `RTFTPD_MODEL` names; here is what sets them apart.
 
 mod common;
@@ -6,23 +6,24 @@ mod common;
 use common::{
     Daemon, Running, ack, data, folder, get, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, mpsc};
 use tftpkit::client::{Client, Failure};
+use tftpkit::query::Query;
 use tftpkit::server::{Config, Model};
-use tftpkit::store::{Folder, Listing, Name, Readable, Store, StoreError, Uploads};
-use tftpkit::transfer::Sink;
+use tftpkit::store::{Folder, Listing, Readable, Store, StoreError, Uploads};
+use tftpkit::transfer::{Memory, Sink, Source};
 use tftpkit::wire::ErrorCode;
 
 fn loops(count: usize) -> Config {
     let model = Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    Config { model, ..Config::default() }
+    Config::default().model(model)
 }
 
 fn all_models() -> [Config; 4] {
-    // Without a thread of its own, a transfer of this model is carried by the loop that takes the requests.
-    let no_threads = Config { model: Model::Threads(0), ..Config::default() };
+    // Without a thread of its own, a transfer of this model is driven by the event loop that takes the requests.
+    let no_threads = Config::default().model(Model::Threads(0));
     [Config::default(), no_threads, loops(1), loops(3)]
 }
 
@@ -36,58 +37,58 @@ impl SlowDisk {
         (Self(Arc::new(Mutex::new(gone))), go)
     }
 
-    /// Says once that it will wait, then waits.
-    fn wait(&self, said: &mut bool) -> io::Result<()> {
-        if !std::mem::replace(said, true) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        *said = false;
+    fn wait(&self) -> io::Result<()> {
         self.0.lock().expect("no panic").recv().map_err(io::Error::other)
     }
 }
 
 /// Half a file, and the rest when the disk allows.
 struct SlowFile {
-    ready: io::Cursor<Vec<u8>>,
-    rest: io::Cursor<Vec<u8>>,
+    ready: Memory<Vec<u8>>,
+    rest: Memory<Vec<u8>>,
     disk: SlowDisk,
-    said: bool,
+    has_waited: bool,
 }
 
-impl Read for SlowFile {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if let bytes @ 1.. = self.ready.read(buf)? {
+impl Source for SlowFile {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if let bytes @ 1.. = self.ready.read(bufs)? {
             return Ok(bytes);
         }
-        if self.rest.position() == 0 {
-            self.disk.wait(&mut self.said)?;
+        if !std::mem::replace(&mut self.has_waited, true) {
+            self.disk.wait()?;
         }
-        self.rest.read(buf)
+        self.rest.read(bufs)
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        match self.ready.read(bufs)? {
+            0 if !self.has_waited => Ok(None),
+            0 => self.rest.try_read(bufs),
+            bytes => Ok(Some(bytes)),
+        }
     }
 }
 
-/// A file of which nothing is in memory: each piece has to be waited for.
-struct ColdFile(io::Cursor<Vec<u8>>, bool);
+/// A file of which nothing is in memory: each piece has to be waited for. It says nothing of that.
+struct ColdFile(io::Cursor<Vec<u8>>);
 
 impl Read for ColdFile {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if !std::mem::replace(&mut self.1, true) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        self.1 = false;
         let most = buf.len().min(100);
         self.0.read(&mut buf[..most])
     }
 }
 
-struct SlowUpload(SlowDisk, bool);
+/// An upload that is slow to be made safe, and says nothing of what may wait.
+struct SlowUpload(SlowDisk);
 
 impl Sink for SlowUpload {
     fn write(&mut self, _: &[u8]) -> io::Result<()> {
         Ok(())
     }
     fn commit(&mut self) -> io::Result<()> {
-        self.0.wait(&mut self.1)
+        self.0.wait()
     }
 }
 
@@ -95,27 +96,33 @@ impl Sink for SlowUpload {
 struct SlowStore(Folder, SlowDisk, Vec<u8>);
 
 impl Store for SlowStore {
-    fn read(&self, name: &Name) -> Result<Readable, StoreError> {
-        if name.path().as_os_str() == "cold" {
-            let (bytes, size) = (io::Cursor::new(self.2.clone()), self.2.len() as u64);
-            return Ok(Readable { source: Box::new(ColdFile(bytes, false)), size });
+    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
+        let size = self.2.len() as u64;
+        match query.name.as_bytes() {
+            b"cold" => Ok(Readable::blocking(ColdFile(io::Cursor::new(self.2.clone()))).size(size)),
+            b"slow" => {
+                let (ready, rest) = self.2.split_at(self.2.len() / 2);
+                let [ready, rest] = [ready, rest].map(|part| Memory::new(part.to_vec()));
+                let disk = self.1.clone();
+                Ok(Readable::new(SlowFile { ready, rest, disk, has_waited: false }).size(size))
+            }
+            _ => self.0.read(query),
         }
-        if name.path().as_os_str() != "slow" {
-            return self.0.read(name);
-        }
-        let (ready, rest) = self.2.split_at(self.2.len() / 2);
-        let [ready, rest] = [ready, rest].map(|part| io::Cursor::new(part.to_vec()));
-        let source = SlowFile { ready, rest, disk: self.1.clone(), said: false };
-        Ok(Readable { source: Box::new(source), size: self.2.len() as u64 })
     }
-    fn write(&self, name: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
-        if name.path().as_os_str() == "opening" {
-            self.1.wait(&mut true).map_err(StoreError::Io)?;
+
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        if query.name.as_bytes() == b"opening" {
+            self.1.wait().map_err(StoreError::Io)?;
         }
-        Ok(Box::new(SlowUpload(self.1.clone(), false)))
+        Ok(Box::new(SlowUpload(self.1.clone())))
     }
-    fn list(&self, name: &Name) -> Result<Listing, StoreError> {
-        self.0.list(name)
+
+    fn list(&self, query: &Query) -> Result<Listing, StoreError> {
+        self.0.list(query)
+    }
+
+    fn may_wait(&self) -> bool {
+        false
     }
 }
 
@@ -124,7 +131,7 @@ fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
     let (slow, quick) = (pattern(20 * 512, 1), pattern(100_000, 2));
     let root = folder(&[("quick", &quick)]);
     for config in all_models() {
-        let what = format!("{:?}", config.model);
+        let what = format!("{config:?}");
         let (disk, go) = SlowDisk::new();
         let store = Folder::open(root.path()).expect("a folder");
         let server = Running::start(config, SlowStore(store, disk, slow.clone()));
@@ -154,7 +161,7 @@ fn a_file_whose_every_piece_must_be_waited_for_arrives() {
     let file = pattern(20_000, 3);
     let root = folder(&[]);
     for config in all_models() {
-        let what = format!("{:?}", config.model);
+        let what = format!("{config:?}");
         let store = Folder::open(root.path()).expect("a folder");
         let server = Running::start(config, SlowStore(store, SlowDisk::new().0, file.clone()));
         for wishes in [plain(), windowed(1428, 4)] {
@@ -234,7 +241,7 @@ fn several_loops_share_the_transfers() {
 fn the_iterative_model_takes_the_next_request_when_the_first_is_done() {
     let bytes = pattern(3 * 512, 4);
     let root = folder(&[("f", &bytes)]);
-    let config = Config { model: Model::Iterative, ..Config::default() };
+    let config = Config::default().model(Model::Iterative);
     let store = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
     let server = Running::start(config, store);
     let (one, two) = (server.peer(), server.peer());

@@ -1,8 +1,11 @@
 //! What the README tells people to type is typed here.
 
 mod common;
+#[path = "common/example.rs"]
+mod example;
 
-use common::{Daemon, folder};
+use common::{DEADLINE, Daemon, folder};
+use example::{Serving, example};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -43,6 +46,10 @@ fn no_command_is_left_out_here() {
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
         "rtftp put sw-01.cfg 127.0.0.1:6969",
         "rtftp bench 127.0.0.1:6969 firmware/blink.bin --clients 100 --no-options",
+        "cargo run --example serve -- fixtures/library 6969",
+        "cargo run --example fetch -- 127.0.0.1:6969 welcome.txt -",
+        "cargo run --example generated -- 6969",
+        "cargo run --example by_hand",
     ];
     assert_eq!(commands(), known);
 }
@@ -90,10 +97,9 @@ fn the_clients_commands_work() {
         std::fs::copy(clone().join("fixtures/library").join(name), to).expect("a copy");
     }
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    for line in &commands()[3..] {
+    for line in commands().iter().filter(|line| line.starts_with("rtftp ")) {
         let line = line.replace("127.0.0.1:6969", &server.address.to_string());
-        let mut words = line.split(' ');
-        assert_eq!(words.next(), Some("rtftp"));
+        let words = line.split(' ').skip(1);
         // Ten seconds of load show no more than a hundred downloads.
         let few = line.starts_with("rtftp bench").then_some("--count=100");
         let run = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtftp"))
@@ -105,4 +111,60 @@ fn the_clients_commands_work() {
     let same = |a: &Path, b: &Path| assert_eq!(std::fs::read(a).ok(), std::fs::read(b).ok());
     same(&here.path().join("blink.bin"), &root.path().join("firmware/blink.bin"));
     same(&here.path().join("sw-01.cfg"), &root.path().join("sw-01.cfg"));
+}
+
+/// All behind the head of the file is shown.
+#[test]
+fn the_code_is_that_of_the_examples() {
+    let code = |example: &str| {
+        let text = std::fs::read_to_string(clone().join("examples").join(example));
+        let text = text.expect("an example");
+        text[text.find("\nuse ").expect("its first line of code") + 1..].to_owned()
+    };
+    assert_eq!(blocks("rust"), [code("serve.rs"), code("fetch.rs")]);
+}
+
+#[test]
+fn the_examples_commands_work() {
+    // Cargo has built them with this test.
+    let words = |name: &str| -> Vec<String> {
+        let start = format!("cargo run --example {name}");
+        let found = commands().into_iter().find_map(|line| line.strip_prefix(&start));
+        let line = found.expect("a command").trim_start_matches(" -- ");
+        line.split_whitespace().map(str::to_owned).collect()
+    };
+    let serving = |name: &str| {
+        let words: Vec<_> = words(name).into_iter().map(|word| word.replace("6969", "0")).collect();
+        Serving::start(name, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let run = |name: &str, words: &[String]| {
+        let run = assert_cmd::Command::new(example(name)).args(words).timeout(DEADLINE).assert();
+        run.success().get_output().stdout.clone()
+    };
+    let server = serving("serve");
+    let address = server.address.to_string();
+    let words_of_fetch = words("fetch").into_iter();
+    let fetch: Vec<_> = words_of_fetch.map(|w| w.replace("127.0.0.1:6969", &address)).collect();
+    let welcome = std::fs::read(clone().join("fixtures/library/welcome.txt")).expect("a fixture");
+    assert_eq!(run("fetch", &fetch), welcome);
+    server.says("RRQ \"welcome.txt\"");
+    server.stop();
+    serving("generated").stop();
+    assert!(!run("by_hand", &words("by_hand")).is_empty());
+}
+
+/// What stands in backquotes and has a slash or an ending is a file, if it is no word of Rust or of a shell.
+#[test]
+fn the_files_that_contributing_names_exist() {
+    let text = include_str!("../CONTRIBUTING.md");
+    let spans = text.split("```").step_by(2).flat_map(|prose| prose.split('`').skip(1).step_by(2));
+    let is_path = |span: &&str| {
+        let ending =
+            ["rs", "md", "toml", "txt"].iter().any(|end| span.ends_with(&format!(".{end}")));
+        (ending || span.contains('/')) && !span.contains([' ', '<', '"'])
+    };
+    let paths: Vec<_> = spans.filter(is_path).collect();
+    assert!(paths.len() > 30, "{paths:?}");
+    let gone: Vec<_> = paths.into_iter().filter(|path| !clone().join(path).exists()).collect();
+    assert_eq!(gone, Vec::<&str>::new());
 }

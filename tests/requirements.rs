@@ -3,11 +3,11 @@
 mod common;
 
 use common::{
-    DEADLINE, Peer, Running, Told, ack, data, error_code, everything_in, folder, get, list,
+    DEADLINE, Peer, Running, Told, ack, config, data, error_code, everything_in, folder, get, list,
     pattern, plain, rrq, show, until, windowed, wrq,
 };
 use std::collections::BTreeMap;
-use std::io::{self, Cursor};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
 use std::os::unix::{ffi::OsStrExt, fs::symlink};
@@ -16,9 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
 use tftpkit::proto::{GrantLimits, Time, Timing, grant};
-use tftpkit::server::Config;
-use tftpkit::store::{Folder, Listing, Uploads};
-use tftpkit::transfer::{Action, Outcome, Sink, Summary, Terms, Transfer};
+use tftpkit::server::{Profile, StandardPolicy};
+use tftpkit::store::{Folder, Listing, Readable, Uploads};
+use tftpkit::transfer::{Action, Memory, Outcome, Sink, Summary, Terms, Transfer};
 use tftpkit::wire::{
     BlockSize, Mode, Operation, OptionKind, Options, Packet, Request, TransferOption, WindowSize,
 };
@@ -65,7 +65,9 @@ impl Asking {
     }
 
     fn put(wishes: Wishes, bytes: &'static [u8], size: Option<u64>) -> Self {
-        Self::start(wishes, move |client, _| client.put("f", bytes, size, |_| {}))
+        let file = || Readable::blocking(bytes);
+        let file = size.map_or_else(file, |size| file().size(size));
+        Self::start(wishes, move |client, _| client.put("f", file, |_| {}))
     }
 
     /// A port of the server for one transfer.
@@ -171,7 +173,7 @@ fn strangers_neither_change_nor_slow_nor_end_a_transfer_of_the_server() {
     // It repeats nothing by itself.
     let timing = Timing::builder().first(patient).floor(patient).ceiling(patient).build();
     let timing = timing.expect("sound");
-    let config = Config { timing, ..Config::default() };
+    let config = config().policy(StandardPolicy::new(Profile::default().timing(timing)));
     let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
     let (peer, stranger) = (server.peer(), server.peer());
     let elsewhere = elsewhere();
@@ -255,11 +257,11 @@ fn block_sizes_are_lowered_for_all_for_some_and_to_what_the_path_carries() {
     let file = pattern(10_000, 2);
     let root = folder(&[("f", &file)]);
     let size = |bytes| BlockSize::new(bytes).expect("a block size");
-    let of = |network: &str, bytes| (network.parse().expect("a network"), size(bytes));
-    let granted = |config: Config, local: &str| {
-        let listen = vec![SocketAddr::new(local.parse().expect("an address"), 0)];
-        let config = Config { listen, ..config };
-        let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
+    let net = |network: &str| network.parse().expect("a network");
+    let granted = |policy: StandardPolicy, local: &str| {
+        let listen = SocketAddr::new(local.parse().expect("an address"), 0);
+        let config = config().listen(listen).policy(policy);
+        let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
         let peer = server.peer();
         let (oack, tid) = peer.answer(&rrq("f", &[("blksize", "9000")]));
         let shown = show(&oack);
@@ -268,21 +270,19 @@ fn block_sizes_are_lowered_for_all_for_some_and_to_what_the_path_carries() {
         assert_eq!(peer.rest(oack, tid, size).as_ref(), Ok(&file), "in blocks of {size}");
         size
     };
-    let standard = Config::default;
-    assert_eq!(granted(standard(), "127.0.0.1"), 9000);
-    assert_eq!(granted(Config { block_size: size(1428), ..standard() }, "127.0.0.1"), 1428);
-    let some = Config {
-        block_size: size(4000),
-        block_size_of: vec![of("192.0.2.0/24", 600), of("127.0.0.0/8", 700), of("127.0.0.1", 800)],
-        ..standard()
-    };
+    let all = |bytes| StandardPolicy::new(Profile::default().block_size(size(bytes)));
+    assert_eq!(granted(StandardPolicy::default(), "127.0.0.1"), 9000);
+    assert_eq!(granted(all(1428), "127.0.0.1"), 1428);
+    let some = all(4000)
+        .block_size_of(net("192.0.2.0/24"), size(600))
+        .block_size_of(net("127.0.0.0/8"), size(700))
+        .block_size_of(net("127.0.0.1/32"), size(800));
     assert_eq!(granted(some.clone(), "127.0.0.1"), 700, "the first that fits");
     assert_eq!(granted(some, "::1"), 4000, "the others have what all have");
-    let raising =
-        Config { block_size: size(1000), block_size_of: vec![of("::1", 2000)], ..standard() };
+    let raising = all(1000).block_size_of(net("::1/128"), size(2000));
     assert_eq!(granted(raising, "::1"), 1000);
     // Loopback carries all; for IPv6 the size of an Ethernet packet is assumed.
-    let whole = Config { whole_packets: true, ..standard() };
+    let whole = StandardPolicy::new(Profile::default().whole_packets(true));
     assert_eq!(granted(whole.clone(), "::1"), 1448);
     assert_eq!(granted(whole, "127.0.0.1"), 9000);
 }
@@ -420,7 +420,7 @@ fn what_cannot_be_listed_has_an_error_the_same_by_opcode_and_by_file() {
 #[test]
 fn where_listings_are_off_opcode_7_is_illegal_and_the_file_is_like_any_other() {
     let root = folder(&[("a", b"1"), ("sub/.list", b"mine")]);
-    let config = Config { listing: None, ..Config::default() };
+    let config = config().policy(StandardPolicy::new(Profile::default().no_listing()));
     let served = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
     let server = Running::start(config, served);
     for request in [list("", &[]), list("", &[JSON]), list("missing", &[])] {
@@ -478,10 +478,10 @@ impl World<'_> {
     fn poll(&mut self, party: usize) -> Option<Time> {
         let to = if party > 0 { 0 } else { self.bound.unwrap_or(REQUESTS) };
         loop {
-            self.parties[party].0.store(self.now, true);
+            self.parties[party].0.run_storage(self.now);
             let packets: Vec<Vec<u8>> = match self.parties[party].0.poll(self.now) {
-                Action::Send(burst) => burst.bytes.chunks(burst.packet).map(Into::into).collect(),
-                Action::Store => continue,
+                Action::Send(burst) => burst.datagrams().map(Into::into).collect(),
+                Action::Storage => continue,
                 Action::Wait(until) => return Some(until),
                 Action::Done => return None,
             };
@@ -502,7 +502,7 @@ impl World<'_> {
         let terms = Terms { agreed, answer, mode, timing };
         let session = match operation {
             Operation::Write => Transfer::serve_write(self.now, &terms, Box::new(stored.clone())),
-            _ => Transfer::serve_read(self.now, &terms, Box::new(Cursor::new(self.file.to_vec()))),
+            _ => Transfer::serve_read(self.now, &terms, Box::new(Memory::new(self.file.to_vec()))),
         };
         self.parties.push((session, stored));
     }
@@ -547,7 +547,7 @@ fn carried(seed: u64, weather: Weather, operation: Operation, window: u16) -> (u
     let options = Options::NONE.with(size).with(blocks);
     let request = Request { operation, name: b"f", mode: Mode::Octet, options };
     let (now, timing, stored) = (Time::START, Timing::default(), Stored::default());
-    let source = Box::new(Cursor::new(file.clone()));
+    let source = Box::new(Memory::new(file.clone()));
     let client = match operation {
         Operation::Write => Transfer::put(now, timing, &request, source),
         _ => Transfer::get(now, timing, &request, Box::new(stored.clone())),

@@ -11,9 +11,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
+use tftpkit::query::Query;
 use tftpkit::server::{Config, Server};
-use tftpkit::store::{Listing, Name, Readable, Store, StoreError};
-use tftpkit::transfer::Sink;
+use tftpkit::store::{Readable, Store, StoreError};
 
 fn rtftp(here: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
@@ -79,16 +79,9 @@ impl Read for Hanging {
 struct HangingStore(Arc<Mutex<mpsc::Receiver<()>>>, Mutex<mpsc::Sender<()>>);
 
 impl Store for HangingStore {
-    fn read(&self, _: &Name) -> Result<Readable, StoreError> {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
         let reading = self.1.lock().expect("no panic").clone();
-        let source = Box::new(Hanging(Arc::clone(&self.0), reading));
-        Ok(Readable { source, size: 1 << 20 })
-    }
-    fn write(&self, _: &Name, _: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
-        Err(StoreError::NotFound)
-    }
-    fn list(&self, _: &Name) -> Result<Listing, StoreError> {
-        Err(StoreError::NotFound)
+        Ok(Readable::blocking(Hanging(Arc::clone(&self.0), reading)).size(1 << 20))
     }
 }
 
@@ -97,8 +90,7 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     let (go_on, hang) = mpsc::channel();
     let (reading, read) = mpsc::channel();
     let store = HangingStore(Arc::new(Mutex::new(hang)), Mutex::new(reading));
-    let listen = vec!["127.0.0.1:0".parse().expect("an address")];
-    let config = Config { listen, ..Config::default() };
+    let config = Config::default().listen(([127, 0, 0, 1], 0));
     let server = Server::bind(config, Arc::new(store), |_| {}).expect("a server");
     let (address, handle) = (server.addresses()[0], server.handle());
     let running = std::thread::spawn(move || server.run());

@@ -1,7 +1,7 @@
 //! Our client and the field's use one `rtftpd` at once over a network that loses, doubles and delays, for as long as
 //! one likes: `tests/soak MINUTES`. Every byte is compared, and the server's memory, descriptors and threads stay.
 //!
-//! `SOAK_MINUTES=n` says how long (a fifth of one by default), `SOAK_MODEL` how the server carries transfers,
+//! `SOAK_MINUTES=n` says how long (a fifth of one by default), `SOAK_MODEL` what drives the server's transfers,
 //! `SOAK_SEED=n` repeats a run as far as the scheduling of processes lets it.
 
 #[path = "common/clients.rs"]

@@ -10,19 +10,18 @@ mod script;
 use script::{Datagram, Event, Line, Script, What};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tftpkit::limits;
 use tftpkit::proto::{Time, grant};
-use tftpkit::transfer::{Action, Outcome, Sink, Source, Summary, Terms, Transfer};
+use tftpkit::transfer::{Action, MayWait, Memory, Outcome, Sink, Source, Summary, Terms, Transfer};
 use tftpkit::wire::{Mode, Operation, Packet, Request};
 
 /// The disk of the side that is tested. Like a real one it has to be waited for before a file is made last.
 #[derive(Default)]
 struct Disk {
     written: Vec<u8>,
-    waited_for: bool,
     commits: u32,
     read_fails: bool,
     write_fails: Option<ErrorKind>,
@@ -50,25 +49,30 @@ impl Sink for SharedDisk {
 
     fn commit(&mut self) -> io::Result<()> {
         let mut disk = self.get();
-        if !std::mem::replace(&mut disk.waited_for, true) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
         if let Some(kind) = disk.commit_fails {
             return Err(kind.into());
         }
         disk.commits += 1;
         Ok(())
     }
+
+    fn may_wait(&self) -> MayWait {
+        MayWait::OnCommit
+    }
 }
 
-struct OpenFile(io::Cursor<Vec<u8>>, SharedDisk);
+struct OpenFile(Memory<Vec<u8>>, SharedDisk);
 
-impl Read for OpenFile {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+impl Source for OpenFile {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         if self.1.get().read_fails {
             return Err(io::Error::other("it lost bytes since it was opened"));
         }
-        self.0.read(buf)
+        self.0.read(bufs)
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.read(bufs).map(Some)
     }
 }
 
@@ -94,8 +98,8 @@ impl<'a> Play<'a> {
         let Ok(Packet::Request(request)) = Packet::parse(first) else {
             return Err("the first line is a request".into());
         };
-        let source = || -> Source {
-            Box::new(OpenFile(io::Cursor::new(script.local.clone()), disk.clone()))
+        let source = || -> Box<dyn Source> {
+            Box::new(OpenFile(Memory::new(script.local.clone()), disk.clone()))
         };
         let sink = || -> Box<dyn Sink> { Box::new(disk.clone()) };
         let writes = request.operation == Operation::Write;
@@ -125,14 +129,14 @@ impl<'a> Play<'a> {
         loop {
             let until = match self.transfer.poll(self.now) {
                 Action::Send(burst) => {
-                    let packets: Vec<Vec<u8>> =
-                        burst.bytes.chunks(burst.packet).map(<[u8]>::to_vec).collect();
+                    let packets: Vec<Vec<u8>> = burst.datagrams().map(<[u8]>::to_vec).collect();
                     packets.iter().try_for_each(|packet| self.leaves(packet))?;
                     continue;
                 }
-                Action::Store => {
-                    let done = self.transfer.store(self.now, false);
-                    assert!(done || self.transfer.store(self.now, true), "who waits gets it");
+                Action::Storage => {
+                    if !self.transfer.try_storage(self.now) {
+                        self.transfer.run_storage(self.now);
+                    }
                     continue;
                 }
                 Action::Wait(until) => until,

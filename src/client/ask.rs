@@ -1,21 +1,20 @@
 //! How a server is asked: at one address after the other, with options and without.
 
-use super::sink::Lent;
+use super::cancel::Call;
+use super::sink::Reusable;
 use super::{Client, Failure, Progress, Wishes};
 use crate::limits;
 use crate::net::{Clock, Ending, Session, TransferSocket};
 use crate::proto::{Time, Timing};
 use crate::transfer::{Outcome, Summary, Transfer};
-use crate::wire::{
-    BlockSize, DATA_HEADER, Mode, Operation, Options, Request, TransferOption, WindowSize,
-};
+use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-/// Memory for a window that nobody asked for by number.
+/// BoundedMemory for a window that nobody asked for by number.
 const WINDOW_BYTES: usize = 512 << 10;
 
 /// Blocks in such a window: beyond this there is little to gain and much to lose at once.
@@ -70,7 +69,8 @@ impl Client {
         again: impl Fn() -> bool,
         mut question: impl FnMut(Ask) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let at = |address| Ask { address, wishes: self.wishes };
+        let call = self.canceller.begin()?;
+        let at = |address| Ask { address, wishes: self.wishes, call };
         let (first, others) = self.server.candidates();
         let mut done = question(at(first));
         for other in others {
@@ -82,7 +82,7 @@ impl Client {
             }
         }
         // Whatever else came of it meanwhile, it was to end.
-        done.or_else(|failure| self.canceller.check().and(Err(failure)))
+        done.or_else(|failure| self.canceller.check(call).and(Err(failure)))
     }
 
     /// Asks with options, and once more without them where a server ignores or refuses a request that has any, as
@@ -91,7 +91,7 @@ impl Client {
         &self,
         ask: Ask,
         question: Question<'_>,
-        payload: &Lent<P>,
+        payload: &Reusable<P>,
         watch: &mut Watch<'_>,
         transfer: impl Fn(Time, Timing, &Request<'_>) -> Transfer,
     ) -> Result<Summary, Failure> {
@@ -108,9 +108,7 @@ impl Client {
             return attempt(true);
         }
         match attempt(false) {
-            Err(failure) if failure.may_be_about_options() && !payload.is_touched() => {
-                attempt(true)
-            }
+            Err(failure) if failure.may_be_about_options() && !payload.is_used() => attempt(true),
             done => done,
         }
     }
@@ -125,8 +123,8 @@ impl Client {
     ) -> Result<Summary, Failure> {
         let clock = Clock::start();
         let session = Arc::new(Session::new(socket, clock, transfer(clock.now())));
-        let watched = self.canceller.watch(&session)?;
-        let ended = session.run(|transfer| {
+        let watched = self.canceller.watch(ask.call, &session)?;
+        let ended = session.run(|_, transfer| {
             let Summary { bytes, agreed, .. } = transfer.summary();
             let progress = Progress { bytes: *bytes, total: agreed.transfer_size() };
             if watch(progress).is_break() {
@@ -151,6 +149,7 @@ impl Client {
 pub(super) struct Ask {
     pub(super) address: SocketAddr,
     pub(super) wishes: Wishes,
+    pub(super) call: Call,
 }
 
 impl Ask {
@@ -160,11 +159,8 @@ impl Ask {
 
     /// What is wished for, or what fits the path in one piece.
     pub(super) fn block_size(&self) -> BlockSize {
-        self.wishes.block_size.unwrap_or_else(|| {
-            let path = TransferSocket::path_payload(self.address);
-            let fitting = path.saturating_sub(DATA_HEADER).clamp(512, BlockSize::MAX.get());
-            BlockSize::lowered(fitting as u64).unwrap_or(BlockSize::DEFAULT)
-        })
+        let fitting = || TransferSocket::path_block_size(self.address).max(BlockSize::DEFAULT);
+        self.wishes.block_size.unwrap_or_else(fitting)
     }
 
     /// In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.
@@ -178,16 +174,16 @@ impl Ask {
         size: Option<TransferOption>,
     ) -> io::Result<Options> {
         let block_size = self.block_size();
-        let packet = DATA_HEADER + block_size.get();
+        let packet = block_size.packet_bytes();
         let window = match self.wishes.window {
             Some(window) => {
                 let blocks = window.get().min(limits::WIDEST_WINDOW);
-                socket.make_room(packet, blocks)?;
+                socket.reserve_receive_buffer(packet, blocks)?;
                 blocks
             }
             None => {
                 let blocks = (WINDOW_BYTES / packet).clamp(1, usize::from(WIDEST_UNASKED)) as u16;
-                socket.make_room(packet, blocks)?
+                socket.reserve_receive_buffer(packet, blocks)?
             }
         };
         let window = WindowSize::new(window).unwrap_or(WindowSize::LOCKSTEP);

@@ -14,6 +14,8 @@ pub struct Canceller(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     cancelled: bool,
+    /// How often it was cancelled: a call ends that began before the last time, though a reset came meanwhile.
+    times: u64,
     /// The conversations under way; a client may have several, on as many threads.
     running: Vec<Arc<Session>>,
 }
@@ -23,6 +25,7 @@ impl Canceller {
     pub fn cancel(&self) {
         let mut state = self.state();
         state.cancelled = true;
+        state.times += 1;
         state.running.iter().for_each(|session| session.end(Ending::Stop("cancelled".into())));
     }
 
@@ -36,18 +39,27 @@ impl Canceller {
         self.state().cancelled
     }
 
-    pub(super) fn check(&self) -> Result<(), Failure> {
-        if self.is_cancelled() { Err(Failure::Cancelled) } else { Ok(()) }
+    /// Begins a call.
+    pub(super) fn begin(&self) -> Result<Call, Failure> {
+        let state = self.state();
+        if state.cancelled { Err(Failure::Cancelled) } else { Ok(Call { times: state.times }) }
+    }
+
+    /// Whether `call` may go on.
+    pub(super) fn check(&self, call: Call) -> Result<(), Failure> {
+        self.state().check(call)
     }
 
     /// Makes `session` end when this is cancelled, for as long as the guard lives.
-    pub(super) fn watch(&self, session: &Arc<Session>) -> Result<Watched<'_>, Failure> {
+    pub(super) fn watch(
+        &self,
+        call: Call,
+        session: &Arc<Session>,
+    ) -> Result<Registration<'_>, Failure> {
         let mut state = self.state();
-        if state.cancelled {
-            return Err(Failure::Cancelled);
-        }
+        state.check(call)?;
         state.running.push(Arc::clone(session));
-        Ok(Watched { canceller: self, session: Arc::clone(session) })
+        Ok(Registration { canceller: self, session: Arc::clone(session) })
     }
 
     /// How many conversations are under way.
@@ -61,13 +73,27 @@ impl Canceller {
     }
 }
 
+/// A call of a client, as a canceller sees it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call {
+    /// How often the canceller was cancelled before the call began.
+    times: u64,
+}
+
+impl State {
+    const fn check(&self, call: Call) -> Result<(), Failure> {
+        let cancelled = self.cancelled || self.times > call.times;
+        if cancelled { Err(Failure::Cancelled) } else { Ok(()) }
+    }
+}
+
 /// A conversation that can be cancelled.
-pub(super) struct Watched<'a> {
+pub(super) struct Registration<'a> {
     canceller: &'a Canceller,
     session: Arc<Session>,
 }
 
-impl Drop for Watched<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
         self.canceller.state().running.retain(|other| !Arc::ptr_eq(other, &self.session));
     }

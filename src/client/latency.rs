@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 use std::time::Duration;
 
 /// Nothing that is measured takes longer than a day; what does is counted as a day.
-const LONGEST: u64 = 24 * 60 * 60 * 1_000_000;
+const LONGEST_MICROS: u64 = 24 * 60 * 60 * 1_000_000;
 
 /// A quantile is right within a hundredth, and all counters take 32 KiB.
 const DIGITS: u8 = 2;
@@ -19,14 +19,14 @@ pub struct Latency {
 
 impl Default for Latency {
     fn default() -> Self {
-        let micros = Histogram::new_with_bounds(1, LONGEST, DIGITS);
+        let micros = Histogram::new_with_bounds(1, LONGEST_MICROS, DIGITS);
         Self { micros: micros.expect("these bounds make a histogram"), max: Duration::ZERO }
     }
 }
 
 impl Latency {
     pub(super) fn record(&mut self, span: Duration) {
-        self.micros.saturating_record(u64::try_from(span.as_micros()).unwrap_or(LONGEST));
+        self.micros.saturating_record(u64::try_from(span.as_micros()).unwrap_or(LONGEST_MICROS));
         self.max = self.max.max(span);
     }
 

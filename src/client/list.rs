@@ -1,7 +1,7 @@
 //! Listings: by the LIST request, or by the file that some servers make up.
 
 use super::ask::{Ask, Question};
-use super::sink::{Lent, Memory};
+use super::sink::{BoundedMemory, Reusable};
 use super::{Client, Failure, Wishes, refuse_nul};
 use crate::limits;
 use crate::proto::Timing;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const LIST_REPEAT: Duration = Duration::from_secs(1);
 
 /// Beyond this a listing is none that a server of ours would send.
-const LONGEST: usize = 4 * limits::LISTING_BYTES;
+const LONGEST_BYTES: usize = 4 * limits::LISTING_BYTES;
 
 impl Client {
     /// Lists the directory `name`; the empty name is the root.
@@ -68,7 +68,7 @@ impl Client {
             options.with(TransferOption::List(ListFormat::Json))
         };
         let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
-        let memory = Memory::new(LONGEST);
+        let memory = BoundedMemory::new(LONGEST_BYTES);
         let listed = self.converse(ask, socket, &mut |_| ControlFlow::Continue(()), |now| {
             Transfer::get(now, timing, &request, Box::new(memory.clone()))
         });
@@ -91,8 +91,8 @@ impl Client {
         let ask = Ask { wishes: Wishes { mode: Mode::Octet, ..ask.wishes }, ..ask };
         let size = ask.size_of_a_read();
         let question = Question { operation: Operation::Read, name: &path, size };
-        let memory = Memory::new(LONGEST);
-        let sink = Lent::new(memory.clone());
+        let memory = BoundedMemory::new(LONGEST_BYTES);
+        let sink = Reusable::new(memory.clone());
         let watch = &mut |_| ControlFlow::Continue(());
         let got = self.ask_twice(ask, question, &sink, watch, |now, timing, request| {
             Transfer::get(now, timing, request, Box::new(sink.clone()))
@@ -107,6 +107,6 @@ impl Client {
 }
 
 /// A listing that is too long is told so.
-fn bounded(memory: &Memory, failure: Failure) -> Failure {
-    if memory.is_exceeded() { Failure::TooLong(LONGEST) } else { failure }
+fn bounded(memory: &BoundedMemory, failure: Failure) -> Failure {
+    if memory.is_exceeded() { Failure::TooLong(LONGEST_BYTES) } else { failure }
 }

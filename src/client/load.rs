@@ -5,10 +5,10 @@
 
 use super::ask::Ask;
 use super::latency::Latency;
-use super::{Client, Failure, Progress, Wishes, Writer, refuse_nul};
-use crate::net::{Carrier, Clock, Ending, Passenger, Session, Workers};
+use super::{Client, Failure, Progress, Wishes, refuse_nul};
+use crate::net::{Clock, Ending, EventLoop, Handler, Session, Workers};
 use crate::proto::Time;
-use crate::transfer::{Outcome, Sink, Summary, Transfer};
+use crate::transfer::{Discard, MayWait, Outcome, Sink, Summary, Transfer};
 use crate::wire::{ErrorCode, Operation, Options, Request};
 use slab::Slab;
 use std::hash::{DefaultHasher, Hasher};
@@ -202,15 +202,16 @@ impl Client {
         load.files.iter().try_for_each(|name| refuse_nul(name))?;
         let ask = self.settle(first)?;
         let mut watch = |tally: &Tally| {
-            if self.canceller.is_cancelled() { ControlFlow::Break(()) } else { watch(tally) }
+            let may_go_on = self.canceller.check(ask.call).is_ok();
+            if may_go_on { watch(tally) } else { ControlFlow::Break(()) }
         };
         Ok(Traffic::new(ask, load)?.run(&mut watch)?)
     }
 
     /// The address that answers. A server that has only one is not asked whether it does.
     fn settle(&self, name: &[u8]) -> Result<Ask, Failure> {
-        self.canceller.check()?;
-        let at = |address| Ask { address, wishes: self.wishes };
+        let call = self.canceller.begin()?;
+        let at = |address| Ask { address, wishes: self.wishes, call };
         if let (only, []) = self.server.candidates() {
             return Ok(at(only));
         }
@@ -219,7 +220,7 @@ impl Client {
             let answered = bytes > 0 || total.is_some();
             if answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let asked = self.get_watched(name, Writer(io::sink()), &mut enough);
+        let asked = self.get_watched(name, Discard, &mut enough);
         match (self.answered(), asked) {
             (Some(address), _) => Ok(at(address)),
             (None, Err(failure)) => Err(failure),
@@ -233,7 +234,7 @@ struct Traffic<'a> {
     load: &'a Load,
     ask: Ask,
     clock: Clock,
-    carrier: Carrier<Download>,
+    event_loop: EventLoop<Download>,
     sessions: Slab<Arc<Session>>,
     ended: mpsc::Receiver<Ended>,
     tell: mpsc::Sender<Ended>,
@@ -257,7 +258,7 @@ impl<'a> Traffic<'a> {
             ask: Ask { wishes, ..ask },
             clock,
             // Nothing that is done here waits for a disk.
-            carrier: Carrier::new(clock, Workers::new(1))?,
+            event_loop: EventLoop::new(clock, Workers::new(1))?,
             sessions: Slab::new(),
             ended,
             tell,
@@ -344,7 +345,7 @@ impl<'a> Traffic<'a> {
         self.tally.begun += 1;
         self.tally.at_once = self.sessions.len();
         self.tally.most_at_once = self.tally.most_at_once.max(self.tally.at_once);
-        self.carrier.board(Download {
+        self.event_loop.add(Download {
             session,
             place,
             file,
@@ -366,7 +367,7 @@ impl<'a> Traffic<'a> {
         watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
         let look = self.looked + LOOK;
-        self.carrier.turn(Some(until.min(look) - self.clock.now()), &mut Vec::new())?;
+        self.event_loop.turn(Some(until.min(look) - self.clock.now()), &mut Vec::new())?;
         while let Ok((download, how)) = self.ended.try_recv() {
             self.count(download, how?);
         }
@@ -437,12 +438,12 @@ struct Download {
     tell: mpsc::Sender<Ended>,
 }
 
-impl Passenger for Download {
+impl Handler for Download {
     fn session(&self) -> &Arc<Session> {
         &self.session
     }
 
-    fn progress(&mut self, transfer: &mut Transfer) {
+    fn progress(&mut self, _: Time, transfer: &mut Transfer) {
         if self.first_answer.is_none() && self.session.socket().is_connected() {
             self.first_answer = Some(self.clock.now() - self.begun);
         }
@@ -483,5 +484,9 @@ impl Sink for Digested {
     }
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn may_wait(&self) -> MayWait {
+        MayWait::Never
     }
 }

@@ -4,7 +4,8 @@
 //! another address, how to learn of a listing. It must not know terminals: it takes a sink or a source.
 //!
 //! ```no_run
-//! use tftpkit::client::{Client, WholeFile, Wishes};
+//! use tftpkit::client::{Client, Wishes};
+//! use tftpkit::store::WholeFile;
 //! use tftpkit::wire::BlockSize;
 //!
 //! let client = Client::new("192.0.2.1:69".parse()?);
@@ -35,15 +36,14 @@ pub use latency::Latency;
 #[cfg(feature = "load")]
 pub use load::{Failures, Load, Tally};
 pub use remote::{Host, Remote, RemoteError};
-pub use sink::{WholeFile, Writer};
 pub use wishes::Wishes;
 
 use crate::limits;
-use crate::transfer::{Sink, Source, Summary, Transfer};
+use crate::store::Readable;
+use crate::transfer::{Sink, Summary, Transfer};
 use crate::wire::{Mode, Operation, TransferOption};
 use ask::{Question, Server, Watch};
-use sink::{Lent, Memory};
-use std::io::Read;
+use sink::{BoundedMemory, Reusable};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -76,14 +76,14 @@ impl Client {
     /// Has the server at other addresses as well: they are asked one after the other until one answers, and from then
     /// on that one alone.
     #[must_use]
-    pub fn or_at(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
+    pub fn with_addresses(mut self, addresses: impl IntoIterator<Item = SocketAddr>) -> Self {
         let (first, known) = self.server.candidates();
         let others = known.iter().copied().chain(addresses).collect();
         self.server = Arc::new(Server::new(first, others));
         self
     }
 
-    /// Asks for this from now on.
+    /// Asks the server for `wishes` in the calls that follow.
     #[must_use]
     pub const fn wishes(mut self, wishes: Wishes) -> Self {
         self.wishes = wishes;
@@ -134,9 +134,9 @@ impl Client {
         watch: &mut Watch<'_>,
     ) -> Result<Summary, Failure> {
         refuse_nul(name)?;
-        let sink = Lent::new(sink);
+        let sink = Reusable::new(sink);
         self.ask_each(
-            || !sink.is_touched(),
+            || !sink.is_used(),
             |ask| {
                 let size = ask.size_of_a_read();
                 let question = Question { operation: Operation::Read, name, size };
@@ -155,24 +155,24 @@ impl Client {
 
     /// Reads the file `name` into memory; a file longer than `most` bytes is [`Failure::TooLong`].
     pub fn read_up_to(&self, name: impl AsRef<[u8]>, most: usize) -> Result<Vec<u8>, Failure> {
-        let memory = Memory::new(most);
+        let memory = BoundedMemory::new(most);
         match self.get(name, memory.clone(), |_| {}) {
             Err(_) if memory.is_exceeded() => Err(Failure::TooLong(most)),
             done => done.map(|_| memory.take()),
         }
     }
 
-    /// Writes `source` to the file `name`; `size` is told to the server where it is known. A source that was read from
-    /// is not used for a second attempt.
+    /// Writes what `file` gives to the file `name`, and tells the server its size where that is known. A file that was
+    /// read from is not used for a second attempt.
     pub fn put(
         &self,
         name: impl AsRef<[u8]>,
-        source: impl Read + Send + 'static,
-        size: Option<u64>,
+        file: Readable,
         mut progress: impl FnMut(Progress),
     ) -> Result<Summary, Failure> {
         let name = name.as_ref();
         refuse_nul(name)?;
+        let (source, size, _) = file.into_parts();
         // In netascii the size on the wire is another.
         let total = size.filter(|_| self.wishes.mode == Mode::Octet);
         let size = total.map(TransferOption::TransferSize);
@@ -181,16 +181,24 @@ impl Client {
             progress(Progress { total, ..now });
             ControlFlow::Continue(())
         };
-        let source = Lent::new(source);
+        let source = Reusable::new(source);
         self.ask_each(
-            || !source.is_touched(),
+            || !source.is_used(),
             |ask| {
                 self.ask_twice(ask, question, &source, &mut watch, |now, timing, request| {
-                    let source: Source = Box::new(source.clone());
-                    Transfer::put(now, timing, request, source)
+                    Transfer::put(now, timing, request, Box::new(source.clone()))
                 })
             },
         )
+    }
+
+    /// Writes `bytes` to the file `name`.
+    pub fn write(
+        &self,
+        name: impl AsRef<[u8]>,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+    ) -> Result<Summary, Failure> {
+        self.put(name, Readable::bytes(bytes), |_| {})
     }
 }
 

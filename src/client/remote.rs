@@ -86,7 +86,7 @@ impl Host {
     pub fn client(&self) -> io::Result<Client> {
         let mut addresses = self.resolve()?.into_iter();
         let first = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        Ok(Client::new(first).or_at(addresses))
+        Ok(Client::new(first).with_addresses(addresses))
     }
 }
 

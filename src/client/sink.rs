@@ -1,114 +1,72 @@
-//! Where downloads go, and payloads that a second attempt may have.
+//! Payloads that a second attempt may have, and files that go to memory.
 
-use crate::store::{Folder, StoreError};
-use crate::transfer::Sink;
-use std::fmt;
-use std::io::{self, IoSliceMut, Read, Write};
-use std::path::Path;
+use crate::transfer::{MayWait, Sink, Source};
+use std::io::{self, IoSliceMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A sink that writes to anything that takes bytes.
-///
-/// What was written stays when the transfer fails: where that matters, take a [`WholeFile`].
-#[derive(Clone, Debug, Default)]
-pub struct Writer<W>(pub W);
-
-impl<W: Write + Send> Sink for Writer<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-/// A file that is there whole or not at all: until the download is complete its name has what it had before.
-pub struct WholeFile(Box<dyn Sink>);
-
-impl WholeFile {
-    /// A file that will be at `path`, where it replaces what is there. A link is replaced, and not what it leads to.
-    pub fn create(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        let path = path.as_ref();
-        let name = path.file_name().ok_or(StoreError::Denied("a directory"))?;
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder =
-            Folder::open(parent.unwrap_or_else(|| Path::new("."))).map_err(StoreError::Io)?;
-        folder.largest_upload(u64::MAX).replace(Path::new(name)).map(Self)
-    }
-}
-
-impl Sink for WholeFile {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write(bytes)
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        self.0.commit()
-    }
-}
-
-impl fmt::Debug for WholeFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WholeFile").finish_non_exhaustive()
-    }
-}
-
-/// A payload that outlives the transfer it is lent to, so that another can have it, if this one left it alone.
+/// A payload that outlives its transfer, so that another transfer can have it if the first has not used it.
 #[derive(Debug)]
-pub(super) struct Lent<T>(Arc<Mutex<Loan<T>>>);
+pub(super) struct Reusable<T>(Arc<Mutex<Inner<T>>>);
 
 #[derive(Debug)]
-struct Loan<T> {
+struct Inner<T> {
     payload: T,
-    touched: bool,
+    is_used: bool,
 }
 
-impl<T> Lent<T> {
+impl<T> Reusable<T> {
     pub(super) fn new(payload: T) -> Self {
-        Self(Arc::new(Mutex::new(Loan { payload, touched: false })))
+        Self(Arc::new(Mutex::new(Inner { payload, is_used: false })))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Loan<T>> {
+    fn lock(&self) -> MutexGuard<'_, Inner<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn is_touched(&self) -> bool {
-        self.lock().touched
+    pub(super) fn is_used(&self) -> bool {
+        self.lock().is_used
     }
 
-    fn touch<U>(&self, use_it: impl FnOnce(&mut T) -> U) -> U {
-        let mut loan = self.lock();
-        loan.touched = true;
-        use_it(&mut loan.payload)
+    fn using<U>(&self, use_it: impl FnOnce(&mut T) -> U) -> U {
+        let mut inner = self.lock();
+        inner.is_used = true;
+        use_it(&mut inner.payload)
     }
 }
 
-impl<T> Clone for Lent<T> {
+impl<T> Clone for Reusable<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-impl<T: Sink> Sink for Lent<T> {
+impl<T: Sink> Sink for Reusable<T> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.touch(|sink| sink.write(bytes))
+        self.using(|sink| sink.write(bytes))
     }
+
     fn commit(&mut self) -> io::Result<()> {
-        self.touch(Sink::commit)
+        self.using(Sink::commit)
+    }
+
+    fn may_wait(&self) -> MayWait {
+        self.lock().payload.may_wait()
     }
 }
 
-impl<T: Read> Read for Lent<T> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.touch(|source| source.read(buf))
+impl<T: Source> Source for Reusable<T> {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.using(|source| source.read(bufs))
     }
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.touch(|source| source.read_vectored(bufs))
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.using(|source| source.try_read(bufs))
     }
 }
 
 /// A file on its way into memory, of which no server may fill more than a part.
 #[derive(Clone, Debug)]
-pub(super) struct Memory(Arc<Mutex<Bounded>>);
+pub(super) struct BoundedMemory(Arc<Mutex<Bounded>>);
 
 #[derive(Debug)]
 struct Bounded {
@@ -117,7 +75,7 @@ struct Bounded {
     exceeded: bool,
 }
 
-impl Memory {
+impl BoundedMemory {
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new(Bounded { bytes: Vec::new(), most, exceeded: false })))
     }
@@ -136,7 +94,7 @@ impl Memory {
     }
 }
 
-impl Sink for Memory {
+impl Sink for BoundedMemory {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut memory = self.lock();
         if bytes.len() > memory.most - memory.bytes.len() {
@@ -148,5 +106,9 @@ impl Sink for Memory {
     }
     fn commit(&mut self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn may_wait(&self) -> MayWait {
+        MayWait::Never
     }
 }

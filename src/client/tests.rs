@@ -1,8 +1,10 @@
 //! The client with servers that do what a script says, each on a thread of its own.
 
 use super::*;
+use crate::store::WholeFile;
+use crate::transfer::Writer;
 use crate::wire::{ErrorCode, Packet, WireBlock};
-use std::io;
+use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::num::NonZeroU8;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,7 +94,7 @@ fn a_client_can_be_sent_and_shared() {
 fn the_first_address_that_answers_is_asked_from_then_on() {
     let (good, requests) = serving(&[b"here"]);
     let (late, unasked) = serving(&[b"late"]);
-    let client = Client::new(closed()).or_at([closed(), good]).or_at([late]);
+    let client = Client::new(closed()).with_addresses([closed(), good]).with_addresses([late]);
     let other = client.clone();
     assert_eq!(client.answered(), None);
     assert_eq!(client.read("a").expect("a file"), b"here");
@@ -106,7 +108,7 @@ fn an_answer_that_is_a_refusal_is_an_answer() {
     let no = Packet::Error { code: ErrorCode::NotFound, message: b"" }.to_vec();
     let (refusing, _) = answering(move |_| Some(no.clone()));
     let (other, unasked) = serving(&[b"here"]);
-    let client = Client::new(closed()).or_at([refusing, other]);
+    let client = Client::new(closed()).with_addresses([refusing, other]);
     let failure = client.read("a").expect_err("it is not there");
     assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
     assert_eq!((client.answered(), unasked.load(Ordering::SeqCst)), (Some(refusing), 0));
@@ -115,7 +117,7 @@ fn an_answer_that_is_a_refusal_is_an_answer() {
 #[test]
 fn where_no_address_answers_the_last_is_told_and_all_are_asked_the_next_time() {
     let (first, last) = (closed(), closed());
-    let client = Client::new(first).or_at([last]);
+    let client = Client::new(first).with_addresses([last]);
     for _ in 0..2 {
         let failure = client.read("a").expect_err("nobody is there");
         assert!(matches!(failure, Failure::Closed(at) if at == last), "{failure}");
@@ -135,7 +137,7 @@ fn a_sink_that_was_touched_is_not_used_for_a_second_attempt() {
     });
     let (other, unasked) = serving(&[b"here"]);
     let sink = Counted::default();
-    let failure = Client::new(rude).or_at([other]).get("a", sink.clone(), |_| {});
+    let failure = Client::new(rude).with_addresses([other]).get("a", sink.clone(), |_| {});
     assert!(matches!(failure, Err(Failure::Protocol(_))), "{failure:?}");
     assert_eq!((sink.0.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (512, 1));
     assert_eq!(unasked.load(Ordering::SeqCst), 0);
@@ -160,7 +162,7 @@ fn what_is_cancelled_before_it_begins_asks_nobody_until_it_is_reset() {
     canceller.cancel();
     assert!(matches!(client.read("a"), Err(Failure::Cancelled)));
     assert!(matches!(client.clone().list(""), Err(Failure::Cancelled)));
-    let put = client.put("a", &b"b"[..], None, |_| {});
+    let put = client.write("a", b"b");
     assert!(matches!(put, Err(Failure::Cancelled)) && canceller.is_cancelled());
     assert_eq!(requests.load(Ordering::SeqCst), 0);
     client.canceller().reset();
@@ -209,7 +211,7 @@ fn between_two_attempts_a_cancellation_is_not_lost() {
 #[test]
 fn between_two_addresses_a_cancellation_is_not_lost() {
     let (other, unasked) = serving(&[b"here"]);
-    let client = Client::new(closed()).or_at([other]);
+    let client = Client::new(closed()).with_addresses([other]);
     let failed = client.ask_each(
         // The first address has not answered: this is asked before the second one is.
         || {
@@ -218,7 +220,7 @@ fn between_two_addresses_a_cancellation_is_not_lost() {
         },
         |ask| {
             let question = Question { operation: Operation::Read, name: b"a", size: None };
-            let sink = Lent::new(Counted::default());
+            let sink = Reusable::new(Counted::default());
             let watch = &mut |_| ControlFlow::Continue(());
             client.ask_twice(ask, question, &sink, watch, |now, timing, request| {
                 Transfer::get(now, timing, request, Box::new(sink.clone()))
@@ -257,7 +259,7 @@ fn a_panic_of_the_callers_reaches_the_caller_and_spoils_nothing() {
     let client = Client::new(address).wishes(impatient());
     let calls: [&dyn Fn(); 3] = [
         &|| drop(client.get("a", Panicking, |_| {})),
-        &|| drop(client.put("a", Panicking, None, |_| {})),
+        &|| drop(client.put("a", Readable::blocking(Panicking), |_| {})),
         &|| drop(client.get("a", Counted::default(), |_| panic!("the callback"))),
     ];
     for call in calls {

@@ -1,14 +1,17 @@
-//! Sockets, the clock, and the loops that drive transfers.
+//! Sockets, the clock, and the drivers of transfers.
 //!
 //! This module knows how datagrams come and go and what time it is. It must not know files or names: a
 //! [`Transfer`](crate::transfer::Transfer) carries those for it.
 
-mod drive;
-mod events;
+mod deadlines;
+mod event_loop;
+mod ports;
+mod session;
 mod socket;
 mod workers;
 
-pub use drive::{Clock, Ending, Session};
-pub use events::{Carrier, Door, Passenger, Watched};
-pub use socket::{PortRange, RequestSocket, Requested, TransferSocket};
-pub use workers::Workers;
+pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
+pub use ports::{PortRange, PortRangeError};
+pub(crate) use session::{Clock, Ending, Session};
+pub(crate) use socket::{RequestSocket, Requested, TransferSocket};
+pub(crate) use workers::Workers;

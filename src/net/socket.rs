@@ -1,8 +1,9 @@
 //! The two kinds of socket: one that takes requests, and one for each transfer.
 
+use super::ports::PortRange;
 use crate::limits;
 use crate::transfer::{Burst, Transfer};
-use crate::wire::{ErrorCode, Malformed, Packet};
+use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet};
 use nix::errno::Errno;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
@@ -12,36 +13,33 @@ use rand::RngExt;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-
-/// Ports that transfers may use, where the system's own choice will not do (a firewall).
-pub type PortRange = RangeInclusive<u16>;
 
 /// Takes requests, and knows which of this machine's addresses each was sent to.
 #[derive(Debug)]
-pub struct RequestSocket {
+pub(crate) struct RequestSocket {
     socket: UdpSocket,
     address: SocketAddr,
 }
 
 /// A datagram that came to the request port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Requested {
+pub(crate) struct Requested {
     /// Its length; what was longer than the buffer is cut.
-    pub len: usize,
+    pub(crate) len: usize,
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// The address it was sent to: the answer must leave from there (RFC 1123 § 4.2.3.4 and common sense of
     /// firmware, which accepts no other).
-    pub local: IpAddr,
+    pub(crate) local: IpAddr,
 }
 
 impl RequestSocket {
     /// Binds to `address`. `[::]` takes IPv4 as well.
-    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
@@ -60,13 +58,13 @@ impl RequestSocket {
     }
 
     /// Where it is bound; the port is the real one when 0 was asked for.
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Takes the next datagram. `WouldBlock` when there is none; `Ok(None)` for one that must not be answered: it
+    /// Receives the next datagram. `WouldBlock` when there is none; `Ok(None)` for one that must not be answered: it
     /// was broadcast, or came without saying to which address.
-    pub fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Requested>> {
+    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Requested>> {
         let mut control = CONTROL;
         let mut slices = [IoSliceMut::new(buffer)];
         let message = recvmsg::<SockaddrStorage>(
@@ -144,10 +142,10 @@ fn with_scope_of(peer: SocketAddr, raw: Option<&SockaddrStorage>) -> SocketAddr 
 
 /// The socket of one transfer: one ephemeral port, one peer.
 #[derive(Debug)]
-pub struct TransferSocket {
+pub(crate) struct TransferSocket {
     socket: UdpSocket,
     /// The peer; for a client that has had no answer, the request port.
-    peer: std::sync::Mutex<SocketAddr>,
+    peer: Mutex<SocketAddr>,
     connected: AtomicBool,
     /// Whether the kernel cuts a burst into packets for us (UDP_SEGMENT).
     segments: AtomicU8,
@@ -159,9 +157,9 @@ const UNTRIED: u8 = 0;
 const ON: u8 = 1;
 const OFF: u8 = 2;
 
-/// What came of waiting.
+/// What a look at a transfer's socket gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Arrived {
+pub(super) enum Received {
     /// Datagrams from the peer, one behind the other: so many bytes, and the length of each but the last.
     Datagrams { len: usize, each: usize },
     /// Nothing of interest; look at the clock.
@@ -172,7 +170,11 @@ pub(super) enum Arrived {
 
 impl TransferSocket {
     /// A server's: answers `peer` from `local`, from a new port.
-    pub fn answer(local: IpAddr, peer: SocketAddr, ports: Option<&PortRange>) -> io::Result<Self> {
+    pub(crate) fn answer(
+        local: IpAddr,
+        peer: SocketAddr,
+        ports: Option<PortRange>,
+    ) -> io::Result<Self> {
         let mut local = SocketAddr::new(local, 0);
         if let (SocketAddr::V6(local), SocketAddr::V6(peer)) = (&mut local, peer) {
             local.set_scope_id(peer.scope_id());
@@ -183,7 +185,7 @@ impl TransferSocket {
     }
 
     /// A client's: asks `server`, and is bound to whichever of its ports answers first.
-    pub fn ask(server: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn ask(server: SocketAddr) -> io::Result<Self> {
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -200,7 +202,7 @@ impl TransferSocket {
     fn new(socket: UdpSocket, peer: SocketAddr, connected: bool) -> Self {
         Self {
             socket,
-            peer: std::sync::Mutex::new(peer),
+            peer: Mutex::new(peer),
             connected: AtomicBool::new(connected),
             segments: AtomicU8::new(UNTRIED),
             joins: AtomicU8::new(UNTRIED),
@@ -210,25 +212,25 @@ impl TransferSocket {
     /// Whether bursts may be cut into packets, and packets joined, by the kernel and the device; else each packet
     /// costs a call.
     #[must_use]
-    pub fn offload(mut self, allowed: bool) -> Self {
+    pub(crate) fn offload(mut self, allowed: bool) -> Self {
         let state = if allowed { UNTRIED } else { OFF };
         (self.segments, self.joins) = (AtomicU8::new(state), AtomicU8::new(state));
         self
     }
 
     /// The peer's address.
-    pub fn peer(&self) -> SocketAddr {
-        *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    pub(crate) fn peer(&self) -> SocketAddr {
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the peer's own port is known.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
     /// How many datagrams of `len` bytes the receive buffer holds at least, after an attempt to make it hold
     /// `wanted`: to grant a wider window is to ask for loss.
-    pub fn make_room(&self, len: usize, wanted: u16) -> io::Result<u16> {
+    pub(crate) fn reserve_receive_buffer(&self, len: usize, wanted: u16) -> io::Result<u16> {
         let socket = socket2::SockRef::from(&self.socket);
         let each = kernel_memory(len);
         let needed = each * usize::from(wanted);
@@ -270,7 +272,7 @@ impl TransferSocket {
     }
 
     /// Sends one packet that is not part of a transfer.
-    pub fn send_once(&self, packet: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_packet(&self, packet: &[u8]) -> io::Result<()> {
         self.send_pieces(packet, packet.len())
     }
 
@@ -292,48 +294,48 @@ impl TransferSocket {
             let told = setsockopt(&self.socket, sockopt::UdpGroSegment, &true);
             self.joins.store(if told.is_ok() { ON } else { OFF }, Ordering::Relaxed);
         }
-        if self.joins.load(Ordering::Relaxed) == ON { one.max(JOINED) } else { one }
+        if self.joins.load(Ordering::Relaxed) == ON { one.max(JOINED_BYTES) } else { one }
     }
 
     /// Waits for datagrams from the peer, no longer than [`set_timeout`](Self::set_timeout) said, by the kernel's
     /// coarse clock.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        self.take(buffer, MsgFlags::empty())
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.receive_by(buffer, MsgFlags::empty())
     }
 
     /// Takes datagrams from the peer if there are any.
-    pub(super) fn look(&self, buffer: &mut [u8]) -> io::Result<Arrived> {
-        self.take(buffer, MsgFlags::MSG_DONTWAIT)
+    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
+        self.receive_by(buffer, MsgFlags::MSG_DONTWAIT)
     }
 
-    fn take(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
-        let taken = if !self.is_connected() {
-            self.take_first(buffer, flags)
+    fn receive_by(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
+        let received = if !self.is_connected() {
+            self.receive_first(buffer, flags)
         } else if self.joins.load(Ordering::Relaxed) == ON {
-            self.take_joined(buffer, flags)
+            self.receive_joined(buffer, flags)
         } else {
             recv(self.socket.as_raw_fd(), buffer, flags).map(one_datagram).map_err(Into::into)
         };
-        taken.or_else(|error| match error.kind() {
+        received.or_else(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
-                Ok(Arrived::Nothing)
+                Ok(Received::Nothing)
             }
-            ErrorKind::ConnectionRefused => Ok(Arrived::Unreachable),
+            ErrorKind::ConnectionRefused => Ok(Received::Unreachable),
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
                 self.forget_error();
-                Ok(if self.is_connected() { Arrived::Nothing } else { Arrived::Unreachable })
+                Ok(if self.is_connected() { Received::Nothing } else { Received::Unreachable })
             }
             // What the network reports about a path (that a packet was too large for it, say) is no end: the next
             // resend may get through.
             _ if is_our_mistake(&error) => Err(error),
             _ => {
                 self.forget_error();
-                Ok(Arrived::Nothing)
+                Ok(Received::Nothing)
             }
         })
     }
 
-    fn take_joined(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
+    fn receive_joined(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
         let mut control = [0; cmsg_space::<i32>()];
         let mut slices = [IoSliceMut::new(buffer)];
         let fd = self.socket.as_raw_fd();
@@ -343,7 +345,7 @@ impl TransferSocket {
             _ => None,
         });
         let len = message.bytes;
-        Ok(Arrived::Datagrams { len, each: each.unwrap_or(len).max(1) })
+        Ok(Received::Datagrams { len, each: each.unwrap_or(len).max(1) })
     }
 
     /// What the network reported stays in a queue of its own where that was asked for, and would count as news for
@@ -353,34 +355,34 @@ impl TransferSocket {
             recv(self.socket.as_raw_fd(), &mut [], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT);
     }
 
-    fn take_first(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Arrived> {
+    fn receive_first(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
         let mut slices = [IoSliceMut::new(buffer)];
         let fd = self.socket.as_raw_fd();
         let message = recvmsg::<SockaddrStorage>(fd, &mut slices, None, flags)?;
         let (len, from) = (message.bytes, message.address.as_ref().and_then(std_address));
         match from {
             Some(from) => self.first_answer(&buffer[..len], from),
-            None => Ok(Arrived::Nothing),
+            None => Ok(Received::Nothing),
         }
     }
 
     /// A server answers from a port of its own choice: the first that sends a packet is its TID (RFC 1350 § 4).
-    fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> io::Result<Arrived> {
+    fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> io::Result<Received> {
         let expected = from.ip() == self.peer().ip();
         let packet = Packet::parse(datagram);
         // An ERROR is never answered, or two who wait could be made to talk to each other.
         if !expected && !matches!(packet, Ok(Packet::Error { .. })) {
-            let stranger =
-                Packet::Error { code: ErrorCode::UnknownTid, message: b"unknown transfer ID" };
+            let code = ErrorCode::UnknownTid;
+            let stranger = Packet::Error { code, message: code.text().as_bytes() };
             let _ = self.socket.send_to(&stranger.to_vec(), from);
         }
         // A broken OACK is an answer too: it has to be refused.
         let answer = matches!(packet, Ok(packet) if packet.is_answer());
         if !expected || !(answer || packet == Err(Malformed::Oack)) {
-            return Ok(Arrived::Nothing);
+            return Ok(Received::Nothing);
         }
         connect(&self.socket, from)?;
-        *self.peer.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = from;
+        *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = from;
         self.connected.store(true, Ordering::Relaxed);
         Ok(one_datagram(datagram.len()))
     }
@@ -395,16 +397,18 @@ impl TransferSocket {
         let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Read);
     }
 
-    /// The largest UDP payload that travels to the peer in one piece: as the kernel says for IPv4, what Ethernet
+    /// The largest block whose DATA packet travels to the peer in one piece: as the kernel says for IPv4, what Ethernet
     /// carries for IPv6.
-    pub fn path_payload(peer: SocketAddr) -> usize {
+    pub(crate) fn path_block_size(peer: SocketAddr) -> BlockSize {
         let told = || {
             let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
             probe.connect(peer).ok()?;
             let mtu = getsockopt(&probe, sockopt::IpMtu).ok()?;
-            usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADERS)
+            usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADER_BYTES)
         };
-        if peer.is_ipv4() { told().unwrap_or(ETHERNET_PAYLOAD) } else { ETHERNET_PAYLOAD }
+        let path = if peer.is_ipv4() { told() } else { None }.unwrap_or(ETHERNET_PAYLOAD_BYTES);
+        let block = path.saturating_sub(DATA_HEADER) as u64;
+        BlockSize::lowered(block).unwrap_or(BlockSize::DEFAULT)
     }
 }
 
@@ -415,10 +419,10 @@ impl AsFd for TransferSocket {
 }
 
 /// Bytes that the kernel joins at most.
-const JOINED: usize = 1 << 16;
+const JOINED_BYTES: usize = 1 << 16;
 
-fn one_datagram(len: usize) -> Arrived {
-    Arrived::Datagrams { len, each: len.max(1) }
+fn one_datagram(len: usize) -> Received {
+    Received::Datagrams { len, each: len.max(1) }
 }
 
 /// Leaves only one who can be heard. What a stranger sent in the moment before goes.
@@ -433,7 +437,7 @@ fn connect(socket: &UdpSocket, peer: SocketAddr) -> io::Result<()> {
 }
 
 /// Ethernet's 1,500 bytes without the headers of IPv6 and UDP.
-const ETHERNET_PAYLOAD: usize = 1452;
+const ETHERNET_PAYLOAD_BYTES: usize = 1452;
 
 /// The device cannot cut a burst, or the packets do not fit the path in one piece.
 fn is_about_segments(error: &io::Error) -> bool {
@@ -446,15 +450,14 @@ fn is_our_mistake(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EBADF | Errno::ENOTSOCK | Errno::EFAULT | Errno::EINVAL))
 }
 
-const IPV4_UDP_HEADERS: usize = 28;
+const IPV4_UDP_HEADER_BYTES: usize = 28;
 
-fn bind_one_of(mut local: SocketAddr, ports: Option<&PortRange>) -> io::Result<UdpSocket> {
+fn bind_one_of(mut local: SocketAddr, ports: Option<PortRange>) -> io::Result<UdpSocket> {
     let Some(ports) = ports else { return UdpSocket::bind(local) };
     // RFC 1350 § 4 wants TIDs at random, so that a stranger cannot guess them.
-    let count = u32::from(ports.end() - ports.start()) + 1;
-    let first = rand::rng().random_range(0..count);
-    for n in 0..count.min(limits::PORTS_TRIED) {
-        local.set_port(ports.start() + ((first + n) % count) as u16);
+    let start = rand::rng().random_range(0..ports.count());
+    for port in ports.ports_from(start).take(limits::PORTS_TRIED) {
+        local.set_port(port);
         match UdpSocket::bind(local) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             bound => return bound,
@@ -466,12 +469,12 @@ fn bind_one_of(mut local: SocketAddr, ports: Option<&PortRange>) -> io::Result<U
 /// What a waiting datagram costs of the receive buffer: its bytes, headers and bookkeeping, rounded up as the
 /// kernel's allocator does.
 fn kernel_memory(len: usize) -> usize {
-    const HEADERS_AND_SHARED_INFO: usize = 64 + 320;
-    const BUFFER_HEAD: usize = 256;
-    (len + HEADERS_AND_SHARED_INFO).next_power_of_two() + BUFFER_HEAD
+    const HEADERS_AND_SHARED_INFO_BYTES: usize = 64 + 320;
+    const BUFFER_HEAD_BYTES: usize = 256;
+    (len + HEADERS_AND_SHARED_INFO_BYTES).next_power_of_two() + BUFFER_HEAD_BYTES
 }
 
 /// How many packets of that length the kernel takes at once: 64, and what fits in one IP datagram.
 fn packets_in_one_call(packet: usize) -> usize {
-    (limits::DATAGRAM / packet.max(1)).clamp(1, 64)
+    (limits::DATAGRAM_BYTES / packet.max(1)).clamp(1, 64)
 }

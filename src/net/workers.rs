@@ -1,36 +1,45 @@
-//! A few threads for what may wait long, so that a loop does not.
+//! A few threads for what may wait long, so that an event loop does not.
 
+use crate::limits;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs on a few threads, which are there while there are jobs.
+/// Runs jobs on a few threads, which are there while there are jobs and for a moment after that.
 #[derive(Clone)]
-pub struct Workers(Arc<Pool>);
+pub(crate) struct Workers(Arc<Pool>);
 
 struct Pool {
     most: usize,
     state: Mutex<State>,
+    /// A thread that waits for a job may look.
+    is_new: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    waiting: VecDeque<Job>,
+    jobs: VecDeque<Job>,
     threads: usize,
+    /// Threads that wait for a job.
+    idle: usize,
 }
 
 impl Workers {
     /// Up to `most` threads.
-    pub fn new(most: usize) -> Self {
-        Self(Arc::new(Pool { most, state: Mutex::default() }))
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Arc::new(Pool { most, state: Mutex::default(), is_new: Condvar::new() }))
     }
 
     /// Runs `job` soon, in the order of the calls; here and now when the system has no thread for it.
-    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state();
-        state.waiting.push_back(Box::new(job));
+        state.jobs.push_back(Box::new(job));
+        if state.idle >= state.jobs.len() {
+            drop(state);
+            return self.0.is_new.notify_one();
+        }
         if state.threads == self.0.most {
             return;
         }
@@ -39,10 +48,10 @@ impl Workers {
         let pool = Arc::clone(&self.0);
         let thread = std::thread::Builder::new()
             .name("storage".into())
-            .stack_size(crate::limits::THREAD_STACK)
+            .stack_size(limits::THREAD_STACK_BYTES)
             .spawn(move || pool.work());
         if thread.is_err() {
-            self.0.work();
+            self.0.work_off();
         }
     }
 }
@@ -52,26 +61,47 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Works until nothing waits.
+    /// Works until there has been no job for a while.
     fn work(&self) {
         loop {
             let mut state = self.state();
-            let Some(job) = state.waiting.pop_front() else {
+            state.idle += 1;
+            let no_job = |state: &mut State| state.jobs.is_empty();
+            let waited = self.is_new.wait_timeout_while(state, limits::WORKER_LINGER, no_job);
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+            let Some(job) = state.jobs.pop_front() else {
                 state.threads -= 1;
                 return;
             };
             drop(state);
-            // A store that panics has failed one transfer; its thread is still there for the others.
-            let _ = catch_unwind(AssertUnwindSafe(job));
+            do_job(job);
         }
     }
+
+    /// Does all jobs that there are, in place of a thread that could not be made.
+    fn work_off(&self) {
+        let mut state = self.state();
+        while let Some(job) = state.jobs.pop_front() {
+            drop(state);
+            do_job(job);
+            state = self.state();
+        }
+        state.threads -= 1;
+    }
+}
+
+/// A job that panics has failed one transfer; its thread is still there for the others. To drop what it panicked with
+/// could be a panic, too.
+fn do_job(job: Job) {
+    let _ = catch_unwind(AssertUnwindSafe(job)).map_err(std::mem::forget);
 }
 
 impl std::fmt::Debug for Workers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let State { waiting, threads } = &*self.0.state();
+        let State { jobs, threads, .. } = &*self.0.state();
         let mut out = f.debug_struct("Workers");
-        out.field("waiting", &waiting.len()).field("threads", threads).finish_non_exhaustive()
+        out.field("jobs", &jobs.len()).field("threads", threads).finish_non_exhaustive()
     }
 }
 
@@ -97,6 +127,25 @@ mod tests {
         let mut all: Vec<_> = seen.iter().collect();
         all.sort_unstable();
         assert_eq!(all, [0, 1, 2]);
+    }
+
+    #[test]
+    fn jobs_one_after_the_other_are_done_by_one_thread() {
+        let workers = Workers::new(4);
+        let (done, seen) = mpsc::channel();
+        let ids: std::collections::HashSet<_> = (0..20)
+            .map(|_| {
+                let done = done.clone();
+                workers.run(move || done.send(std::thread::current().id()).expect("waited for"));
+                let id = seen.recv().expect("it is done");
+                // It waits for the next job.
+                while workers.0.state().idle == 0 {
+                    std::thread::yield_now();
+                }
+                id
+            })
+            .collect();
+        assert_eq!(ids.len(), 1);
     }
 
     #[test]

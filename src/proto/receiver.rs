@@ -54,7 +54,7 @@ pub struct Receiver {
     resent_before: BlockNumber,
     /// Whether the last block has come.
     ended: bool,
-    /// How many of the peer's intervals to stay after the last acknowledgement (RFC 1350 § 6, dallying).
+    /// How many of the peer's intervals to dally after the last acknowledgement (RFC 1350 § 6, dallying).
     dally: u32,
     /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
     /// measures a round trip.
@@ -64,7 +64,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver that begins by sending what stands for block 0. After its last acknowledgement it stays for `dally`
+    /// A receiver that begins by sending what stands for block 0. After its last acknowledgement it dallies for `dally`
     /// intervals of the peer's, to answer a repeated last block (RFC 1350 § 6).
     pub fn new(now: Time, timing: Timing, agreed: &Agreed, dally: u32) -> Self {
         let mut receiver = Self {
@@ -374,17 +374,17 @@ mod tests {
     }
 
     #[test]
-    fn stays_for_two_intervals_of_the_peer_and_answers_the_last_block_again() {
+    fn dallies_for_two_intervals_of_the_peer_and_answers_the_last_block_again() {
         let asked = Options::NONE.with(TransferOption::Timeout(NonZeroU8::MIN.saturating_add(2)));
         let three = accept(&asked, &asked).expect("what was asked");
-        for (agreed, stays) in [(three, 6000), (Agreed::default(), 10_000)] {
+        for (agreed, dallies) in [(three, 6000), (Agreed::default(), 10_000)] {
             let mut receiver = Receiver::new(ms(0), Timing::default(), &agreed, 2);
             assert_eq!(acks(&mut receiver, ms(0)), Some(0));
             assert_eq!(receiver.arrive(ms(10), WireBlock(1), true), Arrival::Next);
             assert_eq!(acks(&mut receiver, ms(10)), Some(1));
-            assert_eq!(receiver.poll(ms(5011)), Step::Wait(ms(10 + stays)));
+            assert_eq!(receiver.poll(ms(5011)), Step::Wait(ms(10 + dallies)));
             assert_eq!(arrive(&mut receiver, 5011, 1), Some(1), "atftp and tftp-hpa: 5 s");
-            let end = 5011 + stays;
+            let end = 5011 + dallies;
             assert_eq!(receiver.poll(ms(end - 1)), Step::Wait(ms(end)));
             assert_eq!(receiver.poll(ms(end)), Step::Done(End::Complete));
         }

@@ -76,7 +76,7 @@ impl Default for Timing {
             ceiling: limits::LONGEST_INTERVAL,
             patience: limits::PATIENCE,
             unanswered: limits::PATIENCE,
-            peer_default: limits::INTERVAL_OF_OTHERS,
+            peer_default: limits::PEER_INTERVAL,
         }
     }
 }

@@ -1,106 +1,54 @@
 //! The server: takes requests, admits or refuses them, starts their transfers, counts them, and stops in order.
 //!
-//! This module knows policy: who may have a session, what is answered, what is told. It must not know how a
-//! transfer works (that is [`transfer`](crate::transfer)) or where files live (that is [`store`](crate::store)).
+//! This module knows who gets what: a request walks from [`Query`] through the [`Policy`], the registry and the quotas to
+//! what it opens, and then to whatever drives its transfer. It must not know how a transfer works (that is [`transfer`](crate::transfer)) or where files live (that is [`store`](crate::store)).
 
+mod active;
 mod admit;
-mod allowance;
-mod carry;
+mod answer;
+mod config;
+mod dally;
+mod dispatch;
+mod entry;
 mod event;
+mod guard;
+mod limiter;
 mod network;
-mod serve;
+mod open;
+mod permit;
+mod policy;
+mod quota;
+mod registry;
+mod start;
 
-pub use admit::Refusal;
-pub use event::{Asked, Event};
-pub use network::{Network, NetworkError};
+pub use crate::net::{PortRange, PortRangeError};
+pub use config::{Config, ConfigError, Model};
+pub use event::{Event, Gauges};
+pub use policy::{DropReason, Policy, Profile, Refusal, StandardPolicy, Verdict};
 
 use crate::limits;
-use crate::net::{Clock, Door, PortRange, RequestSocket, TransferSocket, Watched};
-use crate::proto::Timing;
-use crate::store::Store;
-use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet, WindowSize};
-use admit::{Admission, Admitted};
-use carry::Crew;
-use serve::Ride;
+use crate::net::{Clock, Mailbox, RequestSocket, Requested, SocketId};
+use crate::query::{NotAQuery, Query};
+use crate::store::{SERVER_ERROR, Store};
+use crate::wire::ErrorCode;
+use active::ActiveTransfer;
+use admit::Admission;
+use dispatch::Dispatcher;
+use guard::{Panicked, guard};
+use permit::Permit;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroUsize;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How transfers are carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Model {
-    /// Each on a new thread: a slow disk holds up one transfer and no other. Those beyond so many threads are carried
-    /// by the loop that takes the requests.
-    Threads(usize),
-    /// All by so many loops, of which one takes the requests. What may wait for a disk is done elsewhere.
-    Events(NonZeroUsize),
-    /// One after the other. It is there to be compared with.
-    Iterative,
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self::Threads(limits::THREADS)
-    }
-}
-
-/// What a server does. [`Config::default`] listens nowhere.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where to take requests.
-    pub listen: Vec<SocketAddr>,
-    /// How transfers are carried.
-    pub model: Model,
-    /// Transfers at once.
-    pub sessions: usize,
-    /// Memory for the windows of all transfers, in bytes.
-    pub windows_bytes: usize,
-    /// The largest block size that is granted.
-    pub block_size: BlockSize,
-    /// The same for clients of these networks, the first that fits: for firmware that asks for more than it takes.
-    pub block_size_of: Vec<(Network, BlockSize)>,
-    /// Whether no block is granted that the path to the client would carry in pieces.
-    pub whole_packets: bool,
-    /// The most blocks in a window that are granted.
-    pub window: WindowSize,
-    /// Intervals and patience.
-    pub timing: Timing,
-    /// Whether the kernel may cut and join packets for transfers; a device that claims to do it and fails wants no.
-    pub offload: bool,
-    /// Ports for transfers; `None` leaves the choice to the system.
-    pub ports: Option<PortRange>,
-    /// The name under which a directory's listing can be read; `None` turns listings off.
-    pub listing: Option<String>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            listen: Vec::new(),
-            model: Model::default(),
-            sessions: limits::SESSIONS,
-            windows_bytes: limits::WINDOWS_BYTES,
-            block_size: BlockSize::MAX,
-            block_size_of: Vec::new(),
-            whole_packets: false,
-            window: WindowSize::MAX,
-            timing: Timing::default(),
-            offload: true,
-            ports: None,
-            listing: Some(".list".into()),
-        }
-    }
-}
-
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
-    /// There is nothing to listen on.
-    #[error("no address to listen on")]
-    NoAddress,
+    /// A setting makes no sense.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// An address cannot be bound.
     #[error("cannot listen on {address}")]
     Bind {
@@ -110,24 +58,11 @@ pub enum StartError {
         source: io::Error,
     },
     /// The system has no more descriptors.
-    #[error("cannot make a loop")]
+    #[error("cannot make an event loop")]
     Loop(#[source] io::Error),
     /// The system has no more threads.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-}
-
-impl Config {
-    /// The largest block size for this client, memory aside.
-    fn block_size_for(&self, peer: SocketAddr) -> BlockSize {
-        let own = self.block_size_of.iter().find(|(network, _)| network.contains(peer.ip()));
-        let size = own.map_or(self.block_size, |(_, size)| self.block_size.min(*size));
-        if !self.whole_packets {
-            return size;
-        }
-        let path = TransferSocket::path_payload(peer).saturating_sub(DATA_HEADER);
-        size.min(BlockSize::lowered(path as u64).unwrap_or(BlockSize::DEFAULT))
-    }
 }
 
 type Observer = dyn Fn(Event<'_>) + Send + Sync;
@@ -136,23 +71,29 @@ type Observer = dyn Fn(Event<'_>) + Send + Sync;
 struct Shared {
     config: Config,
     clock: Clock,
-    store: Arc<dyn Store>,
+    store: Box<dyn Store>,
     observer: Box<Observer>,
     admission: Arc<Admission>,
     /// The way to the loop that takes requests.
-    door: Door<Ride>,
+    mailbox: Mailbox<ActiveTransfer>,
     /// Once set, no requests are taken, and at that time transfers are ended.
     stop_at: Mutex<Option<Instant>>,
 }
 
 impl Shared {
+    /// Tells the observer of something that its panic could change no more.
     fn tell(&self, event: Event<'_>) {
-        (self.observer)(event);
+        let _ = self.try_tell(event);
+    }
+
+    /// Tells the observer of something that its panic ends.
+    fn try_tell(&self, event: Event<'_>) -> Result<(), Panicked> {
+        guard(|| (self.observer)(event))
     }
 
     /// What one more transfer may read ahead.
     fn read_ahead(&self) -> usize {
-        let share = limits::READ_AHEAD_OF_ALL / self.admission.sessions().max(1);
+        let share = limits::ALL_READ_AHEAD_BYTES / self.admission.under_way().max(1);
         share.min(limits::READ_AHEAD_BYTES)
     }
 }
@@ -161,7 +102,7 @@ impl Shared {
 pub struct Server {
     sockets: Vec<RequestSocket>,
     shared: Arc<Shared>,
-    crew: Crew,
+    dispatcher: Dispatcher,
 }
 
 /// Stops a server from another thread.
@@ -169,61 +110,63 @@ pub struct Server {
 pub struct Handle(Arc<Shared>);
 
 impl Server {
-    /// Binds all addresses. `observer` is told what happens, on whichever thread it happens.
+    /// Binds all addresses, to serve what `store` has; an [`Arc`] or a [`Box`] of a store is one, too. `observer` is told
+    /// what happens, on whichever thread it happens; see [`Event`] for what it must not do.
     pub fn bind(
         config: Config,
-        store: Arc<dyn Store>,
+        store: impl Store + 'static,
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
+        config.check()?;
         let bind = |address: &SocketAddr| {
             RequestSocket::bind(*address)
                 .map_err(|source| StartError::Bind { address: *address, source })
         };
         let sockets: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
-        if sockets.is_empty() {
-            return Err(StartError::NoAddress);
-        }
         let clock = Clock::start();
-        let crew = Crew::new(config.model, clock, &sockets)?;
+        let dispatcher = Dispatcher::new(config.model, clock, &sockets)?;
         let shared = Shared {
             clock,
-            store,
+            store: Box::new(store),
             observer: Box::new(observer),
-            admission: Arc::new(Admission::new(&config)),
-            door: crew.door(),
+            admission: Arc::new(Admission::new(&config, clock.now())),
+            mailbox: dispatcher.mailbox(),
             stop_at: Mutex::new(None),
             config,
         };
-        Ok(Self { sockets, shared: Arc::new(shared), crew })
+        Ok(Self { sockets, shared: Arc::new(shared), dispatcher })
     }
 
-    /// Where it listens, with real port numbers.
+    /// Where the server listens, with real port numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().map(RequestSocket::address).collect()
     }
 
-    /// A handle that stops it.
+    /// A handle that stops the server from another thread.
     pub fn handle(&self) -> Handle {
         Handle(Arc::clone(&self.shared))
     }
 
     /// Serves until [`Handle::drain`], and returns when the last transfer is over.
     pub fn run(self) -> io::Result<()> {
-        let Self { sockets, shared, mut crew } = self;
-        let mut buffer = vec![0; limits::REQUEST];
+        let Self { sockets, shared, mut dispatcher } = self;
+        let mut buffer = vec![0; limits::REQUEST_BYTES];
         while !shared.is_stopping() {
-            for Watched(socket) in crew.turn(None)? {
-                take_requests(&shared, &mut crew, &sockets[socket], &mut buffer);
-                if crew.is_busy(&shared) {
-                    crew.finish_first(&shared, &sockets)?;
+            for SocketId(socket) in dispatcher.turn(None)? {
+                take_requests(&shared, &mut dispatcher, &sockets[socket], &mut buffer);
+                if dispatcher.is_busy(&shared) {
+                    dispatcher.finish_first(&shared, &sockets)?;
                 }
             }
         }
-        crew.close(&sockets);
+        dispatcher.unwatch(&sockets);
         drop(sockets);
-        shared.finish_transfers(&mut crew)
+        shared.finish_transfers(&mut dispatcher)
     }
 }
+
+/// What the peers of transfers are told that a shutdown ends.
+const SHUTTING_DOWN: &str = "the server is shutting down";
 
 /// A grace beyond this is a mistake; a clock ends somewhere.
 const LONGEST_GRACE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -236,12 +179,17 @@ impl Handle {
         let mut stop_at = self.0.stop_at();
         *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
         drop(stop_at);
-        self.0.door.ring();
+        self.0.mailbox.wake();
     }
 
     /// How many transfers are under way.
     pub fn transfers(&self) -> usize {
-        self.0.admission.sessions()
+        self.0.admission.under_way()
+    }
+
+    /// How much is in use at this moment.
+    pub fn gauges(&self) -> Gauges {
+        self.0.admission.gauges()
     }
 }
 
@@ -251,11 +199,11 @@ impl Shared {
     }
 
     /// Waits for transfers until the time that [`Handle::drain`] set, ends the rest, and waits for those.
-    fn finish_transfers(&self, crew: &mut Crew) -> io::Result<()> {
+    fn finish_transfers(&self, dispatcher: &mut Dispatcher) -> io::Result<()> {
         const LAST_WORDS: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let mut told = false;
-        while self.admission.sessions() > 0 {
+        while self.admission.under_way() > 0 {
             let stop_at = self.stop_at().unwrap_or_else(Instant::now);
             let left = stop_at.saturating_duration_since(Instant::now());
             if left.is_zero() && told {
@@ -264,9 +212,9 @@ impl Shared {
             if left.is_zero() {
                 told = true;
                 *self.stop_at() = Some(Instant::now() + LAST_WORDS);
-                self.admission.stop_all("the server is shutting down");
+                self.admission.stop_all(SHUTTING_DOWN);
             }
-            crew.turn(Some(left.min(LOOK_AGAIN)))?;
+            dispatcher.turn(Some(left.min(LOOK_AGAIN)))?;
         }
         Ok(())
     }
@@ -276,52 +224,49 @@ impl Shared {
     }
 }
 
-fn take_requests(shared: &Arc<Shared>, crew: &mut Crew, socket: &RequestSocket, buffer: &mut [u8]) {
+fn take_requests(
+    shared: &Arc<Shared>,
+    dispatcher: &mut Dispatcher,
+    socket: &RequestSocket,
+    buffer: &mut [u8],
+) {
     for _ in 0..limits::REQUESTS_IN_A_ROW {
         match socket.receive(buffer) {
-            Ok(Some(asked)) => {
-                take_request(shared, crew, &buffer[..asked.len], asked.peer, asked.local);
+            Ok(Some(Requested { len, peer, local })) => {
+                match Query::parse(&buffer[..len], peer, local) {
+                    Ok(query) => take_request(shared, dispatcher, &query),
+                    Err(NotAQuery::Malformed(why)) => answer::malformed(shared, peer, local, why),
+                    Err(NotAQuery::Stray) => shared.tell(Event::Stray { peer }),
+                }
             }
             Ok(None) => {}
             Err(_) => return,
         }
-        if crew.is_busy(shared) {
+        if dispatcher.is_busy(shared) {
             return;
         }
     }
 }
 
-fn take_request(
-    shared: &Arc<Shared>,
-    crew: &mut Crew,
-    datagram: &[u8],
-    peer: SocketAddr,
-    local: IpAddr,
-) {
-    // Nothing but requests is ever answered here, or two servers could be made to talk to each other for ever
-    // (CVE-2024-2169).
-    if peer.port() == 0 {
-        return;
+/// The way of a request: policy, registry and quotas, and then to whatever opens it and drives its transfer.
+fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query) {
+    if let Some(entry) = shared.admission.repeated(query) {
+        return entry.repeat();
     }
-    match Packet::parse(datagram) {
-        Ok(Packet::Request(_)) => match shared.admission.admit(datagram, peer, local) {
-            Ok(Admitted::Repeat(slot)) => slot.repeat(),
-            Ok(Admitted::New(ticket)) => crew.carry(shared, datagram, ticket),
-            // Without an answer the client asks again, and may find room then; an ERROR would end its boot.
-            Err(why) => shared.tell(Event::Turned { peer, why }),
-        },
-        Ok(_) | Err(Malformed::Runt | Malformed::Oack) => shared.tell(Event::Stray { peer }),
-        Err(why @ (Malformed::Opcode(_) | Malformed::Request | Malformed::Mode)) => {
-            if serve::answer_error(
-                shared,
-                peer,
-                local,
-                ErrorCode::IllegalOperation,
-                "illegal TFTP operation",
-            ) {
-                shared.tell(Event::Malformed { peer, why });
-            }
+    let decided = guard(|| shared.config.policy.decide(query)).unwrap_or_else(|Panicked| {
+        let refusal = Refusal::new(ErrorCode::Undefined, "a panic in the policy");
+        Verdict::Refuse(refusal.text(SERVER_ERROR))
+    });
+    let profile = match decided {
+        Verdict::Serve(profile) => profile,
+        Verdict::Refuse(refusal) => return answer::refuse(shared, query, &refusal),
+        Verdict::Drop(why) => return answer::dropped(shared, query, &DropReason::Policy(why)),
+    };
+    match shared.admission.admit(query, shared.clock.now()) {
+        Ok(session) => {
+            dispatcher.dispatch(shared, Permit::new(&shared.admission, session), profile);
         }
+        Err(reason) => answer::dropped(shared, query, &reason),
     }
 }
 

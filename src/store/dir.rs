@@ -3,17 +3,19 @@
 //! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
+use super::error::is_shortage;
 use super::listing::is_listable;
 use super::temporary::{Temporary, is_temporary, sweep};
-use super::{Entry, Kind, Listing, Name, Readable, Store, StoreError};
+use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError};
 use crate::limits;
-use crate::transfer::{Sink, Source};
+use crate::query::Query;
+use crate::transfer::{MayWait, Sink, Source};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Access, AtFlags, Mode, OFlags};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IoSliceMut, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IoSliceMut, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -51,7 +53,7 @@ type Identity = (u64, u64, i64, i64);
 
 impl Folder {
     /// Opens the folder; from here on it is this very folder, whatever happens to its name.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
         let largest_upload = limits::UPLOAD_BYTES;
         let has_proc = Path::new("/proc/self/fd").is_dir();
@@ -84,7 +86,7 @@ impl Folder {
     }
 
     /// Looks at what `name` stands for, the literal name first.
-    fn find<'a>(&self, name: &'a Name) -> Result<(&'a Path, Seen), StoreError> {
+    fn find<'a>(&self, name: &'a RootedPath) -> Result<(&'a Path, Seen), StoreError> {
         match (self.see(name.path()), name.slashed()) {
             (Err(StoreError::NotFound), Some(slashed)) => {
                 let slashed = slashed?;
@@ -198,7 +200,7 @@ impl Folder {
         size: Option<u64>,
     ) -> Result<Upload, StoreError> {
         existing.map_or(Ok(()), regular)?;
-        let target = path.file_name().ok_or(StoreError::Denied("a directory"))?;
+        let target = path.file_name().ok_or_else(|| StoreError::denied("a directory"))?;
         let (dir, missing) = self.parent(path)?;
         let disk = rustix::fs::fstatvfs(&dir).ok();
         let longest = disk.as_ref().map_or(u64::MAX, |disk| disk.f_namemax);
@@ -209,20 +211,20 @@ impl Folder {
         let first = missing.first().map_or(target, OsString::as_os_str);
         let found = dir.symlink_metadata(first);
         if existing.is_none() && found.is_ok_and(|found| found.is_symlink()) {
-            return Err(StoreError::Denied("a link that leads nowhere"));
+            return Err(StoreError::denied("a link that leads nowhere"));
         }
         if existing.is_some() {
             // The folder would let us replace a file that we may not write.
             rustix::fs::accessat(&dir, target, Access::WRITE_OK, AtFlags::EACCESS)
-                .map_err(|_| StoreError::Denied("a file that the server may not write"))?;
+                .map_err(|_| StoreError::denied("a file that the server may not write"))?;
         }
         let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
         match size {
             Some(size) if size > self.largest_upload => {
-                return Err(StoreError::Full("larger than an upload may be"));
+                return Err(StoreError::full("larger than an upload may be"));
             }
             Some(size) if size > free => {
-                return Err(StoreError::Full("larger than the free space"));
+                return Err(StoreError::full("larger than the free space"));
             }
             _ => {}
         }
@@ -234,7 +236,6 @@ impl Folder {
         }
         Ok(Upload {
             file: Some(BufWriter::new(temporary)),
-            said: false,
             missing,
             target: target.to_owned(),
             replace: self.uploads != Uploads::Create,
@@ -270,24 +271,26 @@ impl Folder {
 }
 
 impl Store for Folder {
-    fn read(&self, name: &Name) -> Result<Readable, StoreError> {
-        let (path, seen) = self.find(name)?;
+    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
+        let name = query.path()?;
+        let (path, seen) = self.find(&name)?;
         let file = self.opened(path, &seen)?;
         let size = seen.metadata.len();
-        Ok(Readable { source: Box::new(Contents::new(file, size, self.is_remote)), size })
+        Ok(Readable::exact(Contents::new(file, size, self.is_remote), size))
     }
 
-    fn write(&self, name: &Name, size: Option<u64>) -> Result<Box<dyn Sink>, StoreError> {
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
         if self.uploads == Uploads::Off {
-            return Err(StoreError::Denied("uploads are off"));
+            return Err(StoreError::denied("uploads are off"));
         }
-        let (path, existing) = match self.find(name) {
+        let name = query.path()?;
+        let (path, existing) = match self.find(&name) {
             Ok((path, seen)) => (path, Some(seen.metadata)),
             Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
             Err(error) => return Err(error),
         };
         if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::Denied("a name that only unfinished uploads have"));
+            return Err(StoreError::denied("a name that only unfinished uploads have"));
         }
         if let Some(metadata) = &existing
             && regular(metadata).is_ok()
@@ -295,15 +298,16 @@ impl Store for Folder {
         {
             return Err(StoreError::Exists);
         }
-        Ok(Box::new(self.upload(path, existing.as_ref(), size)?))
+        Ok(Box::new(self.upload(path, existing.as_ref(), query.announced_size())?))
     }
 
     fn may_wait(&self) -> bool {
         self.is_remote
     }
 
-    fn list(&self, name: &Name) -> Result<Listing, StoreError> {
-        let (path, seen) = self.find(name)?;
+    fn list(&self, query: &Query) -> Result<Listing, StoreError> {
+        let name = query.path()?;
+        let (path, seen) = self.find(&name)?;
         if !seen.metadata.is_dir() {
             return Err(StoreError::NotFound);
         }
@@ -312,13 +316,13 @@ impl Store for Folder {
         let mut cut = false;
         for (looks, found) in dir.entries()?.enumerate() {
             let Some(entry) = self.entry(&dir, path, &found?.file_name())? else {
-                if looks < limits::LISTING_LOOKS {
+                if looks < limits::LISTING_NAMES {
                     continue;
                 }
                 cut = true;
                 break;
             };
-            if entries.len() == limits::LISTING_ENTRIES || looks >= limits::LISTING_LOOKS {
+            if entries.len() == limits::LISTING_ENTRIES || looks >= limits::LISTING_NAMES {
                 cut = true;
                 break;
             }
@@ -346,22 +350,18 @@ impl Seen {
 fn regular(metadata: &Metadata) -> Result<(), StoreError> {
     match metadata.file_type() {
         kind if kind.is_file() => Ok(()),
-        kind if kind.is_dir() => Err(StoreError::Denied("a directory")),
-        _ => Err(StoreError::Denied("not a regular file")),
+        kind if kind.is_dir() => Err(StoreError::denied("a directory")),
+        _ => Err(StoreError::denied("not a regular file")),
     }
 }
 
-/// Whether the system has no more of something that every file needs.
-fn is_shortage(error: &io::Error) -> bool {
-    use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
-}
-
-/// A regular file to send, as long as it is now, and its size in bytes.
-pub fn regular_source(file: std::fs::File) -> io::Result<(Source, u64)> {
-    let size = file.metadata()?.len();
-    Ok((Box::new(Contents::new(Arc::new(file), size, false)), size))
+impl Readable {
+    /// The regular file `file`, as long as it is now. One that grows is sent with that length, and one that shrinks fails
+    /// the transfer.
+    pub fn file(file: std::fs::File) -> io::Result<Self> {
+        let size = file.metadata()?.len();
+        Ok(Self::exact(Contents::new(Arc::new(file), size, false), size))
+    }
 }
 
 /// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
@@ -383,68 +383,57 @@ struct Contents {
     /// What is read next, and where it ends.
     at: u64,
     end: u64,
-    /// Whether a read can say that it would wait for a disk, as far as is known.
-    tells: bool,
-    /// Whether one that cannot say so may wait for a network.
+    /// Whether the file system can read without waiting, as far as is known.
+    has_nowait: bool,
+    /// Whether one that cannot may wait for a network.
     is_remote: bool,
-    /// It was said that the next read waits.
-    said: bool,
 }
 
 impl Contents {
     const fn new(file: Arc<std::fs::File>, size: u64, is_remote: bool) -> Self {
-        Self { file, at: 0, end: size, tells: true, is_remote, said: false }
+        Self { file, at: 0, end: size, has_nowait: true, is_remote }
     }
 
-    fn give(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if self.at == self.end {
-            return Ok(0);
+    /// So many bytes were read behind `at`.
+    fn advance(&mut self, bytes: usize) -> io::Result<usize> {
+        if bytes == 0 {
+            return Err(io::Error::other("the file became shorter while it was sent"));
         }
-        match self.read_some(bufs)? {
-            0 => Err(io::Error::other("the file became shorter while it was sent")),
-            bytes => {
-                let bytes = (self.end - self.at).min(bytes as u64);
-                self.at += bytes;
-                Ok(bytes as usize)
-            }
-        }
-    }
-
-    fn read_some(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        use rustix::io::{Errno, ReadWriteFlags};
-        if !self.said && self.tells {
-            match rustix::io::preadv2(&self.file, bufs, self.at, ReadWriteFlags::NOWAIT) {
-                Err(Errno::AGAIN) => self.said = true,
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
-                    (self.tells, self.said) = (false, self.is_remote);
-                }
-                read => return Ok(read?),
-            }
-        } else {
-            self.said = !self.said && self.is_remote;
-        }
-        if self.said {
-            return Err(ErrorKind::WouldBlock.into());
-        }
-        Ok(rustix::io::preadv(&self.file, bufs, self.at)?)
+        let bytes = (self.end - self.at).min(bytes as u64);
+        self.at += bytes;
+        Ok(bytes as usize)
     }
 }
 
-impl Read for Contents {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.give(&mut [IoSliceMut::new(buf)])
+impl Source for Contents {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        if self.at == self.end {
+            return Ok(0);
+        }
+        let read = rustix::io::preadv(&self.file, bufs, self.at)?;
+        self.advance(read)
     }
 
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.give(bufs)
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        use rustix::io::{Errno, ReadWriteFlags};
+        if self.at == self.end {
+            return Ok(Some(0));
+        }
+        if self.has_nowait {
+            match rustix::io::preadv2(&self.file, bufs, self.at, ReadWriteFlags::NOWAIT) {
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.has_nowait = false,
+                read => return self.advance(read?).map(Some),
+            }
+        }
+        // A file system of this machine that cannot tell is one in memory, more or less.
+        if self.is_remote { Ok(None) } else { self.read(bufs).map(Some) }
     }
 }
 
 struct Upload {
     /// There until it has its name.
     file: Option<BufWriter<Temporary>>,
-    /// That the disk will be waited for.
-    said: bool,
     /// Directories to make before it gets its name.
     missing: Vec<OsString>,
     target: OsString,
@@ -460,12 +449,12 @@ impl Sink for Upload {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        if !std::mem::replace(&mut self.said, true) {
-            return Err(ErrorKind::WouldBlock.into());
-        }
         let Some(file) = self.file.take() else { return Ok(()) };
         let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
         temporary.file().sync_all()?;
         temporary.persist(&self.missing, &self.target, self.replace)
+    }
+    fn may_wait(&self) -> MayWait {
+        MayWait::OnCommit
     }
 }

@@ -97,8 +97,10 @@ fn utc(time: SystemTime) -> impl std::fmt::Display {
 }
 
 impl Listing {
-    /// Sorts the entries; `cut` says that there are more.
+    /// Sorts the entries, and leaves out those whose names cannot stand in a listing: with a slash or a control character,
+    /// or none at all. `cut` says that there are more.
     pub fn new(mut entries: Vec<Entry>, cut: bool) -> Self {
+        entries.retain(|entry| is_listable(&entry.name));
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Self { entries, cut }
     }
@@ -276,7 +278,10 @@ fn json_line(value: &impl Serialize) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Folder, Name, Store};
+    use crate::query::Query;
+    use crate::store::{Folder, Store};
+    use crate::wire::Operation;
+    use std::net::{IpAddr, Ipv4Addr};
     use std::time::Duration;
 
     fn listing(names: &[&str]) -> Listing {
@@ -361,8 +366,9 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let file = |n: usize| std::fs::write(root.path().join(n.to_string()), "").expect("a file");
         let list = || {
-            let name = Name::parse(b"").expect("the root");
-            Folder::open(root.path()).expect("a folder").list(&name).expect("a listing")
+            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let query = Query::new((local, 2000).into(), local, Operation::List, "");
+            Folder::open(root.path()).expect("a folder").list(&query).expect("a listing")
         };
         (0..limits::LISTING_ENTRIES).for_each(file);
         let all = list();

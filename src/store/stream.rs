@@ -1,42 +1,34 @@
 //! What is read once, as it comes: pipes, terminals, devices.
 
+use super::Readable;
 use crate::transfer::Source;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSliceMut, Read};
+use std::io::{self, IoSliceMut, Read};
 use std::os::fd::AsFd;
 
-/// A pipe, a terminal or a device to send, until it ends: its size is not known. What has come is sent before more is
-/// waited for.
-pub fn stream_source(file: File) -> Source {
-    Box::new(Stream { file, said: false })
+impl Readable {
+    /// A pipe, a terminal or a device, until it ends: its size is not known. What has come is sent before more is waited
+    /// for.
+    pub fn stream(file: File) -> Self {
+        Self::new(Stream(file))
+    }
 }
 
-struct Stream {
-    file: File,
-    /// It was said that the next read waits.
-    said: bool,
-}
+struct Stream(File);
 
-impl Stream {
-    fn say_if_it_waits(&mut self) -> io::Result<()> {
-        let news = &mut [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+impl Source for Stream {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.0.read_vectored(bufs)
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        let ready = &mut [PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
         // An error is for the read to tell.
-        let waits = poll(news, PollTimeout::ZERO) == Ok(0);
-        self.said = waits && !self.said;
-        if self.said { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.say_if_it_waits()?;
-        self.file.read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.say_if_it_waits()?;
-        self.file.read_vectored(bufs)
+        if poll(ready, PollTimeout::ZERO) == Ok(0) {
+            return Ok(None);
+        }
+        self.read(bufs).map(Some)
     }
 }
 
@@ -46,16 +38,17 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn it_says_before_each_read_that_waits_that_it_will() {
+    fn it_tells_when_a_read_would_wait_and_when_it_has_ended() {
         let (reader, mut writer) = io::pipe().expect("a pipe");
-        let mut source = stream_source(File::from(std::os::fd::OwnedFd::from(reader)));
+        let mut source = Stream(File::from(std::os::fd::OwnedFd::from(reader)));
         let mut buffer = [0; 8];
-        let mut read = || source.read(&mut buffer).map_err(|error| error.kind());
+        let mut read =
+            || source.try_read(&mut [IoSliceMut::new(&mut buffer)]).map_err(|error| error.kind());
         writer.write_all(b"few").expect("written");
-        assert_eq!((read(), read()), (Ok(3), Err(ErrorKind::WouldBlock)));
+        assert_eq!((read(), read(), read()), (Ok(Some(3)), Ok(None), Ok(None)));
         writer.write_all(b"more").expect("written");
-        assert_eq!((read(), read()), (Ok(4), Err(ErrorKind::WouldBlock)));
+        assert_eq!((read(), read()), (Ok(Some(4)), Ok(None)));
         drop(writer);
-        assert_eq!(read(), Ok(0));
+        assert_eq!(read(), Ok(Some(0)));
     }
 }

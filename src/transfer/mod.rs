@@ -4,85 +4,89 @@
 //! ([`poll`](Transfer::poll)). This module knows packets and payloads. It must not know sockets, clocks, names or
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
-mod early;
+mod budget;
+mod incoming;
 mod netascii;
-mod payload;
-mod plan;
-mod proof;
+mod outgoing;
+mod reorder;
+mod ring;
+mod sink;
+mod source;
 mod summary;
 #[cfg(test)]
 mod tests;
-mod window;
 
+pub use sink::{Discard, MayWait, Sink, Writer};
+pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
 
 use crate::limits;
 use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
-    BlockSize, DATA_HEADER, ErrorCode, Mode, Options, Packet, Request, WindowSize, WireBlock,
+    BlockSize, ErrorCode, Malformed, Mode, Options, Packet, Request, WindowSize, WireBlock,
 };
-use payload::{Incoming, Outgoing};
-use plan::{Plan, What};
-use proof::Proof;
-use std::io::{self, Read};
+use budget::UnprovenBudget;
+use incoming::Incoming;
+use outgoing::Outgoing;
+use std::io;
 
-/// What is sent. It ends where `read` gives 0; a file that lost bytes since it was opened must give an error
-/// instead, or it would look complete. Where a read would wait for a disk, it may say so by `WouldBlock`, once: the
-/// next one waits.
-pub type Source = Box<dyn Read + Send>;
-
-/// Where received bytes go. They count for nothing until [`commit`](Sink::commit): dropped before that, they must
-/// leave no trace.
-pub trait Sink: Send {
-    /// Takes the next bytes of the file.
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// The file is whole: make it last, and make it visible. Like a read of a [`Source`], it may say by `WouldBlock`,
-    /// once, that the next call waits for a disk.
-    fn commit(&mut self) -> io::Result<()>;
-}
-
-impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        (**self).write(bytes)
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        (**self).commit()
-    }
-}
-
-/// What to do next.
+/// What a driver has to do next for a transfer.
 #[derive(Debug)]
 pub enum Action<'a> {
-    /// Send these packets, then ask again.
+    /// Send these packets, then poll again.
     Send(Burst<'a>),
-    /// Call [`store`](Transfer::store), where a disk may be waited for, then ask again.
-    Store,
-    /// Nothing until a datagram comes or this time has come.
+    /// Call [`run_storage`](Transfer::run_storage), where waiting for a disk holds nobody up, or
+    /// [`try_storage`](Transfer::try_storage) elsewhere; then poll again.
+    Storage,
+    /// Do nothing until a datagram comes or this time has come.
     Wait(Time),
-    /// It is over: see [`Transfer::summary`].
+    /// Do nothing any more: the transfer is over, and [`Transfer::summary`] says how it went.
     Done,
 }
 
-/// Packets that lie one behind the other.
+/// Packets to send that lie one behind the other in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Burst<'a> {
     /// All their bytes.
     pub bytes: &'a [u8],
-    /// The length of each of them but the last, which may be shorter.
+    /// The length in bytes of each packet but the last, which may be shorter.
     pub packet: usize,
+    /// How many packets there are.
+    pub packets: u64,
+    /// How many of them have been sent before.
+    pub resent: u64,
 }
 
-/// Where a server's transfers take their bounds from.
+impl<'a> Burst<'a> {
+    /// The packets one by one: each is a datagram of its own.
+    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.bytes.chunks(self.packet.max(1))
+    }
+
+    fn single(bytes: &'a [u8], again: bool) -> Self {
+        Self { bytes, packet: bytes.len(), packets: 1, resent: again.into() }
+    }
+}
+
+/// What a server has granted one client, and by which times their transfer runs. `agreed` and `answer` are what
+/// [`grant`](crate::proto::grant) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
-    /// What was agreed.
+    /// What was agreed on.
     pub agreed: Agreed,
-    /// The OACK's options; none means that there is no OACK.
+    /// The options of the OACK. If there are none, there is no OACK.
     pub answer: Options,
-    /// The file's representation.
+    /// How the file travels.
     pub mode: Mode,
-    /// Intervals.
+    /// Intervals and patience.
     pub timing: Timing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Server,
+    Client,
 }
 
 enum Machine {
@@ -90,34 +94,40 @@ enum Machine {
     Receiving(Incoming),
 }
 
-enum Role {
-    /// Whether the client has proven its address.
-    Server(Proof),
-    /// What was asked, and whether the first answer has come.
-    Client { offer: Box<Options>, settled: bool },
+/// How far a transfer is. It only ever goes down this list.
+enum Phase {
+    /// A client has asked for these options and has had no answer.
+    Asking(Box<Options>),
+    /// Blocks travel.
+    Running,
+    /// The received file is committed. Its last ACK goes out, and goes out again while the peer may have missed it
+    /// (RFC 1350 § 6).
+    Dallying,
+    /// It ended with an ERROR, which must still leave.
+    Failing,
+    /// Nothing is left to do.
+    Over,
 }
 
 /// One transfer, on the server or on the client, of a file in either direction.
 pub struct Transfer {
     role: Role,
+    phase: Phase,
     machine: Machine,
+    /// What a server may still send to a client that has not proven its address; nothing once it has. A client needs
+    /// no proof of the server it asked.
+    budget: Option<UnprovenBudget>,
     /// The datagram that stands for block 0.
     opening: Vec<u8>,
     /// An ACK or an ERROR on its way out.
     small: Vec<u8>,
-    /// An ERROR that must still go out.
-    farewell: bool,
-    /// Nothing is left to do, except to say farewell.
-    over: bool,
-    /// The source or the sink has said that it waits the next time.
-    waits: bool,
     started: Time,
     summary: Summary,
 }
 
 impl Transfer {
     /// A server's answer to an RRQ or a LIST.
-    pub fn serve_read(now: Time, terms: &Terms, source: Source) -> Self {
+    pub fn serve_read(now: Time, terms: &Terms, source: Box<dyn Source>) -> Self {
         let opening = !terms.answer.is_empty();
         let sender = Sender::new(now, terms.timing, &terms.agreed, opening);
         Self::serve(now, terms, Machine::Sending(Outgoing::new(terms.mode, sender, source)))
@@ -136,48 +146,48 @@ impl Transfer {
         } else {
             Packet::Oack(terms.answer).to_vec()
         };
-        let role = Role::Server(Proof::new(now, terms.timing.first));
-        let mut transfer = Self::new(now, role, machine, opening);
+        let mut transfer = Self::new(now, Role::Server, Phase::Running, machine, opening);
+        transfer.budget = Some(UnprovenBudget::new(now, terms.timing.first));
         transfer.settle(terms.agreed);
         transfer
     }
 
-    /// A client's read or listing.
+    /// A client's read or listing. It is over when its last ACK has left: its owner closes the port then, by which a server
+    /// that missed that ACK learns that nobody waits for it.
     pub fn get(now: Time, timing: Timing, request: &Request<'_>, sink: Box<dyn Sink>) -> Self {
         let receiver = Receiver::new(now, timing, &Agreed::default(), 0);
         Self::ask(now, request, Machine::Receiving(Incoming::new(request.mode, receiver, sink)))
     }
 
     /// A client's write.
-    pub fn put(now: Time, timing: Timing, request: &Request<'_>, source: Source) -> Self {
+    pub fn put(now: Time, timing: Timing, request: &Request<'_>, source: Box<dyn Source>) -> Self {
         let sender = Sender::new(now, timing, &Agreed::default(), true);
         Self::ask(now, request, Machine::Sending(Outgoing::new(request.mode, sender, source)))
     }
 
     fn ask(now: Time, request: &Request<'_>, machine: Machine) -> Self {
-        let role = Role::Client { offer: Box::new(request.options), settled: false };
-        Self::new(now, role, machine, Packet::Request(*request).to_vec())
+        let phase = Phase::Asking(Box::new(request.options));
+        Self::new(now, Role::Client, phase, machine, Packet::Request(*request).to_vec())
     }
 
-    fn new(now: Time, role: Role, machine: Machine, opening: Vec<u8>) -> Self {
+    fn new(now: Time, role: Role, phase: Phase, machine: Machine, opening: Vec<u8>) -> Self {
         Self {
             role,
+            phase,
             machine,
+            budget: None,
             opening,
             small: Vec::new(),
-            farewell: false,
-            over: false,
-            waits: false,
             started: now,
             summary: Summary::default(),
         }
     }
 
-    /// How many bytes of a lock-step file to read ahead, unless there are blocks under way that may be needed again.
+    /// Lets a sender in lock-step read so many bytes ahead, unless there are blocks under way that may be needed again.
     /// For a client that has not proven its address a server begins without.
     pub fn set_read_ahead(&mut self, bytes: usize) {
         if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.read_ahead(&self.summary.agreed, bytes);
+            outgoing.set_read_ahead(&self.summary.agreed, bytes);
         }
     }
 
@@ -190,60 +200,60 @@ impl Transfer {
         }
     }
 
-    /// A datagram came from the peer.
+    /// Takes a datagram that came from the peer.
     pub fn handle(&mut self, now: Time, datagram: &[u8]) {
         if !self.may_end() {
             return;
         }
         let packet = Packet::parse(datagram);
-        if let Role::Server(proof) = &mut self.role
-            && matches!(
-                (&self.machine, &packet),
-                (Machine::Sending(_), Ok(Packet::Ack { .. }))
-                    | (Machine::Receiving(_), Ok(Packet::Data { .. }))
-            )
-        {
-            proof.seen();
+        // Only the one who was answered knows the session's port. A DATA proves no read: an echo service sends ours
+        // back.
+        if matches!(
+            (&self.machine, &packet),
+            (Machine::Sending(_), Ok(Packet::Ack { .. }))
+                | (Machine::Receiving(_), Ok(Packet::Data { .. }))
+        ) {
+            self.budget = None;
         }
         match packet {
-            Ok(Packet::Data { block, payload }) => self.data(now, block, payload),
-            Ok(Packet::Ack { block }) => self.ack(now, block),
-            Ok(Packet::Oack(answer)) => self.oack(now, &answer),
-            Ok(Packet::Error { code, message }) => {
-                let message = message[..message.len().min(limits::ERROR_TEXT)].to_vec();
-                let serving = matches!(self.role, Role::Server(_));
-                let outcome = match self.lost() {
-                    End::Complete => Outcome::Complete,
-                    // GRUB and PXELINUX say goodbye with an ERROR 0 when they have it all.
-                    End::Unconfirmed if serving && code == ErrorCode::Undefined => {
-                        Outcome::Unconfirmed
-                    }
-                    _ => Outcome::PeerError(code, message),
-                };
-                self.end(now, outcome);
-            }
+            Ok(Packet::Data { block, payload }) => self.handle_data(now, block, payload),
+            Ok(Packet::Ack { block }) => self.handle_ack(now, block),
+            Ok(Packet::Oack(answer)) => self.handle_oack(now, &answer),
+            Ok(Packet::Error { code, message }) => self.handle_error(now, code, message),
             // GRUB repeats its request to the session's port; it means nothing here.
             Ok(Packet::Request(_)) => {}
-            Err(crate::wire::Malformed::Oack) if self.is_asking() => self.disagree(now, None),
+            Err(Malformed::Oack) if self.is_asking() => self.disagree(now, None),
             Err(_) => {}
         }
     }
 
+    fn handle_error(&mut self, now: Time, code: ErrorCode, message: &[u8]) {
+        let message = message[..message.len().min(limits::ERROR_TEXT_BYTES)].to_vec();
+        let outcome = match self.lost() {
+            End::Complete => Outcome::Complete,
+            // GRUB and PXELINUX say goodbye with an ERROR 0 when they have it all.
+            End::Unconfirmed if self.role == Role::Server && code == ErrorCode::Undefined => {
+                Outcome::Unconfirmed
+            }
+            _ => Outcome::PeerError(code, message),
+        };
+        self.end(now, outcome);
+    }
+
     /// Whether this is a client that has had no answer yet.
-    fn is_asking(&self) -> bool {
-        matches!(self.role, Role::Client { settled: false, .. })
+    const fn is_asking(&self) -> bool {
+        matches!(self.phase, Phase::Asking(_))
     }
 
     /// The first answer came without an OACK: RFC 1350 as it was.
     fn settle_plain(&mut self) {
-        if let Role::Client { settled, .. } = &mut self.role
-            && !std::mem::replace(settled, true)
-        {
+        if self.is_asking() {
+            self.phase = Phase::Running;
             self.settle(Agreed::default());
         }
     }
 
-    fn data(&mut self, now: Time, block: WireBlock, payload: &[u8]) {
+    fn handle_data(&mut self, now: Time, block: WireBlock, payload: &[u8]) {
         // The answer to a request can be no block but the first; anything else is not about this transfer.
         let sending = matches!(self.machine, Machine::Sending(_));
         if sending || (self.is_asking() && block != WireBlock(1)) {
@@ -253,16 +263,12 @@ impl Transfer {
         let agreed = self.summary.agreed;
         let Machine::Receiving(incoming) = &mut self.machine else { return };
         if payload.len() > agreed.block_size().get() && !incoming.receiver.has_last_block() {
-            return self.fail(
-                now,
-                ErrorCode::IllegalOperation,
-                "block too large",
-                Outcome::Oversized,
-            );
+            let (code, text) = (ErrorCode::IllegalOperation, "block too large");
+            return self.fail(now, code, text, Outcome::Oversized);
         }
-        match incoming.take(now, &agreed, block, payload) {
+        match incoming.handle_data(now, &agreed, block, payload) {
             Ok(bytes) => self.summary.bytes += bytes,
-            Err(error) => return self.local(now, &error),
+            Err(error) => return self.fail_locally(now, &error),
         }
         if incoming.is_short(&agreed) {
             let text = "fewer bytes than tsize said";
@@ -270,18 +276,20 @@ impl Transfer {
         }
     }
 
-    /// Not when it is over; and not between the last block and its acknowledgement, when there is nothing that anyone
-    /// could add: whoever wants the end will say it again.
-    fn may_end(&self) -> bool {
-        let ending = |incoming: &Incoming| incoming.is_due() || incoming.is_untold();
-        !self.is_over()
-            && !matches!(&self.machine, Machine::Receiving(incoming) if ending(incoming))
+    /// Whether it can be ended: not when it is over, and not between the last block and its acknowledgement, when
+    /// there is nothing that anyone could add. Whoever wants the end then will say it again.
+    const fn may_end(&self) -> bool {
+        let ending = matches!(
+            &self.machine,
+            Machine::Receiving(incoming) if incoming.is_whole() || incoming.owes_last_ack()
+        );
+        !self.is_over() && !ending
     }
 
-    fn ack(&mut self, now: Time, block: WireBlock) {
-        // The same for a WRQ and ACK 0.
-        let answers = matches!(self.machine, Machine::Sending(_));
-        if !answers || (self.is_asking() && block != WireBlock(0)) {
+    fn handle_ack(&mut self, now: Time, block: WireBlock) {
+        // The answer to a WRQ can be no ACK but that of block 0.
+        let sending = matches!(self.machine, Machine::Sending(_));
+        if !sending || (self.is_asking() && block != WireBlock(0)) {
             return;
         }
         self.settle_plain();
@@ -290,24 +298,23 @@ impl Transfer {
 
     fn acknowledged(&mut self, now: Time, block: WireBlock) {
         if let Machine::Sending(outgoing) = &mut self.machine {
-            self.summary.bytes = outgoing.acknowledged(now, block);
+            self.summary.bytes = outgoing.handle_ack(now, block);
         }
     }
 
-    fn oack(&mut self, now: Time, answer: &Options) {
-        let Role::Client { offer, settled } = &mut self.role else { return };
-        if *settled {
+    fn handle_oack(&mut self, now: Time, answer: &Options) {
+        let Phase::Asking(offer) = &self.phase else {
             // It came again: our answer to it was lost. A sender's answer is DATA 1, which has its own timer.
-            if let Machine::Receiving(incoming) = &mut self.machine {
+            if let (Role::Client, Machine::Receiving(incoming)) = (self.role, &mut self.machine) {
                 incoming.receiver.opening_repeated(now);
             }
             return;
-        }
+        };
         let agreed = match accept(offer, answer) {
             Ok(agreed) => agreed,
             Err(why) => return self.disagree(now, Some(why)),
         };
-        *settled = true;
+        self.phase = Phase::Running;
         self.settle(agreed);
         match &mut self.machine {
             Machine::Sending(outgoing) => {
@@ -327,16 +334,17 @@ impl Transfer {
         self.fail(now, ErrorCode::OptionRefused, "not what was asked for", outcome);
     }
 
-    /// The client sent its request once more: it has not seen the answer, which goes out again at once.
+    /// The client sent its request once more: it has not seen the server's answer, which goes out again at once.
     pub fn repeat(&mut self) {
-        let Role::Server(proof) = self.role else { return };
-        let room = proof.allows(self.answer_len());
+        let len = self.answer_len();
+        let is_allowed = self.budget.is_none_or(|budget| budget.allows(len));
         match &mut self.machine {
-            Machine::Sending(outgoing) if room => outgoing.sender.repeat(),
-            Machine::Receiving(incoming) if room && !incoming.receiver.is_answered() => {
+            _ if self.role == Role::Client || !is_allowed => {}
+            Machine::Sending(outgoing) => outgoing.sender.repeat(),
+            Machine::Receiving(incoming) if !incoming.receiver.is_answered() => {
                 incoming.receiver.repeat();
             }
-            _ => {}
+            Machine::Receiving(_) => {}
         }
     }
 
@@ -349,7 +357,7 @@ impl Transfer {
         first_block.unwrap_or(self.opening.len())
     }
 
-    /// The peer's port is closed, the network says: nothing sent will arrive.
+    /// The network says that the peer's port is closed: nothing that is sent will arrive.
     pub fn unreachable(&mut self, now: Time) {
         self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
     }
@@ -362,7 +370,7 @@ impl Transfer {
         }
     }
 
-    /// Ends it from here, telling the peer why, unless the payload is whole.
+    /// Ends it from here with an ERROR that tells the peer why, unless the payload is whole.
     pub fn stop(&mut self, now: Time, reason: &str) {
         if self.is_complete() {
             return self.abandon(now);
@@ -372,17 +380,13 @@ impl Transfer {
 
     /// Ends it from here without a word: the peer has forgotten it.
     pub fn abandon(&mut self, now: Time) {
-        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Forgotten });
+        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Superseded });
     }
 
-    fn local(&mut self, now: Time, error: &io::Error) {
-        let (code, text) = match error.kind() {
-            io::ErrorKind::StorageFull
-            | io::ErrorKind::QuotaExceeded
-            | io::ErrorKind::FileTooLarge => {
-                (ErrorCode::DiskFull, "disk full or allocation exceeded")
-            }
-            io::ErrorKind::AlreadyExists => (ErrorCode::FileExists, "file already exists"),
+    fn fail_locally(&mut self, now: Time, error: &io::Error) {
+        let (code, text) = match error_code(error) {
+            code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => (code, code.text()),
+            // In the middle of a transfer there is nothing that the peer could do about any other.
             _ => (ErrorCode::Undefined, "error while reading or writing the file"),
         };
         self.fail(now, code, text, Outcome::Local(code, error.to_string()));
@@ -392,27 +396,19 @@ impl Transfer {
         if self.may_end() {
             self.small.clear();
             Packet::Error { code, message: text.as_bytes() }.write(&mut self.small);
-            self.farewell = true;
             self.end(now, outcome);
+            self.phase = Phase::Failing;
         }
     }
 
     fn end(&mut self, now: Time, outcome: Outcome) {
         if self.may_end() {
-            self.over = true;
-            self.conclude(now, outcome);
+            self.phase = Phase::Over;
+            self.summary.conclude(now - self.started, outcome);
         }
     }
 
-    /// How it ended is known, once: a receiver that has it all may stay on for a while.
-    fn conclude(&mut self, now: Time, outcome: Outcome) {
-        if self.summary.outcome.is_none() {
-            self.summary.elapsed = now - self.started;
-            self.summary.outcome = Some(outcome);
-        }
-    }
-
-    /// Whether the payload is whole on this side: a receiver's last ACK and dallying may still follow.
+    /// Whether the payload is whole on this side. A receiver's last ACK may still have to leave, and dallying follows.
     pub fn is_complete(&self) -> bool {
         match &self.machine {
             Machine::Sending(outgoing) => outgoing.sender.is_delivered(),
@@ -420,33 +416,35 @@ impl Transfer {
         }
     }
 
+    /// Whether it only answers a repeated last block (RFC 1350 § 6): its outcome is known, and the file is safe.
+    pub const fn is_dallying(&self) -> bool {
+        matches!(self.phase, Phase::Dallying)
+    }
+
     /// Whether nothing is left to do, except to send an ERROR.
     pub const fn is_over(&self) -> bool {
-        self.over
+        matches!(self.phase, Phase::Failing | Phase::Over)
     }
 
     /// Whether the peer has answered from its own address.
     pub const fn is_proven(&self) -> bool {
-        match &self.role {
-            Role::Server(proof) => proof.is_proven(),
-            Role::Client { .. } => true,
-        }
+        self.budget.is_none()
     }
 
-    /// Whether many blocks come at once.
+    /// Whether many blocks can be expected to come at once.
     pub fn gathers(&self) -> bool {
         matches!(self.machine, Machine::Receiving(_))
             && self.summary.agreed.window() > WindowSize::LOCKSTEP
     }
 
-    /// The longest datagram that can mean something to it now, in bytes.
+    /// The length in bytes of the longest datagram that can mean something to it now.
     pub fn longest_datagram(&self) -> usize {
         let block_size = match &self.machine {
             Machine::Receiving(_) => self.summary.agreed.block_size(),
             Machine::Sending(_) => BlockSize::DEFAULT,
         };
         // However small the blocks are, an ERROR has its text, and an OACK may come again.
-        DATA_HEADER + block_size.max(BlockSize::DEFAULT).get()
+        block_size.max(BlockSize::DEFAULT).packet_bytes()
     }
 
     /// The figures so far.
@@ -454,38 +452,62 @@ impl Transfer {
         &self.summary
     }
 
-    /// What to do now.
+    /// Says what to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
         if self.wants_storage() {
-            return Action::Store;
+            return Action::Storage;
         }
-        if self.is_over() && !self.farewell {
+        match self.phase {
+            Phase::Over => return Action::Done,
+            Phase::Failing => self.phase = Phase::Over,
+            Phase::Asking(_) | Phase::Running | Phase::Dallying => {
+                if let Some(until) = self.budget.and_then(|budget| budget.spent_until()) {
+                    return self.wait_for_proof(now, until);
+                }
+                return self.poll_machine(now);
+            }
+        }
+        let error = Burst::single(&self.small, false);
+        if self.budget.as_mut().is_some_and(|budget| budget.spend(now, error.bytes.len()).is_err())
+        {
             return Action::Done;
         }
-        if let Role::Server(proof) = &self.role
-            && let Some(until) = proof.spent_until()
-        {
-            return self.wait_for_proof(now, until);
-        }
-        let plan = match self.plan(now) {
-            Step::Transmit(plan) => plan,
-            Step::Wait(until) => return Action::Wait(until),
-            Step::Done(_) => return Action::Done,
+        self.summary.count(&error);
+        Action::Send(error)
+    }
+
+    fn poll_machine(&mut self, now: Time) -> Action<'_> {
+        let step = match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
+            Machine::Receiving(incoming) => incoming.poll(now, &self.opening, &mut self.small),
         };
-        let len = self.burst(plan).bytes.len();
-        if let Role::Server(proof) = &mut self.role
-            && !proof.take(now, len)
-        {
-            return self.poll(now);
+        match step {
+            Step::Transmit(burst) => {
+                if let Some(budget) = &mut self.budget
+                    && let Err(until) = budget.spend(now, burst.bytes.len())
+                {
+                    if now < until {
+                        return Action::Wait(until);
+                    }
+                    self.phase = Phase::Over;
+                    self.summary.conclude(now - self.started, Outcome::Silent);
+                    return Action::Done;
+                }
+                self.summary.count(&burst);
+                Action::Send(burst)
+            }
+            Step::Wait(until) => Action::Wait(until),
+            Step::Done(end) => {
+                self.phase = Phase::Over;
+                self.summary.conclude(now - self.started, Outcome::of(end, Outcome::Silent));
+                Action::Done
+            }
         }
-        self.summary.packets += plan.count;
-        self.summary.retransmitted += plan.again;
-        Action::Send(self.burst(plan))
     }
 
     /// All that may be sent without proof was sent.
     fn wait_for_proof(&mut self, now: Time, until: Time) -> Action<'_> {
-        if now < until && !self.is_over() {
+        if now < until {
             return Action::Wait(until);
         }
         self.end(now, Outcome::Silent);
@@ -495,78 +517,51 @@ impl Transfer {
     fn wants_storage(&self) -> bool {
         match &self.machine {
             _ if self.is_over() => false,
-            Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed, self.waits),
-            Machine::Receiving(incoming) => incoming.is_due(),
+            Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed),
+            Machine::Receiving(incoming) => incoming.wants_storage(),
         }
     }
 
-    /// Reads what is to be sent next, or makes a file last whose last block came. Returns whether that is done: it
-    /// always is in the end where the caller is `patient`, and else not if the disk would have to be waited for.
-    pub fn store(&mut self, now: Time, patient: bool) -> bool {
+    /// Reads what is to be sent next, writes what came, or commits a file whose last block came. It may wait for a disk.
+    pub fn run_storage(&mut self, now: Time) {
+        self.storage(now, true);
+    }
+
+    /// Does what [`run_storage`](Self::run_storage) does as far as that is possible without waiting. Tells whether it
+    /// was done.
+    pub fn try_storage(&mut self, now: Time) -> bool {
+        self.storage(now, false)
+    }
+
+    fn storage(&mut self, now: Time, may_wait: bool) -> bool {
         if !self.wants_storage() {
             return true;
         }
-        let done = loop {
-            if self.waits && !patient {
-                return false;
-            }
-            let (done, moved) = match &mut self.machine {
-                Machine::Sending(outgoing) => outgoing.fill(),
-                Machine::Receiving(incoming) => (incoming.commit(), false),
-            };
-            let would_wait =
-                matches!(&done, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-            // Whoever says so twice, with nothing in between, does not wait (a pipe that was set so): it has nothing
-            // to say any more.
-            if !would_wait || (self.waits && !moved) {
-                break done;
-            }
-            self.waits = true;
-            // What is there leaves before anything is waited for.
-            if !self.wants_storage() {
-                return true;
-            }
+        let done = match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.storage(may_wait),
+            Machine::Receiving(incoming) => incoming.storage(may_wait),
         };
-        self.waits = false;
-        match (done, &mut self.machine) {
-            (Err(error), machine) => {
-                if let Machine::Receiving(incoming) = machine {
-                    incoming.give_up();
-                }
-                self.local(now, &error);
-            }
-            // The ACK still has to leave, and the session stays for a while.
-            (Ok(()), Machine::Receiving(_)) => self.conclude(now, Outcome::Complete),
-            (Ok(()), Machine::Sending(_)) => {}
+        if let Err(error) = &done {
+            self.fail_locally(now, error);
+        } else if matches!(&self.machine, Machine::Receiving(incoming) if incoming.is_safe()) {
+            self.phase = Phase::Dallying;
+            self.summary.conclude(now - self.started, Outcome::Complete);
         }
-        true
+        done.unwrap_or(true)
     }
+}
 
-    fn plan(&mut self, now: Time) -> Step<Plan> {
-        if std::mem::take(&mut self.farewell) {
-            return Step::Transmit(Plan { what: What::Small, count: 1, again: 0 });
+/// The ERROR code that tells a peer of a failure of the system: the only place that knows.
+pub fn error_code(error: &io::Error) -> ErrorCode {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename => ErrorCode::NotFound,
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::IsADirectory => {
+            ErrorCode::AccessViolation
         }
-        let step = match &mut self.machine {
-            Machine::Sending(outgoing) => outgoing.plan(now),
-            Machine::Receiving(incoming) => {
-                incoming.receiver.poll(now).map(|ack| Plan::of_ack(ack, &mut self.small))
-            }
-        };
-        if let Step::Done(end) = step {
-            self.end(now, Outcome::of(end, Outcome::Silent));
-        }
-        step
-    }
-
-    fn burst(&self, plan: Plan) -> Burst<'_> {
-        let bytes = match (plan.what, &self.machine) {
-            (What::Blocks(first), Machine::Sending(Outgoing { window: Some(window), .. })) => {
-                return Burst { bytes: window.run(first, plan.count).0, packet: window.stride() };
-            }
-            (What::Small, _) => &self.small,
-            _ => &self.opening,
-        };
-        Burst { bytes, packet: bytes.len() }
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => ErrorCode::DiskFull,
+        Kind::AlreadyExists => ErrorCode::FileExists,
+        _ => ErrorCode::Undefined,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Both directions are streams: what a CR becomes may be decided by the next block.
 
-use super::Sink;
-use std::io::{self, Read};
+use super::{MayWait, Sink, Source};
+use std::io::{self, IoSliceMut};
 
 const CR: u8 = b'\r';
 const LF: u8 = b'\n';
@@ -11,8 +11,8 @@ const NUL: u8 = 0;
 
 /// Local text, read as netascii: LF becomes CR LF, CR becomes CR NUL.
 #[derive(Debug)]
-pub(super) struct Encoder<R> {
-    source: R,
+pub(super) struct Encoder<S> {
+    source: S,
     text: Box<[u8]>,
     /// The part of `text` that has not been given out.
     unread: std::ops::Range<usize>,
@@ -20,14 +20,17 @@ pub(super) struct Encoder<R> {
     owed: Option<u8>,
 }
 
-impl<R: Read> Encoder<R> {
-    pub(super) fn new(source: R) -> Self {
+impl<S: Source> Encoder<S> {
+    pub(super) fn new(source: S) -> Self {
         Self { source, text: vec![0; 4096].into_boxed_slice(), unread: 0..0, owed: None }
     }
-}
 
-impl<R: Read> Read for Encoder<R> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    /// Fills `out` from the text that is here, and from one more read by `more` if there is none.
+    fn encode(
+        &mut self,
+        out: &mut [u8],
+        more: impl Fn(&mut S, &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
         let mut written = 0;
         while written < out.len() {
             if let Some(second) = self.owed.take() {
@@ -39,9 +42,10 @@ impl<R: Read> Read for Encoder<R> {
                 if written > 0 {
                     break;
                 }
-                self.unread = 0..self.source.read(&mut self.text)?;
-                if self.unread.is_empty() {
-                    break;
+                match more(&mut self.source, &mut [IoSliceMut::new(&mut self.text)])? {
+                    None => return Ok(None),
+                    Some(0) => break,
+                    Some(read) => self.unread = 0..read,
                 }
             }
             let byte = self.text[self.unread.start];
@@ -53,7 +57,23 @@ impl<R: Read> Read for Encoder<R> {
             };
             written += 1;
         }
-        Ok(written)
+        Ok(Some(written))
+    }
+}
+
+/// The first buffer that has room: a block at a time is enough for text.
+fn first<'a>(bufs: &'a mut [IoSliceMut<'_>]) -> &'a mut [u8] {
+    bufs.iter_mut().find(|buf| !buf.is_empty()).map_or(&mut [], |buf| buf)
+}
+
+impl<S: Source> Source for Encoder<S> {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let read = self.encode(first(bufs), |source, text| source.read(text).map(Some))?;
+        Ok(read.unwrap_or_default())
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.encode(first(bufs), S::try_read)
     }
 }
 
@@ -92,23 +112,27 @@ impl<S: Sink> Sink for Decoder<S> {
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        // The sink may have to be asked twice.
-        if std::mem::take(&mut self.after_cr) {
+        if self.after_cr {
             self.sink.write(&[CR])?;
         }
         self.sink.commit()
+    }
+
+    fn may_wait(&self) -> MayWait {
+        self.sink.may_wait()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::Memory;
     use std::sync::{Arc, Mutex};
 
     #[derive(Clone, Default)]
-    struct Memory(Arc<Mutex<Vec<u8>>>);
+    struct Collected(Arc<Mutex<Vec<u8>>>);
 
-    impl Sink for Memory {
+    impl Sink for Collected {
         fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
             self.0.lock().expect("no panic").extend_from_slice(bytes);
             Ok(())
@@ -119,9 +143,10 @@ mod tests {
     }
 
     fn encode(text: &[u8], piece: usize) -> Vec<u8> {
-        let (mut encoder, mut out, mut buf) = (Encoder::new(text), Vec::new(), vec![0; piece]);
+        let mut encoder = Encoder::new(Memory::new(text));
+        let (mut out, mut buf) = (Vec::new(), vec![0; piece]);
         loop {
-            match encoder.read(&mut buf).expect("memory") {
+            match encoder.read(&mut [IoSliceMut::new(&mut buf)]).expect("memory") {
                 0 => return out,
                 n => out.extend_from_slice(&buf[..n]),
             }
@@ -129,11 +154,11 @@ mod tests {
     }
 
     fn decode(netascii: &[u8], piece: usize) -> Vec<u8> {
-        let memory = Memory::default();
-        let mut decoder = Decoder::new(memory.clone());
+        let collected = Collected::default();
+        let mut decoder = Decoder::new(collected.clone());
         netascii.chunks(piece).for_each(|block| decoder.write(block).expect("memory"));
         decoder.commit().expect("memory");
-        memory.0.lock().expect("no panic").clone()
+        collected.0.lock().expect("no panic").clone()
     }
 
     #[test]
@@ -153,28 +178,39 @@ mod tests {
         }
     }
 
-    /// Text, an interruption, and the rest of the text.
+    /// Text, an interruption, a wait, and the rest of the text.
     struct Interrupted(Vec<&'static [u8]>);
 
-    impl Read for Interrupted {
-        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+    impl Source for Interrupted {
+        fn read(&mut self, out: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            Ok(self.try_read(out)?.expect("it does not wait here"))
+        }
+
+        fn try_read(&mut self, out: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
             match self.0.pop() {
-                Some(b"") => Err(io::ErrorKind::Interrupted.into()),
-                Some(mut text) => text.read(out),
-                None => Ok(0),
+                Some(b"interrupted") => Err(io::ErrorKind::Interrupted.into()),
+                Some(b"waits") => Ok(None),
+                Some(text) => Memory::new(text).try_read(out),
+                None => Ok(Some(0)),
             }
         }
     }
 
     #[test]
-    fn an_interruption_loses_nothing() {
-        let mut encoder = Encoder::new(Interrupted(vec![b"c\n", b"", b"a\nb"]));
+    fn neither_an_interruption_nor_a_wait_loses_anything() {
+        let source = Interrupted(vec![b"d", b"waits", b"c\n", b"interrupted", b"a\nb"]);
+        let mut encoder = Encoder::new(source);
         let mut buf = [0; 100];
-        let read = encoder.read(&mut buf).expect("what came before");
-        assert_eq!(buf[..read], *b"a\r\nb");
-        assert_eq!(encoder.read(&mut buf).map_err(|e| e.kind()), Err(io::ErrorKind::Interrupted));
-        let read = encoder.read(&mut buf).expect("what comes after");
-        assert_eq!(buf[..read], *b"c\r\n");
+        let mut read = || match encoder.try_read(&mut [IoSliceMut::new(&mut buf)]) {
+            Ok(read) => Ok(read.map(|len| buf[..len].to_vec())),
+            Err(error) => Err(error.kind()),
+        };
+        assert_eq!(read(), Ok(Some(b"a\r\nb".to_vec())));
+        assert_eq!(read(), Err(io::ErrorKind::Interrupted));
+        assert_eq!(read(), Ok(Some(b"c\r\n".to_vec())));
+        assert_eq!(read(), Ok(None));
+        assert_eq!(read(), Ok(Some(b"d".to_vec())));
+        assert_eq!(read(), Ok(Some(Vec::new())));
     }
 
     #[test]

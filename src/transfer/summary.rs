@@ -1,11 +1,14 @@
 //! How a transfer went.
 
+use super::Burst;
 use crate::proto::{Agreed, Disagreement, End};
 use crate::wire::ErrorCode;
+use std::fmt;
 use std::time::Duration;
 
 /// How a transfer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The whole file arrived, and both sides know it.
     Complete,
@@ -25,13 +28,18 @@ pub enum Outcome {
     Short,
     /// Reading or writing the payload failed here; the peer was told this code.
     Local(ErrorCode, String),
-    /// It was ended from here, and the peer was told.
+    /// The transfer was ended from here, and the peer was told.
     Stopped,
-    /// The peer asked for something else meanwhile.
-    Forgotten,
+    /// The peer asked for something else from the same port meanwhile.
+    Superseded,
 }
 
 impl Outcome {
+    /// Whether the whole file arrived, as far as this side can know.
+    pub const fn is_success(&self) -> bool {
+        matches!(self, Self::Complete | Self::Unconfirmed)
+    }
+
     pub(super) fn of(end: End, silent: Self) -> Self {
         match end {
             End::Complete => Self::Complete,
@@ -43,17 +51,65 @@ impl Outcome {
 
 /// A transfer in figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Payload bytes that arrived, as far as this side knows.
     pub bytes: u64,
     /// Packets that left.
     pub packets: u64,
-    /// How many of them had left before.
+    /// How many of those packets had left before.
     pub retransmitted: u64,
-    /// The terms.
+    /// The terms of the transfer.
     pub agreed: Agreed,
-    /// From the first moment to the outcome.
+    /// The time from the start of the transfer to its outcome.
     pub elapsed: Duration,
     /// How it ended, once that is known: a received file that is safe can be lost no more.
     pub outcome: Option<Outcome>,
+}
+
+/// A few words, in which the peer's own text is escaped.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Complete => f.write_str("complete"),
+            Self::Unconfirmed => f.write_str("complete, but for the last acknowledgement"),
+            Self::Silent => f.write_str("the peer fell silent"),
+            Self::Unreachable => f.write_str("the peer's port is closed"),
+            Self::PeerError(code, text) => {
+                write!(f, "ended by the peer: \"{}\" (code {code})", text.escape_ascii())
+            }
+            Self::Disagreement(Some(why)) => write!(f, "the peer's OACK was refused: {why}"),
+            Self::Disagreement(None) => f.write_str("the peer's OACK makes no sense"),
+            Self::Oversized => f.write_str("a block was larger than agreed"),
+            Self::Short => f.write_str("it ended before as many bytes as were told"),
+            Self::Local(_, error) => f.write_str(error),
+            Self::Stopped => f.write_str("ended from here"),
+            Self::Superseded => f.write_str("the peer asked for something else"),
+        }
+    }
+}
+
+/// The outcome and the number of bytes.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.outcome {
+            Some(outcome) => write!(f, "{outcome}, {} bytes", self.bytes),
+            None => write!(f, "under way, {} bytes", self.bytes),
+        }
+    }
+}
+
+impl Summary {
+    /// Counts packets that leave.
+    pub(super) const fn count(&mut self, burst: &Burst<'_>) {
+        self.packets += burst.packets;
+        self.retransmitted += burst.resent;
+    }
+
+    /// Notes the outcome, once: a received file that is safe stays so, whatever comes while its last ACK may be missed.
+    pub(super) fn conclude(&mut self, elapsed: Duration, outcome: Outcome) {
+        if self.outcome.is_none() {
+            (self.elapsed, self.outcome) = (elapsed, Some(outcome));
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::wire::{Operation, TransferOption};
-use std::io::{Cursor, IoSliceMut};
+use std::io::{IoSliceMut, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -24,23 +24,12 @@ fn terms(asked: Options) -> Terms {
     }
 }
 
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn write(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Polls until there is nothing to send, and tells whether it is over then.
 fn settled(transfer: &mut Transfer, now: Time) -> bool {
     loop {
         match transfer.poll(now) {
             Action::Send(_) => {}
-            Action::Store => assert!(transfer.store(now, false), "memory never waits"),
+            Action::Storage => assert!(transfer.try_storage(now), "memory never waits"),
             Action::Wait(_) => return false,
             Action::Done => return true,
         }
@@ -59,16 +48,16 @@ fn data(block: u16, payload: &[u8]) -> Vec<u8> {
     packet(Packet::Data { block: WireBlock(block), payload })
 }
 
-struct Counted(Cursor<Vec<u8>>, Arc<AtomicU32>);
+struct Counted(Memory<Vec<u8>>, Arc<AtomicU32>);
 
-impl Read for Counted {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_vectored(&mut [IoSliceMut::new(buf)])
+impl Source for Counted {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read(bufs)
     }
 
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.read_vectored(bufs)
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.read(bufs).map(Some)
     }
 }
 
@@ -76,7 +65,7 @@ impl Read for Counted {
 fn many_blocks_of_a_lock_step_file_are_read_at_once_for_a_client_that_has_answered() {
     let reads = Arc::new(AtomicU32::new(0));
     let so_far = || reads.load(Ordering::Relaxed);
-    let source = Counted(Cursor::new(vec![7; 100 * 512]), Arc::clone(&reads));
+    let source = Counted(Memory::new(vec![7; 100 * 512]), Arc::clone(&reads));
     let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(source));
     assert!(!settled(&mut transfer, ms(0)));
     assert_eq!(so_far(), 1, "for the first block alone");
@@ -96,7 +85,7 @@ fn many_blocks_of_a_lock_step_file_are_read_at_once_for_a_client_that_has_answer
 #[test]
 fn a_client_that_only_asks_for_the_size_costs_no_read() {
     let reads = Arc::new(AtomicU32::new(0));
-    let source = Counted(Cursor::new(vec![7; 3]), Arc::clone(&reads));
+    let source = Counted(Memory::new(vec![7; 3]), Arc::clone(&reads));
     let window = TransferOption::WindowSize(WindowSize::new(4).expect("a width"));
     let terms = terms(Options::NONE.with(window));
     let mut transfer = Transfer::serve_read(ms(0), &terms, Box::new(source));
@@ -109,10 +98,10 @@ fn a_client_that_only_asks_for_the_size_costs_no_read() {
 
 #[test]
 fn an_upload_took_as_long_as_the_file_did_not_as_its_session() {
-    let mut transfer = Transfer::serve_write(ms(10), &terms(Options::NONE), Box::new(Nowhere));
+    let mut transfer = Transfer::serve_write(ms(10), &terms(Options::NONE), Box::new(Discard));
     settled(&mut transfer, ms(10));
     transfer.handle(ms(40), &data(1, b"all"));
-    assert!(!settled(&mut transfer, ms(40)) && transfer.is_complete() && !transfer.is_over());
+    assert!(!settled(&mut transfer, ms(40)) && transfer.is_complete() && transfer.is_dallying());
     assert!(settled(&mut transfer, ms(20_000)));
     assert_eq!(transfer.summary().elapsed, ms(40) - ms(10));
     assert_eq!(transfer.summary().outcome, Some(Outcome::Complete));
@@ -120,12 +109,12 @@ fn an_upload_took_as_long_as_the_file_did_not_as_its_session() {
 
 #[test]
 fn an_upload_that_is_stopped_while_it_is_made_last_still_gets_its_ack() {
-    let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+    let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Discard));
     settled(&mut transfer, ms(0));
     transfer.handle(ms(1), &data(1, b"all"));
-    assert!(matches!(transfer.poll(ms(1)), Action::Store));
+    assert!(matches!(transfer.poll(ms(1)), Action::Storage));
     transfer.stop(ms(1), "shutting down");
-    assert!(transfer.store(ms(1), true));
+    transfer.run_storage(ms(1));
     transfer.stop(ms(1), "shutting down");
     let Action::Send(burst) = transfer.poll(ms(1)) else { panic!("it is told that it is safe") };
     assert_eq!(burst.bytes, ack(1));
@@ -136,7 +125,7 @@ fn an_upload_that_is_stopped_while_it_is_made_last_still_gets_its_ack() {
 
 #[test]
 fn a_download_took_until_its_end() {
-    let source = Box::new(Cursor::new(vec![7; 3]));
+    let source = Box::new(Memory::new(vec![7; 3]));
     let mut transfer = Transfer::serve_read(ms(10), &terms(Options::NONE), source);
     settled(&mut transfer, ms(10));
     transfer.handle(ms(40), &ack(1));
@@ -150,15 +139,15 @@ fn the_longest_datagram_is_that_of_rfc_1350_or_a_larger_block() {
     for (size, longest) in [(8, 4 + 512), (512, 4 + 512), (513, 4 + 513), (1428, 4 + 1428)] {
         let options = blksize(size);
         let request = Request { operation, name: b"f", mode, options };
-        let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Nowhere));
+        let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Discard));
         settled(&mut get, ms(0));
         assert_eq!(get.longest_datagram(), 4 + 512, "a first answer");
         get.handle(ms(1), &packet(Packet::Oack(options)));
         assert_eq!(get.longest_datagram(), longest);
 
-        let write = Transfer::serve_write(ms(0), &terms(options), Box::new(Nowhere));
+        let write = Transfer::serve_write(ms(0), &terms(options), Box::new(Discard));
         assert_eq!(write.longest_datagram(), longest);
-        let read = Transfer::serve_read(ms(0), &terms(options), Box::new(io::empty()));
+        let read = Transfer::serve_read(ms(0), &terms(options), Box::new(Memory::new([])));
         assert_eq!(read.longest_datagram(), 4 + 512, "ACKs and ERRORs");
     }
 }
@@ -168,8 +157,8 @@ fn only_a_receiver_of_windows_gets_many_blocks_at_once() {
     let windows = [1, 2].map(|width| WindowSize::new(width).expect("a width"));
     let gathers = windows.map(|width| {
         let terms = terms(Options::NONE.with(TransferOption::WindowSize(width)));
-        let write = Transfer::serve_write(ms(0), &terms, Box::new(Nowhere));
-        let read = Transfer::serve_read(ms(0), &terms, Box::new(io::empty()));
+        let write = Transfer::serve_write(ms(0), &terms, Box::new(Discard));
+        let read = Transfer::serve_read(ms(0), &terms, Box::new(Memory::new([])));
         (write.gathers(), read.gathers())
     });
     assert_eq!(gathers, [(false, false), (true, false)]);
@@ -177,14 +166,14 @@ fn only_a_receiver_of_windows_gets_many_blocks_at_once() {
 
 #[test]
 fn an_answer_proves_an_address_to_a_server_and_a_client_needs_no_proof() {
-    let mut read = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(io::empty()));
+    let mut read = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(Memory::new([])));
     settled(&mut read, ms(0));
     read.handle(ms(0), &data(1, b"an echo"));
     assert!(!read.is_proven());
     read.handle(ms(0), &ack(0));
     assert!(read.is_proven());
 
-    let mut write = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+    let mut write = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Discard));
     settled(&mut write, ms(0));
     write.handle(ms(0), &ack(0));
     assert!(!write.is_proven());
@@ -193,15 +182,18 @@ fn an_answer_proves_an_address_to_a_server_and_a_client_needs_no_proof() {
 
     let (operation, mode, options) = (Operation::Write, Mode::Octet, Options::NONE);
     let request = Request { operation, name: b"f", mode, options };
-    assert!(Transfer::put(ms(0), Timing::default(), &request, Box::new(io::empty())).is_proven());
+    assert!(
+        Transfer::put(ms(0), Timing::default(), &request, Box::new(Memory::new([]))).is_proven()
+    );
 }
 
 #[test]
 fn of_a_peers_words_no_more_is_kept_than_an_error_should_have() {
-    for (len, kept) in
-        [(limits::ERROR_TEXT, limits::ERROR_TEXT), (limits::ERROR_TEXT + 1, limits::ERROR_TEXT)]
-    {
-        let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Nowhere));
+    for (len, kept) in [
+        (limits::ERROR_TEXT_BYTES, limits::ERROR_TEXT_BYTES),
+        (limits::ERROR_TEXT_BYTES + 1, limits::ERROR_TEXT_BYTES),
+    ] {
+        let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), Box::new(Discard));
         let (code, message) = (ErrorCode::DiskFull, &[b'x'; 200][..len]);
         transfer.handle(ms(0), &packet(Packet::Error { code, message }));
         let outcome = Outcome::PeerError(code, vec![b'x'; kept]);
@@ -211,68 +203,117 @@ fn of_a_peers_words_no_more_is_kept_than_an_error_should_have() {
 
 #[test]
 fn a_request_that_is_repeated_before_its_answer_left_is_answered_once() {
-    let source = Box::new(Cursor::new(vec![7; 3]));
+    let source = Box::new(Memory::new(vec![7; 3]));
     let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
     transfer.repeat();
     assert!(!settled(&mut transfer, ms(0)));
     assert_eq!(transfer.summary().packets, 1);
 }
 
-struct Broken;
+/// A reader without data that fails as it is told to.
+struct Broken(io::ErrorKind);
 
 impl Read for Broken {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::Other.into())
+        Err(self.0.into())
     }
 }
 
 #[test]
 fn a_request_that_is_repeated_where_nothing_could_be_read_gets_its_error() {
-    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), Box::new(Broken));
+    let source = Box::new(Blocking::new(Broken(io::ErrorKind::Other)));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
     transfer.repeat();
-    assert!(matches!(transfer.poll(ms(0)), Action::Store));
-    assert!(transfer.store(ms(0), false), "an error is an end");
+    assert!(matches!(transfer.poll(ms(0)), Action::Storage));
+    assert!(!transfer.try_storage(ms(0)), "a reader may wait");
+    transfer.run_storage(ms(0));
     let Action::Send(burst) = transfer.poll(ms(0)) else { panic!("an ERROR is sent") };
     assert!(matches!(Packet::parse(burst.bytes), Ok(Packet::Error { .. })));
     assert!(settled(&mut transfer, ms(0)));
 }
 
-/// Says before each block of 512 bytes that it would wait, `says` times.
-struct Slow {
-    left: u32,
-    says: u32,
-    said: u32,
-}
+/// So many blocks of 512 bytes, each of which has to be waited for.
+struct Slow(u32);
 
 impl Read for Slow {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            return Ok(0);
-        }
-        self.said += 1;
-        if self.said <= self.says {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        (self.left, self.said) = (self.left - 1, 0);
+        let Some(left) = self.0.checked_sub(1) else { return Ok(0) };
+        self.0 = left;
         Ok(buf.len().min(512))
     }
 }
 
-/// The outcome, as far as it is known, of filling a window of four blocks from such a file.
-fn read_slowly(says: u32) -> Option<Outcome> {
-    let source = Box::new(Slow { left: 3, says, said: 0 });
+#[test]
+fn a_plain_reader_is_waited_for_before_each_block_and_what_came_leaves_first() {
+    let source = Box::new(Blocking::new(Slow(2)));
     let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
     transfer.set_read_ahead(4 * 512);
-    assert!(matches!(transfer.poll(ms(0)), Action::Store));
-    assert!(!transfer.store(ms(0), false), "it is not waited for here");
-    assert!(transfer.store(ms(0), true));
-    transfer.summary().outcome.clone()
+    for (block, len) in [(1, 512), (2, 512), (3, 0)] {
+        assert!(matches!(transfer.poll(ms(0)), Action::Storage), "block {block}");
+        assert!(!transfer.try_storage(ms(0)), "it is not waited for here");
+        transfer.run_storage(ms(0));
+        let Action::Send(burst) = transfer.poll(ms(0)) else { panic!("block {block} leaves") };
+        assert_eq!(burst.bytes, data(block, &[0; 512][..len]));
+        assert!(!matches!(transfer.poll(ms(0)), Action::Storage), "nothing more is needed yet");
+        transfer.handle(ms(0), &ack(block));
+    }
+    assert!(settled(&mut transfer, ms(0)));
+    assert_eq!(transfer.summary().outcome, Some(Outcome::Complete));
 }
 
 #[test]
-fn a_disk_may_be_waited_for_before_each_block_but_a_pipe_without_anything_is_an_error() {
-    assert_eq!(read_slowly(1), None);
-    assert!(matches!(read_slowly(2), Some(Outcome::Local(..))));
+fn a_reader_that_would_wait_and_does_not_is_an_error() {
+    let source = Box::new(Blocking::new(Broken(io::ErrorKind::WouldBlock)));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
+    transfer.run_storage(ms(0));
+    assert!(matches!(transfer.summary().outcome, Some(Outcome::Local(..))));
+}
+
+/// Notes what it is asked to do, and says of itself what may wait.
+struct Noted(MayWait, Arc<std::sync::Mutex<Vec<String>>>);
+
+impl Sink for Noted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.1.lock().expect("notes").push(format!("write {}", bytes.len()));
+        Ok(())
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.1.lock().expect("notes").push("commit".into());
+        Ok(())
+    }
+
+    fn may_wait(&self) -> MayWait {
+        self.0
+    }
+}
+
+/// What a sink was asked to do by the blocks themselves, by a thread that may not wait, and by one that may.
+fn asked_of(may_wait: MayWait) -> [Vec<String>; 3] {
+    let notes = Arc::default();
+    let sink = Box::new(Noted(may_wait, Arc::clone(&notes)));
+    let two = TransferOption::WindowSize(WindowSize::new(2).expect("a width"));
+    let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE.with(two)), sink);
+    assert!(!settled(&mut transfer, ms(0)));
+    let asked = || std::mem::take(&mut *notes.lock().expect("notes"));
+    transfer.handle(ms(1), &data(1, &[7; 512]));
+    transfer.handle(ms(1), &data(2, b"all"));
+    let at_once = asked();
+    transfer.try_storage(ms(1));
+    let without_waiting = asked();
+    transfer.run_storage(ms(1));
+    assert!(transfer.is_dallying());
+    [at_once, without_waiting, asked()]
+}
+
+#[test]
+fn what_of_a_sink_may_wait_is_done_where_waiting_is_allowed() {
+    let both = ["write 512".to_owned(), "write 3".to_owned()].to_vec();
+    let commit = || vec!["commit".to_owned()];
+    assert_eq!(asked_of(MayWait::Never), [both.clone(), commit(), vec![]]);
+    assert_eq!(asked_of(MayWait::OnCommit), [both, vec![], commit()]);
+    let all = vec!["write 515".to_owned(), "commit".to_owned()];
+    assert_eq!(asked_of(MayWait::Always), [vec![], vec![], all]);
 }
 
 /// Four blocks in a ring of four, of which the second is acknowledged: blocks 3 to 6 lie in two pieces. The first
@@ -280,7 +321,7 @@ fn a_disk_may_be_waited_for_before_each_block_but_a_pipe_without_anything_is_an_
 fn in_two_pieces() -> Transfer {
     let window = TransferOption::WindowSize(WindowSize::new(4).expect("a width"));
     let terms = terms(blksize(8).with(window));
-    let source = Box::new(Cursor::new(vec![7; 800]));
+    let source = Box::new(Memory::new(vec![7; 800]));
     let mut transfer = Transfer::serve_read(ms(0), &terms, source);
     assert!(!settled(&mut transfer, ms(0)));
     transfer.handle(ms(10), &ack(0));
@@ -294,8 +335,8 @@ fn in_two_pieces() -> Transfer {
 fn next_run(transfer: &mut Transfer) -> Vec<u16> {
     loop {
         match transfer.poll(ms(20)) {
-            Action::Store => assert!(transfer.store(ms(20), false), "memory never waits"),
-            Action::Send(Burst { bytes, packet }) => {
+            Action::Storage => assert!(transfer.try_storage(ms(20)), "memory never waits"),
+            Action::Send(Burst { bytes, packet, .. }) => {
                 let number = |packet: &[u8]| match Packet::parse(packet) {
                     Ok(Packet::Data { block, .. }) => block.0,
                     other => panic!("{other:?}"),

@@ -1,8 +1,31 @@
 //! Files and fixtures.
 
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use tempfile::TempDir;
+use tftpkit::query::Query;
+use tftpkit::store::Readable;
+use tftpkit::transfer::Source;
+use tftpkit::wire::Operation;
+
+/// What a client on loopback asks a store for.
+pub(crate) fn query(operation: Operation, name: &str) -> Query {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Query::new((local, 2000).into(), local, operation, name)
+}
+
+/// All that a file has.
+pub(crate) fn contents(file: Readable) -> Vec<u8> {
+    let (mut source, ..) = file.into_parts();
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match source.read(&mut [IoSliceMut::new(&mut buffer)]).expect("its bytes") {
+            0 => return all,
+            len => all.extend_from_slice(&buffer[..len]),
+        }
+    }
+}
 
 /// Bytes without a period that a block size divides, other ones for each seed.
 pub(crate) fn pattern(len: usize, seed: u32) -> Vec<u8> {

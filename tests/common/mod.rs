@@ -14,11 +14,12 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tftpkit::client::{Client, Failure, Wishes};
-use tftpkit::proto::Timing;
-use tftpkit::server::{Asked, Config, Event, Handle, Model, Refusal, Server};
+use tftpkit::proto::{Agreed, Timing};
+use tftpkit::query::Query;
+use tftpkit::server::{Config, DropReason, Event, Handle, Model, Refusal, Server};
 use tftpkit::store::{Folder, Store, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
-use tftpkit::wire::{BlockSize, ErrorCode, Malformed, Packet, WindowSize, WireBlock};
+use tftpkit::wire::{BlockSize, Malformed, Packet, WindowSize, WireBlock};
 
 /// Nothing that is waited for takes so long, unless it never comes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -45,23 +46,27 @@ pub(crate) fn impatient() -> Timing {
 /// What a server told, to keep.
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
-    Finished(Asked, Summary),
-    Refused(Asked, ErrorCode, String),
+    Started(Query, Agreed),
+    Progress(Query, Summary),
+    Finished(Query, Summary),
+    Refused(Query, Refusal),
     Malformed(SocketAddr, Malformed),
-    Turned(SocketAddr, Refusal),
+    Dropped(SocketAddr, DropReason),
     Stray(SocketAddr),
-    Failed(Asked, String),
+    Failed(Query, String),
 }
 
 impl Told {
     fn of(event: Event<'_>) -> Self {
         match event {
-            Event::Finished { asked, summary } => Self::Finished(asked.clone(), summary.clone()),
-            Event::Refused { asked, code, why } => Self::Refused(asked.clone(), code, why.into()),
+            Event::Started { query, agreed } => Self::Started(query.clone(), *agreed),
+            Event::Progress { query, summary } => Self::Progress(query.clone(), summary.clone()),
+            Event::Finished { query, summary } => Self::Finished(query.clone(), summary.clone()),
+            Event::Refused { query, refusal } => Self::Refused(query.clone(), refusal.clone()),
             Event::Malformed { peer, why } => Self::Malformed(peer, why),
-            Event::Turned { peer, why } => Self::Turned(peer, why),
+            Event::Dropped { peer, reason, .. } => Self::Dropped(peer, reason.clone()),
             Event::Stray { peer } => Self::Stray(peer),
-            Event::Failed { asked, error } => Self::Failed(asked.clone(), error.to_string()),
+            Event::Failed { query, error } => Self::Failed(query.clone(), error.to_string()),
             other => panic!("an event that the tests do not know: {other:?}"),
         }
     }
@@ -77,6 +82,11 @@ pub(crate) fn model() -> Model {
     }
 }
 
+/// What servers of this run do. They listen where [`Running::start`] has them.
+pub(crate) fn config() -> Config {
+    Config::default().model(model())
+}
+
 /// A server in this process. Dropped, it ends all transfers and is waited for.
 pub(crate) struct Running {
     pub(crate) address: SocketAddr,
@@ -88,27 +98,37 @@ pub(crate) struct Running {
 impl Running {
     /// Serves `root` on 127.0.0.1, read only.
     pub(crate) fn serve(root: &Path) -> Self {
-        Self::start(Config::default(), Folder::open(root).expect("a folder"))
+        Self::start(config(), Folder::open(root).expect("a folder"))
     }
 
     /// The same with uploads.
     pub(crate) fn taking(root: &Path, uploads: Uploads) -> Self {
-        Self::start(Config::default(), Folder::open(root).expect("a folder").uploads(uploads))
+        Self::start(config(), Folder::open(root).expect("a folder").uploads(uploads))
     }
 
-    /// Serves `store`; where `config` listens nowhere, on 127.0.0.1.
-    pub(crate) fn start(mut config: Config, store: impl Store + 'static) -> Self {
-        if config.listen.is_empty() {
-            config.listen = vec![(Ipv4Addr::LOCALHOST, 0).into()];
-        }
-        if config.model == Model::default() {
-            config.model = model();
-        }
+    /// Serves `store` on 127.0.0.1.
+    pub(crate) fn start(config: Config, store: impl Store + 'static) -> Self {
+        Self::bound(config.listen((Ipv4Addr::LOCALHOST, 0)), store)
+    }
+
+    /// Serves `store` where `config` listens.
+    pub(crate) fn bound(config: Config, store: impl Store + 'static) -> Self {
+        Self::observed(config, store, |_| {})
+    }
+
+    /// The same; `also` is told everything, too.
+    pub(crate) fn observed(
+        config: Config,
+        store: impl Store + 'static,
+        also: impl Fn(&Told) + Send + Sync + 'static,
+    ) -> Self {
         let (tell, told) = mpsc::channel();
         let observer = move |event: Event<'_>| {
-            let _ = tell.send(Told::of(event));
+            let event = Told::of(event);
+            let _ = tell.send(event.clone());
+            also(&event);
         };
-        let server = Server::bind(config, Arc::new(store), observer).expect("a server");
+        let server = Server::bind(config, store, observer).expect("a server");
         let (address, handle) = (server.addresses()[0], server.handle());
         let thread = Some(std::thread::spawn(move || server.run()));
         Self { address, handle, told, thread }
@@ -144,7 +164,7 @@ impl Running {
     pub(crate) fn outcome(&self, peer: &Peer) -> Outcome {
         let address = peer.address();
         let summary = self.event("the end of a transfer", |told| match told {
-            Told::Finished(asked, summary) if asked.peer == address => Some(summary),
+            Told::Finished(query, summary) if query.peer == address => Some(summary),
             _ => None,
         });
         summary.outcome.expect("an outcome")
@@ -268,7 +288,7 @@ impl Daemon {
         number.unwrap_or_else(|| panic!("no {field} in {status}"))
     }
 
-    /// Threads that carry a transfer.
+    /// Threads that drive a transfer.
     pub(crate) fn transfer_threads(&self) -> usize {
         let tasks = std::fs::read_dir(self.proc("task")).expect("it lives");
         let name = |task: io::Result<std::fs::DirEntry>| {
@@ -281,7 +301,7 @@ impl Daemon {
         std::fs::read_dir(self.proc("fd")).expect("it lives").count()
     }
 
-    /// Descriptors that are no sockets: a transfer has one as long as it is under way, and none while it only stays.
+    /// Descriptors that are no sockets: a transfer has one as long as it is under way, and none while it only dallies.
     pub(crate) fn files(&self) -> usize {
         let all = std::fs::read_dir(self.proc("fd")).expect("it lives").flatten();
         let names = all.filter_map(|one| std::fs::read_link(one.path()).ok());
@@ -320,6 +340,13 @@ pub(crate) struct Collected {
     whole: Arc<Mutex<bool>>,
 }
 
+impl Collected {
+    /// What came so far.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.bytes.lock().expect("bytes").clone()
+    }
+}
+
 impl Sink for Collected {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.bytes.lock().expect("bytes").extend_from_slice(bytes);
@@ -341,8 +368,7 @@ pub(crate) fn get(client: &Client, name: &str) -> Result<Vec<u8>, Failure> {
 
 /// Uploads with the library's client.
 pub(crate) fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Summary, Failure> {
-    let size = Some(bytes.len() as u64);
-    client.put(name, io::Cursor::new(bytes.to_vec()), size, |_| {})
+    client.write(name, bytes.to_vec())
 }
 
 /// Wishes for blocks of this size in windows of this width.

@@ -1,10 +1,9 @@
 //! A server's transfer and a client's, back to back in memory: no sockets, no files, a clock that is counted up.
 
-use std::io::{self, Cursor};
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::proto::{GrantLimits, Time, Timing, grant};
-use tftpkit::transfer::{Action, Outcome, Sink, Terms, Transfer};
+use tftpkit::transfer::{Action, Discard, Memory, Outcome, Terms, Transfer};
 use tftpkit::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
 
 /// A download.
@@ -12,18 +11,6 @@ pub(crate) struct Pair {
     pub(crate) client: Transfer,
     server: Transfer,
     now: Time,
-}
-
-/// Forgets all bytes.
-struct Nowhere;
-
-impl Sink for Nowhere {
-    fn write(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
-    }
-    fn commit(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Lines of text, so that netascii has something to do.
@@ -45,10 +32,10 @@ impl Pair {
         let (agreed, answer) = grant(Operation::Read, &options, &limits, None);
         let (now, timing) = (Time::START, Timing::default());
         let terms = Terms { agreed, answer, mode, timing };
-        let mut client = Transfer::get(now, timing, &request, Box::new(Nowhere));
+        let mut client = Transfer::get(now, timing, &request, Box::new(Discard));
         // The request has been read when there is a server's transfer.
         while let Action::Send(_) = client.poll(now) {}
-        let source = Box::new(Cursor::new(Arc::clone(file)));
+        let source = Box::new(Memory::new(Arc::clone(file)));
         Self { client, server: Transfer::serve_read(now, &terms, source), now }
     }
 
@@ -73,10 +60,10 @@ fn say(now: Time, from: &mut Transfer, to: &mut Transfer) -> bool {
     loop {
         match from.poll(now) {
             Action::Send(burst) => {
-                burst.bytes.chunks(burst.packet).for_each(|packet| to.handle(now, packet));
+                burst.datagrams().for_each(|packet| to.handle(now, packet));
             }
-            Action::Store => {
-                from.store(now, true);
+            Action::Storage => {
+                from.run_storage(now);
             }
             Action::Wait(_) => return true,
             Action::Done => return false,

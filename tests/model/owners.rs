@@ -148,8 +148,8 @@ impl Setup {
                     self.send_ack(world, ack.block.0 + high, ack.rollover);
                 }
                 Step::Wait(until) => {
-                    let stays = if receiving.machine.has_last_block() { self.dally() } else { 1 };
-                    let latest = receiving.active_at + stays * INTERVAL * TICK;
+                    let dally = if receiving.machine.has_last_block() { self.dally() } else { 1 };
+                    let latest = receiving.active_at + dally * INTERVAL * TICK;
                     return world.blame(now < until && until <= latest, Wrong::Deadline);
                 }
                 Step::Done(end) => {

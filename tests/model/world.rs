@@ -245,7 +245,7 @@ impl Setup {
         grant(Operation::Read, &asked, &limits, None).0
     }
 
-    /// The intervals that the receiver stays: a server's upload dallies, a client's download does not.
+    /// The intervals that the receiver dallies: a server's upload dallies, a client's download does not.
     pub(crate) fn dally(&self) -> u32 {
         let reading = matches!(self.opening, Opening::Read | Opening::ReadOack);
         if reading || self.has(F::NoDallying) { 0 } else { limits::DALLY_INTERVALS }

@@ -2,11 +2,13 @@
 
 use crate::random::Random;
 use core::time::Duration;
-use std::io::{self, ErrorKind, IoSliceMut, Read};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tftpkit::store::{Folder, Name, Store, Uploads};
-use tftpkit::transfer::{Sink, Source};
+use tftpkit::query::Query;
+use tftpkit::store::{Folder, Store, Uploads};
+use tftpkit::transfer::{MayWait, Memory, Sink, Source};
+use tftpkit::wire::Operation;
 
 /// What a disk does wrong.
 #[derive(Clone, Debug, Default)]
@@ -139,48 +141,51 @@ impl Sink for Watched {
         self.folder.as_mut().map_or(Ok(()), Sink::commit)?;
         self.ledger.get().commit()
     }
+
+    fn may_wait(&self) -> MayWait {
+        self.folder.as_ref().map_or(MayWait::Never, Sink::may_wait)
+    }
 }
 
 /// Gives the file.
 struct Given {
     ledger: Ledger,
-    source: Source,
+    source: Box<dyn Source>,
 }
 
 impl Given {
     /// Reads with `read`, which gets at most so many bytes where the rest of the file is lost.
     fn give(
         &mut self,
-        read: impl FnOnce(&mut Source, Option<usize>) -> io::Result<usize>,
-    ) -> io::Result<usize> {
+        bufs: &mut [IoSliceMut<'_>],
+        read: impl FnOnce(&mut dyn Source, &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
         let mut account = self.ledger.get();
         account.takes_a_while();
         let left = account.troubles.unreadable_after.map(|most| most.saturating_sub(account.moved));
         if left == Some(0) {
             return account.fail(ErrorKind::Other);
         }
-        let bytes = read(&mut self.source, left)?;
-        account.moved += bytes;
+        let bytes = match (left, bufs.first_mut()) {
+            (Some(left), Some(first)) => {
+                let most = left.min(first.len());
+                read(&mut *self.source, &mut [IoSliceMut::new(&mut first[..most])])?
+            }
+            _ => read(&mut *self.source, bufs)?,
+        };
+        account.moved += bytes.unwrap_or_default();
         Ok(bytes)
     }
 }
 
-impl Read for Given {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.give(|source, left| {
-            let most = left.unwrap_or(usize::MAX).min(buf.len());
-            source.read(&mut buf[..most])
-        })
+impl Source for Given {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let read = self.give(bufs, |source, bufs| source.read(bufs).map(Some))?;
+        Ok(read.unwrap_or_default())
     }
 
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.give(|source, left| match (left, bufs.first_mut()) {
-            (Some(left), Some(first)) => {
-                let most = left.min(first.len());
-                source.read(&mut first[..most])
-            }
-            _ => source.read_vectored(bufs),
-        })
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.give(bufs, |source, bufs| source.try_read(bufs))
     }
 }
 
@@ -191,6 +196,10 @@ pub(crate) struct Library {
     pub(crate) folder: Option<Arc<tempfile::TempDir>>,
     pub(crate) troubles: Troubles,
     pub(crate) seed: u64,
+}
+
+fn query(operation: Operation, name: &str) -> Query {
+    Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
 }
 
 const GIVEN: &str = "given";
@@ -213,14 +222,14 @@ impl Library {
         Folder::open(root).expect("a folder").uploads(Uploads::Overwrite)
     }
 
-    pub(crate) fn source(&self) -> (Source, Ledger) {
+    pub(crate) fn source(&self) -> (Box<dyn Source>, Ledger) {
         let ledger = Ledger::new(&self.file, &self.troubles, self.seed);
-        let source: Source = match &self.folder {
+        let source: Box<dyn Source> = match &self.folder {
             Some(folder) => {
-                let name = Name::parse(GIVEN.as_bytes()).expect("a name");
-                self.open(folder.path()).read(&name).expect("the file is there").source
+                let query = query(Operation::Read, GIVEN);
+                self.open(folder.path()).read(&query).expect("the file is there").into_parts().0
             }
-            None => Box::new(io::Cursor::new(self.file.to_vec())),
+            None => Box::new(Memory::new(self.file.to_vec())),
         };
         (Box::new(Given { ledger: ledger.clone(), source }), ledger)
     }
@@ -228,8 +237,8 @@ impl Library {
     pub(crate) fn sink(&self) -> (Box<dyn Sink>, Ledger) {
         let ledger = Ledger::new(&self.file, &self.troubles, self.seed);
         let folder = self.folder.as_ref().map(|folder| {
-            let name = Name::parse(TAKEN.as_bytes()).expect("a name");
-            self.open(folder.path()).write(&name, None).expect("a place for a file")
+            let query = query(Operation::Write, TAKEN);
+            self.open(folder.path()).write(&query).expect("a place for a file")
         });
         (Box::new(Watched { ledger: ledger.clone(), folder }), ledger)
     }

@@ -85,11 +85,11 @@ impl Engine {
             }
             let until = match self.transfer.poll(now) {
                 Action::Send(burst) => {
-                    burst.bytes.chunks(burst.packet).for_each(|packet| send(packet.to_vec()));
+                    burst.datagrams().for_each(|packet| send(packet.to_vec()));
                     continue;
                 }
-                Action::Store => {
-                    self.transfer.store(now, true);
+                Action::Storage => {
+                    self.transfer.run_storage(now);
                     self.busy_until = now + self.ledger.spent();
                     continue;
                 }

@@ -83,7 +83,8 @@ pub(crate) enum Command {
         report: ReportArgs,
     },
     /// List a directory of a server
-    #[command(after_help = EXIT_STATUS)]
+    // A list is no file: it travels in octet only.
+    #[command(after_help = EXIT_STATUS, mut_arg("mode", |mode| mode.hide(true)))]
     List {
         /// HOST[:PORT], HOST:DIRECTORY, or a URL
         remote: OsString,

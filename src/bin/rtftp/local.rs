@@ -3,13 +3,12 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::client::{WholeFile, Writer};
-use tftpkit::store::{StoreError, regular_source, stream_source};
-use tftpkit::transfer::Sink;
+use tftpkit::store::{Readable, StoreError, WholeFile};
+use tftpkit::transfer::{Sink, Writer};
 
 /// The last part of a name on either side.
 pub(crate) fn base_name(name: &[u8]) -> Result<&OsStr> {
@@ -84,12 +83,12 @@ fn is_descriptor(path: &Path) -> bool {
         || path.parent().is_some_and(|parent| folders.contains(&parent))
 }
 
-/// Opens what is to be sent, and tells its size where it has one.
-pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
+/// Opens what is to be sent.
+pub(crate) fn open(path: &Path) -> Result<Readable> {
     if path == Path::new("-") {
         let stdin =
             io::stdin().as_fd().try_clone_to_owned().context("cannot read standard input")?;
-        return Ok((stream_source(stdin.into()), None));
+        return Ok(Readable::stream(stdin.into()));
     }
     let cannot = || format!("cannot read '{}'", path.display());
     let file = File::open(path).with_context(cannot)?;
@@ -99,10 +98,9 @@ pub(crate) fn open(path: &Path) -> Result<(Box<dyn Read + Send>, Option<u64>)> {
     }
     // What /proc makes up has no size, and is not empty for that.
     if metadata.is_file() && metadata.len() > 0 {
-        let (source, size) = regular_source(file).with_context(cannot)?;
-        return Ok((source, Some(size)));
+        return Readable::file(file).with_context(cannot);
     }
-    Ok((stream_source(file), None))
+    Ok(Readable::stream(file))
 }
 
 #[cfg(test)]

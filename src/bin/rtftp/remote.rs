@@ -112,8 +112,7 @@ impl Server {
 
     pub(crate) fn put(&mut self, file: &Path, name: &[u8], bar: &Bar) -> Result<Summary> {
         let client = self.client()?;
-        let (source, size) = local::open(file)?;
-        Ok(client.put(name, source, size, |progress| bar.show(progress))?)
+        Ok(client.put(name, local::open(file)?, |progress| bar.show(progress))?)
     }
 
     pub(crate) fn list(&mut self, name: &[u8]) -> Result<Listing> {

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 use tftpkit::client::{Failure, Progress};
 use tftpkit::store::StoreError;
-use tftpkit::transfer::Summary;
+use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
 
 /// The exit status.
@@ -128,10 +128,8 @@ pub(crate) fn print(text: &[u8]) -> Class {
     match out.write_all(text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             complain(format_args!("rtftp: cannot write to standard output: {error}"));
-            match error.kind() {
-                io::ErrorKind::StorageFull
-                | io::ErrorKind::QuotaExceeded
-                | io::ErrorKind::FileTooLarge => Class::DiskFull,
+            match error_code(&error) {
+                ErrorCode::DiskFull => Class::DiskFull,
                 _ => Class::Local,
             }
         }

@@ -1,8 +1,10 @@
 //! The command line, and what it means.
 
 use crate::typed::span;
+use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,9 +13,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::net::PortRange;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, Network};
+use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -43,7 +44,7 @@ pub(crate) struct Args {
     pub(crate) uploads: UploadsArg,
 
     /// Let an upload make the directories in its name
-    #[arg(long, env = "RTFTPD_CREATE_DIRS")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_CREATE_DIRS")]
     pub(crate) create_dirs: bool,
 
     /// The most bytes of one upload; K, M and G may follow the number
@@ -51,18 +52,18 @@ pub(crate) struct Args {
     pub(crate) max_upload: Size,
 
     /// Offer no listing: neither LIST requests nor the generated file
-    #[arg(long, env = "RTFTPD_NO_LIST")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_LIST")]
     no_list: bool,
 
     /// The name under which every directory has its listing
     #[arg(long, value_name = "NAME", default_value = ".list", value_parser = file_name, env = "RTFTPD_LIST_NAME")]
     list_name: String,
 
-    /// How transfers are carried
+    /// What drives transfers
     #[arg(long, value_enum, default_value = "threads", env = "RTFTPD_MODEL")]
     model: ModelArg,
 
-    /// With --model threads: threads at once; transfers beyond them are carried by a loop
+    /// With --model threads: threads at once; transfers beyond them run on an event loop
     #[arg(long, value_name = "N", default_value_t = limits::THREADS, env = "RTFTPD_MAX_THREADS")]
     max_threads: usize,
 
@@ -84,13 +85,13 @@ pub(crate) struct Args {
         value_parser = clap::value_parser!(u16).range(8..=65464), env = "RTFTPD_MAX_BLKSIZE")]
     max_blksize: u16,
 
-    /// The same for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts
+    /// The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts
     #[arg(long, value_name = "NETWORK=BYTES", value_parser = block_size_of, value_delimiter = ',',
         env = "RTFTPD_MAX_BLKSIZE_OF")]
-    max_blksize_of: Vec<(Network, BlockSize)>,
+    max_blksize_of: Vec<(IpNet, BlockSize)>,
 
     /// Grant no block that the path to the client would carry in pieces (its MTU, where the kernel knows it)
-    #[arg(long, env = "RTFTPD_WHOLE_PACKETS")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_WHOLE_PACKETS")]
     whole_packets: bool,
 
     /// The widest window to grant, in blocks; 1 turns windows off
@@ -99,11 +100,11 @@ pub(crate) struct Args {
     max_windowsize: u16,
 
     /// Let neither kernel nor device cut and join packets (UDP_SEGMENT, UDP_GRO): for a device that fails at it
-    #[arg(long, env = "RTFTPD_NO_OFFLOAD")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_OFFLOAD")]
     no_offload: bool,
 
     /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
-    #[arg(long, value_name = "RANGE", value_parser = ports, env = "RTFTPD_PORTS")]
+    #[arg(long, value_name = "RANGE", env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
 
     /// The time after which a client that makes no progress is gone; one that has not answered at all is sooner, when
@@ -126,7 +127,7 @@ pub(crate) struct Args {
     pub(crate) drain: Duration,
 
     /// Write log lines as JSON
-    #[arg(long, env = "RTFTPD_JSON")]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]
     pub(crate) json: bool,
 
     /// Tell more: -v also what was dropped
@@ -182,38 +183,55 @@ impl Args {
         args
     }
 
+    /// The name of the generated listing, unless it is turned off.
+    pub(crate) fn listing(&self) -> Option<&str> {
+        (!self.no_list).then_some(self.list_name.as_str())
+    }
+
     fn timing(&self) -> Result<Timing, TimingError> {
         let timing = Timing::builder().first(self.first_interval);
         let timing = timing.floor(self.intervals[0]).ceiling(self.intervals[1]);
         timing.patience(self.patience).unanswered(self.patience).build()
     }
 
-    /// The name of the generated listing, unless it is turned off.
-    pub(crate) fn listing(&self) -> Option<&str> {
-        (!self.no_list).then_some(self.list_name.as_str())
+    /// Where to take requests, and whether somebody said so.
+    pub(crate) fn listen(&self) -> (Vec<SocketAddr>, bool) {
+        let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
+        let is_given = !self.listen.is_empty();
+        (if is_given { self.listen.clone() } else { vec![default] }, is_given)
     }
 
-    pub(crate) fn config(&self) -> Config {
-        let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
-        let listen = if self.listen.is_empty() { vec![default] } else { self.listen.clone() };
-        Config {
-            listen,
-            model: match self.model {
+    /// What the server does at these addresses.
+    pub(crate) fn config(&self, listen: &[SocketAddr]) -> Config {
+        let config = Config::default()
+            .model(match self.model {
                 ModelArg::Threads => Model::Threads(self.max_threads),
                 ModelArg::Events => Model::Events(self.event_threads),
                 ModelArg::Iterative => Model::Iterative,
-            },
-            sessions: self.max_sessions,
-            windows_bytes: usize::try_from(self.memory.0).unwrap_or(usize::MAX),
-            block_size: BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX),
-            block_size_of: self.max_blksize_of.clone(),
-            whole_packets: self.whole_packets,
-            timing: self.timing().unwrap_or_default(),
-            window: WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP),
-            offload: !self.no_offload,
-            ports: self.ports.clone(),
-            listing: self.listing().map(Into::into),
-        }
+            })
+            .policy(self.policy())
+            .sessions(self.max_sessions)
+            .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
+            .offload(!self.no_offload);
+        let config = config.ports(self.ports);
+        listen.iter().fold(config, |config, address| config.listen(*address))
+    }
+
+    /// What clients get.
+    fn policy(&self) -> StandardPolicy {
+        let profile = Profile::default()
+            .block_size(BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX))
+            .window(WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP))
+            .whole_packets(self.whole_packets)
+            .timing(self.timing().unwrap_or_default());
+        let profile = match self.listing() {
+            Some(name) => profile.listing(name),
+            None => profile.no_listing(),
+        };
+        let special = self.max_blksize_of.iter();
+        special.fold(StandardPolicy::new(profile), |policy, (network, most)| {
+            policy.block_size_of(*network, *most)
+        })
     }
 }
 
@@ -273,17 +291,6 @@ fn file_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn ports(text: &str) -> Result<PortRange, String> {
-    let range = text.split_once('-').and_then(|(first, last)| {
-        Some((first.parse().ok().filter(|port| *port > 0)?, last.parse().ok()?))
-    });
-    match range {
-        Some((first, last)) if first <= last => Ok(first..=last),
-        _ => Err("write the first and the last port, as in 50000-50999".into()),
-    }
-}
-
-/// An interval or patience.
 fn setting(text: &str) -> Result<Duration, String> {
     span(text, Duration::from_millis(1)..=Duration::from_secs(3600))
 }
@@ -292,12 +299,14 @@ fn drain(text: &str) -> Result<Duration, String> {
     span(text, Duration::ZERO..=Duration::from_secs(u32::MAX.into()))
 }
 
-fn block_size_of(text: &str) -> Result<(Network, BlockSize), String> {
+fn block_size_of(text: &str) -> Result<(IpNet, BlockSize), String> {
     let (network, bytes) = text
         .split_once('=')
         .ok_or("write a network and a number of bytes, as in 192.0.2.0/24=1428")?;
-    let network =
-        network.parse().map_err(|error: tftpkit::server::NetworkError| error.to_string())?;
+    let alone = || network.parse::<IpAddr>().map(IpNet::from);
+    let network = network.parse::<IpNet>().or_else(|_| alone()).map_err(|_| {
+        format!("'{network}' is no network: write an address, or an address and a prefix as in 192.0.2.0/24")
+    })?;
     let size = bytes.parse().ok().and_then(BlockSize::new);
     Ok((network, size.ok_or("the number of bytes must be from 8 to 65464")?))
 }
@@ -348,7 +357,11 @@ mod tests {
         assert!(
             block_size_of("192.0.2.0/24=1428").is_ok() && block_size_of("192.0.2.0/24=7").is_err()
         );
-        assert_eq!(ports("50000-50999"), Ok(50000..=50999));
-        assert!(ports("5-4").is_err() && ports("0-9").is_err() && ports("7").is_err());
+        let network = |text| block_size_of(text).map(|(network, _)| network.to_string());
+        assert_eq!(network("192.0.2.7=512"), Ok("192.0.2.7/32".into()));
+        assert_eq!(network("2001:db8::/32=512"), Ok("2001:db8::/32".into()));
+        for text in ["=8", "192.0.2.0/33=8", "::/129=8", "192.0.2/24=8", "host=8", "192.0.2.0/=8"] {
+            assert!(network(text).is_err(), "{text}");
+        }
     }
 }

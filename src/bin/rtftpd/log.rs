@@ -3,18 +3,21 @@
 use crate::args::Args;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tftpkit::server::{Asked, Event};
+use tftpkit::proto::Time;
+use tftpkit::query::Query;
+use tftpkit::rate::TokenBucket;
+use tftpkit::server::{Event, Refusal};
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, warn};
 
 /// Lines at once; a rack that boots is well within it.
-const BURST: f64 = 5_000.0;
+const BURST_LINES: u32 = 5_000;
 /// Lines in each second after that: nobody can fill a disk by asking.
-const PER_SECOND: f64 = 500.0;
+const LINES_PER_SECOND: u32 = 500;
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
-const LONGEST: usize = 512;
+const LONGEST_CHARS: usize = 512;
 
 /// Sets up where lines go.
 pub(crate) fn start(args: &Args) {
@@ -37,82 +40,84 @@ pub(crate) fn start(args: &Args) {
 
 /// Writes lines, as many as are allowed.
 #[derive(Debug)]
-pub(crate) struct Log(Mutex<Allowance>);
+pub(crate) struct Log {
+    start: Instant,
+    ration: Mutex<Ration>,
+}
 
 #[derive(Debug)]
-struct Allowance {
-    tokens: f64,
-    at: Instant,
+struct Ration {
+    lines: TokenBucket,
     suppressed: u64,
     /// When lines were last said to be left out.
-    told: Instant,
+    told: Time,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        let now = Instant::now();
-        Self(Mutex::new(Allowance { tokens: BURST, at: now, suppressed: 0, told: now }))
+        let lines = TokenBucket::new(Time::START, BURST_LINES, LINES_PER_SECOND);
+        let ration = Mutex::new(Ration { lines, suppressed: 0, told: Time::START });
+        Self { start: Instant::now(), ration }
     }
 }
 
 impl Log {
     pub(crate) fn tell(&self, event: Event<'_>) {
         // What is not written costs nobody's line.
-        if level(&event) > LevelFilter::current() || !self.may_write() {
+        let wanted = level(&event).is_some_and(|level| level <= LevelFilter::current());
+        if !wanted || !self.may_write() {
             return;
         }
         match event {
-            Event::Finished { asked, summary } => finished(asked, summary),
-            Event::Refused { asked, code, why } => refused(asked, code, why),
+            Event::Finished { query, summary } => finished(query, summary),
+            Event::Refused { query, refusal } => refused(query, refusal),
             Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
-            Event::Turned { peer, why } => warn!(%peer, %why, "turned away"),
+            Event::Dropped { peer, reason, .. } => warn!(%peer, why = %reason, "dropped"),
             Event::Stray { peer } => debug!(%peer, "stray packet"),
-            Event::Failed { asked, error } => {
-                error!(file = file(asked), peer = %asked.peer, %error, "failed");
+            Event::Failed { query, error } => {
+                error!(file = file(query), peer = %query.peer, %error, "failed");
             }
             _ => {}
         }
     }
 
     fn may_write(&self) -> bool {
-        let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let refill = now.duration_since(allowance.at).as_secs_f64() * PER_SECOND;
-        allowance.tokens = (allowance.tokens + refill).min(BURST);
-        allowance.at = now;
-        if allowance.tokens < 1.0 {
-            allowance.suppressed += 1;
+        let mut ration = self.ration.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Time::START + self.start.elapsed();
+        if !ration.lines.try_take(now) {
+            ration.suppressed += 1;
             return false;
         }
-        allowance.tokens -= 1.0;
-        let told = now.duration_since(allowance.told) < Duration::from_secs(1);
-        if allowance.suppressed > 0 && !told {
-            let lines = std::mem::take(&mut allowance.suppressed);
-            allowance.told = now;
+        let told = now - ration.told < Duration::from_secs(1);
+        if ration.suppressed > 0 && !told {
+            let lines = std::mem::take(&mut ration.suppressed);
+            ration.told = now;
             warn!(lines, "log lines left out: too many in too short a time");
         }
         true
     }
 }
 
-fn level(event: &Event<'_>) -> Level {
-    match event {
-        Event::Finished { asked, summary } => judge(summary, asked.operation).0,
-        Event::Refused { asked, code, .. } if is_probe(asked, *code) => Level::INFO,
-        Event::Refused { .. } | Event::Turned { .. } => Level::WARN,
+/// How much an event matters; nothing is written of one that has no level.
+fn level(event: &Event<'_>) -> Option<Level> {
+    Some(match event {
+        Event::Finished { query, summary } => judge(summary, query.operation).0,
+        Event::Refused { query, refusal } if is_probe(query, refusal.code) => Level::INFO,
+        Event::Refused { .. } | Event::Dropped { .. } => Level::WARN,
         Event::Failed { .. } => Level::ERROR,
-        _ => Level::DEBUG,
-    }
+        Event::Malformed { .. } | Event::Stray { .. } => Level::DEBUG,
+        _ => return None,
+    })
 }
 
 /// Boot loaders ask for many files that need not be there.
-fn is_probe(asked: &Asked, code: ErrorCode) -> bool {
-    asked.operation != Operation::Write && code == ErrorCode::NotFound
+fn is_probe(query: &Query, code: ErrorCode) -> bool {
+    query.operation != Operation::Write && code == ErrorCode::NotFound
 }
 
 /// The name as it was asked for.
-fn file(asked: &Asked) -> String {
-    harmless(&asked.name)
+fn file(query: &Query) -> String {
+    harmless(query.name.as_bytes())
 }
 
 /// Bytes from the network, fit for a log line. Both forms of a line escape most control characters by themselves;
@@ -121,7 +126,7 @@ fn harmless(bytes: &[u8]) -> String {
     let mut out = String::new();
     for (n, c) in String::from_utf8_lossy(bytes).chars().enumerate() {
         match c {
-            _ if n == LONGEST => {
+            _ if n == LONGEST_CHARS => {
                 out.push('…');
                 break;
             }
@@ -132,25 +137,25 @@ fn harmless(bytes: &[u8]) -> String {
     out
 }
 
-fn refused(asked: &Asked, code: ErrorCode, why: &str) {
-    let (file, peer) = (file(asked), asked.peer);
-    if is_probe(asked, code) {
+fn refused(query: &Query, refusal: &Refusal) {
+    let (file, peer) = (file(query), query.peer);
+    if is_probe(query, refusal.code) {
         info!(file, %peer, "not there");
     } else {
-        let operation = asked.operation;
-        warn!(file, %peer, %operation, error = u16::from(code), why, "refused");
+        let (operation, error, why) = (query.operation, u16::from(refusal.code), &*refusal.reason);
+        warn!(file, %peer, %operation, error, why, "refused");
     }
 }
 
-fn finished(asked: &Asked, summary: &Summary) {
+fn finished(query: &Query, summary: &Summary) {
     let seconds = summary.elapsed.as_secs_f64();
     let rate = format!("{:.1} MB/s", summary.bytes as f64 / 1e6 / seconds.max(1e-6));
-    let (level, message, outcome) = judge(summary, asked.operation);
+    let (level, message, outcome) = judge(summary, query.operation);
     macro_rules! line {
         ($level:ident) => {
             $level!(
-                file = file(asked),
-                peer = %asked.peer,
+                file = file(query),
+                peer = %query.peer,
                 bytes = summary.bytes,
                 seconds = (seconds * 1e4).round() / 1e4,
                 rate,
@@ -196,20 +201,19 @@ fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, Strin
         Some(Outcome::Short) => {
             (Level::WARN, "failed", "it ended before all was there that its tsize said".into())
         }
-        Some(Outcome::Forgotten) => {
+        Some(Outcome::Superseded) => {
             (Level::INFO, "ended", "the client asked for something else".into())
         }
         Some(Outcome::Stopped) => (Level::WARN, "ended", "ended by the server".into()),
-        Some(Outcome::Silent | Outcome::Disagreement(_)) | None => {
-            (Level::WARN, "lost", "the client fell silent".into())
-        }
+        // A server's transfers end in no other way.
+        _ => (Level::WARN, "lost", "the client fell silent".into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tftpkit::server::Refusal;
+    use tftpkit::server::DropReason;
 
     #[test]
     fn a_line_that_is_not_written_costs_no_other_its_place() {
@@ -217,15 +221,15 @@ mod tests {
         let log = Log::default();
         for _ in 0..10 {
             let peer = ([127, 0, 0, 1], 2000).into();
-            log.tell(Event::Turned { peer, why: Refusal::Sessions });
+            log.tell(Event::Dropped { peer, query: None, reason: &DropReason::TooManySessions });
         }
-        assert_eq!(log.0.lock().expect("no panic").tokens.to_bits(), BURST.to_bits());
+        assert!((0..BURST_LINES).all(|_| log.may_write()));
     }
 
     #[test]
     fn a_text_is_told_to_its_longest_and_no_longer() {
         let told = |len| harmless(&vec![b'n'; len]);
-        assert_eq!(told(LONGEST), "n".repeat(LONGEST));
-        assert_eq!(told(LONGEST + 1), format!("{}…", "n".repeat(LONGEST)));
+        assert_eq!(told(LONGEST_CHARS), "n".repeat(LONGEST_CHARS));
+        assert_eq!(told(LONGEST_CHARS + 1), format!("{}…", "n".repeat(LONGEST_CHARS)));
     }
 }

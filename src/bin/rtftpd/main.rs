@@ -12,11 +12,12 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{Access, access};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Config, Handle, Server, StartError};
+use tftpkit::server::{Handle, Server, StartError};
 use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
@@ -90,18 +91,20 @@ fn sweep(folder: &Folder) {
 
 fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
     let log = Arc::new(log);
-    let config = Config { sessions, ..args.config() };
-    let observer = |log: Arc<log::Log>| move |event: tftpkit::server::Event<'_>| log.tell(event);
-    let started = Server::bind(config.clone(), folder.clone(), observer(log.clone()));
-    let started = match started {
+    let bind = |listen: &[SocketAddr]| {
+        let log = Arc::clone(&log);
+        let config = args.config(listen).sessions(sessions);
+        Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
+    };
+    let (listen, is_given) = args.listen();
+    let started = match bind(&listen) {
         // A machine without IPv6 still has the default port.
         Err(StartError::Bind { source, .. })
-            if args.listen.is_empty()
+            if !is_given
                 && source.kind() != ErrorKind::PermissionDenied
                 && source.kind() != ErrorKind::AddrInUse =>
         {
-            let listen = vec![args::default_ipv4()];
-            Server::bind(Config { listen, ..config }, folder, observer(log))
+            bind(&[args::default_ipv4()])
         }
         started => started,
     };
@@ -115,7 +118,7 @@ fn explain(error: StartError) -> anyhow::Error {
         ErrorKind::PermissionDenied => format!(
             "ports below 1024 need a privilege.\n  Either take another port:  --listen '{}'\n  or give this program the \
              capability:  sudo setcap cap_net_bind_service=+ep \"$(command -v rtftpd)\"",
-            std::net::SocketAddr::new(address.ip(), 6900 + address.port() % 100)
+            SocketAddr::new(address.ip(), 6900 + address.port() % 100)
         ),
         ErrorKind::AddrInUse => format!(
             "it is taken, by another program or by another --listen.\n  ss -ulpn 'sport = :{}' shows the program.",
@@ -130,7 +133,7 @@ fn explain(error: StartError) -> anyhow::Error {
 fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
     while signals.wait().is_ok() {
         let transfers = handle.transfers();
-        tracing::info!(transfers, grace = grace.as_secs(), "stopping");
+        tracing::info!(transfers, grace = grace.as_secs_f64(), "stopping");
         handle.drain(grace);
         // Whoever asks a second time does not want to wait.
         grace = Duration::ZERO;

@@ -1,11 +1,11 @@
 //! One side of a dialogue, and what it must keep whoever its peer is.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, IoSliceMut};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tftpkit::limits;
 use tftpkit::proto::Time;
-use tftpkit::transfer::{Action, Outcome, Sink, Source, Summary, Transfer};
+use tftpkit::transfer::{Action, MayWait, Memory, Outcome, Sink, Source, Summary, Transfer};
 use tftpkit::wire::{ErrorCode, Mode, Packet, WireBlock};
 
 /// Byte `at` of the file: no two blocks are alike, and many line ends are among them.
@@ -89,7 +89,7 @@ impl Disk {
         self.0.lock().expect("one thread")
     }
 
-    pub(super) fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Box<dyn Source> {
         Box::new(self.clone())
     }
 
@@ -98,8 +98,8 @@ impl Disk {
     }
 }
 
-impl Read for Disk {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+impl Source for Disk {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let mut kept = self.get();
         kept.reads += 1;
         match kept.fault {
@@ -107,10 +107,14 @@ impl Read for Disk {
             Fault::Unreadable(after) if kept.given >= after => return Err(ErrorKind::Other.into()),
             _ => {}
         }
-        let most = buf.len().min(kept.piece);
-        let read = (&kept.file[kept.given..]).read(&mut buf[..most])?;
+        let rest = &kept.file[kept.given..];
+        let read = Memory::new(&rest[..rest.len().min(kept.piece)]).read(bufs)?;
         kept.given += read;
         Ok(read)
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.read(bufs).map(Some)
     }
 }
 
@@ -133,6 +137,10 @@ impl Sink for Disk {
         }
         kept.commits += 1;
         Ok(())
+    }
+
+    fn may_wait(&self) -> MayWait {
+        MayWait::Never
     }
 }
 
@@ -209,15 +217,14 @@ impl Side {
         loop {
             let until = match self.transfer.poll(now) {
                 Action::Send(burst) => {
-                    let sent: Vec<_> =
-                        burst.bytes.chunks(burst.packet).map(<[u8]>::to_vec).collect();
+                    let sent: Vec<_> = burst.datagrams().map(<[u8]>::to_vec).collect();
                     sent.iter().for_each(|datagram| self.leaves(datagram));
                     all.extend(sent);
                     assert!(all.len() as u64 <= self.window() + 2, "too much at once: {self:?}");
                     continue;
                 }
-                Action::Store => {
-                    assert!(self.transfer.store(now, false), "memory never waits");
+                Action::Storage => {
+                    assert!(self.transfer.try_storage(now), "memory never waits");
                     continue;
                 }
                 Action::Wait(until) => Some(until),
@@ -227,7 +234,7 @@ impl Side {
             assert_eq!(summary.packets, self.packets);
             assert!(summary.retransmitted < summary.packets.max(1));
             assert_eq!(until.is_none(), self.transfer.is_over());
-            // Whoever has it all, and stays, cannot lose it any more.
+            // Whoever has it all, and dallies, cannot lose it any more.
             assert!(until.is_some() || summary.outcome.is_some());
             let open = matches!(summary.outcome, None | Some(Outcome::Complete));
             assert!(until.is_none() || open, "it waits in vain: {self:?}");
@@ -259,7 +266,7 @@ impl Side {
                 assert!(stored, "what is acknowledged is stored: {acked} and {}", kept.blocks);
             }
             Packet::Error { code, message } => {
-                assert!(message.len() <= limits::ERROR_TEXT);
+                assert!(message.len() <= limits::ERROR_TEXT_BYTES);
                 assert!(!matches!(code, ErrorCode::Other(_)));
                 assert!(self.transfer.is_over(), "an ERROR is the last word");
             }

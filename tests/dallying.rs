@@ -1,9 +1,11 @@
-//! An upload that is stored stays for a while, in case its last ACK was lost (RFC 1350 § 6). That is all it does: it
+//! A session whose upload is stored dallies, in case its last ACK was lost (RFC 1350 § 6). That is all it does: it
 //! takes nothing from those who still want something. `fixtures/timelines` shows for how long.
 
 mod common;
 
-use common::{Daemon, Peer, Running, ack, data, folder, get, pattern, plain, rrq, until, wrq};
+use common::{
+    Daemon, Peer, Running, ack, config, data, folder, get, model, pattern, plain, rrq, until, wrq,
+};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
@@ -21,8 +23,8 @@ fn stored(peer: &Peer, name: &str) -> SocketAddr {
     tid
 }
 
-/// The same, told by the server.
-fn stays(server: &Running, name: &str) -> (Peer, SocketAddr) {
+/// Puts one block, and waits until the server tells that the upload is complete.
+fn dallies(server: &Running, name: &str) -> (Peer, SocketAddr) {
     let peer = server.peer();
     let tid = stored(&peer, name);
     assert_eq!(server.outcome(&peer), Outcome::Complete);
@@ -47,14 +49,14 @@ fn one_port() -> String {
 
 /// The model of this run, and the one in which nothing else may be under way.
 fn models() -> [Model; 2] {
-    [Model::default(), Model::Iterative]
+    [model(), Model::Iterative]
 }
 
 #[test]
 fn a_stored_upload_is_told_at_once_and_its_last_block_is_still_answered() {
     let root = folder(&[]);
     for (n, model) in models().into_iter().enumerate() {
-        let server = start(Config { model, ..Config::default() }, root.path());
+        let server = start(Config::default().model(model), root.path());
         let peer = server.peer();
         let tid = stored(&peer, &n.to_string());
         assert_eq!(server.outcome(&peer), Outcome::Complete);
@@ -65,7 +67,7 @@ fn a_stored_upload_is_told_at_once_and_its_last_block_is_still_answered() {
 }
 
 #[test]
-fn who_stays_has_no_thread() {
+fn who_dallies_has_no_thread() {
     let root = folder(&[]);
     let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--model", "threads"]);
     let peer = daemon.peer();
@@ -75,10 +77,10 @@ fn who_stays_has_no_thread() {
 }
 
 #[test]
-fn a_server_that_is_stopped_does_not_wait_for_who_stays() {
+fn a_server_that_is_stopped_does_not_wait_for_who_dallies() {
     let root = folder(&[]);
     for (n, model) in models().into_iter().enumerate() {
-        let server = start(Config { model, ..Config::default() }, root.path());
+        let server = start(Config::default().model(model), root.path());
         stored(&server.peer(), &n.to_string());
         server.handle.drain(Duration::from_secs(3600));
         server.ended().expect("a clean end");
@@ -86,10 +88,10 @@ fn a_server_that_is_stopped_does_not_wait_for_who_stays() {
 }
 
 #[test]
-fn who_stays_gives_way_when_there_are_as_many_sessions_as_may_be() {
+fn who_dallies_gives_way_when_there_are_as_many_sessions_as_may_be() {
     let bytes = pattern(3 * 512, 1);
     let root = folder(&[("f", &bytes)]);
-    let server = start(Config { sessions: 2, ..Config::default() }, root.path());
+    let server = start(config().sessions(2), root.path());
     for name in ["1", "2", "3"] {
         stored(&server.peer(), name);
     }
@@ -98,15 +100,15 @@ fn who_stays_gives_way_when_there_are_as_many_sessions_as_may_be() {
 }
 
 #[test]
-fn of_four_sessions_two_may_stay_and_of_three_that_would_the_oldest_leaves() {
+fn of_four_sessions_two_may_dally_and_of_three_that_would_the_oldest_leaves() {
     let root = folder(&[]);
-    let server = start(Config { sessions: 4, ..Config::default() }, root.path());
-    let [oldest, second] = ["1", "2"].map(|name| stays(&server, name));
+    let server = start(config().sessions(4), root.path());
+    let [oldest, second] = ["1", "2"].map(|name| dallies(&server, name));
     let answered = |(peer, tid): &(Peer, SocketAddr)| {
         peer.exchange(&data(1, b"all of it"), *tid, "ACK 1");
     };
     answered(&oldest);
-    let third = stays(&server, "3");
+    let third = dallies(&server, "3");
     let (peer, tid) = oldest;
     peer.socket.connect(tid).expect("a port");
     until("the oldest has left", || peer.socket.send(&data(1, b"all of it")).err());
@@ -114,7 +116,7 @@ fn of_four_sessions_two_may_stay_and_of_three_that_would_the_oldest_leaves() {
 }
 
 #[test]
-fn who_stays_gives_way_when_there_is_no_port_for_an_error() {
+fn who_dallies_gives_way_when_there_is_no_port_for_an_error() {
     let root = folder(&[]);
     let ports = one_port();
     let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
@@ -128,7 +130,7 @@ fn who_stays_gives_way_when_there_is_no_port_for_an_error() {
 }
 
 #[test]
-fn who_stays_gives_way_when_there_is_no_port() {
+fn who_dallies_gives_way_when_there_is_no_port() {
     let root = folder(&[("f", b"file")]);
     let ports = one_port();
     let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
@@ -137,7 +139,7 @@ fn who_stays_gives_way_when_there_is_no_port() {
 }
 
 #[test]
-fn who_stays_gives_way_when_there_is_no_descriptor() {
+fn who_dallies_gives_way_when_there_is_no_descriptor() {
     let bytes = pattern(20_000, 2);
     let root = folder(&[("f", &bytes)]);
     let daemon = Daemon::serve(root.path(), &["--uploads", "create"]);
@@ -156,7 +158,7 @@ fn who_stays_gives_way_when_there_is_no_descriptor() {
     // These take what the uploads needed for a moment.
     let downloads: Vec<_> = (0..8).map(|_| daemon.peer()).collect();
     downloads.iter().for_each(|peer| peer.ask(&rrq("f", &[])));
-    daemon.log_line(&["turned away", "no descriptor"]);
+    daemon.log_line(&["dropped", "no descriptor"]);
     for peer in &downloads {
         peer.pending().iter().for_each(|(_, tid)| peer.send(&ack(1), *tid));
     }

@@ -1,6 +1,6 @@
-//! A transfer on its socket, and the loop that drives one on a thread of its own.
+//! A transfer on its socket, and the driver of one on a thread of its own.
 
-use super::socket::{Arrived, TransferSocket};
+use super::socket::{Received, TransferSocket};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Summary, Transfer};
@@ -12,16 +12,16 @@ use std::time::{Duration, Instant};
 
 /// The only clock: it turns the system's time into the protocol's.
 #[derive(Clone, Copy, Debug)]
-pub struct Clock(Instant);
+pub(crate) struct Clock(Instant);
 
 impl Clock {
     /// A clock that starts now.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
     /// The time since the start.
-    pub fn now(&self) -> Time {
+    pub(crate) fn now(&self) -> Time {
         Time::START + self.0.elapsed()
     }
 }
@@ -29,7 +29,7 @@ impl Clock {
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     socket: TransferSocket,
     clock: Clock,
     transfer: Mutex<Transfer>,
@@ -41,29 +41,29 @@ pub struct Session {
 
 /// How a transfer is ended from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// With an ERROR that says why, unless the file is whole already.
     Stop(String),
     /// Without a word.
     Abandon,
 }
 
-/// What a transfer needs before it can go on.
+/// What a transfer waits for when it has nothing to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Need {
+pub(super) enum Next {
     /// A datagram, or this time.
-    Until(Time),
-    /// The same, but only in case the peer says its last once more: the file is safe.
-    Stay(Time),
-    /// Its disk, which may take a while.
+    Wait(Time),
+    /// A repeated last block, or this time: the file is safe.
+    Dally(Time),
+    /// A disk, where that may take a while.
     Storage,
     /// Nothing: it is over.
-    Nothing,
+    Done,
 }
 
 impl Session {
     /// Joins a transfer with its socket.
-    pub fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
+    pub(crate) fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
         Self {
             socket,
             clock,
@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// The socket.
-    pub const fn socket(&self) -> &TransferSocket {
+    pub(crate) const fn socket(&self) -> &TransferSocket {
         &self.socket
     }
 
@@ -83,8 +83,13 @@ impl Session {
         self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Obeys the transfer until it waits for something. A disk that may be slow is among that unless `patient`.
-    pub(super) fn advance(&self, transfer: &mut Transfer, patient: bool) -> Need {
+    /// Calls `act` with the time and the transfer.
+    pub(crate) fn with_transfer<T>(&self, act: impl FnOnce(Time, &mut Transfer) -> T) -> T {
+        act(self.clock.now(), &mut self.lock())
+    }
+
+    /// Obeys the transfer until it waits for something: for its disk, too, unless this thread `may_wait` for that.
+    pub(super) fn advance(&self, transfer: &mut Transfer, may_wait: bool) -> Next {
         let mut now = self.clock.now();
         loop {
             match self.ending.get() {
@@ -94,29 +99,31 @@ impl Session {
             }
             match transfer.poll(now) {
                 Action::Wait(until) => {
-                    // One more look decides.
+                    // One more look at the socket decides.
                     let refused = self.refused.load(Ordering::Relaxed);
                     let until = if refused { now } else { until };
-                    let stays = transfer.is_complete();
-                    return if stays { Need::Stay(until) } else { Need::Until(until) };
+                    let dallies = transfer.is_dallying();
+                    return if dallies { Next::Dally(until) } else { Next::Wait(until) };
                 }
-                Action::Done => return Need::Nothing,
-                Action::Store => {
-                    if !transfer.store(now, patient) {
-                        return Need::Storage;
+                Action::Done => return Next::Done,
+                Action::Storage => {
+                    if may_wait {
+                        transfer.run_storage(now);
+                    } else if !transfer.try_storage(now) {
+                        return Next::Storage;
                     }
                     // What was read leaves by the time after the read, or its interval might have passed before.
                     let before = std::mem::replace(&mut now, self.clock.now());
                     if now - before > limits::ECHO_SPAN {
                         // What the peer said meanwhile is heard before its silence is judged.
-                        return Need::Until(now);
+                        return Next::Wait(now);
                     }
                 }
                 // Other errors pass like a lost packet: the next resend may get through.
                 Action::Send(burst) => match self.socket.send(burst) {
                     Err(error) if self.says_unreachable(&error) => {
                         self.refused.store(true, Ordering::Relaxed);
-                        return Need::Until(now);
+                        return Next::Wait(now);
                     }
                     _ => {}
                 },
@@ -134,60 +141,65 @@ impl Session {
         }
     }
 
-    /// Tells the transfer what came of a look at its socket.
-    pub(super) fn hear(&self, transfer: &mut Transfer, arrived: Arrived, buffer: &[u8]) {
+    /// Hands the transfer what its socket gave, and tells the time of that.
+    pub(super) fn handle(
+        &self,
+        transfer: &mut Transfer,
+        received: Received,
+        buffer: &[u8],
+    ) -> Time {
         let now = self.clock.now();
-        match arrived {
-            Arrived::Datagrams { len, each } => {
+        match received {
+            Received::Datagrams { len, each } => {
                 buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
             }
-            Arrived::Unreachable | Arrived::Nothing => {
-                let again = arrived == Arrived::Unreachable;
+            Received::Unreachable | Received::Nothing => {
+                let again = received == Received::Unreachable;
                 if self.refused.swap(again, Ordering::Relaxed) {
                     transfer.unreachable(now);
                 }
             }
         }
+        now
     }
 
-    /// Runs the transfer on this thread until its outcome is known; it may [stay](Self::stays) after that. `progress`
-    /// sees its figures after each datagram, and is the place to notice that the peer is proven.
-    pub fn run(&self, mut progress: impl FnMut(&mut Transfer)) -> io::Result<Summary> {
+    /// Runs the transfer on this thread until its outcome is known; it may [dally](Self::is_dallying) after that.
+    /// `progress` is called after each datagram.
+    pub(crate) fn run(&self, mut progress: impl FnMut(Time, &mut Transfer)) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
-        let mut eager = Eager::new();
+        let mut busy_poll = BusyPoll::new();
         let mut transfer = self.lock();
-        while let Need::Until(until) = self.advance(&mut transfer, true) {
+        while let Next::Wait(until) = self.advance(&mut transfer, true) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
-            let arrived = match eager.look(&self.socket, &mut buffer)? {
-                Arrived::Nothing => {
+            let received = match busy_poll.receive(&self.socket, &mut buffer)? {
+                Received::Nothing => {
                     timeout.set(&self.socket, until - self.clock.now())?;
                     self.socket.receive(&mut buffer)?
                 }
-                arrived => arrived,
+                received => received,
             };
             transfer = self.lock();
-            self.hear(&mut transfer, arrived, &buffer);
-            progress(&mut transfer);
+            let now = self.handle(&mut transfer, received, &buffer);
+            progress(now, &mut transfer);
         }
         Ok(transfer.summary().clone())
     }
 
-    /// Whether the file is safe, and the transfer only stays in case the peer says its last once more.
-    pub fn stays(&self) -> bool {
-        let transfer = self.lock();
-        transfer.is_complete() && !transfer.is_over()
+    /// Whether the file is safe, and the transfer only answers a repeated last block.
+    pub(crate) fn is_dallying(&self) -> bool {
+        self.lock().is_dallying()
     }
 
     /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.
-    pub fn repeat(&self) {
+    pub(crate) fn repeat(&self) {
         self.interrupt(Transfer::repeat);
     }
 
     /// Ends the transfer; of several endings the first counts. Never waits: a transfer that is busy, with a slow disk
     /// perhaps, ends when it comes back from there.
-    pub fn end(&self, ending: Ending) {
+    pub(crate) fn end(&self, ending: Ending) {
         let _ = self.ending.set(ending);
         self.interrupt(|_| {});
         self.socket.wake();
@@ -197,7 +209,7 @@ impl Session {
     fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
         if let Ok(mut transfer) = self.transfer.try_lock() {
             act(&mut transfer);
-            if self.advance(&mut transfer, false) == Need::Nothing {
+            if self.advance(&mut transfer, false) == Next::Done {
                 self.socket.wake();
             }
         }
@@ -222,64 +234,64 @@ impl Timeout {
     }
 }
 
-/// Looks for an answer once more before it sleeps: to be woken costs more than a whole round trip in a small network.
+/// Polls the socket for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
 ///
 /// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
 /// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
 /// do come like this.
-struct Eager {
+struct BusyPoll {
     /// How often in a row there was nothing.
-    vain: u32,
-    /// So many times it sleeps at once.
+    misses: u32,
+    /// How many times it now sleeps without polling.
     sleeps: u32,
 }
 
 /// Transfers that are driven on threads of this process.
 static DRIVEN: AtomicUsize = AtomicUsize::new(0);
 
-impl Eager {
+impl BusyPoll {
     fn new() -> Self {
         DRIVEN.fetch_add(1, Ordering::Relaxed);
-        Self { vain: 0, sleeps: 0 }
+        Self { misses: 0, sleeps: 0 }
     }
 
-    fn look(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Arrived> {
-        let arrived = match DRIVEN.load(Ordering::Relaxed).cmp(&processors()) {
+    fn receive(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
+        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&processors()) {
             _ if self.sleeps > 0 => {
                 self.sleeps -= 1;
-                return Ok(Arrived::Nothing);
+                return Ok(Received::Nothing);
             }
             Less => spin(socket, buffer)?,
             // The peer may need this processor.
-            Equal => return Ok(Arrived::Nothing),
+            Equal => return Ok(Received::Nothing),
             Greater => {
                 std::thread::yield_now();
-                socket.look(buffer)?
+                socket.try_receive(buffer)?
             }
         };
-        if arrived == Arrived::Nothing {
-            self.vain = (self.vain + 1).min(16);
-            self.sleeps = 1 << self.vain;
+        if received == Received::Nothing {
+            self.misses = (self.misses + 1).min(16);
+            self.sleeps = 1 << self.misses;
         } else {
-            self.vain = 0;
+            self.misses = 0;
         }
-        Ok(arrived)
+        Ok(received)
     }
 }
 
 /// Looks again and again for a moment.
-fn spin(socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Arrived> {
+fn spin(socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
     let start = Instant::now();
     loop {
-        let arrived = socket.look(buffer)?;
-        if arrived != Arrived::Nothing || start.elapsed() > limits::EAGER {
-            return Ok(arrived);
+        let received = socket.try_receive(buffer)?;
+        if received != Received::Nothing || start.elapsed() > limits::BUSY_POLL {
+            return Ok(received);
         }
         std::hint::spin_loop();
     }
 }
 
-impl Drop for Eager {
+impl Drop for BusyPoll {
     fn drop(&mut self) {
         DRIVEN.fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,17 +1,18 @@
-//! The ring of blocks that a sender may have to send again.
+//! The send ring: the blocks that may have to be sent again.
 //!
 //! It holds ready-made DATA packets at a fixed stride: the payload is read from the file straight into its slot,
 //! behind a header that is written once, and a run of blocks leaves as one slice, the first time and every other.
 
 use crate::proto::BlockNumber;
 use crate::wire::{BlockSize, DATA_HEADER, Rollover, data_header};
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSliceMut};
 
 /// Slots filled by one read.
 const SLOTS_PER_READ: usize = 64;
 
+/// Ready-made DATA packets, from the first that is not acknowledged on.
 #[derive(Debug)]
-pub(super) struct Window {
+pub(super) struct SendRing {
     buffer: Vec<u8>,
     stride: usize,
     slots: usize,
@@ -26,9 +27,9 @@ pub(super) struct Window {
     last_len: Option<usize>,
 }
 
-impl Window {
+impl SendRing {
     pub(super) fn new(block_size: BlockSize, slots: usize, rollover: Rollover) -> Self {
-        let stride = DATA_HEADER + block_size.get();
+        let stride = block_size.packet_bytes();
         Self {
             // A request that nobody answers costs no ring.
             buffer: Vec::new(),
@@ -57,11 +58,6 @@ impl Window {
         self.ready
     }
 
-    /// How far the file has been read: this block, and so many bytes of its payload.
-    pub(super) const fn filled(&self) -> (BlockNumber, usize) {
-        (self.ready, self.partial)
-    }
-
     /// Whether the file's last block is among those that are ready.
     pub(super) const fn is_ended(&self) -> bool {
         self.last_len.is_some()
@@ -71,26 +67,37 @@ impl Window {
         ((block - self.origin) % self.slots as u64) as usize
     }
 
-    /// Reads until all slots hold blocks from `base` on, or the file ends. After an error it can be called again.
-    pub(super) fn fill(&mut self, source: &mut dyn Read, base: BlockNumber) -> io::Result<()> {
+    /// Reads by `read` until all slots hold blocks from `base` on, the file ends, or `read` would have to wait. Tells
+    /// whether it would. After an error it can be called again.
+    pub(super) fn fill(
+        &mut self,
+        base: BlockNumber,
+        mut read: impl FnMut(&mut [IoSliceMut<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<bool> {
         self.buffer.resize(self.slots * self.stride, 0);
         let end = base.max(BlockNumber::FIRST) + self.slots as u64;
         while self.ready < end && !self.is_ended() {
             let first = self.slot(self.ready);
             let free = (end - self.ready) as usize;
             let count = free.min(self.slots - first).min(SLOTS_PER_READ);
-            match self.read(source, first, count) {
-                Ok(0) => self.finish_block(true),
-                Ok(bytes) => self.take(bytes),
+            match self.read(first, count, &mut read) {
+                Ok(Some(0)) => self.finish_block(true),
+                Ok(Some(bytes)) => self.advance(bytes),
+                Ok(None) => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// One read into the payloads of `count` slots, behind what the first one has already.
-    fn read(&mut self, source: &mut dyn Read, first: usize, count: usize) -> io::Result<usize> {
+    fn read(
+        &mut self,
+        first: usize,
+        count: usize,
+        read: &mut impl FnMut(&mut [IoSliceMut<'_>]) -> io::Result<Option<usize>>,
+    ) -> io::Result<Option<usize>> {
         let slots = &mut self.buffer[first * self.stride..(first + count) * self.stride];
         let mut skip = self.partial;
         let mut payloads = slots.chunks_exact_mut(self.stride).map(|slot| {
@@ -98,15 +105,15 @@ impl Window {
             payload
         });
         if count == 1 {
-            return source.read(payloads.next().unwrap_or_default());
+            return read(&mut [IoSliceMut::new(payloads.next().unwrap_or_default())]);
         }
         let mut list: [IoSliceMut<'_>; SLOTS_PER_READ] =
             std::array::from_fn(|_| IoSliceMut::new(payloads.next().unwrap_or_default()));
-        source.read_vectored(&mut list[..count])
+        read(&mut list[..count])
     }
 
     /// `bytes` came, spread over the payloads in order.
-    fn take(&mut self, mut bytes: usize) {
+    fn advance(&mut self, mut bytes: usize) {
         let size = self.stride - DATA_HEADER;
         while bytes > 0 {
             let taken = bytes.min(size - self.partial);
@@ -164,17 +171,14 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transfer::{Memory, Source};
+    use std::io::Read;
 
     /// Gives at most `most` bytes a read, as pipes do.
     struct Dribble<'a>(&'a [u8], usize);
 
-    impl Read for Dribble<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            let most = self.1.min(buf.len());
-            self.0.read(&mut buf[..most])
-        }
-
-        fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    impl Source for Dribble<'_> {
+        fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
             let mut left = self.1;
             for buf in bufs {
                 let most = left.min(buf.len());
@@ -187,12 +191,8 @@ mod tests {
     /// Is interrupted before each read, and counts the reads.
     struct Interrupted<'a>(&'a [u8], u32);
 
-    impl Read for Interrupted<'_> {
-        fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            self.read_vectored(&mut [IoSliceMut::new(buf)])
-        }
-
-        fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    impl Source for Interrupted<'_> {
+        fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
             self.1 += 1;
             if self.1 % 2 == 1 {
                 return Err(io::ErrorKind::Interrupted.into());
@@ -201,23 +201,23 @@ mod tests {
         }
     }
 
-    fn collect(size: u16, slots: usize, source: &mut dyn Read) -> Vec<u8> {
+    fn collect(size: u16, slots: usize, source: &mut dyn Source) -> Vec<u8> {
         let size = BlockSize::new(size).expect("a size");
-        let mut window = Window::new(size, slots, Rollover::ToZero);
+        let mut ring = SendRing::new(size, slots, Rollover::ToZero);
         let (mut base, mut file) = (BlockNumber::FIRST, Vec::new());
         loop {
-            window.fill(source, base).expect("readable");
-            while base < window.ready() {
-                let (packets, count) = window.run(base, window.ready() - base);
-                for (n, packet) in packets.chunks(window.stride()).enumerate() {
+            ring.fill(base, |bufs| source.read(bufs).map(Some)).expect("readable");
+            while base < ring.ready() {
+                let (packets, count) = ring.run(base, ring.ready() - base);
+                for (n, packet) in packets.chunks(ring.stride()).enumerate() {
                     let number = (base + n as u64).narrow(Rollover::ToZero);
                     assert_eq!(packet[..DATA_HEADER], data_header(number));
                     file.extend_from_slice(&packet[DATA_HEADER..]);
                 }
                 base = base + count;
-                assert_eq!(window.bytes_before(base), file.len() as u64);
+                assert_eq!(ring.bytes_before(base), file.len() as u64);
             }
-            if window.is_ended() {
+            if ring.is_ended() {
                 return file;
             }
         }
@@ -231,7 +231,7 @@ mod tests {
                 for most in [1, 5, 8, 12, usize::MAX] {
                     let got = collect(8, slots, &mut Dribble(&file[..len], most));
                     assert_eq!(got, file[..len], "{len} bytes, {slots} slots, {most} a read");
-                    let got = collect(8, slots, &mut &file[..len]);
+                    let got = collect(8, slots, &mut Memory::new(&file[..len]));
                     assert_eq!(got, file[..len], "{len} bytes, {slots} slots, vectored");
                 }
             }
@@ -241,12 +241,12 @@ mod tests {
     #[test]
     fn a_window_as_large_as_the_ring_leaves_in_one_piece() {
         let size = BlockSize::MIN;
-        let mut window = Window::new(size, 4, Rollover::ToZero);
-        let mut file = &[7; 80][..];
+        let mut ring = SendRing::new(size, 4, Rollover::ToZero);
+        let mut file = Memory::new([7; 80]);
         for base in [1, 5].map(BlockNumber) {
-            window.fill(&mut file, base).expect("readable");
-            assert_eq!(window.ready(), base + 4);
-            let (bytes, count) = window.run(base, 4);
+            ring.fill(base, |bufs| file.try_read(bufs)).expect("readable");
+            assert_eq!(ring.ready(), base + 4);
+            let (bytes, count) = ring.run(base, 4);
             assert_eq!((bytes.len(), count), (4 * (DATA_HEADER + size.get()), 4));
         }
     }
@@ -255,9 +255,10 @@ mod tests {
     fn a_ring_is_filled_by_one_read_however_often_that_is_interrupted() {
         let file = [7; 80];
         let mut source = Interrupted(&file, 0);
-        let mut window = Window::new(BlockSize::MIN, 4, Rollover::ToZero);
-        window.fill(&mut source, BlockNumber::FIRST).expect("readable");
-        assert_eq!((window.ready(), source.1), (BlockNumber(5), 2));
+        let mut ring = SendRing::new(BlockSize::MIN, 4, Rollover::ToZero);
+        let mut read = |bufs: &mut [IoSliceMut<'_>]| source.read(bufs).map(Some);
+        ring.fill(BlockNumber::FIRST, &mut read).expect("readable");
+        assert_eq!((ring.ready(), source.1), (BlockNumber(5), 2));
         assert_eq!(collect(8, 4, &mut Interrupted(&file, 0)), file);
     }
 }

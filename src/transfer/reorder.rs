@@ -1,4 +1,4 @@
-//! Blocks that came before the one that is missing in front of them.
+//! The reorder buffer: blocks that came before one that is missing in front of them.
 //!
 //! A sender that is told of a gap sends the whole window again. With these kept, only what was lost must arrive of
 //! that, and a second loss costs nothing where the first copy is here.
@@ -10,20 +10,20 @@ use crate::wire::WireBlock;
 /// A ring of payloads, laid out when the first of them comes: a transfer without loss has no use for it. It takes a
 /// window's memory at most: a server has set that aside for an upload as well as for a download's ring.
 #[derive(Debug, Default)]
-pub(super) struct Early {
+pub(super) struct ReorderBuffer {
     payloads: Vec<u8>,
     size: usize,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<Kept>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
+struct Kept {
     block: BlockNumber,
     wire: WireBlock,
     len: usize,
 }
 
-impl Early {
+impl ReorderBuffer {
     /// Keeps the payload of `block`, which lies behind the one that is expected, if the ring reaches so far.
     pub(super) fn keep(
         &mut self,
@@ -41,7 +41,7 @@ impl Early {
         }
         if block - expected < self.slots.len() as u64 {
             let at = self.slot(block);
-            self.slots[at] = Some(Slot { block, wire, len: payload.len() });
+            self.slots[at] = Some(Kept { block, wire, len: payload.len() });
             self.payloads[at * self.size..][..payload.len()].copy_from_slice(payload);
         }
     }
@@ -52,7 +52,7 @@ impl Early {
             return None;
         }
         let at = self.slot(block);
-        let Slot { wire, len, .. } = self.slots[at].filter(|slot| slot.block == block)?;
+        let Kept { wire, len, .. } = self.slots[at].filter(|slot| slot.block == block)?;
         Some((wire, &self.payloads[at * self.size..][..len]))
     }
 
@@ -79,11 +79,11 @@ mod tests {
     fn the_ring_reaches_as_far_as_a_windows_memory() {
         let agreed = agreed(BlockSize::MAX, 64);
         let slots = (limits::WINDOW_BYTES / BlockSize::MAX.get()) as u64;
-        let (mut early, expected) = (Early::default(), BlockNumber(10));
+        let (mut buffer, expected) = (ReorderBuffer::default(), BlockNumber(10));
         for ahead in [1, slots - 1, slots, slots + 1] {
             let block = expected + ahead;
-            early.keep(&agreed, expected, (block, WireBlock(block.0 as u16)), &[ahead as u8]);
-            let kept = early.find(block).map(|(_, payload)| payload);
+            buffer.keep(&agreed, expected, (block, WireBlock(block.0 as u16)), &[ahead as u8]);
+            let kept = buffer.find(block).map(|(_, payload)| payload);
             assert_eq!(kept, (ahead < slots).then_some(&[ahead as u8][..]), "{ahead} of {slots}");
         }
     }
@@ -91,12 +91,12 @@ mod tests {
     #[test]
     fn each_block_comes_back_as_it_was_kept_until_another_takes_its_place() {
         let agreed = agreed(BlockSize::MIN, 4);
-        let mut early = Early::default();
-        assert_eq!(early.find(BlockNumber(2)), None);
+        let mut buffer = ReorderBuffer::default();
+        assert_eq!(buffer.find(BlockNumber(2)), None);
         for block in [2, 3, 4] {
             let payload = [block as u8; 8];
             let kept = &payload[..block as usize];
-            early.keep(
+            buffer.keep(
                 &agreed,
                 BlockNumber(1),
                 (BlockNumber(block), WireBlock(block as u16)),
@@ -105,10 +105,10 @@ mod tests {
         }
         for block in [2, 3, 4] {
             let kept = (WireBlock(block as u16), &[block as u8; 8][..block as usize]);
-            assert_eq!(early.find(BlockNumber(block)), Some(kept));
+            assert_eq!(buffer.find(BlockNumber(block)), Some(kept));
         }
-        early.keep(&agreed, BlockNumber(5), (BlockNumber(6), WireBlock(6)), b"six");
-        assert_eq!(early.find(BlockNumber(2)), None);
-        assert_eq!(early.find(BlockNumber(6)), Some((WireBlock(6), &b"six"[..])));
+        buffer.keep(&agreed, BlockNumber(5), (BlockNumber(6), WireBlock(6)), b"six");
+        assert_eq!(buffer.find(BlockNumber(2)), None);
+        assert_eq!(buffer.find(BlockNumber(6)), Some((WireBlock(6), &b"six"[..])));
     }
 }

@@ -1,0 +1,311 @@
+//! The event loop: drives many transfers on one thread. epoll tells which socket has something, [`Deadlines`] whose
+//! time has come.
+//!
+//! Each turn of a transfer is short: one look at its socket, then what it wants to send. A turn that would wait for a
+//! disk is taken by another thread, and the transfer comes back when it is over.
+
+use super::deadlines::Deadlines;
+use super::session::{Clock, Next, Session};
+use super::workers::Workers;
+use crate::proto::Time;
+use crate::transfer::{Summary, Transfer};
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use slab::Slab;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A transfer on its socket, and who wants to know how it gets on.
+pub(crate) trait Handler: Send + 'static {
+    /// The transfer on its socket.
+    fn session(&self) -> &Arc<Session>;
+    /// Something came for the transfer, or its time had come.
+    fn progress(&mut self, now: Time, transfer: &mut Transfer);
+    /// The file is safe, and the transfer only answers a repeated last block. This may be told again.
+    fn dallies(&mut self, _summary: &Summary) {}
+    /// The transfer is over, or the system failed it.
+    fn ended(self, how: io::Result<Summary>);
+}
+
+/// Drives many transfers on the thread that calls it.
+pub(crate) struct EventLoop<H> {
+    epoll: Epoll,
+    clock: Clock,
+    workers: Workers,
+    mailbox: Mailbox<H>,
+    entries: Slab<Entry<H>>,
+    /// By the keys of `entries`.
+    deadlines: Deadlines,
+    buffer: Vec<u8>,
+    ready: Vec<EpollEvent>,
+}
+
+struct Entry<H> {
+    session: Arc<Session>,
+    /// Missing while a worker has it, to wait for its disk.
+    handler: Option<H>,
+}
+
+/// How other threads hand transfers to an event loop, and wake it.
+pub(crate) struct Mailbox<H>(Arc<Shared<H>>);
+
+struct Shared<H> {
+    waker: EventFd,
+    /// Nothing is taken any more when the loop is gone.
+    mail: Mutex<Option<Vec<Mail<H>>>>,
+}
+
+enum Mail<H> {
+    New(H),
+    /// A worker is done with the handler of this entry. A handler whose turn panicked is lost.
+    Back(usize, Option<(H, Next)>),
+}
+
+/// The name of a watched socket, which is no transfer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketId(pub(crate) usize);
+
+/// The names of events that are no entry's: entries have keys below.
+const WAKER: u64 = u64::MAX;
+const WATCHED: u64 = 1 << 32;
+
+/// Events taken from the kernel at once.
+const EVENTS: usize = 256;
+
+impl<H: Handler> EventLoop<H> {
+    /// A loop without transfers. What would wait for a disk goes to `workers`.
+    pub(crate) fn new(clock: Clock, workers: Workers) -> io::Result<Self> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
+        Ok(Self {
+            epoll,
+            clock,
+            workers,
+            mailbox: Mailbox(Arc::new(Shared { waker, mail: Mutex::new(Some(Vec::new())) })),
+            entries: Slab::new(),
+            deadlines: Deadlines::default(),
+            buffer: Vec::new(),
+            ready: vec![EpollEvent::empty(); EVENTS],
+        })
+    }
+
+    /// The way in for other threads.
+    pub(crate) fn mailbox(&self) -> Mailbox<H> {
+        self.mailbox.clone()
+    }
+
+    /// From now on [`turn`](Self::turn) tells when `socket` has something to read.
+    pub(crate) fn watch(&self, socket: &impl AsFd, name: SocketId) -> io::Result<()> {
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED + name.0 as u64);
+        Ok(self.epoll.add(socket, event)?)
+    }
+
+    /// From now on [`turn`](Self::turn) tells nothing of `socket`.
+    pub(crate) fn unwatch(&self, socket: &impl AsFd) {
+        let _ = self.epoll.delete(socket);
+    }
+
+    /// Takes a transfer and lets it begin.
+    pub(crate) fn add(&mut self, handler: H) {
+        let session = Arc::clone(handler.session());
+        let vacant = self.entries.vacant_entry();
+        let key = vacant.key();
+        if let Err(error) = listen(&self.epoll, &session, key) {
+            return handler.ended(Err(error));
+        }
+        let next = session.advance(&mut session.lock(), false);
+        vacant.insert(Entry { session, handler: Some(handler) });
+        self.go_on(key, next);
+    }
+
+    /// Sleeps until there is something to do, but no longer than `most`, and does it. The names of watched sockets that
+    /// have something to read are written to `watched`. Tells whether there was so much that there may be more.
+    pub(crate) fn turn(
+        &mut self,
+        most: Option<Duration>,
+        watched: &mut Vec<SocketId>,
+    ) -> io::Result<bool> {
+        watched.clear();
+        let mut ready = std::mem::take(&mut self.ready);
+        let count = match self.epoll.wait(&mut ready, self.timeout(most)) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        for event in &ready[..count] {
+            match event.data() {
+                WAKER => self.open_mail(),
+                name if name >= WATCHED => watched.push(SocketId((name - WATCHED) as usize)),
+                key => self.receive(key as usize),
+            }
+        }
+        self.ready = ready;
+        let now = self.clock.now();
+        while let Some(key) = self.deadlines.pop_due(now) {
+            self.receive(key);
+        }
+        Ok(count == EVENTS)
+    }
+
+    /// The time to the next deadline, in the kernel's milliseconds.
+    fn timeout(&self, most: Option<Duration>) -> EpollTimeout {
+        let next = self.deadlines.next().map(|at| at - self.clock.now());
+        let Some(wait) = next.into_iter().chain(most).min() else { return EpollTimeout::NONE };
+        let millis = wait.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn open_mail(&mut self) {
+        let _ = self.mailbox.0.waker.read();
+        let mail = self.mailbox.mail().as_mut().map(std::mem::take);
+        for one in mail.unwrap_or_default() {
+            match one {
+                Mail::New(handler) => self.add(handler),
+                Mail::Back(key, Some((handler, next))) => self.take_back(key, handler, next),
+                Mail::Back(key, None) => self.remove(key, Ok(())),
+            }
+        }
+    }
+
+    fn take_back(&mut self, key: usize, handler: H, next: Next) {
+        let entry = &mut self.entries[key];
+        entry.handler = Some(handler);
+        match listen(&self.epoll, &entry.session, key) {
+            Ok(()) => self.go_on(key, next),
+            Err(error) => self.remove(key, Err(error)),
+        }
+    }
+
+    /// Looks once at a transfer's socket, and lets it act.
+    fn receive(&mut self, key: usize) {
+        let Some(Entry { session, handler: Some(handler) }) = self.entries.get_mut(key) else {
+            return;
+        };
+        let mut transfer = session.lock();
+        let room = session.socket().room_for(&transfer);
+        if self.buffer.len() < room {
+            self.buffer.resize(room, 0);
+        }
+        let received = match session.socket().try_receive(&mut self.buffer[..room]) {
+            Ok(received) => received,
+            Err(error) => {
+                drop(transfer);
+                return self.remove(key, Err(error));
+            }
+        };
+        let now = session.handle(&mut transfer, received, &self.buffer);
+        handler.progress(now, &mut transfer);
+        let next = session.advance(&mut transfer, false);
+        drop(transfer);
+        self.go_on(key, next);
+    }
+
+    /// Sees to it that a transfer gets what it waits for.
+    fn go_on(&mut self, key: usize, next: Next) {
+        match next {
+            Next::Wait(deadline) => self.deadlines.set(key, deadline),
+            Next::Dally(deadline) => {
+                if let Entry { session, handler: Some(handler) } = &mut self.entries[key] {
+                    handler.dallies(session.lock().summary());
+                }
+                self.deadlines.set(key, deadline);
+            }
+            Next::Storage => self.run_storage(key),
+            Next::Done => self.remove(key, Ok(())),
+        }
+    }
+
+    /// Has a worker take the turn that waits for the disk; until that is over nobody listens to the socket.
+    fn run_storage(&mut self, key: usize) {
+        let Some(handler) = self.entries[key].handler.take() else { return };
+        // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
+        let _ = self.epoll.delete(self.entries[key].session.socket());
+        let turn = Turn { mailbox: self.mailbox(), key, done: None };
+        self.workers.run(move || {
+            let session = handler.session();
+            let next = session.advance(&mut session.lock(), true);
+            turn.end(handler, next);
+        });
+    }
+
+    fn remove(&mut self, key: usize, how: io::Result<()>) {
+        let Entry { session, handler } = self.entries.remove(key);
+        let _ = self.epoll.delete(session.socket());
+        self.deadlines.remove(key);
+        if self.entries.is_empty() {
+            // A loop without transfers need not wake for those that were there.
+            self.deadlines.clear();
+        }
+        let summary = how.map(|()| session.lock().summary().clone());
+        drop(session);
+        if let Some(handler) = handler {
+            handler.ended(summary);
+        }
+    }
+}
+
+/// A turn that a worker takes. However it ends, the loop hears of it.
+struct Turn<H> {
+    mailbox: Mailbox<H>,
+    key: usize,
+    done: Option<(H, Next)>,
+}
+
+impl<H> Turn<H> {
+    fn end(mut self, handler: H, next: Next) {
+        self.done = Some((handler, next));
+    }
+}
+
+impl<H> Drop for Turn<H> {
+    fn drop(&mut self) {
+        self.mailbox.send(Mail::Back(self.key, self.done.take()));
+    }
+}
+
+fn listen(epoll: &Epoll, session: &Session, key: usize) -> io::Result<()> {
+    Ok(epoll.add(session.socket(), EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?)
+}
+
+/// A handler in the mailbox may hold what the loop's owner holds, and so the mailbox: without this they would hold each
+/// other for ever.
+impl<H> Drop for EventLoop<H> {
+    fn drop(&mut self) {
+        let mail = self.mailbox.mail().take();
+        drop(mail);
+    }
+}
+
+impl<H> Mailbox<H> {
+    /// Hands a transfer to the loop.
+    pub(crate) fn add(&self, handler: H) {
+        self.send(Mail::New(handler));
+    }
+
+    /// Makes the loop's turn end now.
+    pub(crate) fn wake(&self) {
+        let _ = self.0.waker.write(1);
+    }
+
+    fn send(&self, one: Mail<H>) {
+        match &mut *self.mail() {
+            Some(mail) => mail.push(one),
+            None => return,
+        }
+        self.wake();
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail<H>>>> {
+        self.0.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<H> Clone for Mailbox<H> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

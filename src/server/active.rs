@@ -1,0 +1,112 @@
+//! A transfer under way: its session, its permit, and what is told of it.
+
+use super::permit::Permit;
+use super::{Event, SHUTTING_DOWN, Shared};
+use crate::net::{Ending, Handler, Session};
+use crate::proto::Time;
+use crate::query::Query;
+use crate::store::SERVER_ERROR;
+use crate::transfer::{Summary, Transfer};
+use std::io;
+use std::sync::Arc;
+
+pub(super) struct ActiveTransfer {
+    // Before the permit: what the session has goes before it stops counting.
+    session: Arc<Session>,
+    permit: Permit,
+    shared: Arc<Shared>,
+    /// When progress is told next, if it is told.
+    progress_at: Option<Time>,
+    /// Whether its end was told.
+    is_told: bool,
+}
+
+impl ActiveTransfer {
+    /// Tells that it begins.
+    pub(super) fn new(session: Arc<Session>, permit: Permit, shared: Arc<Shared>) -> Self {
+        let progress_at = shared.config.progress.map(|interval| shared.clock.now() + interval);
+        session.with_transfer(|now, transfer| {
+            let (query, agreed) = (&permit.entry().query, transfer.summary().agreed);
+            if shared.try_tell(Event::Started { query, agreed: &agreed }).is_err() {
+                transfer.stop(now, SERVER_ERROR);
+            }
+        });
+        Self { session, permit, shared, progress_at, is_told: false }
+    }
+
+    /// Drives it on this thread until its outcome is known. If it dallies after that, the event loop has it: a thread is
+    /// worth more.
+    pub(super) fn run(mut self) {
+        let session = Arc::clone(&self.session);
+        match session.run(|now, transfer| self.progress(now, transfer)) {
+            Ok(summary) if session.is_dallying() => {
+                self.dallies(&summary);
+                drop(session);
+                let mailbox = self.shared.mailbox.clone();
+                mailbox.add(self);
+            }
+            how => {
+                drop(session);
+                self.ended(how);
+            }
+        }
+    }
+
+    /// Tells how it ended, once.
+    fn tell_end<'a>(&'a mut self, event: impl FnOnce(&'a Query) -> Event<'a>) {
+        if !std::mem::replace(&mut self.is_told, true) {
+            self.shared.tell(event(&self.permit.entry().query));
+        }
+    }
+
+    fn tell_progress(&mut self, now: Time, transfer: &mut Transfer) {
+        let Some(interval) = self.shared.config.progress else { return };
+        if self.progress_at.is_none_or(|at| now < at) || transfer.summary().outcome.is_some() {
+            return;
+        }
+        self.progress_at = Some(now + interval);
+        let (query, summary) = (&self.permit.entry().query, transfer.summary());
+        if self.shared.try_tell(Event::Progress { query, summary }).is_err() {
+            transfer.stop(now, SERVER_ERROR);
+        }
+    }
+}
+
+impl Handler for ActiveTransfer {
+    fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    fn progress(&mut self, now: Time, transfer: &mut Transfer) {
+        if transfer.is_proven() && self.permit.prove() {
+            transfer.set_read_ahead(self.shared.read_ahead());
+        }
+        self.tell_progress(now, transfer);
+    }
+
+    fn dallies(&mut self, summary: &Summary) {
+        self.tell_end(|query| Event::Finished { query, summary });
+        self.permit.dally();
+    }
+
+    fn ended(mut self, how: io::Result<Summary>) {
+        self.tell_end(|query| match &how {
+            Ok(summary) => Event::Finished { query, summary },
+            Err(error) => Event::Failed { query, error },
+        });
+    }
+}
+
+/// A loop that is gone, or that the server no longer waits for, drops its transfers as they are.
+impl Drop for ActiveTransfer {
+    fn drop(&mut self) {
+        if !self.is_told {
+            self.session.end(Ending::Stop(SHUTTING_DOWN.into()));
+            let summary = self.session.with_transfer(|now, transfer| {
+                transfer.stop(now, SHUTTING_DOWN);
+                transfer.summary().clone()
+            });
+            self.tell_end(|query| Event::Finished { query, summary: &summary });
+        }
+    }
+}

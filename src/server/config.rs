@@ -1,0 +1,169 @@
+//! What an operator or an embedder sets.
+
+use super::policy::{Policy, StandardPolicy};
+use crate::limits;
+use crate::net::PortRange;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What drives the transfers of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Model {
+    /// A new thread for each transfer: a slow disk holds up one transfer and no other. Those beyond so many threads are
+    /// driven by the event loop that takes the requests.
+    Threads(usize),
+    /// A number of event loops for all transfers, of which one takes the requests. What may wait for a disk is done
+    /// elsewhere.
+    Events(NonZeroUsize),
+    /// One transfer after the other. It is there to be compared with.
+    Iterative,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self::Threads(limits::THREADS)
+    }
+}
+
+/// What a server does. The default listens nowhere, and serves as `rtftpd` does without options.
+///
+/// Whatever depends on the client is for its [`Policy`].
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Config {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) model: Model,
+    pub(super) policy: Arc<dyn Policy>,
+    pub(super) sessions: usize,
+    pub(super) windows_bytes: usize,
+    pub(super) offload: bool,
+    pub(super) ports: Option<PortRange>,
+    pub(super) progress: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            model: Model::default(),
+            policy: Arc::new(StandardPolicy::default()),
+            sessions: limits::SESSIONS,
+            windows_bytes: limits::WINDOWS_BYTES,
+            offload: true,
+            ports: None,
+            progress: None,
+        }
+    }
+}
+
+/// Progress is not told more often: no time is shorter to a transfer.
+const SHORTEST_PROGRESS: Duration = Duration::from_micros(1);
+
+/// A setting makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// There is nothing to listen on.
+    #[error("no address to listen on")]
+    NoAddress,
+    /// There may be no transfer at all.
+    #[error("at least one transfer must be allowed at once")]
+    NoSessions,
+    /// Progress would be told all the time.
+    #[error("the interval at which progress is told must be a microsecond at least")]
+    ProgressTooOften,
+}
+
+impl Config {
+    /// Takes requests at `address` too. `[::]` takes IPv4 as well; port 0 is a free one, which
+    /// [`Server::addresses`](super::Server::addresses) tells.
+    #[must_use]
+    pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.listen.push(address.into());
+        self
+    }
+
+    /// Drives transfers by `model`.
+    #[must_use]
+    pub const fn model(mut self, model: Model) -> Self {
+        self.model = model;
+        self
+    }
+
+    /// Lets `policy` decide what becomes of each request.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Policy + 'static) -> Self {
+        self.policy = Arc::new(policy);
+        self
+    }
+
+    /// Runs `most` transfers at once. Three quarters of them may be of clients that have not answered yet.
+    #[must_use]
+    pub const fn sessions(mut self, most: usize) -> Self {
+        self.sessions = most;
+        self
+    }
+
+    /// Gives the windows of all transfers so many bytes of memory. When they are used up, windows shrink to one small
+    /// block.
+    #[must_use]
+    pub const fn windows_bytes(mut self, most: usize) -> Self {
+        self.windows_bytes = most;
+        self
+    }
+
+    /// Whether the kernel may cut and join packets (UDP_SEGMENT, UDP_GRO). Turn it off for a device that offers this and
+    /// fails at it.
+    #[must_use]
+    pub const fn offload(mut self, allowed: bool) -> Self {
+        self.offload = allowed;
+        self
+    }
+
+    /// Answers from these ports; `None` lets the system choose.
+    #[must_use]
+    pub fn ports(mut self, ports: impl Into<Option<PortRange>>) -> Self {
+        self.ports = ports.into();
+        self
+    }
+
+    /// Tells the progress of each transfer at most once in each `interval`; `None` does not tell it.
+    #[must_use]
+    pub fn progress(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.progress = interval.into();
+        self
+    }
+
+    /// Looks for settings that make no sense.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.is_empty() {
+            Err(ConfigError::NoAddress)
+        } else if self.sessions == 0 {
+            Err(ConfigError::NoSessions)
+        } else if self.progress.is_some_and(|interval| interval < SHORTEST_PROGRESS) {
+            Err(ConfigError::ProgressTooOften)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, model, policy: _, sessions, windows_bytes, offload, ports, progress } =
+            self;
+        f.debug_struct("Config")
+            .field("listen", listen)
+            .field("model", model)
+            .field("sessions", sessions)
+            .field("windows_bytes", windows_bytes)
+            .field("offload", offload)
+            .field("ports", ports)
+            .field("progress", progress)
+            .finish_non_exhaustive()
+    }
+}

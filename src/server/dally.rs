@@ -1,0 +1,45 @@
+//! The sessions that only dally: their files are safe, and they answer a repeated last block (RFC 1350 § 6). They are
+//! the first to go when others need what they have.
+
+use super::registry::SessionId;
+use std::collections::BTreeMap;
+
+/// When a session began to dally, among all that ever did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct DallyTurn(u64);
+
+/// The dallying sessions in the order in which they began to dally.
+pub(super) struct Dallying {
+    most: usize,
+    sessions: BTreeMap<DallyTurn, SessionId>,
+    last: u64,
+}
+
+impl Dallying {
+    /// Room for `most` of them.
+    pub(super) const fn new(most: usize) -> Self {
+        Self { most, sessions: BTreeMap::new(), last: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Adds a session. Where that is one too many, the one that has dallied longest is taken out and must end.
+    pub(super) fn insert(&mut self, id: SessionId) -> (DallyTurn, Option<SessionId>) {
+        self.last += 1;
+        let turn = DallyTurn(self.last);
+        self.sessions.insert(turn, id);
+        (turn, (self.len() > self.most).then(|| self.pop_longest()).flatten())
+    }
+
+    /// Takes out the session that has dallied longest, to end it.
+    pub(super) fn pop_longest(&mut self) -> Option<SessionId> {
+        self.sessions.pop_first().map(|(_, id)| id)
+    }
+
+    /// Takes out the session that began to dally at `turn`, if it is still in.
+    pub(super) fn remove(&mut self, turn: DallyTurn) {
+        self.sessions.remove(&turn);
+    }
+}

@@ -1,0 +1,220 @@
+//! The dispatcher: what drives a transfer, a thread of its own or an event loop.
+
+use super::active::ActiveTransfer;
+use super::open;
+use super::permit::Permit;
+use super::policy::Profile;
+use super::start::start;
+use super::{Model, Shared, StartError};
+use crate::limits;
+use crate::net::{Clock, EventLoop, Mailbox, RequestSocket, SocketId, Workers};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The threads and event loops of a server.
+pub(super) struct Dispatcher {
+    model: Model,
+    /// The loop that takes the requests.
+    event_loop: EventLoop<ActiveTransfer>,
+    /// The other loops, and which loop gets the next transfer; 0 is the one that takes the requests.
+    others: Vec<OtherLoop>,
+    next_loop: usize,
+    workers: Workers,
+    threads: Arc<AtomicUsize>,
+    /// How many request ports there are.
+    ports: usize,
+    ready: Vec<SocketId>,
+}
+
+/// An event loop on a thread of its own.
+struct OtherLoop {
+    mailbox: Mailbox<ActiveTransfer>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Dispatcher {
+    pub(super) fn new(
+        model: Model,
+        clock: Clock,
+        sockets: &[RequestSocket],
+    ) -> Result<Self, StartError> {
+        let workers = Workers::new(limits::STORAGE_THREADS);
+        let event_loop = || EventLoop::new(clock, workers.clone()).map_err(StartError::Loop);
+        let others = match model {
+            Model::Events(loops) => loops.get() - 1,
+            Model::Threads(_) | Model::Iterative => 0,
+        };
+        let others = (0..others).map(|_| OtherLoop::start(event_loop()?));
+        let others = others.collect::<Result<_, _>>()?;
+        let (event_loop, threads) = (event_loop()?, Arc::default());
+        let (ports, ready) = (sockets.len(), Vec::new());
+        let dispatcher =
+            Self { model, event_loop, others, next_loop: 0, workers, threads, ports, ready };
+        dispatcher.watch(sockets).map_err(StartError::Loop)?;
+        Ok(dispatcher)
+    }
+
+    /// The way to the loop that takes the requests.
+    pub(super) fn mailbox(&self) -> Mailbox<ActiveTransfer> {
+        self.event_loop.mailbox()
+    }
+
+    fn watch(&self, sockets: &[RequestSocket]) -> io::Result<()> {
+        let mut named = sockets.iter().enumerate();
+        named.try_for_each(|(n, socket)| self.event_loop.watch(socket, SocketId(n)))
+    }
+
+    /// Takes no more requests.
+    pub(super) fn unwatch(&self, sockets: &[RequestSocket]) {
+        sockets.iter().for_each(|socket| self.event_loop.unwatch(socket));
+    }
+
+    /// Waits for something to do, no longer than `most`; gives the sockets where requests wait.
+    pub(super) fn turn(&mut self, most: Option<Duration>) -> io::Result<Vec<SocketId>> {
+        let crowded = self.event_loop.turn(most, &mut self.ready)?;
+        if crowded {
+            // Among thousands of busy transfers a request port would have to wait for many turns.
+            self.ready = (0..self.ports).map(SocketId).collect();
+        }
+        Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// Whether no request may be taken now.
+    pub(super) fn is_busy(&self, shared: &Shared) -> bool {
+        self.model == Model::Iterative && shared.admission.under_way() > 0
+    }
+
+    /// Goes on with what is under way before the next request is taken.
+    pub(super) fn finish_first(
+        &mut self,
+        shared: &Shared,
+        sockets: &[RequestSocket],
+    ) -> io::Result<()> {
+        self.unwatch(sockets);
+        while self.is_busy(shared) && !shared.is_stopping() {
+            self.turn(None)?;
+        }
+        self.watch(sockets)
+    }
+
+    /// Has the session of `permit` served.
+    pub(super) fn dispatch(&mut self, shared: &Arc<Shared>, permit: Permit, profile: Profile) {
+        let task = Task { permit, profile };
+        let task = match self.model {
+            Model::Threads(most) if self.threads.load(Ordering::Relaxed) < most => {
+                self.on_a_thread(shared, task)
+            }
+            _ => Some(task),
+        };
+        if let Some(task) = task {
+            self.on_a_loop(shared, task);
+        }
+    }
+
+    /// Gives the task back when the system has no thread for it.
+    fn on_a_thread(&self, shared: &Arc<Shared>, task: Task) -> Option<Task> {
+        let (shared, count) = (Arc::clone(shared), Counted::new(&self.threads));
+        // A thread that cannot be made drops what it was to do.
+        let task = Arc::new(Mutex::new(Some(task)));
+        let theirs = Arc::clone(&task);
+        let take =
+            |task: &Mutex<Option<Task>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = std::thread::Builder::new()
+            .name("transfer".into())
+            .stack_size(limits::THREAD_STACK_BYTES)
+            .spawn(move || {
+                let _count = count;
+                if let Some(transfer) = take(&theirs).and_then(|task| task.start(&shared)) {
+                    transfer.run();
+                }
+            });
+        match thread {
+            Ok(_) => None,
+            Err(_) => take(&task),
+        }
+    }
+
+    fn on_a_loop(&mut self, shared: &Arc<Shared>, task: Task) {
+        self.next_loop = (self.next_loop + 1) % (self.others.len() + 1);
+        let other = self.next_loop.checked_sub(1).map(|n| &self.others[n].mailbox);
+        if open::may_wait(&*shared.store, &task.permit.entry().query, &task.profile) {
+            let mailbox = other.cloned().unwrap_or_else(|| self.mailbox());
+            let (shared, wake) = (Arc::clone(shared), WakeOnDrop(self.mailbox()));
+            self.workers.run(move || {
+                let _wake = wake;
+                if let Some(transfer) = task.start(&shared) {
+                    mailbox.add(transfer);
+                }
+            });
+            return;
+        }
+        match (task.start(shared), other) {
+            (None, _) => {}
+            (Some(transfer), Some(mailbox)) => mailbox.add(transfer),
+            (Some(transfer), None) => self.event_loop.add(transfer),
+        }
+    }
+}
+
+/// A loop that waits for the last transfer to end wants to know when what it may have been is over.
+struct WakeOnDrop(Mailbox<ActiveTransfer>);
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
+
+/// A session that is to be served.
+struct Task {
+    permit: Permit,
+    profile: Profile,
+}
+
+impl Task {
+    fn start(self, shared: &Arc<Shared>) -> Option<ActiveTransfer> {
+        start(shared, self.permit, &self.profile)
+    }
+}
+
+impl OtherLoop {
+    fn start(mut event_loop: EventLoop<ActiveTransfer>) -> Result<Self, StartError> {
+        let other = Self { mailbox: event_loop.mailbox(), stopping: Arc::default() };
+        let stopping = Arc::clone(&other.stopping);
+        std::thread::Builder::new()
+            .name("events".into())
+            .spawn(move || {
+                let mut watched = Vec::new();
+                while !stopping.load(Ordering::SeqCst)
+                    && event_loop.turn(None, &mut watched).is_ok()
+                {}
+            })
+            .map_err(StartError::Thread)?;
+        Ok(other)
+    }
+}
+
+impl Drop for OtherLoop {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.mailbox.wake();
+    }
+}
+
+/// Counts one more for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

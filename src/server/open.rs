@@ -1,0 +1,138 @@
+//! From a query to what is sent or where it is written: a file, a listing, an upload.
+
+use super::guard::{Guarded, Panicked, guard};
+use super::policy::{DropReason, Profile, Refusal};
+use crate::query::Query;
+use crate::store::{Readable, RootedPath, Store, StoreError};
+use crate::transfer::{Sink, Source};
+use crate::wire::{ErrorCode, ListFormat, Mode, Operation};
+use std::os::unix::ffi::OsStrExt;
+
+/// What a query turned out to be about.
+pub(super) enum Payload {
+    /// It is to be sent.
+    Source {
+        source: Box<dyn Source>,
+        /// Its length in bytes, where that is known.
+        size: Option<u64>,
+        /// How many of its bytes are in memory.
+        held: usize,
+    },
+    /// It is to be received.
+    Sink(Box<dyn Sink>),
+}
+
+/// Why a query gets no transfer.
+pub(super) enum Unserved {
+    /// It is answered with an ERROR.
+    Refused(Refusal),
+    /// It is not answered, as wherever there is no room, so that the client asks again.
+    Dropped(DropReason),
+}
+
+impl From<StoreError> for Unserved {
+    fn from(error: StoreError) -> Self {
+        if error.is_shortage() {
+            return Self::Dropped(DropReason::NoDescriptor);
+        }
+        Self::Refused(error.into())
+    }
+}
+
+impl From<Panicked> for Unserved {
+    fn from(panicked: Panicked) -> Self {
+        StoreError::Io(panicked.into()).into()
+    }
+}
+
+/// Whether it may take long to open what `query` is about.
+pub(super) fn may_wait(store: &dyn Store, query: &Query, profile: &Profile) -> bool {
+    let is_listing = || {
+        let path = query.path();
+        path.is_ok_and(|path| profile.listed_directory(&path).is_some())
+    };
+    query.operation != Operation::Read || guard(|| store.may_wait()).unwrap_or(true) || is_listing()
+}
+
+/// Opens what `query` is about.
+pub(super) fn open(
+    store: &dyn Store,
+    query: &Query,
+    profile: &Profile,
+) -> Result<Payload, Unserved> {
+    // Whatever the store is, no name leaves its root.
+    let path = query.path()?;
+    let listed = profile.listed_directory(&path);
+    match (query.operation, listed) {
+        (Operation::Read, listed) => read(store, query, listed.as_ref()),
+        (Operation::Write, Some(_)) => {
+            Err(StoreError::denied("the name of the generated listing").into())
+        }
+        (Operation::Write, None) => {
+            let sink = ask(|| store.write(query))?;
+            Ok(Payload::Sink(Box::new(Guarded::new(sink))))
+        }
+        (Operation::List, _) if profile.listing.is_none() || query.mode != Mode::Octet => {
+            let why = "LIST is turned off, or was asked for in a mode that is not octet";
+            Err(Unserved::Refused(Refusal::new(ErrorCode::IllegalOperation, why)))
+        }
+        (Operation::List, _) => {
+            list(store, query, query.list_format().map_or(Form::Uefi, Form::from))
+        }
+    }
+}
+
+/// Opens a file, or makes up the listing that has its name.
+fn read(
+    store: &dyn Store,
+    query: &Query,
+    listed: Option<&RootedPath>,
+) -> Result<Payload, Unserved> {
+    let found = ask(|| match (store.read(query), listed) {
+        (Err(StoreError::NotFound), Some(_)) => Ok(None),
+        (found, _) => found.map(Some),
+    });
+    match (found?, listed) {
+        (None, Some(directory)) => {
+            let directory = directory.path().as_os_str().as_bytes();
+            list(store, &query.for_list(directory), Form::Text)
+        }
+        (file, _) => file.map(Payload::of).ok_or_else(|| StoreError::NotFound.into()),
+    }
+}
+
+/// Asks a store. The words of its error are its own code, too.
+fn ask<T>(call: impl FnOnce() -> Result<T, StoreError>) -> Result<T, Unserved> {
+    guard(|| call().map_err(Unserved::from))?
+}
+
+/// The form of a list on its way.
+enum Form {
+    Uefi,
+    Json,
+    Text,
+}
+
+impl From<ListFormat> for Form {
+    fn from(format: ListFormat) -> Self {
+        match format {
+            ListFormat::Json => Self::Json,
+        }
+    }
+}
+
+fn list(store: &dyn Store, query: &Query, form: Form) -> Result<Payload, Unserved> {
+    let listing = ask(|| store.list(query))?;
+    Ok(Payload::of(Readable::bytes(match form {
+        Form::Uefi => listing.to_uefi(),
+        Form::Json => listing.to_json(),
+        Form::Text => listing.to_text(),
+    })))
+}
+
+impl Payload {
+    fn of(file: Readable) -> Self {
+        let (source, size, held) = file.into_parts();
+        Self::Source { source: Box::new(Guarded::new(source)), size, held }
+    }
+}

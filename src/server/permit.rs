@@ -1,0 +1,289 @@
+//! The permit of one session. Dropped, it gives back all that the session had.
+
+use super::admit::{Admission, NewSession};
+use super::dally::DallyTurn;
+use super::entry::SessionEntry;
+use super::registry::SessionId;
+use crate::net::Ending;
+use std::sync::{Arc, Weak};
+
+pub(super) struct Permit {
+    admission: Arc<Admission>,
+    id: SessionId,
+    entry: Arc<SessionEntry>,
+    /// The session that ends when the client of this one is proven.
+    replaces: Option<Weak<SessionEntry>>,
+    /// Memory that is reserved for its window.
+    bytes: usize,
+    /// Its turn among those that only dally. Without one it is under way.
+    dallies: Option<DallyTurn>,
+}
+
+impl Permit {
+    /// The permit of a session that `admission` has let in.
+    pub(super) fn new(admission: &Arc<Admission>, session: NewSession) -> Self {
+        admission.now_under_way();
+        let NewSession { id, entry, replaces } = session;
+        let (admission, replaces) = (Arc::clone(admission), replaces.as_ref().map(Arc::downgrade));
+        Self { admission, id, entry, replaces, bytes: 0, dallies: None }
+    }
+
+    pub(super) const fn entry(&self) -> &Arc<SessionEntry> {
+        &self.entry
+    }
+
+    /// Notes that the client has answered. Tells whether that is new.
+    pub(super) fn prove(&mut self) -> bool {
+        let is_new =
+            !self.entry.is_proven() && self.admission.state().prove(&self.entry, self.bytes);
+        if let Some(replaced) = self.replaces.take_if(|_| is_new).and_then(|it| it.upgrade()) {
+            replaced.end(Ending::Abandon);
+        }
+        is_new
+    }
+
+    /// Reserves `wanted` bytes of memory in place of what was reserved before, or what is left, and tells how many.
+    pub(super) fn reserve(&mut self, wanted: usize) -> usize {
+        self.bytes = self.admission.state().reserve(&self.entry, self.bytes, wanted);
+        self.bytes
+    }
+
+    /// Notes that the session only dallies from now on: what it still has keeps nothing from others.
+    pub(super) fn dally(&mut self) {
+        if self.dallies.is_some() {
+            return;
+        }
+        self.reserve(0);
+        let (turn, evicted) = self.admission.state().dally(self.id);
+        self.dallies = Some(turn);
+        self.admission.no_longer_under_way();
+        if let Some(evicted) = evicted {
+            evicted.end(Ending::Abandon);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        match self.dallies {
+            Some(turn) => self.admission.state().remove_dallying(self.id, turn),
+            None => drop(self.admission.state().remove(self.id, self.bytes)),
+        }
+        // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
+        // last one leaves nothing behind.
+        self.entry.detach();
+        if self.dallies.is_none() {
+            self.admission.no_longer_under_way();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::super::policy::DropReason;
+    use super::*;
+    use crate::limits;
+    use crate::proto::Time;
+    use crate::query::Query;
+    use crate::wire::Operation;
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    const NOW: Time = Time::START;
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+    fn admission(config: &Config) -> Arc<Admission> {
+        Arc::new(Admission::new(config, NOW))
+    }
+
+    fn peer(last: u32) -> SocketAddr {
+        (Ipv4Addr::from_bits(0xc0_00_02_00 + last), 2000).into()
+    }
+
+    /// The permit of a new session; none for a repeat.
+    fn admit(
+        admission: &Arc<Admission>,
+        peer: SocketAddr,
+        name: &str,
+    ) -> Result<Option<Permit>, DropReason> {
+        let query = Query::new(peer, LOCAL, Operation::Read, name);
+        if admission.repeated(&query).is_some() {
+            return Ok(None);
+        }
+        Ok(Some(Permit::new(admission, admission.admit(&query, NOW)?)))
+    }
+
+    fn permit(admission: &Arc<Admission>, peer: SocketAddr, name: &str) -> Permit {
+        admit(admission, peer, name).ok().flatten().expect("a new session")
+    }
+
+    fn is_unused(admission: &Admission) -> bool {
+        admission.state().is_unused() && admission.under_way() == 0
+    }
+
+    #[test]
+    fn the_same_request_is_one_session_until_its_client_has_answered() {
+        let admission = admission(&Config::default());
+        let mut first = permit(&admission, peer(1), "a");
+        assert!(matches!(admit(&admission, peer(1), "a"), Ok(None)), "a repeat");
+        assert!(first.prove() && !first.prove());
+        let mut second = permit(&admission, peer(1), "a");
+        assert_eq!(admission.under_way(), 2);
+        assert!(!first.entry().is_ended(), "the second may be a late copy");
+        assert!(second.prove() && first.entry().is_ended());
+        drop((first, second));
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn some_sessions_are_kept_for_clients_that_have_answered() {
+        let admission = admission(&Config::default().sessions(8));
+        let loopback = |n: u16| SocketAddr::from(([127, 0, 0, 1], n));
+        let mut permits: Vec<_> = (1..=6).map(|n| permit(&admission, loopback(n), "a")).collect();
+        let more = || admit(&admission, loopback(7), "a").map(drop);
+        assert_eq!(more(), Err(DropReason::TooManyUnproven));
+        permits[0].prove();
+        assert_eq!(more(), Ok(()));
+    }
+
+    #[test]
+    fn a_network_has_so_many_sessions_without_proof_and_no_more() {
+        let admission = admission(&Config::default());
+        let most = limits::SESSIONS / limits::UNPROVEN_SHARE_DIVISOR;
+        let from_port =
+            |n: usize| SocketAddr::new(peer(n as u32 % 256).ip(), 3000 + (n / 256) as u16);
+        let mut permits: Vec<_> =
+            (0..most).map(|n| permit(&admission, from_port(n), "a")).collect();
+        let more = |last| admit(&admission, peer(last), "more").map(drop);
+        assert_eq!(more(7), Err(DropReason::TooManyUnprovenOfNetwork));
+        assert_eq!(more(256), Ok(()), "the next network");
+        permits[0].prove();
+        assert_eq!(more(7), Ok(()), "one of them has answered");
+        drop(permits);
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn memory_for_windows_is_bounded_and_comes_back() {
+        let admission = admission(&Config::default().windows_bytes(1000));
+        let networks = |n| (Ipv4Addr::new(192, 0, n, 1), 2000).into();
+        let mut permits: Vec<_> = (0..6).map(|n| permit(&admission, networks(n), "a")).collect();
+        let proven = |permit: &mut Permit| (permit.reserve(250), permit.prove()).0;
+        let got: Vec<_> = permits[..3].iter_mut().map(proven).collect();
+        assert_eq!(got, [250, 250, 250]);
+        assert_eq!((permits[3].reserve(200), permits[4].reserve(200)), (200, 50));
+        assert_eq!((permits[3].reserve(100), permits[4].reserve(200)), (100, 150));
+        drop(permits.pop());
+        drop(permits.drain(..3));
+        assert_eq!(permits[1].reserve(5000), 250);
+        drop(permits);
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn clients_that_have_not_answered_leave_memory_for_windows() {
+        let admission = admission(&Config::default().windows_bytes(1000));
+        let of = |network, n| (Ipv4Addr::new(192, 0, network, 1), n).into();
+        let mut silent = Vec::new();
+        let mut reserve = |peer| {
+            let mut permit = permit(&admission, peer, "a");
+            let bytes = permit.reserve(200);
+            silent.push(permit);
+            bytes
+        };
+        assert_eq!([reserve(of(1, 1)), reserve(of(1, 2)), reserve(of(1, 3))], [200, 50, 0]);
+        assert_eq!([reserve(of(2, 1)), reserve(of(2, 2))], [200, 50]);
+        assert_eq!([reserve(of(3, 1)), reserve(of(3, 2)), reserve(of(4, 1))], [200, 50, 0]);
+        silent[0].prove();
+        assert_eq!(permit(&admission, of(1, 4), "a").reserve(500), 200);
+        assert_eq!(permit(&admission, of(4, 2), "a").reserve(500), 200);
+    }
+
+    #[test]
+    fn who_asks_for_ever_more_without_an_answer_gets_as_much_as_errors_would_be() {
+        let admission = admission(&Config::default());
+        let mut kept = std::collections::VecDeque::new();
+        let mut ask = |n: u32| {
+            let admitted = admit(&admission, peer(1), &n.to_string());
+            let Ok(Some(permit)) = admitted else { return admitted.err() };
+            // What is forgotten ends.
+            assert!(kept.len() < 2 || kept.pop_front().is_some_and(|p: Permit| p.entry.is_ended()));
+            kept.push_back(permit);
+            None
+        };
+        let most = limits::ERROR_BURST + 2;
+        let dropped: Vec<_> = (0..most + 500).filter_map(&mut ask).collect();
+        assert!((1..=500).contains(&dropped.len()), "{}", dropped.len());
+        assert!(dropped.iter().all(|why| *why == DropReason::TooManyAnswers));
+    }
+
+    fn dallying(admission: &Arc<Admission>, last: u32) -> Permit {
+        let mut permit = permit(admission, peer(last), "a");
+        permit.prove();
+        permit.dally();
+        permit
+    }
+
+    #[test]
+    fn who_has_dallied_longest_leaves_first_whoever_began_first() {
+        let admission = admission(&Config::default());
+        let mut long = permit(&admission, peer(1), "a");
+        let short = dallying(&admission, 2);
+        long.prove();
+        long.dally();
+        assert_eq!(admission.under_way(), 0);
+        let longest = || admission.state().evict_longest_dallying().map(|entry| entry.query.peer);
+        assert_eq!([longest(), longest(), longest()], [Some(peer(2)), Some(peer(1)), None]);
+        drop((long, short));
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn who_dallies_leaves_when_a_session_is_wanted_and_not_before() {
+        let admission = admission(&Config::default().sessions(4));
+        let first = dallying(&admission, 1);
+        let rest: Vec<_> = (2..=4).map(|last| permit(&admission, peer(last * 256), "a")).collect();
+        assert!(!first.entry.is_ended());
+        drop(rest);
+        let mut rest: Vec<_> =
+            (2..=4).map(|last| permit(&admission, peer(last * 256), "a")).collect();
+        assert!(rest.iter_mut().all(Permit::prove));
+        let one_more = permit(&admission, peer(9 * 256), "a");
+        assert!(first.entry.is_ended());
+        assert_eq!(
+            admit(&admission, peer(10 * 256), "a").map(drop),
+            Err(DropReason::TooManySessions)
+        );
+        drop((first, rest, one_more));
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn half_of_the_sessions_or_ports_may_dally_and_the_longest_makes_room() {
+        let ports = |last| crate::net::PortRange::new(1, last).expect("a range");
+        for (config, most) in [
+            (Config::default().sessions(4), 2),
+            (Config::default().sessions(5), 3),
+            (Config::default().ports(ports(2)), 1),
+        ] {
+            let admission = admission(&config);
+            let permits: Vec<_> =
+                (1..=most + 1).map(|last| dallying(&admission, last * 256)).collect();
+            let ended = permits.iter().map(|permit| permit.entry.is_ended());
+            let only_first = std::iter::once(true).chain((0..most).map(|_| false));
+            assert!(ended.eq(only_first), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn some_who_dally_leave_when_the_system_has_no_more_and_all_are_told_of_a_stop() {
+        let admission = admission(&Config::default());
+        let most = limits::EVICT_AT_ONCE as u32;
+        let permits: Vec<_> = (0..=most).map(|last| dallying(&admission, last)).collect();
+        admission.evict_some();
+        let left = permits.iter().filter(|permit| !permit.entry.is_ended()).count();
+        assert_eq!(left, 1);
+        admission.stop_all("shutting down");
+        assert!(permits.iter().all(|permit| permit.entry.is_ended()));
+    }
+}

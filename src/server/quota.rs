@@ -1,0 +1,230 @@
+//! The quotas of sessions and of memory for their windows: how much there is in all, how much of it clients may have
+//! who have not proven their address, and how much those of one network.
+//!
+//! Each session counts in several pools at once. What is left for one more is what the fullest of its pools has left.
+
+use super::config::Config;
+use super::network::network_of;
+use super::policy::DropReason;
+use crate::limits;
+use ipnet::IpNet;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// What some sessions have together, or the most that they may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Share {
+    sessions: usize,
+    /// Memory for their windows.
+    bytes: usize,
+}
+
+/// Sessions that share a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Pool {
+    All,
+    Unproven,
+    UnprovenOf(IpNet),
+}
+
+/// Where a session counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    client: IpAddr,
+    is_proven: bool,
+}
+
+impl Member {
+    pub(super) const fn unproven(client: IpAddr) -> Self {
+        Self { client, is_proven: false }
+    }
+
+    pub(super) const fn new(client: IpAddr, is_proven: bool) -> Self {
+        Self { client, is_proven }
+    }
+
+    fn pools(self) -> impl Iterator<Item = Pool> {
+        // Loopback cannot be forged from outside.
+        let of_network = (!self.client.is_loopback()).then(|| network_of(self.client));
+        let unproven = [Some(Pool::Unproven), of_network.map(Pool::UnprovenOf)];
+        let unproven = unproven.into_iter().flatten().filter(move |_| !self.is_proven);
+        std::iter::once(Pool::All).chain(unproven)
+    }
+}
+
+pub(super) struct Quota {
+    most: Share,
+    most_unproven: Share,
+    most_unproven_of_network: Share,
+    /// Pools without a session are not in it.
+    used: HashMap<Pool, Share>,
+}
+
+impl Quota {
+    pub(super) fn new(config: &Config) -> Self {
+        let most = Share { sessions: config.sessions, bytes: config.windows_bytes };
+        let of_all = |part: fn(usize) -> usize| Share {
+            sessions: part(most.sessions),
+            bytes: part(most.bytes),
+        };
+        Self {
+            most,
+            most_unproven: of_all(|all| all - all / limits::PROVEN_RESERVE_DIVISOR),
+            most_unproven_of_network: of_all(|all| all.div_ceil(limits::UNPROVEN_SHARE_DIVISOR)),
+            used: HashMap::new(),
+        }
+    }
+
+    const fn most(&self, pool: Pool) -> Share {
+        match pool {
+            Pool::All => self.most,
+            Pool::Unproven => self.most_unproven,
+            Pool::UnprovenOf(_) => self.most_unproven_of_network,
+        }
+    }
+
+    fn used(&self, pool: Pool) -> Share {
+        self.used.get(&pool).copied().unwrap_or_default()
+    }
+
+    /// Whether all sessions that there may be are there.
+    pub(super) fn is_full(&self) -> bool {
+        self.used(Pool::All).sessions >= self.most.sessions
+    }
+
+    /// Whether there is room for one more session.
+    pub(super) fn check(&self, member: Member) -> Result<(), DropReason> {
+        let full = |pool: &Pool| self.used(*pool).sessions >= self.most(*pool).sessions;
+        match member.pools().find(full) {
+            None => Ok(()),
+            Some(Pool::All) => Err(DropReason::TooManySessions),
+            Some(Pool::Unproven) => Err(DropReason::TooManyUnproven),
+            Some(Pool::UnprovenOf(_)) => Err(DropReason::TooManyUnprovenOfNetwork),
+        }
+    }
+
+    /// Counts one more session, which has no memory yet.
+    pub(super) fn add(&mut self, member: Member) {
+        for pool in member.pools() {
+            self.used.entry(pool).or_default().sessions += 1;
+        }
+    }
+
+    /// Counts a session no more, and its `bytes` of memory neither.
+    pub(super) fn remove(&mut self, member: Member, bytes: usize) {
+        for pool in member.pools() {
+            let Some(used) = self.used.get_mut(&pool) else { continue };
+            used.sessions -= 1;
+            used.bytes -= bytes;
+            if used.sessions == 0 {
+                self.used.remove(&pool);
+            }
+        }
+    }
+
+    /// Counts a session with `bytes` of memory among the proven.
+    pub(super) fn prove(&mut self, client: IpAddr, bytes: usize) {
+        self.remove(Member::unproven(client), bytes);
+        let proven = Member::new(client, true);
+        self.add(proven);
+        self.resize(proven, 0, bytes);
+    }
+
+    /// Gives a session that has `before` bytes of memory as many as it wants of those that are left, and tells how
+    /// many.
+    pub(super) fn reserve(&mut self, member: Member, before: usize, wanted: usize) -> usize {
+        self.resize(member, before, 0);
+        let left = |pool| self.most(pool).bytes.saturating_sub(self.used(pool).bytes);
+        let bytes = member.pools().map(left).min().unwrap_or_default().min(wanted);
+        self.resize(member, 0, bytes);
+        bytes
+    }
+
+    fn resize(&mut self, member: Member, before: usize, bytes: usize) {
+        for pool in member.pools() {
+            let used = self.used.entry(pool).or_default();
+            used.bytes = used.bytes - before + bytes;
+        }
+    }
+
+    /// Sessions whose clients are not proven, and memory for the windows of all sessions.
+    pub(super) fn gauges(&self) -> (usize, usize) {
+        (self.used(Pool::Unproven).sessions, self.used(Pool::All).bytes)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_unused(&self) -> bool {
+        self.used.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    fn quota(sessions: usize, bytes: usize) -> Quota {
+        Quota::new(&Config::default().sessions(sessions).windows_bytes(bytes))
+    }
+
+    fn client(network: u8, host: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, network, host).into()
+    }
+
+    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_quarter_of_the_sessions_is_kept_for_proven_clients() {
+        let mut quota = quota(8, 0);
+        for _ in 0..6 {
+            assert_eq!(quota.check(Member::unproven(LOOPBACK)), Ok(()));
+            quota.add(Member::unproven(LOOPBACK));
+        }
+        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Err(DropReason::TooManyUnproven));
+        quota.prove(LOOPBACK, 0);
+        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Ok(()));
+        for _ in 0..2 {
+            assert!(!quota.is_full());
+            quota.add(Member::new(LOOPBACK, true));
+        }
+        assert!(quota.is_full());
+        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Err(DropReason::TooManySessions));
+    }
+
+    #[test]
+    fn a_network_has_a_quarter_of_the_unproven_sessions_rounded_up() {
+        let mut quota = quota(9, 0);
+        for host in 0..3 {
+            assert_eq!(quota.check(Member::unproven(client(2, host))), Ok(()));
+            quota.add(Member::unproven(client(2, host)));
+        }
+        let full = Err(DropReason::TooManyUnprovenOfNetwork);
+        assert_eq!(quota.check(Member::unproven(client(2, 9))), full);
+        assert_eq!(quota.check(Member::unproven(client(3, 9))), Ok(()), "the next network");
+        quota.remove(Member::unproven(client(2, 0)), 0);
+        assert_eq!(quota.check(Member::unproven(client(2, 9))), Ok(()));
+    }
+
+    #[test]
+    fn memory_is_what_the_fullest_pool_has_left() {
+        let mut quota = quota(100, 1000);
+        let a = Member::unproven(client(2, 1));
+        quota.add(a);
+        assert_eq!(quota.reserve(a, 0, 300), 250, "of one network");
+        assert_eq!(quota.reserve(a, 250, 200), 200, "what it had counts no more");
+        let mut others = Vec::new();
+        for network in 3..6 {
+            let other = Member::unproven(client(network, 1));
+            quota.add(other);
+            others.push((other, quota.reserve(other, 0, 250)));
+        }
+        assert_eq!(others.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [250, 250, 50]);
+        quota.prove(client(2, 1), 200);
+        let proven = Member::new(client(2, 1), true);
+        assert_eq!(quota.reserve(proven, 200, 900), 450, "all that is left");
+        assert_eq!(quota.gauges(), (3, 1000));
+        quota.remove(proven, 450);
+        others.into_iter().for_each(|(other, bytes)| quota.remove(other, bytes));
+        assert!(quota.is_unused() && quota.gauges() == (0, 0));
+    }
+}

@@ -1,0 +1,132 @@
+//! From what was opened to a transfer on its socket: what is granted, within memory and the socket's buffer, and what is
+//! answered.
+
+use super::Shared;
+use super::active::ActiveTransfer;
+use super::open::{Payload, Unserved, open};
+use super::permit::Permit;
+use super::policy::{DropReason, Profile};
+use super::{Event, answer};
+use crate::net::{Session, TransferSocket};
+use crate::proto::{GrantLimits, grant};
+use crate::query::Query;
+use crate::transfer::{MayWait, Terms, Transfer};
+use crate::wire::{BlockSize, Mode, Options, WindowSize};
+use std::io;
+use std::sync::Arc;
+
+/// Opens what the session of `permit` is about and starts its transfer. Where there is to be none, the client and the
+/// observer are told why.
+pub(super) fn start(
+    shared: &Arc<Shared>,
+    mut permit: Permit,
+    profile: &Profile,
+) -> Option<ActiveTransfer> {
+    let entry = Arc::clone(permit.entry());
+    let query = &entry.query;
+    let payload = match open(&*shared.store, query, profile) {
+        Ok(payload) => payload,
+        Err(Unserved::Refused(refusal)) => {
+            answer::refuse(shared, query, &refusal);
+            return None;
+        }
+        Err(Unserved::Dropped(reason)) => {
+            answer::lacking(shared, query, &reason);
+            return None;
+        }
+    };
+    match session(shared, &mut permit, query, profile, payload) {
+        Ok(session) => Some(ActiveTransfer::new(entry.attach(session), permit, Arc::clone(shared))),
+        Err(error) => {
+            match DropReason::of(&error) {
+                Some(reason) => answer::lacking(shared, query, &reason),
+                None => shared.tell(Event::Failed { query, error: &error }),
+            }
+            None
+        }
+    }
+}
+
+fn session(
+    shared: &Shared,
+    permit: &mut Permit,
+    query: &Query,
+    profile: &Profile,
+    payload: Payload,
+) -> io::Result<Session> {
+    let socket = TransferSocket::answer(query.local, query.peer, shared.config.ports)?
+        .offload(shared.config.offload);
+    let asked = query.options.without(profile.left_out);
+    let (size, need, receives) = match &payload {
+        // In netascii the size on the wire is not known.
+        Payload::Source { size, held, .. } => {
+            let told = size.filter(|size| *size > 0 || profile.tell_empty);
+            let need = Need { held: *held, windows: 1 };
+            (told.filter(|_| query.mode == Mode::Octet), need, false)
+        }
+        // What waits to be written is beside what waits for a block that is missing.
+        Payload::Sink(sink) => {
+            let windows = if sink.may_wait() == MayWait::Always { 2 } else { 1 };
+            (None, Need { held: 0, windows }, true)
+        }
+    };
+    let limits = fit(permit, profile, query, &asked, need)?;
+    let limits = if receives { fit_to_buffer(&socket, limits, &asked)? } else { limits };
+    let (agreed, answer) = grant(query.operation, &asked, &limits, size);
+    permit.reserve(need.bytes(agreed.window_bytes()));
+    let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
+    let now = shared.clock.now();
+    let transfer = match payload {
+        Payload::Source { source, .. } => Transfer::serve_read(now, &terms, source),
+        Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
+    };
+    Ok(Session::new(socket, shared.clock, transfer))
+}
+
+/// The memory that a transfer needs: what it holds already, and so many windows.
+#[derive(Clone, Copy)]
+struct Need {
+    held: usize,
+    windows: usize,
+}
+
+impl Need {
+    const fn bytes(self, window: usize) -> usize {
+        self.held + self.windows * window
+    }
+}
+
+/// What may be granted within the profile, the path and the memory that is left.
+fn fit(
+    permit: &mut Permit,
+    profile: &Profile,
+    query: &Query,
+    asked: &Options,
+    need: Need,
+) -> io::Result<GrantLimits> {
+    let mut limits = profile.limits;
+    if profile.whole_packets {
+        limits.block_size = limits.block_size.min(TransferSocket::path_block_size(query.peer));
+    }
+    let (size, window) = limits.shape(asked);
+    let room = permit.reserve(need.bytes(window.bytes(size))).checked_sub(need.held);
+    limits.window_bytes = room.ok_or(io::ErrorKind::OutOfMemory)? / need.windows;
+    if limits.window_bytes < size.packet_bytes() {
+        limits.block_size = limits.block_size.min(BlockSize::DEFAULT);
+    }
+    Ok(limits)
+}
+
+/// `limits`, lowered for an upload: its window must fit what the socket's buffer really holds.
+fn fit_to_buffer(
+    socket: &TransferSocket,
+    mut limits: GrantLimits,
+    asked: &Options,
+) -> io::Result<GrantLimits> {
+    let (size, window) = limits.shape(asked);
+    if window > WindowSize::LOCKSTEP {
+        let blocks = socket.reserve_receive_buffer(size.packet_bytes(), window.get())?;
+        limits.window = WindowSize::new(blocks).unwrap_or(WindowSize::LOCKSTEP);
+    }
+    Ok(limits)
+}

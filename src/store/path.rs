@@ -1,0 +1,107 @@
+//! From a name in a request to a path beneath the root, lexically, without a look at the file system.
+
+use super::StoreError;
+use crate::limits;
+use crate::query::Query;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// A name that was asked for, as a path beneath the root: relative, without `.` and `..`. It is made lexically, so that
+/// links are not followed. The root itself is the empty path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RootedPath {
+    literal: PathBuf,
+    slashed: Option<Option<PathBuf>>,
+}
+
+impl RootedPath {
+    /// Checks a name from a request. Slashes in front, doubled ones and `.` mean nothing; `..` goes up, and
+    /// [`StoreError::Denied`] is what leaves the root.
+    pub fn parse(raw: &[u8]) -> Result<Self, StoreError> {
+        if raw.len() > limits::NAME_BYTES {
+            return Err(StoreError::NotFound);
+        }
+        let literal =
+            resolve(raw).ok_or_else(|| StoreError::denied("outside the served folder"))?;
+        // Windows boot managers ask for \Boot\BCD; a file whose name has a backslash comes first.
+        let slashed = raw.contains(&b'\\').then(|| {
+            let slashed: Vec<u8> =
+                raw.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
+            resolve(&slashed)
+        });
+        Ok(Self { literal, slashed })
+    }
+
+    /// The name as a path relative to the root, backslashes being ordinary characters.
+    pub fn path(&self) -> &Path {
+        &self.literal
+    }
+
+    /// The path with backslashes taken for slashes; `None` when there are none, an error when it leaves the root.
+    pub(super) fn slashed(&self) -> Option<Result<&Path, StoreError>> {
+        let slashed = self.slashed.as_ref()?;
+        Some(slashed.as_deref().ok_or_else(|| StoreError::denied("outside the served folder")))
+    }
+
+    /// The directory and the last part, where there is one.
+    pub fn split(&self) -> Option<(Self, &OsStr)> {
+        let path = match &self.slashed {
+            Some(Some(slashed)) => slashed,
+            _ => &self.literal,
+        };
+        let parent = path.parent()?.to_path_buf();
+        Some((Self { literal: parent, slashed: None }, path.file_name()?))
+    }
+}
+
+impl Query {
+    /// The path beneath the root that the name stands for.
+    pub fn path(&self) -> Result<RootedPath, StoreError> {
+        RootedPath::parse(self.name.as_bytes())
+    }
+}
+
+fn resolve(raw: &[u8]) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for part in raw.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                if !path.pop() {
+                    return None;
+                }
+            }
+            part => path.push(OsStr::from_bytes(part)),
+        }
+    }
+    Some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(raw: &[u8]) -> Option<String> {
+        RootedPath::parse(raw).ok().map(|name| name.path().display().to_string())
+    }
+
+    #[test]
+    fn a_name_is_relative_whatever_slashes_it_has() {
+        for raw in ["a/b", "/a/b", "//a//b", "./a/./b", "x/../a/b", "/a/b/"] {
+            assert_eq!(path(raw.as_bytes()).as_deref(), Some("a/b"), "{raw}");
+        }
+        assert_eq!(path(b"").as_deref(), Some(""));
+        assert_eq!(path(b"a..b").as_deref(), Some("a..b"));
+        assert_eq!(path(b"%2e%2e/x").as_deref(), Some("%2e%2e/x"));
+    }
+
+    #[test]
+    fn a_name_that_leaves_the_root_is_refused() {
+        for raw in ["..", "../x", "a/../../x", "/../x"] {
+            assert_eq!(path(raw.as_bytes()), None, "{raw}");
+        }
+        let name = RootedPath::parse(b"a\\..\\..\\x").expect("an ordinary name, by its letters");
+        assert!(matches!(name.slashed(), Some(Err(StoreError::Denied(_)))));
+    }
+}

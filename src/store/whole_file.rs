@@ -1,0 +1,71 @@
+//! A local file that is there whole or not at all.
+
+use super::{Folder, StoreError};
+use crate::transfer::{MayWait, Sink};
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// A sink that makes a file: it is there whole or not at all. Until the download is complete its name has what it had
+/// before.
+pub struct WholeFile(Box<dyn Sink>);
+
+impl WholeFile {
+    /// A file that will be at `path`, where it replaces what is there and keeps its permissions. A link is replaced, and
+    /// not what it leads to.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        let name = path.file_name().ok_or_else(|| StoreError::denied("a directory"))?;
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let folder =
+            Folder::open(parent.unwrap_or_else(|| Path::new("."))).map_err(StoreError::Io)?;
+        folder.largest_upload(u64::MAX).replace(Path::new(name)).map(Self)
+    }
+}
+
+impl Sink for WholeFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(bytes)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.0.commit()
+    }
+
+    fn may_wait(&self) -> MayWait {
+        self.0.may_wait()
+    }
+}
+
+impl fmt::Debug for WholeFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WholeFile").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_there_when_it_is_committed_and_what_was_there_stays_until_then() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (new, old) = (folder.path().join("new"), folder.path().join("old"));
+        std::fs::write(&old, "before").expect("a file");
+        for (path, before) in [(&new, None), (&old, Some("before"))] {
+            let content = || std::fs::read_to_string(path).ok();
+            let write = || {
+                let mut file = WholeFile::create(path).expect("a file");
+                file.write(b"whole").expect("written");
+                assert_eq!(content().as_deref(), before);
+                file
+            };
+            drop(write());
+            assert_eq!(content().as_deref(), before, "it was given up");
+            write().commit().expect("committed");
+            assert_eq!(content().as_deref(), Some("whole"));
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
+        assert!(WholeFile::create("/").is_err() && WholeFile::create(folder.path()).is_err());
+    }
+}

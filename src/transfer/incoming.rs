@@ -1,0 +1,162 @@
+//! A file that is received: from a receiver that puts its blocks in order into a sink.
+
+use super::reorder::ReorderBuffer;
+use super::{Burst, MayWait, Sink, netascii};
+use crate::proto::{Agreed, Arrival, BlockNumber, Receiver, Step, Time};
+use crate::wire::{Mode, Packet, WireBlock};
+use std::io;
+
+pub(super) struct Incoming {
+    pub(super) receiver: Receiver,
+    stage: Stage,
+    reorder: ReorderBuffer,
+    /// What of the sink may wait, as it said at the start.
+    may_wait: MayWait,
+    /// Payload in order that waits for a thread that may wait, where the sink's writes may.
+    unwritten: Vec<u8>,
+    /// Bytes of the file that came in order.
+    bytes: u64,
+    /// Whether a size that is told is that of the bytes that come: the size of a text is not that of its netascii.
+    is_octet: bool,
+}
+
+/// How far a received file is.
+enum Stage {
+    /// Its blocks come.
+    Writing(Box<dyn Sink>),
+    /// The last block has come, and the file is to be committed.
+    Whole(Box<dyn Sink>),
+    /// It is committed.
+    Safe,
+    /// It will not be committed.
+    Lost,
+}
+
+impl Incoming {
+    pub(super) fn new(mode: Mode, receiver: Receiver, sink: Box<dyn Sink>) -> Self {
+        let sink: Box<dyn Sink> = match mode {
+            Mode::Octet => sink,
+            Mode::Netascii => Box::new(netascii::Decoder::new(sink)),
+        };
+        let may_wait = sink.may_wait();
+        Self {
+            receiver,
+            stage: Stage::Writing(sink),
+            reorder: ReorderBuffer::default(),
+            may_wait,
+            unwritten: Vec::new(),
+            bytes: 0,
+            is_octet: mode == Mode::Octet,
+        }
+    }
+
+    /// A block came. What is in order by that is written, at once or, where that may wait, by
+    /// [`storage`](Self::storage). Gives the number of bytes.
+    pub(super) fn handle_data(
+        &mut self,
+        now: Time,
+        agreed: &Agreed,
+        block: WireBlock,
+        payload: &[u8],
+    ) -> io::Result<u64> {
+        let size = agreed.block_size().get();
+        match self.receiver.arrive(now, block, payload.len() < size) {
+            Arrival::Other => return Ok(0),
+            Arrival::Early(number) => {
+                let expected = self.receiver.expected();
+                self.reorder.keep(agreed, expected, (number, block), payload);
+                return Ok(0);
+            }
+            Arrival::Next => {}
+        }
+        let Stage::Writing(sink) = &mut self.stage else { return Ok(0) };
+        let (mut payload, before) = (payload, self.bytes);
+        loop {
+            if self.may_wait == MayWait::Always {
+                self.unwritten.extend_from_slice(payload);
+            } else {
+                sink.write(payload)?;
+            }
+            self.bytes += payload.len() as u64;
+            // What was kept behind the gap is in order now.
+            let Some((block, kept)) = self.reorder.find(self.receiver.expected()) else { break };
+            if self.receiver.arrive(now, block, kept.len() < size) != Arrival::Next {
+                break;
+            }
+            payload = kept;
+        }
+        if self.receiver.has_last_block() && !self.is_short(agreed) {
+            self.stage = match std::mem::replace(&mut self.stage, Stage::Lost) {
+                Stage::Writing(sink) => Stage::Whole(sink),
+                stage => stage,
+            };
+        }
+        Ok(self.bytes - before)
+    }
+
+    /// Whether it ended before all came that the sender told of. More may come: a file can grow while it is read.
+    pub(super) fn is_short(&self, agreed: &Agreed) -> bool {
+        let told = agreed.transfer_size().filter(|_| self.is_octet);
+        self.receiver.has_last_block() && told.is_some_and(|told| self.bytes < told)
+    }
+
+    /// Whether something is to be written or committed by [`storage`](Self::storage).
+    pub(super) const fn wants_storage(&self) -> bool {
+        self.is_whole() || !self.unwritten.is_empty()
+    }
+
+    /// Whether the last block has come, and the file is not yet committed.
+    pub(super) const fn is_whole(&self) -> bool {
+        matches!(self.stage, Stage::Whole(_))
+    }
+
+    /// Whether it is committed.
+    pub(super) const fn is_safe(&self) -> bool {
+        matches!(self.stage, Stage::Safe)
+    }
+
+    /// Whether it is committed, and the sender is still to be told.
+    pub(super) const fn owes_last_ack(&self) -> bool {
+        self.is_safe() && self.receiver.owes_ack()
+    }
+
+    /// Writes what is to be written and commits a file that is whole. Tells whether that was done: not where it might
+    /// wait and may not.
+    pub(super) fn storage(&mut self, may_wait: bool) -> io::Result<bool> {
+        let is_whole = self.is_whole();
+        let (Stage::Writing(sink) | Stage::Whole(sink)) = &mut self.stage else { return Ok(true) };
+        if !may_wait && self.may_wait > MayWait::Never {
+            return Ok(false);
+        }
+        let written = match &*self.unwritten {
+            [] => Ok(()),
+            bytes => sink.write(bytes),
+        };
+        self.unwritten.clear();
+        let done = if is_whole { written.and_then(|()| sink.commit()) } else { written };
+        if done.is_err() {
+            self.stage = Stage::Lost;
+        } else if is_whole {
+            // A session that dallies keeps no memory.
+            (self.stage, self.reorder) = (Stage::Safe, ReorderBuffer::default());
+            self.unwritten = Vec::new();
+        }
+        done.map(|()| true)
+    }
+
+    pub(super) fn poll<'a>(
+        &mut self,
+        now: Time,
+        opening: &'a [u8],
+        small: &'a mut Vec<u8>,
+    ) -> Step<Burst<'a>> {
+        self.receiver.poll(now).map(|ack| {
+            if ack.block == BlockNumber::OPENING {
+                return Burst::single(opening, ack.again);
+            }
+            small.clear();
+            Packet::Ack { block: ack.block.narrow(ack.rollover) }.write(small);
+            Burst::single(small, ack.again)
+        })
+    }
+}

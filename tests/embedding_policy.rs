@@ -1,0 +1,416 @@
+//! What an embedder decides: stores and policies that look at the whole query, what is told of that on the wire and in
+//! events, and which settings are none.
+
+mod common;
+
+use common::{
+    Peer, Running, Told, ack, data, error_code, get, impatient, list, pattern, plain, put, rrq,
+    show, until, windowed, wrq,
+};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tftpkit::client::{Failure, Wishes};
+use tftpkit::limits;
+use tftpkit::proto::{Timing, TimingError};
+use tftpkit::query::Query;
+use tftpkit::server::{
+    Config, ConfigError, Model, PortRange, Profile, Refusal, Server, StartError, Verdict,
+};
+use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
+use tftpkit::transfer::Outcome;
+use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
+
+fn models() -> [Config; 5] {
+    let model = |model| Config::default().model(model);
+    let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
+    [
+        model(Model::default()),
+        model(Model::Threads(0)),
+        model(loops(1)),
+        model(loops(3)),
+        model(Model::Iterative),
+    ]
+}
+
+fn memory(files: &[(&str, &[u8])]) -> InMemory {
+    let store = InMemory::new();
+    files.iter().for_each(|(name, bytes)| store.insert(name, *bytes).expect("a file"));
+    store
+}
+
+/// A client at another of this machine's addresses.
+fn peer_at(server: &Running, own: [u8; 4], asked: [u8; 4]) -> Peer {
+    let mut peer = Peer::of(server.at(asked));
+    peer.socket = UdpSocket::bind((Ipv4Addr::from(own), 0)).expect("a socket");
+    peer
+}
+
+#[test]
+fn a_store_serves_by_the_client_the_address_asked_and_the_options() {
+    for config in models() {
+        let store = Generated::new(|query: &Query| {
+            let size = query.options.find(OptionKind::BlockSize).map(|size| size.to_string());
+            let (peer, local) = (query.peer.ip(), query.local);
+            Ok(Readable::bytes(format!("{peer} {local} {}", size.unwrap_or_default())))
+        });
+        let server = Running::bound(config.listen((Ipv4Addr::UNSPECIFIED, 0)), store);
+        let ask = |own, asked, options: &[(&str, &str)]| {
+            let peer = peer_at(&server, own, asked);
+            let bytes = peer.fetch(&rrq("f", options)).expect("a download");
+            String::from_utf8(bytes).expect("text")
+        };
+        let (one, two) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+        assert_eq!(ask(one, one, &[]), "127.0.0.1 127.0.0.1 ");
+        assert_eq!(ask(two, one, &[("blksize", "600")]), "127.0.0.2 127.0.0.1 600");
+        assert_eq!(ask(one, two, &[("blksize", "600")]), "127.0.0.1 127.0.0.2 600");
+    }
+}
+
+#[test]
+fn a_store_that_only_reads_refuses_writes_and_lists() {
+    for config in models() {
+        let server = Running::start(config, Generated::new(|_: &Query| Err(StoreError::NotFound)));
+        let answer = |request: &[u8]| show(&server.peer().answer(request).0);
+        assert_eq!(answer(&wrq("f", &[])), "ERROR 2 \"access violation\"");
+        let missing = "ERROR 1 \"file not found\"";
+        assert_eq!(
+            [list("", &[]), rrq("f", &[]), rrq(".list", &[])].map(|r| answer(&r)),
+            [missing; 3]
+        );
+    }
+}
+
+/// Lists every directory as empty, and notes which were asked for.
+#[derive(Clone, Default)]
+struct Lists(Arc<Mutex<Vec<String>>>);
+
+impl Store for Lists {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Err(StoreError::NotFound)
+    }
+
+    fn list(&self, query: &Query) -> Result<Listing, StoreError> {
+        let asked = format!("{} {} from {}", query.operation, query.name, query.peer.ip());
+        self.0.lock().expect("no panic").push(asked);
+        Ok(Listing::new(Vec::new(), false))
+    }
+}
+
+#[test]
+fn a_read_of_the_listing_of_a_directory_lists_that_directory() {
+    for config in models() {
+        let store = Lists::default();
+        let server = Running::start(config, store.clone());
+        for name in [".list", "sub/.list", "a\\b/.list"] {
+            server.peer().fetch(&rrq(name, &[])).expect("a listing");
+        }
+        server.peer().fetch(&list("c", &[])).expect("a listing");
+        let wanted = ["", "sub", "a/b", "c"].map(|name| format!("LIST {name} from 127.0.0.1"));
+        assert_eq!(*store.0.lock().expect("no panic"), wanted);
+        let near = server.peer().fetch(&rrq(".list/a", &[])).expect_err("no listing");
+        assert_eq!(error_code(&near), 1);
+    }
+}
+
+fn refusal(told: Told) -> Option<Refusal> {
+    match told {
+        Told::Refused(_, refusal) => Some(refusal),
+        _ => None,
+    }
+}
+
+#[test]
+fn what_a_store_says_of_a_refusal_is_for_the_log_alone() {
+    for config in models() {
+        let store = Generated::new(|query: &Query| {
+            let why = format!("the secret of {}", query.peer.ip());
+            Err(match query.name.as_bytes() {
+                b"denied" => StoreError::denied(why),
+                b"full" => StoreError::full(why),
+                _ => StoreError::Io(std::io::Error::other(why)),
+            })
+        });
+        let server = Running::start(config, store);
+        for (name, answer) in [
+            ("denied", "ERROR 2 \"access violation\""),
+            ("full", "ERROR 3 \"disk full or allocation exceeded\""),
+            ("failed", "ERROR 0 \"server error\""),
+        ] {
+            assert_eq!(show(&server.peer().answer(&rrq(name, &[])).0), answer);
+            let reason = server.event("a refusal", refusal).reason;
+            assert!(reason.contains("the secret of 127.0.0.1"), "{reason}");
+        }
+    }
+}
+
+#[test]
+fn a_profile_decides_what_is_granted() {
+    for config in models() {
+        let config = config.policy(|_: &Query| {
+            let mut profile = Profile::default();
+            profile.left_out = OptionSet::EMPTY.with(OptionKind::Timeout);
+            profile.limits.window = WindowSize::new(2).expect("a window");
+            profile.limits.block_size = BlockSize::new(600).expect("a block size");
+            profile.listing = Some("index".into());
+            profile.timing = impatient();
+            Verdict::Serve(profile)
+        });
+        let server = Running::start(config, memory(&[("f", &pattern(2000, 1)), ("empty", b"")]));
+        let peer = server.peer();
+        let asked = [("blksize", "601"), ("windowsize", "3"), ("timeout", "9"), ("tsize", "0")];
+        let (answer, tid) = peer.answer(&rrq("f", &asked));
+        assert_eq!(show(&answer), "OACK blksize=600 windowsize=2 tsize=2000");
+        peer.exchange(&ack(0), tid, "DATA 1 600");
+        peer.wanted(tid, "DATA 2 600");
+        // By the timing of the profile a silent client is forgotten soon, and not after half a minute.
+        assert_eq!(server.outcome(&peer), Outcome::Silent);
+        let (answer, _) = server.peer().answer(&rrq("empty", &[("tsize", "0"), ("blksize", "9")]));
+        assert_eq!(show(&answer), "OACK blksize=9", "the size of an empty file is not told");
+        server.idle();
+        assert!(server.peer().fetch(&rrq("index", &[])).is_ok());
+        assert_eq!(server.peer().fetch(&rrq(".list", &[])).map_err(|e| error_code(&e)), Err(1));
+    }
+}
+
+#[test]
+fn the_size_of_an_empty_file_is_told_where_the_profile_says_so() {
+    for config in models() {
+        let config = config.policy(|_: &Query| {
+            let mut profile = Profile::default();
+            profile.tell_empty = true;
+            Verdict::Serve(profile)
+        });
+        let server = Running::start(config, memory(&[("empty", b"")]));
+        let (answer, _) = server.peer().answer(&rrq("empty", &[("tsize", "0")]));
+        assert_eq!(show(&answer), "OACK tsize=0");
+    }
+}
+
+#[test]
+fn a_policy_refuses_in_its_own_words_as_far_as_they_fit() {
+    let most = limits::ERROR_TEXT_BYTES;
+    for config in models() {
+        let config = config.policy(move |query: &Query| {
+            let refuse = Refusal::new(ErrorCode::Other(77), format!("night for {}", query.name));
+            Verdict::Refuse(match query.name.as_bytes() {
+                b"standard" => refuse,
+                b"fits" => refuse.text("x".repeat(most)),
+                b"long" => refuse.text("x".repeat(most + 1)),
+                b"huge" => refuse.text("x".repeat(100_000)),
+                _ => refuse.text("come back by day"),
+            })
+        });
+        let server = Running::start(config, memory(&[]));
+        let cut = "x".repeat(most);
+        for (name, text) in [
+            ("f", "come back by day"),
+            ("standard", "error"),
+            ("fits", &cut),
+            ("long", &cut),
+            ("huge", &cut),
+        ] {
+            let (answer, _) = server.peer().answer(&rrq(name, &[]));
+            assert_eq!(show(&answer), format!("ERROR 77 \"{text}\""));
+            let told = server.event("a refusal", refusal);
+            assert_eq!(
+                (told.code, &*told.reason),
+                (ErrorCode::Other(77), &*format!("night for {name}"))
+            );
+        }
+    }
+}
+
+#[test]
+fn what_a_policy_drops_is_told_and_not_answered() {
+    for config in models() {
+        let config = config.policy(|query: &Query| match query.name.as_bytes() {
+            b"f" => Verdict::Serve(Profile::default()),
+            name => Verdict::Drop(format!("not {}", name.escape_ascii()).into()),
+        });
+        let server = Running::start(config, memory(&[("f", b"file")]));
+        let peer = server.peer();
+        peer.ask(&rrq("secret", &[]));
+        let (who, why) = server.event("it is dropped", |told| match told {
+            Told::Dropped(who, why) => Some((who, why.to_string())),
+            _ => None,
+        });
+        assert_eq!((who, &*why), (peer.address(), "not secret"));
+        assert_eq!(server.peer().fetch(&rrq("f", &[])).expect("a download"), b"file");
+        server.idle();
+        assert_eq!((peer.pending(), server.handle.gauges().unproven), (vec![], 0));
+    }
+}
+
+#[test]
+fn an_equal_request_makes_no_second_session() {
+    // With one transfer after the other, the second request would wait anyway.
+    for config in models().into_iter().take(4) {
+        let server = Running::start(config, memory(&[("f", &pattern(100, 1))]));
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&rrq("f", &[]));
+        for options in [&[][..], &[("unknown", "1")], &[("unknown", "2"), ("blksize", "nonsense")]]
+        {
+            let (answer, from) = peer.answer(&rrq("f", options));
+            assert_eq!((&*show(&answer), from), ("DATA 1 100", tid), "{options:?}");
+        }
+        assert_eq!(server.handle.transfers(), 1);
+        peer.ask(&rrq("f", &[("blksize", "511")]));
+        until("another session answers", || (server.handle.transfers() == 2).then_some(()));
+    }
+}
+
+#[test]
+fn a_transfer_is_told_from_its_start_to_its_one_end() {
+    for (config, interval, least, most) in models().into_iter().flat_map(|config| {
+        let all = [(Duration::from_micros(1), 1, 100), (Duration::MAX, 0, 0)];
+        all.map(|(interval, least, most)| (config.clone(), interval, least, most))
+    }) {
+        let (tell, told) = std::sync::mpsc::channel();
+        let config = config.listen((Ipv4Addr::LOCALHOST, 0)).progress(interval);
+        let store = memory(&[("f", &pattern(2000, 1))]).uploads(Uploads::Create);
+        let server = Running::observed(config, store, move |event| {
+            let _ = tell.send(event.clone());
+        });
+        let (reader, writer) = (server.peer(), server.peer());
+        reader.fetch(&rrq("f", &[])).expect("a download");
+        writer.store(&wrq("new", &[]), &pattern(2000, 2)).expect("an upload");
+        assert_eq!(server.outcome(&reader), Outcome::Complete);
+        server.idle();
+        server.handle.drain(Duration::ZERO);
+        server.ended().expect("a clean end");
+        let all: Vec<_> = told.try_iter().collect();
+        for peer in [reader, writer].map(|peer| peer.address()) {
+            let word = |told: &Told| match told {
+                Told::Started(query, _) if query.peer == peer => Some('S'),
+                Told::Progress(query, summary) if query.peer == peer => {
+                    assert_eq!(summary.outcome, None);
+                    Some('p')
+                }
+                Told::Finished(query, _) if query.peer == peer => Some('F'),
+                _ => None,
+            };
+            let words: String = all.iter().filter_map(word).collect();
+            let progress = words.trim_matches(['S', 'F']);
+            assert!(words.starts_with('S') && words.ends_with('F'), "{words}");
+            assert!(progress.chars().all(|c| c == 'p'), "{words}");
+            assert!((least..=most).contains(&progress.len()), "{interval:?}: {words}");
+        }
+    }
+}
+
+#[test]
+fn gauges_show_what_is_held_while_it_is_held() {
+    for config in models() {
+        let store = memory(&[]).uploads(Uploads::Create);
+        let server = Running::start(config, store);
+        let gauges = || {
+            let gauges = server.handle.gauges();
+            (gauges.transfers, gauges.dallying, gauges.unproven, gauges.windows_bytes > 0)
+        };
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&wrq("new", &[]));
+        assert_eq!(gauges(), (1, 0, 1, true));
+        peer.exchange(&data(1, &[1; 512]), tid, "ACK 1");
+        until("it is proven", || (gauges() == (1, 0, 0, true)).then_some(()));
+        peer.exchange(&data(2, b"end"), tid, "ACK 2");
+        until("it dallies", || (gauges() == (0, 1, 0, false)).then_some(()));
+        peer.exchange(&data(2, b"end"), tid, "ACK 2");
+    }
+}
+
+#[test]
+fn settings_that_make_no_sense_are_no_server() {
+    let check = |config: Config| match Server::bind(config, Arc::new(memory(&[])), |_| {}) {
+        Ok(_) => None,
+        Err(StartError::Config(why)) => Some(why),
+        Err(other) => panic!("{other}"),
+    };
+    let listening = || Config::default().listen((Ipv4Addr::LOCALHOST, 0));
+    assert_eq!(check(Config::default()), Some(ConfigError::NoAddress));
+    assert_eq!(check(listening().sessions(0)), Some(ConfigError::NoSessions));
+    assert_eq!(check(listening().sessions(1)), None);
+    assert_eq!(check(listening().progress(Duration::ZERO)), Some(ConfigError::ProgressTooOften));
+    assert_eq!(
+        check(listening().progress(Duration::from_nanos(999))),
+        Some(ConfigError::ProgressTooOften)
+    );
+    assert_eq!(check(listening().progress(Duration::from_micros(1))), None);
+    assert_eq!(check(listening().progress(Duration::MAX)), None);
+    assert!(PortRange::new(0, 1).is_err() && PortRange::new(2, 1).is_err());
+    assert!(PortRange::new(1, 1).is_ok() && "2-1".parse::<PortRange>().is_err());
+}
+
+#[test]
+fn times_that_would_never_pass_or_never_wait_are_refused() {
+    let (least, most) = (Duration::from_micros(1), limits::LONGEST_TIMING);
+    let below = Duration::from_nanos(999);
+    let build = |span| Timing::builder().patience(span).build().map(|timing| timing.patience());
+    assert_eq!((build(least), build(most)), (Ok(least), Ok(most)));
+    assert_eq!(build(below), Err(TimingError::TooShort("patience")));
+    assert_eq!(build(Duration::ZERO), Err(TimingError::TooShort("patience")));
+    let above = most + Duration::from_nanos(1);
+    assert_eq!(build(above), Err(TimingError::TooLong("patience")));
+    let crossed = |floor| Timing::builder().floor(floor).ceiling(least).build().is_ok();
+    assert_eq!((crossed(least), crossed(2 * least)), (true, false));
+}
+
+#[test]
+fn the_smallest_server_serves_and_stops() {
+    for config in models() {
+        let config = config.sessions(1).windows_bytes(4096).progress(Duration::from_micros(1));
+        let server = Running::start(config, memory(&[("f", &pattern(20_000, 1))]));
+        for wishes in [plain(), windowed(65_464, 65_535)] {
+            let bytes = get(&server.client(wishes), "f").expect("a download");
+            assert!(bytes == pattern(20_000, 1));
+            server.idle();
+        }
+        server.handle.drain(Duration::MAX);
+        server.ended().expect("a clean end");
+    }
+}
+
+#[test]
+fn a_store_in_memory_serves_and_takes_files() {
+    let (old, new) = (pattern(70_000, 1), pattern(5000, 2));
+    for config in models() {
+        let store = memory(&[("sub/old", &old)]).uploads(Uploads::Overwrite).largest_upload(5000);
+        // Each file takes 128 bytes and its name, too.
+        let most = 75_009 + 3 * 128 + "sub/old".len() + "new".len() + "one".len();
+        let server = Running::start(config, store.clone().most_bytes(most));
+        for wishes in [plain(), Wishes::default(), windowed(1428, 16)] {
+            let client = server.client(wishes);
+            assert!(get(&client, "sub/old").expect("a download") == old);
+            put(&client, "new", &new).expect("an upload");
+            assert!(get(&client, "new").expect("what was put") == new);
+            put(&client, "new", &new[..9]).expect("a shorter one in its place");
+            assert_eq!(store.get("new").as_deref(), Some(&new[..9]));
+            let listing = client.list("").expect("a listing");
+            let names = listing.entries.iter().map(|entry| (entry.name.to_str(), entry.size));
+            assert_eq!(names.collect::<Vec<_>>(), [(Some("new"), 9), (Some("sub"), 0)]);
+            let too_large = put(&client, "large", &pattern(5001, 3)).expect_err("it is too large");
+            assert!(matches!(too_large, Failure::Server { code: ErrorCode::DiskFull, .. }));
+            put(&client, "new", &new).expect("an upload");
+            put(&client, "one", &new[..9]).expect("the last bytes there is room for");
+            let full = put(&client, "two", &new[..9]).expect_err("there is no room");
+            assert!(matches!(full, Failure::Server { code: ErrorCode::DiskFull, .. }), "{full}");
+            assert!(store.get("two").is_none() && store.remove("one").is_some());
+            store.remove("new").expect("it is there");
+        }
+    }
+}
+
+#[test]
+fn a_store_in_memory_that_only_creates_keeps_what_it_has() {
+    for config in models() {
+        let store = memory(&[("f", b"old")]).uploads(Uploads::Create);
+        let server = Running::start(config, store.clone());
+        let client = server.client(plain());
+        let exists = put(&client, "f", b"new").expect_err("it is there");
+        assert!(matches!(exists, Failure::Server { code: ErrorCode::FileExists, .. }), "{exists}");
+        put(&client, "g", b"").expect("an empty file");
+        assert_eq!(store.get("f").as_deref(), Some(&b"old"[..]));
+        assert_eq!(get(&client, "g").expect("a download"), b"");
+    }
+}
