@@ -1,0 +1,277 @@
+//! Every field of every line that is meant for programs.
+
+use crate::common::{Daemon, ack, data, folder, list, pattern, rrq, wrq};
+use crate::given::Given;
+use crate::programs::rtftp;
+use crate::rtftp::{error, few, report, scripted};
+use crate::rtftpd::{OFTEN, hanging, interrupt};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use tempfile::TempDir;
+use tftpkit::wire::Packet;
+
+/// Names and types.
+fn shape(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Bool(_) => "bool".into(),
+        Value::Number(number) if number.is_u64() => "whole".into(),
+        Value::Number(_) => "real".into(),
+        Value::String(_) => "text".into(),
+        Value::Array(items) => format!("[{}]", items.first().map(shape).unwrap_or_default()),
+        Value::Object(fields) => {
+            let mut all: Vec<_> =
+                fields.iter().map(|(name, value)| format!("{name} {}", shape(value))).collect();
+            all.sort();
+            format!("{{{}}}", all.join(", "))
+        }
+    }
+}
+
+fn lines(text: &[u8]) -> Vec<Value> {
+    serde_json::Deserializer::from_slice(text).into_iter().map(|line| line.expect("JSON")).collect()
+}
+
+/// What this command line writes for programs.
+fn said(here: &TempDir, words: &[&str], code: i32) -> Vec<Value> {
+    let run = rtftp(here.path()).args(words).arg("--json").assert().code(code);
+    lines(&run.get_output().stdout)
+}
+
+const TRANSFER: &str = "{blksize whole, bytes whole, operation text, packets whole, remote text, \
+    retransmitted whole, seconds real, windowsize whole}";
+const FAILURE: &str = "{error text, exit whole, operation text, remote text}";
+
+#[test]
+fn a_transfer_is_reported_with_all_its_fields_and_their_values() {
+    let (root, here) = (folder(&[("a", &pattern(5000, 1))]), folder(&[("b", &pattern(700, 2))]));
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let remote = server.address.to_string();
+    let terms = ["--blksize", "600", "--windowsize", "3"];
+    let cases =
+        [("get", ["get", &remote, "a"], "a", 5000), ("put", ["put", "b", &remote], "b", 700)];
+    for (operation, words, name, bytes) in cases {
+        let reports = said(&here, &[&words[..], &terms].concat(), 0);
+        let [report] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(shape(report), TRANSFER);
+        let numbers = ["blksize", "windowsize", "bytes"].map(|field| report[field].as_u64());
+        assert_eq!(numbers, [600, 3, bytes].map(Some));
+        assert_eq!(report["operation"], operation);
+        assert_eq!(report["remote"], format!("tftp://{remote}/{name}"));
+        assert!(report["seconds"].as_f64() > Some(0.0), "{report}");
+    }
+}
+
+#[test]
+fn a_failure_is_reported_with_all_its_fields_and_their_values() {
+    let (root, here) = (folder(&[("dir/a", b"")]), folder(&[("b", b"few")]));
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let cases = [
+        ("get", vec!["get", &remote, "dir"], "dir", "access violation (code 2)"),
+        ("put", vec!["put", "b", &remote], "b", "access violation (code 2)"),
+    ];
+    for (operation, words, name, why) in cases {
+        let reports = said(&here, &words, 5);
+        let [report] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!(shape(report), FAILURE);
+        assert_eq!((&report["operation"], &report["exit"]), (&operation.into(), &5.into()));
+        assert_eq!(report["remote"], format!("tftp://{remote}/{name}"));
+        assert!(report["error"].as_str().is_some_and(|error| error.contains(why)), "{report}");
+    }
+    let several = said(&here, &["get", &remote, "missing", "dir"], 4);
+    assert_eq!(
+        several.iter().map(|line| line["exit"].as_u64()).collect::<Vec<_>>(),
+        [4, 5].map(Some)
+    );
+    // There is no list, and so no entries and no end of them.
+    assert!(said(&here, &["list", &remote, "missing"], 4).is_empty());
+}
+
+#[test]
+fn a_list_has_its_entries_and_their_number() {
+    let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let listed = said(&here, &["list", &server.address.to_string()], 0);
+    let [file, directory, end] = &listed[..] else { panic!("{listed:?}") };
+    let entry = "{kind text, modified text, name text, size whole}";
+    assert_eq!([file, directory].map(shape), [entry, entry]);
+    assert_eq!(shape(end), "{cut bool, entries whole}");
+    let fields = |line: &Value| (line["name"].clone(), line["kind"].clone(), line["size"].clone());
+    assert_eq!(fields(file), ("a".into(), "file".into(), 3.into()));
+    assert_eq!(fields(directory), ("dir".into(), "directory".into(), 0.into()));
+    assert_eq!((&end["cut"], &end["entries"]), (&false.into(), &2.into()));
+    let modified = file["modified"].as_str().expect("a time");
+    let form: String = modified.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
+    assert_eq!(form, "9999-99-99T99:99:99Z");
+}
+
+/// A server that does not hear the first packet of one kind.
+fn deaf_once(
+    is_of_the_kind: impl Fn(&Packet<'_>) -> bool + Send + 'static,
+) -> (SocketAddr, mpsc::Receiver<String>) {
+    let seen = AtomicUsize::new(0);
+    scripted(move |packet| {
+        let deaf = is_of_the_kind(packet) && seen.fetch_add(1, Ordering::Relaxed) == 0;
+        if deaf { Vec::new() } else { few(packet) }
+    })
+}
+
+#[test]
+fn packets_and_those_that_were_sent_again_are_counted() {
+    let here = folder(&[("mine", b"few")]);
+    for (command, again) in [("get", "RRQ"), ("put", "DATA"), ("bench", "RRQ")] {
+        let (server, heard) = deaf_once(move |packet| packet.to_string().starts_with(again));
+        let remote = server.to_string();
+        let report = match command {
+            "put" => said(&here, &["put", "mine", &remote], 0).remove(0),
+            "get" => said(&here, &["get", &remote, "a"], 0).remove(0),
+            _ => report(&Given::default(), &["--count", "1", "--clients", "1"], server),
+        };
+        // Where the machine is busy there may be more of both.
+        let packets = report["packets"].as_u64().expect("a number");
+        let heard: Vec<_> = (0..packets).map(|_| heard.recv().expect("a packet")).collect();
+        assert!(heard.iter().filter(|packet| packet.starts_with(again)).count() > 1, "{heard:?}");
+        let distinct = heard.iter().collect::<BTreeSet<_>>().len() as u64;
+        assert_eq!(report["retransmitted"], packets - distinct, "{command}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_load_is_reported_with_all_its_fields() {
+    let spans = "{max real, p50 real, p90 real, p99 real}";
+    let failure = "{code CODE, count whole, first text, kind text}";
+    let shape_of = |failures: &str, [first, transfer]: [&str; 2], histogram: &str, rate: &str| {
+        format!(
+            "{{begun whole, bytes whole, bytes_per_second real, clients whole, cut whole, failed whole, \
+            failures [{failures}], first_answer {first}, histogram [{histogram}], missed whole, \
+            most_at_once whole, packets whole, rate {rate}, retransmitted whole, seconds real, \
+            server text, transfer {transfer}, transfers_per_second real, whole whole}}"
+        )
+    };
+    let octave = "{count whole, from real, to real}";
+    let (good, _heard) = scripted(few);
+    let of = |more: &[&str], server| report(&Given::default(), more, server);
+    let whole = of(&["--count", "2", "--rate", "50"], good);
+    assert_eq!(shape(&whole), shape_of("", [spans, spans], octave, "real"));
+    assert_eq!((&whole["server"], &whole["rate"]), (&good.to_string().into(), &50.0.into()));
+    let (refusing, _heard) = scripted(|_| vec![error(1)]);
+    let refused = of(&["--count", "2"], refusing);
+    let coded = failure.replace("CODE", "whole");
+    assert_eq!(shape(&refused), shape_of(&coded, [spans, "null"], "", "null"));
+    let silent =
+        of(&["--count", "2", "--timeout", "1", "--retries", "0"], scripted(|_| Vec::new()).0);
+    let uncoded = failure.replace("CODE", "null");
+    assert_eq!(shape(&silent), shape_of(&uncoded, ["null", "null"], "", "null"));
+}
+
+#[test]
+fn a_load_tells_its_failures_apart() {
+    let closed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let kind = |server: SocketAddr, more: &[&str]| {
+        let report = report(&Given::default(), &[&["--count", "2"], more].concat(), server);
+        let [failure] = &report["failures"].as_array().expect("a list")[..] else {
+            panic!("{report}")
+        };
+        assert_eq!((&failure["count"], &report["failed"]), (&2.into(), &2.into()), "{report}");
+        failure["kind"].as_str().expect("a kind").to_owned()
+    };
+    let impatient = ["--timeout", "1", "--retries", "0"];
+    assert_eq!(kind(closed.expect("a port that is free again"), &[]), "closed");
+    assert_eq!(kind(scripted(|_| Vec::new()).0, &impatient), "no answer");
+    assert_eq!(kind(scripted(|_| vec![error(0)]).0, &[]), "refused");
+    let rude = |packet: &Packet<'_>| match packet {
+        Packet::Request(_) => vec![data(1, &[7; 513])],
+        _ => Vec::new(),
+    };
+    assert_eq!(kind(scripted(rude).0, &["--no-options"]), "protocol");
+}
+
+/// What each line of the log has.
+const ALWAYS: &str = "level text, message text";
+const ABOUT_A_PEER: &str = "level text, message text, peer text, timestamp text";
+const ABOUT_A_TRANSFER: &str = "bytes whole, file text, level text, message text, outcome text, peer text, \
+    rate text, retransmitted whole, seconds real, timestamp text";
+
+/// Waits for the line with this message, which has this level and these fields.
+fn told(server: &Daemon, message: &str, level: &str, fields: &str) -> Value {
+    let line = server.log_line(&[&format!("\"message\":\"{message}\"")]);
+    let line: Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!((shape(&line), &line["level"]), (format!("{{{fields}}}"), &level.into()), "{line}");
+    line
+}
+
+#[test]
+fn each_line_of_the_log_about_a_transfer_has_all_its_fields() {
+    let root = folder(&[("f", &pattern(2000, 1))]);
+    let options = ["--json", "--uploads", "create", "--patience", "0.6"];
+    let server = Daemon::serve(root.path(), &[&options[..], &OFTEN].concat());
+    let told = |message, level| told(&server, message, level, ABOUT_A_TRANSFER);
+    let peer = server.peer();
+    peer.fetch(&rrq("f", &[])).expect("a download");
+    let sent = told("sent", "INFO");
+    assert_eq!((&sent["file"], &sent["outcome"]), (&"f".into(), &"complete".into()));
+    assert_eq!(sent["bytes"], 2000);
+    assert_eq!(sent["peer"], peer.address().to_string());
+    server.peer().store(&wrq("new", &[]), b"few").expect("an upload");
+    assert_eq!(told("received", "INFO")["bytes"], 3);
+    server.peer().fetch(&list("", &[])).expect("a list");
+    assert_eq!(told("listed", "INFO")["file"], "");
+    let (_, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
+    peer.send(&error(8), tid);
+    assert_eq!(told("probed", "INFO")["outcome"], "the client only asked for the size");
+    let (stopped, tid) = hanging(&server);
+    stopped.send(&error(0), tid);
+    assert_eq!(told("ended", "INFO")["outcome"], "ended by the client: no (code 0)");
+    let (silent, tid) = hanging(&server);
+    let lost = told("lost", "WARN");
+    assert_eq!(lost["outcome"], "the client fell silent");
+    let repeated =
+        silent.pending().iter().filter(|(packet, from)| *from == tid && packet[1] == 3).count();
+    let told_of = lost["retransmitted"].as_u64().expect("a number");
+    // Where the machine is busy the first block came again, too.
+    assert!(repeated > 0 && told_of >= repeated as u64, "{repeated}: {lost}");
+    server.peer().ask(&rrq("f", &[]));
+    assert_eq!(told("unanswered", "INFO")["outcome"], "the client did not answer");
+}
+
+#[test]
+fn each_line_of_the_log_about_anything_else_has_all_its_fields() {
+    let root = folder(&[("f", &pattern(2000, 1))]);
+    let server = Daemon::serve(root.path(), &["--json", "-v", "--max-sessions", "1"]);
+    let told = |message, level, fields: &str| told(&server, message, level, fields);
+    server.peer().store(&wrq("f", &[]), b"").expect_err("there are no uploads");
+    let about = format!(
+        "error whole, file text, {ALWAYS}, operation text, peer text, timestamp text, why text"
+    );
+    let refused = told("refused", "WARN", &about);
+    assert_eq!(refused["error"], 2, "{refused}");
+    server.peer().answer(&[0, 1, b'x']);
+    told("malformed", "DEBUG", &format!("{ABOUT_A_PEER}, why text"));
+    server.peer().ask(&ack(1));
+    told("stray packet", "DEBUG", ABOUT_A_PEER);
+    server.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
+    let absent = told("not there", "INFO", &format!("file text, {ABOUT_A_PEER}"));
+    assert_eq!(absent["file"], "missing");
+    // The one before may still be on its way out; of these only one has room.
+    let peers = [server.peer(), server.peer(), server.peer()];
+    peers.iter().for_each(|peer| peer.ask(&rrq("f", &[])));
+    let away = told("dropped", "WARN", &format!("{ABOUT_A_PEER}, why text"));
+    assert_eq!(away["why"], "too many transfers at once");
+    interrupt(&server);
+    let about = format!("grace real, {ALWAYS}, timestamp text, transfers whole");
+    let stopping = told("stopping", "INFO", &about);
+    assert_eq!((&stopping["grace"], &stopping["transfers"]), (&10.0.into(), &1.into()));
+}
+
+#[test]
+fn what_a_killed_server_left_is_told_in_the_log() {
+    let root = folder(&[(".rtftp-0123456789abcdef.part", b"left")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create", "--json"]);
+    let line: Value = serde_json::from_str(&server.log_line(&["unfinished"])).expect("JSON");
+    assert_eq!(shape(&line), format!("{{files whole, {ALWAYS}, timestamp text}}"));
+    assert_eq!((&line["files"], &line["level"]), (&1.into(), &"INFO".into()));
+}

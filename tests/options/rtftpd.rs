@@ -1,0 +1,395 @@
+//! What is seen of each option of `rtftpd`.
+
+use crate::common::{Daemon, Peer, ack, error_code, folder, list, pattern, rrq, show, until, wrq};
+use crate::given::{Given, Row};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
+use nix::unistd::Pid;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const fn row(
+    option: &'static str,
+    (values, rival): (&'static [&'static str], &'static str),
+    (without, with): (&'static str, &'static str),
+    see: fn(&str, &Given) -> String,
+) -> Row {
+    Row { of: &[""], option, values, rival, without, with, see }
+}
+
+pub(crate) const ROWS: &[Row] = &[
+    row("--listen", (&["127.0.0.1:0"], "[::1]:0"), ("port 69", "127.0.0.1"), address),
+    row("--uploads", (&["create"], "off"), ("new 2, old 2", "new stored, old 6"), uploads),
+    row("--uploads", (&["overwrite"], "off"), ("new 2, old 2", "new stored, old stored"), uploads),
+    row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
+    row("--max-upload", (&["1K"], "2K"), ("stored", "error 3"), upload_of_1025_bytes),
+    row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
+    row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
+    row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
+    row("--model", (&["iterative"], "threads"), ("a thread, at once", "no thread, later"), model),
+    row("--max-threads", (&["1"], "2"), ("3 transfer", "1 transfer"), threads_of_three),
+    row("--event-threads", (&["3"], "1"), ("0 events", "2 events"), threads_of_loops),
+    row("--max-sessions", (&["1"], "2"), ("served", "too many transfers at once"), second_client),
+    row("--memory", (&["90000"], "60000"), OF_MEMORY, terms),
+    row("--max-blksize", (&["600"], "700"), (ALL, "blksize=600 windowsize=64"), terms),
+    row("--max-blksize-of", (&["127.0.0.0/8=600"], "::/0=600"), OF_NETWORK, terms),
+    row("--whole-packets", (&[], ""), ("4000", "1248"), block_size_on_a_path_of_1280),
+    row("--max-windowsize", (&["5"], "6"), (ALL, "blksize=1428 windowsize=5"), terms),
+    row("--no-offload", (&[], ""), ("1 piece", "8 pieces"), pieces_of_a_window),
+    row("--ports", (&["PORT-PORT"], "65535-65535"), ("any", "the one"), port),
+    row("--patience", (&["0.5"], "20"), ("goes on", "lost"), silence),
+    row("--first-interval", (&["0.1"], "3"), ("after a second", "sooner"), first_repetition),
+    row("--intervals", (&["0.3", "0.3"], ""), ("short, doubled", "longer, the same"), intervals),
+    row("--drain", (&["0.5"], "20"), ("goes on", "ended"), drained),
+    row("--json", (&[], ""), ("words", "an object"), form_of_the_log),
+    row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),
+    row("--quiet", (&[], ""), ("INFO, banner", "nothing"), levels),
+    row("--help", (&[], ""), ("serves", "explains"), asked_about_itself),
+    row("--version", (&[], ""), ("serves", "is named"), asked_about_itself),
+];
+
+const ALL: &str = "blksize=1428 windowsize=64";
+/// Three quarters of it are for those who have not answered yet.
+const OF_MEMORY: (&str, &str) = (ALL, "blksize=1428 windowsize=47");
+const OF_NETWORK: (&str, &str) = (ALL, "blksize=600 windowsize=64");
+
+pub(crate) fn two_thousand() -> TempDir {
+    folder(&[("f", &pattern(2000, 1))])
+}
+
+/// What became of an upload: "stored", or the code of the ERROR.
+fn upload(server: &Daemon, name: &str, bytes: usize) -> String {
+    match server.peer().store(&wrq(name, &[]), &vec![7; bytes]) {
+        Ok(()) => "stored".into(),
+        Err(packet) => format!("error {}", error_code(&packet)),
+    }
+}
+
+/// The code of the ERROR, or "listed".
+fn listed(answer: Result<Vec<u8>, Vec<u8>>) -> String {
+    match answer {
+        Ok(bytes) if bytes.is_empty() => "empty".into(),
+        Ok(_) => "listed".into(),
+        Err(packet) => format!("error {}", error_code(&packet)),
+    }
+}
+
+/// A client that has proven itself, asks for the next block and then only listens. It gives the transfer's port.
+pub(crate) fn hanging(server: &Daemon) -> (Peer, SocketAddr) {
+    let peer = server.peer();
+    let (_, tid) = peer.answer(&rrq("f", &[]));
+    peer.exchange(&ack(1), tid, "DATA 2 512");
+    (peer, tid)
+}
+
+/// Intervals of a tenth of a second.
+pub(crate) const OFTEN: [&str; 5] = ["--first-interval", "0.1", "--intervals", "0.1", "0.1"];
+/// So many of them are more than what ends sooner lasts.
+const MANY: usize = 20;
+
+/// Whether `ended` comes true before the transfer has repeated itself many times.
+pub(crate) fn ends_before_many_repetitions(
+    (peer, tid): &(Peer, SocketAddr),
+    mut ended: impl FnMut() -> bool,
+) -> bool {
+    let mut seen = 0;
+    until("an end, or many repetitions", || {
+        seen += peer.pending().iter().filter(|(_, from)| from == tid).count();
+        let ended = ended();
+        (ended || seen > MANY).then_some(ended)
+    })
+}
+
+fn terms(_: &str, given: &Given) -> String {
+    let (root, options) = (two_thousand(), [("blksize", "1428"), ("windowsize", "64")]);
+    let server = given.serve(root.path(), &[]);
+    let (answer, _) = server.peer().answer(&rrq("f", &options));
+    show(&answer).trim_start_matches("OACK ").into()
+}
+
+fn address(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let mut command = given.rtftpd(root.path(), &[]);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("a child");
+    let (out, err) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
+    let mut lines = BufReader::new(out).lines().map_while(Result::ok);
+    let listening = lines.find_map(|line| line.trim().strip_prefix("listening").map(str::to_owned));
+    // Where the default port is another's, or a privilege, it is named as well.
+    let told = listening.or_else(|| BufReader::new(err).lines().next()?.ok()).expect("a line");
+    child.kill().and_then(|()| child.wait()).expect("killed");
+    let address = told
+        .split_whitespace()
+        .find_map(|word| word.trim_end_matches(':').parse::<SocketAddr>().ok());
+    let address = address.unwrap_or_else(|| panic!("no address: {told}"));
+    if address.port() == 69 { "port 69".into() } else { address.ip().to_string() }
+}
+
+fn uploads(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let [new, old] = ["new", "f"].map(|name| upload(&server, name, 3).replace("error ", ""));
+    format!("new {new}, old {old}")
+}
+
+fn upload_to_a_new_directory(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    upload(&given.serve(root.path(), &["--uploads", "create"]), "new/f", 3)
+}
+
+fn upload_of_1025_bytes(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    upload(&given.serve(root.path(), &["--uploads", "create"]), "f", 1025)
+}
+
+fn listings(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let by_file = listed(server.peer().fetch(&rrq(".list", &[])));
+    let by_opcode = listed(server.peer().fetch(&list("", &[])));
+    let off = server.banner().lines().any(|line| line.trim_end().ends_with("listing    off"));
+    format!("{by_file}, {by_opcode}, {}", if off { "off" } else { "on" })
+}
+
+fn name_of_the_listing(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let names = [".list", "index", "ls"].into_iter();
+    let there = names.filter(|name| listed(server.peer().fetch(&rrq(name, &[]))) == "listed");
+    there.collect::<Vec<_>>().join(" ")
+}
+
+/// How many threads have this name.
+pub(crate) fn threads(server: &Daemon, name: &str) -> usize {
+    let tasks = std::fs::read_dir(server.proc("task")).expect("it lives").flatten();
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|comm| comm.trim() == name).count()
+}
+
+fn model(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &OFTEN);
+    let first = hanging(&server);
+    let thread = if threads(&server, "transfer") > 0 { "a thread" } else { "no thread" };
+    let second = server.peer();
+    second.ask(&rrq("f", &[]));
+    let answered = || !second.pending().is_empty();
+    let at_once = ends_before_many_repetitions(&first, answered);
+    format!("{thread}, {}", if at_once { "at once" } else { "later" })
+}
+
+fn threads_of_three(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let _three = [hanging(&server), hanging(&server), hanging(&server)];
+    format!("{} transfer", threads(&server, "transfer"))
+}
+
+fn threads_of_loops(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &["--model", "events"]);
+    // One more is the thread that takes requests. A thread has its own name a moment after its start.
+    until("their names", || (threads(&server, "rtftpd") == 1).then_some(()));
+    format!("{} events", threads(&server, "events"))
+}
+
+fn second_client(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let _first = hanging(&server);
+    let second = server.peer();
+    second.ask(&rrq("f", &[]));
+    until("the second client's lot", || {
+        let why = "too many transfers at once";
+        let turned_away = server.logged(&["dropped", why]).map(|_| why.into());
+        turned_away.or_else(|| (!second.pending().is_empty()).then(|| "served".into()))
+    })
+}
+
+/// In a network of its own, where a device carries 1280 bytes at once.
+fn block_size_on_a_path_of_1280(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let own = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
+    let line = format!(
+        r#"ip link set lo mtu 1280 up; "$0" "$@" > banner & trap "kill $!" EXIT
+        until port=$(sed -n 's/.*listening *127.0.0.1://p' banner | grep .); do kill -0 $! || exit; done
+        '{}' get "127.0.0.1:$port" f -o /dev/null --blksize 4000 --json"#,
+        env!("CARGO_BIN_EXE_rtftp")
+    );
+    let mut shell = std::process::Command::new("sh");
+    let inside = format!(r#"exec unshare --net {own} sh -c "$line" "$0" "$@""#);
+    shell.args(["-c", &inside]).arg(Daemon::program()).arg(root.path());
+    given.to(&mut shell);
+    shell.args(["--listen", "127.0.0.1:0"]).env("line", line);
+    let here = folder(&[]);
+    let done = shell.current_dir(here.path()).stdin(Stdio::null()).output().expect("a shell");
+    let report: serde_json::Value =
+        serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("no report: {done:?}"));
+    report["blksize"].to_string()
+}
+
+fn pieces_of_a_window(_: &str, given: &Given) -> String {
+    let root = folder(&[("f", &pattern(100_000, 3))]);
+    let server = given.serve(root.path(), &[]);
+    let peer = server.peer();
+    setsockopt(&peer.socket, sockopt::UdpGroSegment, &true).expect("GRO");
+    let (_, tid) = peer.answer(&rrq("f", &[("blksize", "1428"), ("windowsize", "8")]));
+    peer.send(&ack(0), tid);
+    let (mut bytes, mut pieces) = (0, 0);
+    while bytes < 8 * 1432 {
+        bytes += peer.receive_from(tid).len();
+        pieces += 1;
+    }
+    format!("{pieces} piece{}", if pieces > 1 { "s" } else { "" })
+}
+
+fn port(_: &str, given: &Given) -> String {
+    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+    let port = free.expect("a port that is free again").port();
+    let mut given = given.clone();
+    let values = given.variables.iter_mut().map(|(_, value)| value);
+    for word in given.words.iter_mut().chain(values) {
+        *word = word.replace("PORT", &port.to_string());
+    }
+    let root = two_thousand();
+    let (_, tid) = given.serve(root.path(), &[]).peer().answer(&rrq("f", &[]));
+    if tid.port() == port { "the one".into() } else { "any".into() }
+}
+
+fn silence(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &OFTEN);
+    let transfer = hanging(&server);
+    let lost = || server.logged(&["lost", "fell silent"]).is_some();
+    if ends_before_many_repetitions(&transfer, lost) { "lost".into() } else { "goes on".into() }
+}
+
+/// Timers run late where a machine is busy, and never early: the best of some tries counts.
+fn ever(tries: usize, mut is_soon: impl FnMut() -> bool) -> bool {
+    (0..tries).any(|_| is_soon())
+}
+
+fn first_repetition(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let soon = ever(3, || {
+        let (peer, asked) = (server.peer(), Instant::now());
+        let (_, tid) = peer.answer(&rrq("f", &[]));
+        peer.wanted(tid, "DATA 1 512");
+        asked.elapsed() < Duration::from_millis(900)
+    });
+    if soon { "sooner".into() } else { "after a second".into() }
+}
+
+fn intervals(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let tries = (0..5).map(|_| {
+        let (peer, tid) = hanging(&server);
+        let mut at = vec![Instant::now()];
+        for _ in 0..3 {
+            peer.wanted(tid, "DATA 2 512");
+            at.push(Instant::now());
+        }
+        at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis()).collect::<Vec<_>>()
+    });
+    // The shortest that was seen of each.
+    let shortest = tries.reduce(|one, other| one.into_iter().zip(other).map(least).collect());
+    let shortest = shortest.expect("tries");
+    let first = if shortest[0] < 250 { "short" } else { "longer" };
+    let third = if shortest[2] < shortest[0] * 2 { "the same" } else { "doubled" };
+    format!("{first}, {third}")
+}
+
+fn least((one, other): (u128, u128)) -> u128 {
+    one.min(other)
+}
+
+pub(crate) fn interrupt(server: &Daemon) {
+    let pid = Pid::from_raw(server.pid().parse().expect("a number"));
+    kill(pid, Signal::SIGTERM).expect("a signal");
+}
+
+fn drained(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let mut server = given.serve(root.path(), &OFTEN);
+    let transfer = hanging(&server);
+    interrupt(&server);
+    let ended = ends_before_many_repetitions(&transfer, || server.exit_status() == Some(0));
+    if ended { "ended".into() } else { "goes on".into() }
+}
+
+fn form_of_the_log(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    let server = given.serve(root.path(), &[]);
+    server.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
+    let line = server.log_line(&["missing"]);
+    let is_object = serde_json::from_str::<serde_json::Value>(&line).is_ok_and(|it| it.is_object());
+    if is_object { "an object".into() } else { "words".into() }
+}
+
+/// Where a server takes requests that does not say so.
+fn request_port(pid: u32) -> SocketAddr {
+    let proc = Path::new("/proc").join(pid.to_string());
+    until("its port", || {
+        let sockets = std::fs::read_dir(proc.join("fd")).expect("it lives").flatten();
+        let sockets = sockets.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        let sockets: Vec<_> = sockets.map(|link| link.display().to_string()).collect();
+        let table = std::fs::read_to_string(proc.join("net/udp")).expect("a table");
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let (_, port) = fields[1].split_once(':')?;
+            let port = u16::from_str_radix(port, 16).ok().filter(|port| *port > 0)?;
+            let its = sockets.contains(&format!("socket:[{}]", fields[9]));
+            its.then(|| ([127, 0, 0, 1], port).into())
+        })
+    })
+}
+
+/// Which levels of the log there are, and whether there is a banner.
+fn levels(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    // One after the other, so that the lines have an order.
+    let options = ["--listen", "127.0.0.1:0", "--model", "iterative"];
+    let mut command = given.rtftpd(root.path(), &options);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().expect("a child");
+    let peer = Peer::of(request_port(child.id()));
+    // It is bound before it says so; what it answers comes after.
+    peer.ask(&ack(1));
+    peer.fetch(&rrq("missing", &[])).expect_err("it is not there");
+    peer.store(&wrq("f", &[]), b"").expect_err("no uploads");
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
+    while !log.contains("refused") {
+        assert!(lines.read_line(&mut log).expect("a line") > 0, "it ended: {log}");
+    }
+    child.kill().expect("killed");
+    let output = child.wait_with_output().expect("its end");
+    let mut seen: Vec<&str> = Vec::new();
+    seen.extend(log.contains("DEBUG").then_some("DEBUG"));
+    seen.extend(log.contains("INFO").then_some("INFO"));
+    seen.extend((!output.stdout.is_empty()).then_some("banner"));
+    if seen.is_empty() { "nothing".into() } else { seen.join(", ") }
+}
+
+fn asked_about_itself(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    if given.words.is_empty() {
+        given.serve(root.path(), &[]);
+        return "serves".into();
+    }
+    let output = given.rtftpd(root.path(), &[]).output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    let version = format!("rtftpd {}\n", env!("CARGO_PKG_VERSION"));
+    match text {
+        text if text == version => "is named".into(),
+        text if text.contains("Usage: rtftpd") => "explains".into(),
+        other => other,
+    }
+}
