@@ -40,6 +40,8 @@ impl Wall {
         let mut command = Command::new(Daemon::program());
         command.arg(root.path()).args(["--listen", "127.0.0.1:0", "--uploads", "create"]);
         command.args(arguments).env("LD_PRELOAD", library.trim());
+        // What the clock is set to is the time here; the log has that of everywhere.
+        command.env("TZ", "UTC0");
         command.env("FAKETIME_TIMESTAMP_FILE", self.file()).env("FAKETIME_NO_CACHE", "1");
         Daemon::spawn(command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1"))
     }

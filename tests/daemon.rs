@@ -5,23 +5,26 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Daemon, folder, rrq, show, wrq};
+use common::apart::{in_own_network, powerless};
+use common::{Daemon, LONGEST_RUN, Peer, folder, rrq, show, until, wrq};
+use nix::cmsg_space;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+use nix::sys::time::TimeSpec;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 use programs::{ack, error, rtftpd};
 use std::fs::Permissions;
-use std::net::UdpSocket;
+use std::io::IoSliceMut;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 #[test]
 fn the_server_says_what_to_do_when_it_cannot_start() {
     rtftpd().arg("no/such/folder").assert().code(1).stderr(contains("give an existing folder"));
     let root = folder(&[]);
-    let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().map(|at| at.to_string()).expect("an address");
-    let _keep = UdpSocket::bind(&taken);
     let other = Daemon::serve(root.path(), &[]);
     let busy = rtftpd().arg(root.path()).args(["--listen", &other.address.to_string()]).assert();
     busy.code(1).stderr(contains("by another program or by another --listen"));
@@ -36,11 +39,12 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
 }
 
-/// Runs the server as a user without any privilege.
+/// Runs the server without any privilege.
 fn unprivileged(root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]);
-    command.arg(env!("CARGO_BIN_EXE_rtftpd")).arg(root).args(arguments).timeout(DEADLINE).assert()
+    let (program, wrapper) = powerless().split_first().expect("a program");
+    let mut command = Command::new(program);
+    command.args(wrapper).arg(env!("CARGO_BIN_EXE_rtftpd")).arg(root).args(arguments);
+    command.timeout(LONGEST_RUN).assert()
 }
 
 #[test]
@@ -49,18 +53,24 @@ fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
     let allow = |mode| {
         std::fs::set_permissions(root.path(), Permissions::from_mode(mode)).expect("it is ours");
     };
-    // Port 69 ends it when it has looked.
-    let tell = || unprivileged(root.path(), &["--listen", "127.0.0.1:69", "--uploads", "create"]);
-    allow(0o700);
-    tell().code(1).stderr(contains("user 65534 may not enter it"));
-    allow(0o711);
+    // The address, which is nobody's, ends it when it has looked.
+    let tell = || unprivileged(root.path(), &["--listen", "192.0.2.77:0", "--uploads", "create"]);
+    allow(0o066);
+    let user = nix::unistd::geteuid();
+    tell().code(1).stderr(contains(format!("user {user} may not enter it")));
+    allow(0o166);
     tell().code(1).stderr(contains("may not list").and(contains("may not write")));
-    allow(0o777);
-    tell().code(1).stderr(contains("may not").not().and(contains("--listen")));
+    allow(0o700);
+    tell().code(1).stderr(contains("may not").not().and(contains("does not have that address")));
 }
 
 #[test]
 fn without_the_privilege_for_port_69_it_says_how_to_get_it() {
+    // Here it may be anybody's, as it is in a container; in a new network it never is.
+    let test = without_the_privilege_for_port_69_it_says_how_to_get_it;
+    if !in_own_network(test, "ip link set lo up") {
+        return;
+    }
     let refused = unprivileged(Path::new("/"), &["--listen", "127.0.0.1:69"]).code(1);
     refused.stderr(contains("--listen").and(contains("cap_net_bind_service")));
 }
@@ -111,30 +121,57 @@ fn names_and_texts_from_the_network_are_escaped_in_the_log() {
     assert!(raw.is_empty(), "{raw:#?}");
 }
 
+/// When the next such packet came, by the kernel's clock: whoever reads it may have been busy, or stopped.
+fn arrival(peer: &Peer, tid: &mut Option<SocketAddr>, wanted: &str) -> Duration {
+    let mut buffer = [0; 600];
+    until(wanted, || {
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        let (mut space, dont_wait) = (cmsg_space!(TimeSpec), MsgFlags::MSG_DONTWAIT);
+        let socket = peer.socket.as_raw_fd();
+        let message =
+            recvmsg::<SockaddrIn>(socket, &mut slices, Some(&mut space), dont_wait).ok()?;
+        let from = message.address.map(|from| SocketAddr::V4(from.into()));
+        let came = message.cmsgs().ok()?.find_map(|control| match control {
+            ControlMessageOwned::ScmTimestampns(time) => Some(time),
+            _ => None,
+        });
+        let packet = message.iovs().next()?;
+        *tid = from;
+        came.map(Duration::from).filter(|_| show(packet) == wanted)
+    })
+}
+
+/// How long a server lets its OACK, and then three times its only block, wait for an answer before it sends them again;
+/// and how long after the block it gives up.
+fn repeats(server: &Daemon) -> [Duration; 5] {
+    let peer = server.peer();
+    setsockopt(&peer.socket, sockopt::ReceiveTimestampns, &true).expect("times of arrival");
+    peer.ask(&rrq("f", &[("blksize", "512")]));
+    // Its port comes with what it says.
+    let mut tid = None;
+    let [once, again] = [(); 2].map(|()| arrival(&peer, &mut tid, "OACK blksize=512"));
+    peer.send(&ack(0), tid.expect("it has answered"));
+    let at = [(); 4].map(|()| arrival(&peer, &mut tid, "DATA 1 3"));
+    server.log_line(&["\"f\"", &format!("peer={} ", peer.address()), "unconfirmed"]);
+    let end = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time") - at[0];
+    [again - once, at[1] - at[0], at[2] - at[1], at[3] - at[2], end]
+}
+
 #[test]
 fn the_servers_intervals_and_its_patience_are_the_operators() {
     let root = folder(&[("f", b"few")]);
     let set = ["--first-interval", "0.3", "--intervals", "0.2", "0.4", "--patience", "1.5"];
     let server = Daemon::serve(root.path(), &set);
-    let peer = server.peer();
-    let (_, tid) = peer.answer(&rrq("f", &[("blksize", "512")]));
-    let asked = Instant::now();
-    peer.wanted(tid, "OACK blksize=512");
-    let first = asked.elapsed();
-    let within = |span: Duration, least: u64, most: u64| {
-        (Duration::from_millis(least)..Duration::from_millis(most)).contains(&span)
+    // By default it waits a second at first, at least 50 ms after that, and 30 s in all.
+    let wanted = [250..900, 150..900, 350..1400, 350..700, 1400..10_000];
+    let fits = |spans: &[Duration; 5]| {
+        let mut both = wanted.iter().zip(spans);
+        both.all(|(wanted, span)| wanted.contains(&span.as_millis()))
     };
-    assert!(within(first, 250, 900), "{first:?}: not after the second that is the default");
-    peer.exchange(&ack(0), tid, "DATA 1 3");
-    let mut at = vec![Instant::now()];
-    for _ in 0..3 {
-        peer.wanted(tid, "DATA 1 3");
-        at.push(Instant::now());
+    // A busy machine is late now and then.
+    let mut tries = Vec::new();
+    while tries.len() < 5 && !tries.last().is_some_and(&fits) {
+        tries.push(repeats(&server));
     }
-    let spans: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(within(spans[0], 150, 900), "{spans:?}: the shortest is no longer 50 ms");
-    assert!(within(spans[1], 350, 1400) && within(spans[2], 350, 700), "{spans:?}: the longest");
-    server.log_line(&["\"f\"", "unconfirmed"]);
-    let end = at[0].elapsed();
-    assert!(within(end, 1400, 10_000), "{end:?}: 30 s of patience are the default");
+    assert!(tries.last().is_some_and(fits), "{tries:?}");
 }

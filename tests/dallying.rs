@@ -4,9 +4,10 @@
 mod common;
 
 use common::{
-    Daemon, Peer, Running, ack, config, data, folder, get, model, pattern, plain, rrq, until, wrq,
+    Daemon, Peer, Running, ack, config, data, folder, free_ports, get, model, pattern, plain, rrq,
+    until, wrq,
 };
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -42,8 +43,7 @@ fn later(daemon: &Daemon) -> Vec<u8> {
 
 /// A range of ports that is one free port.
 fn one_port() -> String {
-    let port = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = port.expect("a free port").port();
+    let port = free_ports(1);
     format!("{port}-{port}")
 }
 

@@ -3,9 +3,13 @@
 
 mod common;
 
-use common::{Daemon, Peer, everything_in, folder, list, pattern, rrq, show, until, wrq};
+use common::apart::{for_all, namespaces, powerless};
+use common::{
+    Daemon, Peer, everything_in, folder, free_ports, list, pattern, rrq, show, until, wrq,
+};
+use nix::unistd::Uid;
 use std::fs::Permissions;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -38,9 +42,9 @@ fn a_root_that_is_read_only_is_served_and_takes_nothing() {
     let root = folder(&[("old", b"old")]);
     let script =
         "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$0\" \"$@\"";
-    let user = if nix::unistd::geteuid().is_root() { "--mount" } else { "--map-root-user" };
-    let wrapper = ["unshare", "--mount", user, "sh", "-c", script];
-    let daemon = behind(&wrapper, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    let unshare: Vec<_> = unshare.iter().map(String::as_str).chain(["sh", "-c", script]).collect();
+    let daemon = behind(&unshare, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
     for name in ["new", "old", "dir/new"] {
         let refused = daemon.peer().store(&wrq(name, &[]), b"x").expect_err(name);
         assert_eq!(show(&refused), "ERROR 2 \"access violation\"", "{name}");
@@ -152,13 +156,8 @@ fn an_upload_that_is_under_way_needs_no_more_descriptors() {
 fn without_ports_a_client_waits_its_turn() {
     let bytes = pattern(20_000, 4);
     let (root, here) = (folder(&[("file", &bytes)]), folder(&[]));
-    // Two ports that are free, one behind the other.
-    let ports = until("two free ports", || {
-        let one = UdpSocket::bind("127.0.0.1:0").ok()?;
-        let first = one.local_addr().ok()?.port();
-        let last = first.checked_add(1)?;
-        UdpSocket::bind(("127.0.0.1", last)).ok().map(|_| format!("{first}-{last}"))
-    });
+    let first = free_ports(2);
+    let ports = format!("{first}-{}", first + 1);
     let daemon = Daemon::serve(root.path(), &["--ports", &ports]);
     let open = begun(&daemon, 2);
     let mut third = Command::new(env!("CARGO_BIN_EXE_rtftp"))
@@ -176,18 +175,12 @@ fn without_ports_a_client_waits_its_turn() {
     assert!(std::fs::read(here.path().join("file")).expect("a file") == bytes);
 }
 
-/// Starts rtftpd as a user who has no rights and no other process, after this line of shell.
-fn unprivileged(shell: &str, root: &Path, arguments: &[&str]) -> Daemon {
-    std::fs::set_permissions(root, Permissions::from_mode(0o777)).expect("it is ours");
-    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
-    let script = format!("{shell} && exec \"$0\" \"$@\"");
-    behind(&["setpriv", &user, "--clear-groups", "bash", "-c", &script], root, arguments)
-}
-
 #[test]
 fn an_upload_that_cannot_get_its_name_leaves_no_directories() {
     let root = folder(&[("a", b"here")]);
-    let daemon = unprivileged("umask 777", root.path(), &["--uploads", "create", "--create-dirs"]);
+    let without_rights = ["sh", "-c", "umask 777 && exec \"$0\" \"$@\""];
+    let wrapper = [powerless(), &without_rights].concat();
+    let daemon = behind(&wrapper, root.path(), &["--uploads", "create", "--create-dirs"]);
     let stored = daemon.peer().store(&wrq("new/deep/file", &[]), b"bytes");
     stored.expect_err("it may not enter what it makes");
     assert_eq!(everything_in(root.path()), ["a"]);
@@ -196,9 +189,28 @@ fn an_upload_that_cannot_get_its_name_leaves_no_directories() {
 #[test]
 fn without_threads_transfers_are_carried_by_the_loop() {
     let bytes = pattern(20_000, 5);
-    let root = folder(&[("file", &bytes)]);
-    // Threads are counted for each user, and not for root.
-    let daemon = unprivileged("ulimit -u 3", root.path(), &["--model", "threads"]);
+    let (root, place) = (folder(&[("file", &bytes)]), folder(&[]));
+    // Threads are counted for each user but the machine's root, who starts it as somebody without another process.
+    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
+    let somebody = ["setpriv", &user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
+    let program = for_all(&place);
+    let users = std::fs::read_to_string("/proc/self/uid_map").expect("the map of users");
+    let is_root = users.split_whitespace().take(2).eq(["0", "0"]) && Uid::effective().is_root();
+    let wrapper = if is_root { &somebody[..] } else { &["env"] };
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(&program);
+    std::fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(root.path().join("file"), Permissions::from_mode(0o644))
+        .expect("ours");
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0", "--model", "threads"]);
+    let daemon = Daemon::spawn(&mut command);
+    // Whatever else it needs it has when it has served something.
+    assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(bytes.clone()));
+    // By the same user, for root need not have the right to do it to others.
+    let mut limit = Command::new(wrapper[0]);
+    limit.args(&wrapper[1..]).args(["prlimit", "--pid", &daemon.pid(), "--nproc=1:1"]);
+    let told = limit.status();
+    assert!(told.is_ok_and(|status| status.success()));
     for (peer, tid, first) in begun(&daemon, 10) {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::apart::{namespaces, powerless};
 use common::{
     Daemon, Peer, Running, ack, config, data, error_code, everything_in, folder, impatient,
     pattern, rrq, show, wrq,
@@ -21,25 +22,24 @@ use tftpkit::transfer::Outcome;
 use tftpkit::wire::{ErrorCode, Packet};
 
 /// A server of a disk of 256 KiB, which holds `old` with 100,000 bytes, and where its files can be seen from here.
-fn on_a_small_disk() -> (TempDir, Daemon, PathBuf) {
+fn on_a_small_disk() -> Option<(TempDir, Daemon, PathBuf)> {
     let mount = folder(&[]);
-    let user = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
-    let script = format!(
-        "exec unshare --mount {user} sh -c 'mount -t tmpfs -o size=256k none \"$0\" \
+    let unshare = namespaces(&["--mount"])?;
+    let script = "mount -t tmpfs -o size=256k none \"$0\" \
          && head -c 100000 /dev/zero > \"$0/old\" \
-         && exec \"$1\" \"$0\" --listen 127.0.0.1:0 --uploads overwrite' \"$0\" \"$1\""
-    );
-    let mut command = Command::new("sh");
-    command.args(["-c", &script]).arg(mount.path()).arg(Daemon::program());
+         && exec \"$1\" \"$0\" --listen 127.0.0.1:0 --uploads overwrite";
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args(["sh", "-c", script]);
+    command.arg(mount.path()).arg(Daemon::program());
     let daemon = Daemon::spawn(&mut command);
     let inside = mount.path().strip_prefix("/").expect("an absolute path");
     let seen = daemon.proc("root").join(inside);
-    (mount, daemon, seen)
+    Some((mount, daemon, seen))
 }
 
 #[test]
 fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() {
-    let (_mount, daemon, files) = on_a_small_disk();
+    let Some((_mount, daemon, files)) = on_a_small_disk() else { return };
     assert_eq!(everything_in(&files), ["old"]);
     for name in ["new", "old"] {
         let error = daemon.peer().store(&wrq(name, &[]), &pattern(300_000, 1)).expect_err(name);
@@ -57,7 +57,7 @@ fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() {
 
 #[test]
 fn an_upload_that_says_that_it_does_not_fit_the_disk_is_refused_at_once() {
-    let (_mount, daemon, _files) = on_a_small_disk();
+    let Some((_mount, daemon, _files)) = on_a_small_disk() else { return };
     let first = |size| show(&daemon.peer().answer(&wrq("new", &[("tsize", size)])).0);
     assert_eq!(first("300000"), "ERROR 3 \"disk full or allocation exceeded\"");
     assert_eq!(first("100000"), "OACK tsize=100000");
@@ -203,25 +203,12 @@ fn a_sweep_goes_so_deep_and_no_deeper() {
 }
 
 /// A server that has no more rights than anybody.
-fn without_rights(root: &TempDir) -> (TempDir, Daemon) {
-    // Where the build lies, nobody else may be able to read.
-    let place = folder(&[]);
-    let program = place.path().join("rtftpd");
-    std::fs::copy(Daemon::program(), &program).expect("a copy");
-    for open in [place.path(), root.path()] {
-        std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).expect("a mode");
-    }
-    let mut command = if nix::unistd::geteuid().is_root() {
-        let mut command = Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"]);
-        command.arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.arg(root.path()).args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
-    let daemon = Daemon::spawn(&mut command);
-    (place, daemon)
+fn without_rights(root: &TempDir) -> Daemon {
+    let (program, wrapper) = powerless().split_first().expect("a program");
+    let mut command = Command::new(program);
+    command.args(wrapper).arg(Daemon::program()).arg(root.path());
+    command.args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
+    Daemon::spawn(&mut command)
 }
 
 #[test]
@@ -232,7 +219,7 @@ fn what_the_server_may_not_read_or_write_is_an_access_violation() {
         let mode = PermissionsExt::from_mode(mode);
         std::fs::set_permissions(root.path().join(name), mode).expect("a mode");
     }
-    let (_place, daemon) = without_rights(&root);
+    let daemon = without_rights(&root);
     let get = |name: &str| daemon.peer().fetch(&rrq(name, &[])).map_err(|error| error_code(&error));
     assert_eq!(get("open"), Ok(b"x".to_vec()));
     assert_eq!((get("closed"), get("locked/in"), get("locked/.list")), (Err(2), Err(2), Err(2)));

@@ -77,7 +77,7 @@ fn a_hundred_thousand_hostile_datagrams_do_not_keep_the_next_client_waiting() {
         let started = Instant::now();
         let fetched = get(&client, "good").expect("a download");
         assert!(fetched == bytes, "batch {batch}");
-        assert!(started.elapsed().as_secs() < 5, "batch {batch} took {:?}", started.elapsed());
+        assert!(started.elapsed() < DEADLINE, "batch {batch} took {:?}", started.elapsed());
     }
     server.idle();
     let looked_at = server.told().len();

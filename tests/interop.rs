@@ -3,9 +3,14 @@
 //!
 //! `tests/setup` installs what is foreign. A program that is missing fails the tests that need it.
 
+#[path = "common/apart.rs"]
+mod apart;
 #[path = "common/clients.rs"]
 mod clients;
+#[path = "common/wait.rs"]
+mod wait;
 
+use apart::in_own_network;
 use clients::{
     ATFTP, BUSYBOX, CURL, Client, DEFAULTS, NETASCII, RTFTP, Settings, TFTP_HPA, installed, lines,
     netascii, octets, said, text,
@@ -14,13 +19,16 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
+use wait::until;
 
 /// Around the borders of a block, and many blocks.
 const SIZES: [usize; 6] = [0, 1, 511, 512, 513, 1 << 20];
@@ -40,7 +48,10 @@ impl Client {
 
     fn gets(&self, server: &Server, settings: Settings<'_>, served: &[u8], expected: &[u8]) {
         let (name, here) = (fresh_name(), tempfile::tempdir().expect("a folder"));
-        fs::write(server.root().join(&name), served).expect("a file to serve");
+        let path = server.root().join(&name);
+        fs::write(&path, served).expect("a file to serve");
+        // Foreign servers want that everybody may read it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");
         let file = here.path().join("got");
         succeeds(&run(self.get, server, settings, &name, &file));
         same(&fs::read(&file).expect("the file that was got"), expected, self.get);
@@ -109,7 +120,6 @@ struct Server {
     child: Child,
     address: SocketAddr,
     folder: TempDir,
-    elevated: bool,
 }
 
 impl Server {
@@ -119,10 +129,9 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtftpd"));
         command.arg(folder.path().join("root"));
         command.args(["--listen", &format!("{ip}:0"), "--uploads", uploads]);
-        let child = start(&mut command, &folder);
-        let mut server =
-            Self { child, address: ([127, 0, 0, 1], 0).into(), folder, elevated: false };
-        server.address = wait_for("the address in rtftpd's banner", || {
+        let child = start(command.stdin(Stdio::null()), &folder);
+        let mut server = Self { child, address: ([127, 0, 0, 1], 0).into(), folder };
+        server.address = until("the address in rtftpd's banner", || {
             assert!(server.is_running(), "rtftpd ended, see its output");
             let log = server.log();
             let line = log.split_inclusive('\n').find(|line| line.contains("  listening  "))?;
@@ -135,55 +144,50 @@ impl Server {
         Self::rtftpd("127.0.0.1", "overwrite")
     }
 
-    /// tftp-hpa's server. It takes no port 0, and another program may be faster at the one that was free.
+    /// tftp-hpa's server, which is given its socket, as inetd does: it takes no port 0.
     fn in_tftpd() -> Self {
-        Self::foreign("in.tftpd", |root| {
-            let probe = UdpSocket::bind("127.0.0.1:0").expect("a free port");
-            let address = probe.local_addr().expect("its number");
-            let line = format!("--foreground --create --secure --user root --address {address}");
-            let mut arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
-            arguments.push(root.display().to_string());
-            (address, arguments)
-        })
+        let folder = new_folder();
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let mut command = Command::new(installed("in.tftpd"));
+        command.args(["--create", "--secure", "--user", "root"]).arg(folder.path().join("root"));
+        if fs::read_to_string("/proc/self/setgroups").is_ok_and(|may| may.trim() == "deny") {
+            command.env("LD_PRELOAD", without_groups(folder.path()));
+        }
+        let child = start(command.stdin(OwnedFd::from(socket)), &folder);
+        let mut server = Self { child, address, folder };
+        assert!(server.comes(), "in.tftpd does not start:\n{}", server.log());
+        server
     }
 
     /// dnsmasq. Its port is always 69, so it gets an address of its own.
     fn dnsmasq() -> Self {
-        Self::foreign("dnsmasq", |root| {
+        for _ in 0..5 {
+            let folder = new_folder();
             let [a, b, c] = rand::random();
             let ip = Ipv4Addr::new(127, a, b, c % 253 + 2);
             let line = format!(
                 "--no-daemon --conf-file=/dev/null --pid-file= --port=0 --user=root --bind-interfaces \
                  --listen-address={ip} --enable-tftp --tftp-no-fail --tftp-root={}",
-                root.display()
+                folder.path().join("root").display()
             );
-            ((ip, 69).into(), line.split_whitespace().map(str::to_owned).collect())
-        })
-    }
-
-    /// A foreign server, once it answers.
-    fn foreign(program: &str, line: impl Fn(&Path) -> (SocketAddr, Vec<String>)) -> Self {
-        let program = installed(program);
-        for _ in 0..5 {
-            let folder = new_folder();
-            let (address, arguments) = line(&folder.path().join("root"));
-            let elevated = !Uid::effective().is_root();
-            // One calls chroot, the other needs port 69.
-            let mut command = match elevated {
-                true => sudo(&program),
-                false => Command::new(&program),
-            };
-            let child = start(command.args(arguments), &folder);
-            let mut server = Self { child, address, folder, elevated };
-            if wait_for("the server to answer or to end", || match answers(address) {
-                true => Some(true),
-                false => (!server.is_running()).then_some(false),
-            }) {
+            let mut command = Command::new(installed("dnsmasq"));
+            let child = start(command.args(line.split(' ')).stdin(Stdio::null()), &folder);
+            let mut server = Self { child, address: (ip, 69).into(), folder };
+            if server.comes() {
                 return server;
             }
-            println!("{} ended:\n{}", program.display(), server.log());
+            println!("dnsmasq ended:\n{}", server.log());
         }
-        panic!("{} does not start, as shown above", program.display());
+        panic!("dnsmasq does not start, as shown above");
+    }
+
+    /// Waits until it answers, or has ended.
+    fn comes(&mut self) -> bool {
+        until("the server answers or ends", || match answers(self.address) {
+            true => Some(true),
+            false => (!self.is_running()).then_some(false),
+        })
     }
 
     fn root(&self) -> PathBuf {
@@ -203,12 +207,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if self.is_running() {
-            if self.elevated {
-                let _ = sudo(Path::new("kill")).arg(self.child.id().to_string()).status();
-            } else {
-                // The group: tftp-hpa's server has a process for each transfer.
-                let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
-            }
+            // The group: tftp-hpa's server has a process for each transfer.
+            let _ = killpg(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGKILL);
             let _ = self.child.wait();
         }
         if thread::panicking() {
@@ -217,10 +217,22 @@ impl Drop for Server {
     }
 }
 
-fn sudo(program: &Path) -> Command {
-    let mut command = Command::new("sudo");
-    command.arg("-n").arg(program);
-    command
+/// A library that lets in.tftpd go on where it may not choose its groups: in a user namespace that a user made. It can
+/// choose nothing there that this user does not have.
+fn without_groups(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("groups.cc"), folder.join("groups.so"));
+    let text = r#"extern "C" int initgroups(const char *, unsigned) { return 0; }"#;
+    fs::write(&source, text).expect("a source");
+    let mut compiler = Command::new(installed("c++"));
+    let made = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
+    assert!(made.is_ok_and(|status| status.success()), "c++ failed");
+    library
+}
+
+/// Whether this is a run with the foreign servers, which need what root has: in.tftpd calls chroot, dnsmasq takes
+/// port 69. Other users have that in a network of their own, where the test runs once more.
+fn as_root<T>(test: T) -> bool {
+    Uid::effective().is_root() || in_own_network(test, "ip link set lo up")
 }
 
 /// A folder with the folder to serve and the log in it.
@@ -234,28 +246,17 @@ fn new_folder() -> TempDir {
 fn start(command: &mut Command, folder: &TempDir) -> Child {
     let log = fs::File::create(folder.path().join("log")).expect("a log");
     let both = log.try_clone().expect("the log once more");
-    let command = command.stdin(Stdio::null()).stdout(log).stderr(both).process_group(0);
+    let command = command.stdout(log).stderr(both).process_group(0);
     command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }
 
 /// Whether a server answers there.
 fn answers(address: SocketAddr) -> bool {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a time-out");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("a time-out");
     // The answer comes from another port.
     socket.send_to(b"\0\x01nothing\0octet\0", address).is_ok()
         && socket.recv_from(&mut [0; 516]).is_ok()
-}
-
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited 20 s for {what}");
-        thread::park_timeout(Duration::from_millis(5));
-    }
 }
 
 // ---- The clients of the field against rtftpd ----
@@ -401,12 +402,18 @@ fn rtftp_exchanges_every_size_with_rtftpd() {
 
 #[test]
 fn rtftp_exchanges_every_size_with_tftp_hpa() {
+    if !as_root(rtftp_exchanges_every_size_with_tftp_hpa) {
+        return;
+    }
     rtftp_exchanges_every_size_with(&Server::in_tftpd());
 }
 
 /// Of netascii, dnsmasq knows line ends only: a CR of the file travels bare.
 #[test]
 fn rtftp_gets_every_size_from_dnsmasq() {
+    if !as_root(rtftp_gets_every_size_from_dnsmasq) {
+        return;
+    }
     let server = Server::dnsmasq();
     for size in SIZES {
         let (bytes, text) = (octets(size), lines(size));
@@ -419,6 +426,9 @@ fn rtftp_gets_every_size_from_dnsmasq() {
 
 #[test]
 fn block_numbers_roll_over_with_every_server() {
+    if !as_root(block_numbers_roll_over_with_every_server) {
+        return;
+    }
     let content = octets(ROLL_OVER);
     RTFTP.exchanges(&Server::with_uploads(), &[("PLAIN", "1")], &content);
     RTFTP.exchanges(&Server::with_uploads(), &[("BLKSIZE", "512")], &content);
@@ -428,6 +438,9 @@ fn block_numbers_roll_over_with_every_server() {
 
 #[test]
 fn rtftp_tells_that_a_foreign_server_lacks_a_file() {
+    if !as_root(rtftp_tells_that_a_foreign_server_lacks_a_file) {
+        return;
+    }
     for server in [Server::in_tftpd(), Server::dnsmasq()] {
         let output = RTFTP.misses(&server);
         assert_eq!(output.status.code(), Some(4));
@@ -437,6 +450,9 @@ fn rtftp_tells_that_a_foreign_server_lacks_a_file() {
 
 #[test]
 fn rtftp_tells_that_dnsmasq_takes_no_uploads() {
+    if !as_root(rtftp_tells_that_dnsmasq_takes_no_uploads) {
+        return;
+    }
     let output = RTFTP.tries_to_put(&Server::dnsmasq());
     assert!(matches!(output.status.code(), Some(5 | 7)), "{:?}", output.status);
     assert!(said(&output).contains("the server says"));
@@ -444,6 +460,9 @@ fn rtftp_tells_that_dnsmasq_takes_no_uploads() {
 
 #[test]
 fn rtftp_lists_rtftpd_and_tells_of_a_server_that_cannot_list() {
+    if !as_root(rtftp_lists_rtftpd_and_tells_of_a_server_that_cannot_list) {
+        return;
+    }
     let list =
         |server: &Server| run(r#"rtftp list "$SERVER""#, server, DEFAULTS, "", Path::new(""));
     let ours = Server::rtftpd("127.0.0.1", "off");

@@ -3,7 +3,9 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{Collected, DEADLINE, Running, Told, data, folder, pattern, plain};
+use common::{
+    Collected, DEADLINE, LONGEST_RUN, Running, Told, closed, data, folder, pattern, plain, receive,
+};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::net::{SocketAddr, UdpSocket};
@@ -32,11 +34,10 @@ fn answering(
     mut answer: impl FnMut(&Packet<'_>) -> Option<Vec<u8>> + Send + 'static,
 ) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a time limit");
     let address = socket.local_addr().expect("an address");
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
-        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+        while let Ok((len, peer)) = receive(&socket, &mut buffer) {
             if let Some(answer) = answer(&Packet::parse(&buffer[..len]).expect("a packet")) {
                 let _ = socket.send_to(&answer, peer);
             }
@@ -45,14 +46,9 @@ fn answering(
     address
 }
 
-fn closed() -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.local_addr().expect("an address")
-}
-
 fn bench() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.arg("bench").timeout(DEADLINE);
+    command.arg("bench").timeout(LONGEST_RUN);
     command
 }
 
@@ -293,7 +289,7 @@ fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
         let rtftp = env!("CARGO_BIN_EXE_rtftp");
         let line =
             format!("ulimit -n 100; exec {rtftp} bench {} a --count 1 -c {clients}", closed());
-        shell.args(["-c", &line]).timeout(DEADLINE).assert()
+        shell.args(["-c", &line]).timeout(LONGEST_RUN).assert()
     };
     run("69")
         .code(2)

@@ -2,16 +2,16 @@
 
 mod common;
 
+use common::apart::in_own_network;
 use common::{
-    DEADLINE, Daemon, Peer, Running, Told, ack, config, data, error_code, folder, get, model,
-    pattern, plain, put, rrq, show, until, windowed, wrq,
+    DEADLINE, Daemon, Peer, Running, Told, ack, config, data, error_code, folder, free_ports, get,
+    model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tftpkit::client::{Client, Wishes};
@@ -248,19 +248,8 @@ fn files_are_whole_whoever_cuts_and_joins_packets() {
 /// be changed in a network of its own, so the test starts itself again in one.
 #[test]
 fn where_the_kernel_refuses_pieces_a_window_leaves_packet_by_packet() {
-    const INSIDE: &str = "TFTPKIT_TEST_SMALL_NETWORK";
-    const NAME: &str = "where_the_kernel_refuses_pieces_a_window_leaves_packet_by_packet";
-    if std::env::var_os(INSIDE).is_none() {
-        let user = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
-        let own = std::env::current_exe().expect("a program");
-        let command = format!(
-            "exec unshare --net {user} sh -c 'ip link set lo mtu 1280 up && exec \"$0\" --exact {NAME}' '{}'",
-            own.display()
-        );
-        let done = Command::new("sh").args(["-c", &command]).env(INSIDE, "1").output();
-        let done = done.expect("a shell");
-        let said = String::from_utf8_lossy(&done.stdout);
-        assert!(done.status.success() && said.contains("1 passed"), "{done:?}");
+    let test = where_the_kernel_refuses_pieces_a_window_leaves_packet_by_packet;
+    if !in_own_network(test, "ip link set lo mtu 1280 up") {
         return;
     }
     let bytes = pattern(100_000, 3);
@@ -417,12 +406,7 @@ fn a_server_that_may_not_wait_ends_transfers_with_an_error() {
 #[test]
 fn transfers_stay_within_the_range_of_ports() {
     let root = folder(&[("f", &pattern(2000, 11))]);
-    // Two ports that are free, one behind the other.
-    let first = until("two free ports", || {
-        let one = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-        let port = one.local_addr().expect("an address").port();
-        UdpSocket::bind(("127.0.0.1", port.checked_add(1)?)).ok().map(|_| port)
-    });
+    let first = free_ports(2);
     let ports = PortRange::new(first, first + 1).expect("a range");
     let server = serving(root.path(), config().ports(ports));
     let peers = [server.peer(), server.peer()];
@@ -550,14 +534,13 @@ fn shared(group: Ipv4Addr, port: u16, datagram: &[u8]) -> UdpSocket {
     sender.set_broadcast(true).expect("broadcasts");
     let _ = socket2::SockRef::from(&sender).set_multicast_if_v4(&local);
     let witness = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
-    witness.set_read_timeout(Some(DEADLINE)).expect("a time limit");
     if group.is_multicast() {
         witness.join_multicast_v4(&group, &local).expect("a member");
     }
     sender.send_to(datagram, (group, port)).expect("sent");
     let seen_at = witness.local_addr().expect("an address").port();
     sender.send_to(b"seen", (group, seen_at)).expect("sent");
-    assert_eq!(witness.recv(&mut [0; 9]).expect("it arrives"), 4);
+    assert_eq!(receive(&witness, &mut [0; 9]).expect("it arrives").0, 4);
     sender
 }
 

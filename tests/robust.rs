@@ -3,7 +3,7 @@
 mod common;
 
 use assert_cmd::Command;
-use common::{DEADLINE, Daemon, Running, folder, pattern, rrq, show, until, wrq};
+use common::{DEADLINE, Daemon, LONGEST_RUN, Running, folder, pattern, rrq, show, until, wrq};
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::io::{self, Read};
@@ -17,7 +17,7 @@ use tftpkit::store::{Readable, Store, StoreError};
 
 fn rtftp(here: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.current_dir(here).timeout(DEADLINE);
+    command.current_dir(here).timeout(LONGEST_RUN);
     command
 }
 
@@ -95,7 +95,7 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     let (address, handle) = (server.addresses()[0], server.handle());
     let running = std::thread::spawn(move || server.run());
     common::Peer::of(address).ask(&rrq("f", &[]));
-    read.recv_timeout(DEADLINE).expect("it reads");
+    read.recv_timeout(LONGEST_RUN).expect("it reads");
     let asked = Instant::now();
     handle.drain(Duration::ZERO);
     handle.drain(Duration::ZERO);
@@ -150,7 +150,7 @@ fn whoever_closes_the_clients_output_has_seen_enough() {
         let run = Command::new("bash")
             .args(["-c", &format!("{line}; exit ${{PIPESTATUS[-2]}}")])
             .current_dir(here.path())
-            .timeout(DEADLINE)
+            .timeout(LONGEST_RUN)
             .assert();
         run.success().stderr(contains("panic").not());
     }
@@ -158,7 +158,7 @@ fn whoever_closes_the_clients_output_has_seen_enough() {
         let line = format!("{program} {} {} a >/dev/full", arguments.join(" "), server.address);
         let line = if arguments[0] == "list" { line.replace(" a >", " >") } else { line };
         let mut run = Command::new("sh");
-        run.args(["-c", &line]).current_dir(here.path()).timeout(DEADLINE);
+        run.args(["-c", &line]).current_dir(here.path()).timeout(LONGEST_RUN);
         run.assert().code(6).stderr(contains("cannot write to standard output"));
     }
 }

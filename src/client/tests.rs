@@ -31,7 +31,13 @@ fn answering(
     let counted = Arc::clone(&requests);
     std::thread::spawn(move || {
         let mut buffer = vec![0; 65_536];
-        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+        loop {
+            let (len, peer) = match socket.recv_from(&mut buffer) {
+                Ok(received) => received,
+                // The process was stopped and continued.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => return,
+            };
             let packet = Packet::parse(&buffer[..len]).expect("a packet");
             counted.fetch_add(usize::from(matches!(packet, Packet::Request(_))), Ordering::SeqCst);
             if let Some(answer) = answer(&packet) {

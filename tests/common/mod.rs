@@ -1,9 +1,12 @@
 //! What the tests share: servers that run, files, and a client made of bare datagrams.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+pub(crate) mod apart;
 mod files;
+mod wait;
 
 pub(crate) use files::*;
+pub(crate) use wait::*;
 
 use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -12,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
 use tftpkit::proto::{Agreed, Timing};
 use tftpkit::query::Query;
@@ -20,21 +23,6 @@ use tftpkit::server::{Config, DropReason, Event, Handle, Model, Refusal, Server}
 use tftpkit::store::{Folder, Store, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{BlockSize, Malformed, Packet, WindowSize, WireBlock};
-
-/// Nothing that is waited for takes so long, unless it never comes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Looks until `found` has something.
-pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = found() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-}
 
 /// Intervals so short that a client's silence ends a session within a second.
 pub(crate) fn impatient() -> Timing {
@@ -149,15 +137,10 @@ impl Running {
 
     /// Waits for the first event that `pick` takes; those before it are gone.
     pub(crate) fn event<T>(&self, what: &str, pick: impl Fn(Told) -> Option<T>) -> T {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let told = self.told.recv_timeout(left);
-            let told = told.unwrap_or_else(|_| panic!("the server never told: {what}"));
-            if let Some(picked) = pick(told) {
-                return picked;
-            }
-        }
+        until(what, || {
+            std::iter::from_fn(|| self.told.recv_timeout(Duration::from_millis(10)).ok())
+                .find_map(&pick)
+        })
     }
 
     /// How the next transfer with this client ended.
@@ -383,6 +366,27 @@ pub(crate) fn plain() -> Wishes {
     Wishes::default().plain(true)
 }
 
+/// An address of this machine where nobody listens, and nobody will as long as this process lives.
+pub(crate) fn closed() -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let address = socket.local_addr().expect("an address");
+    // What is connected takes nothing from others, and to them it is as if there were no socket.
+    socket.connect(address).expect("connected");
+    std::mem::forget(socket);
+    address
+}
+
+/// The first of so many ports in a row that are free, below those that the system gives to whoever asks for any.
+pub(crate) fn free_ports(count: u16) -> u16 {
+    until("free ports", || {
+        let first = rand::random_range(20_000..32_000);
+        let ports = first..first + count;
+        let bound: Result<Vec<_>, _> =
+            ports.map(|port| UdpSocket::bind(("127.0.0.1", port))).collect();
+        bound.ok().map(|_| first)
+    })
+}
+
 fn request(opcode: u8, name: &[u8], options: &[(&str, &str)]) -> Vec<u8> {
     let mut out = [&[0, opcode], name, b"\0octet\0"].concat();
     for word in options.iter().flat_map(|(name, value)| [name, value]) {
@@ -462,10 +466,8 @@ impl Peer {
 
     /// The next datagram and who sent it.
     pub(crate) fn receive(&self) -> (Vec<u8>, SocketAddr) {
-        self.socket.set_nonblocking(false).expect("blocking");
-        self.socket.set_read_timeout(Some(DEADLINE)).expect("a time limit");
         let mut buffer = vec![0; 65_536];
-        let (len, from) = self.socket.recv_from(&mut buffer).expect("an answer");
+        let (len, from) = receive(&self.socket, &mut buffer).expect("an answer");
         buffer.truncate(len);
         (buffer, from)
     }

@@ -1,7 +1,7 @@
 //! Our two programs as a person or a script starts them, and servers that do what a script says.
 #![allow(dead_code)] // Each test program uses a part of it.
 
-use crate::common::DEADLINE;
+use crate::common::{LONGEST_RUN, receive};
 use assert_cmd::Command;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, UdpSocket};
@@ -12,13 +12,13 @@ use tftpkit::wire::{Packet, WireBlock};
 
 pub(crate) fn rtftp(here: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.current_dir(here).timeout(DEADLINE);
+    command.current_dir(here).timeout(LONGEST_RUN);
     command
 }
 
 pub(crate) fn rtftpd() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftpd"));
-    command.timeout(DEADLINE);
+    command.timeout(LONGEST_RUN);
     command
 }
 
@@ -27,11 +27,10 @@ pub(crate) fn scripted(
     mut react: impl FnMut(&Packet<'_>) -> Option<Vec<Vec<u8>>> + Send + 'static,
 ) -> (SocketAddr, JoinHandle<()>) {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     let address = socket.local_addr().expect("an address");
     let thread = std::thread::spawn(move || {
         let mut buffer = vec![0; 65536];
-        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+        while let Ok((len, peer)) = receive(&socket, &mut buffer) {
             let packet = Packet::parse(&buffer[..len]).expect("our client sends packets");
             let Some(answers) = react(&packet) else { return };
             for answer in answers {

@@ -4,6 +4,7 @@
 //! own. Towards the server it is the client, at that same port of its own; a server's second port for the same
 //! request is a stranger there, as it would be to the client.
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -130,7 +131,11 @@ impl<F: FnMut(&[u8]) -> Fate> Network<F> {
             let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
             PollTimeout::try_from(left).expect("a short while")
         });
-        poll(&mut fds, wait).expect("poll");
+        match poll(&mut fds, wait) {
+            // Stopped and continued: whatever there is comes with the next look.
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => panic!("poll: {error}"),
+        }
         fds.iter().map(|fd| fd.any().unwrap_or(false)).collect()
     }
 

@@ -1,0 +1,109 @@
+//! What some tests want for themselves: a network, mounts, to be root there. Ordinary users have it too, where the
+//! kernel gives them namespaces. Where it does not, such a test fails; with `TFTPKIT_LEAVE_OUT=namespaces` it is left
+//! out and says so, and `tests/run` names it at its end.
+#![allow(dead_code)] // Each test program uses a part of it.
+
+use nix::unistd::Uid;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Set in the run of a test that has its own network.
+const INSIDE: &str = "TFTPKIT_TEST_INSIDE";
+
+/// No test takes so many seconds, unless it hangs.
+const LONGEST_TEST: &str = "300";
+
+/// Not every user looks where `ip` is.
+fn path() -> String {
+    format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
+}
+
+/// A command that starts another one, given behind it, as root in namespaces of these kinds, as in `--mount`. There is
+/// none where they cannot be had and tests that need them are left out.
+pub(crate) fn namespaces(kinds: &[&str]) -> Option<Vec<String>> {
+    let mut ways = vec![[&["--map-root-user"], kinds].concat()];
+    if Uid::effective().is_root() && !kinds.is_empty() {
+        // Without a user namespace root has all its rights.
+        ways.insert(0, kinds.to_vec());
+    }
+    // Some kernels give namespaces in which nothing is allowed.
+    let probes = [("--net", "ip link set lo up"), ("--mount", "mount -t tmpfs none /tmp")];
+    let probes = probes.into_iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, line)| line);
+    let probe = probes.collect::<Vec<_>>().join(" && ");
+    let mut said = String::new();
+    for way in ways {
+        let mut unshare = Command::new("unshare");
+        let tried = unshare.args(&way).args(["sh", "-c", &probe]).env("PATH", path());
+        let tried = tried.output().expect("unshare, of util-linux");
+        if tried.status.success() {
+            let words = ["unshare"].into_iter().chain(way);
+            return Some(words.map(str::to_owned).collect());
+        }
+        said = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
+    }
+    let current = std::thread::current();
+    let test = current.name().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
+    let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let program = program.split('-').next().unwrap_or_default();
+    let why = format!("it needs namespaces ({}), and there are none: {said}", kinds.join(" "));
+    let leave_out = std::env::var("TFTPKIT_LEAVE_OUT");
+    assert!(
+        leave_out.is_ok_and(|what| what == "namespaces"),
+        "{why}. Run it where `unshare --map-root-user --net --mount true` works, or leave such tests out: \
+         TFTPKIT_LEAVE_OUT=namespaces tests/run"
+    );
+    let line = format!("NOT RUN: {program}, {test}: {why}\n");
+    // Not by a macro, whose words are only shown where a test fails.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    if let Some(list) = std::env::var_os("TFTPKIT_LEFT_OUT") {
+        let list = OpenOptions::new().append(true).open(list);
+        list.and_then(|mut list| list.write_all(line.as_bytes()))
+            .expect("the list of what is left out");
+    }
+    None
+}
+
+/// A command that starts another one, given behind it, without any right that others do not have. It needs no other
+/// user, so that what is ours stays ours.
+pub(crate) fn powerless() -> &'static [&'static str] {
+    match Uid::effective().is_root() {
+        true => &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+        false => &["env"],
+    }
+}
+
+/// A copy of rtftpd that everybody can start: where the build lies, nobody else may be able to read.
+pub(crate) fn for_all(place: &TempDir) -> PathBuf {
+    let program = place.path().join("rtftpd");
+    std::fs::copy(env!("CARGO_BIN_EXE_rtftpd"), &program).expect("a copy");
+    for open in [place.path(), &program] {
+        std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).expect("a mode");
+    }
+    program
+}
+
+/// Runs the test, which is this function, once more, as root in a network of its own, after this line of shell. Tells
+/// whether this is the run there: the other one has nothing left to do.
+pub(crate) fn in_own_network<T>(_: T, prepare: &str) -> bool {
+    let name = std::any::type_name::<T>();
+    let name = name.split_once("::").map_or(name, |(_, name)| name);
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(unshare) = namespaces(&["--net"]) else { return false };
+    let own = std::env::current_exe().expect("a program");
+    let script = format!("{prepare} && exec \"$0\" --exact {name} --nocapture");
+    let mut command = Command::new("timeout");
+    command.arg(LONGEST_TEST).args(unshare).args(["sh", "-c", &script]).arg(own);
+    command.env(INSIDE, "1").env("PATH", path());
+    let done = command.output().expect("timeout, of coreutils");
+    let [said, errors] = [&done.stdout, &done.stderr].map(|it| String::from_utf8_lossy(it));
+    println!("{said}\n{errors}");
+    assert!(done.status.success() && said.contains("1 passed"), "{}, see above", done.status);
+    false
+}
