@@ -127,6 +127,16 @@ mod tests {
     }
 
     #[test]
+    fn the_query_for_a_list_is_of_the_same_client_and_keeps_its_options() {
+        let read = parse(b"\0\x01sub/.list\0netascii\0x-list\0json\0").expect("a query");
+        let list = read.for_list("sub");
+        assert_eq!((list.operation, list.name.as_bytes()), (Operation::List, &b"sub"[..]));
+        assert_eq!(list.list_format(), Some(ListFormat::Json));
+        let back = Query { operation: read.operation, name: read.name.clone(), ..list };
+        assert_eq!(back, read);
+    }
+
+    #[test]
     fn nobody_is_heard_from_port_zero() {
         let from = |port| Query::parse(b"\0\x01a\0octet\0", (LOCAL, port).into(), LOCAL);
         assert_eq!(from(0), Err(NotAQuery::Stray));
