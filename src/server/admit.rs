@@ -185,3 +185,21 @@ impl State {
 fn member(entry: &SessionEntry) -> Member {
     Member::new(entry.query.peer.ip(), entry.is_proven())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    #[test]
+    fn a_client_gets_a_burst_of_errors_and_no_more() {
+        let admission = Admission::new(&Config::default(), Time::START);
+        let may = |network| {
+            let client = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
+            admission.may_send_error(client, Time::START)
+        };
+        assert!((0..limits::ERROR_BURST).all(|_| may(1)));
+        assert!(!may(1));
+        assert!((2..9).any(may), "of other networks, few share its bucket");
+    }
+}

@@ -53,16 +53,16 @@ fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) ->
         return false;
     }
     let packet = Packet::Error { code, message: fitting(text).as_bytes() }.to_vec();
-    match TransferSocket::answer(local, peer, shared.config.ports) {
-        Ok(socket) => socket.send_packet(&packet).is_ok(),
-        Err(error) => {
-            if let Some(reason) = DropReason::of(&error) {
-                shared.admission.evict_some();
-                drop(&reason);
-            }
-            false
-        }
+    let sent = TransferSocket::answer(local, peer, shared.config.ports)
+        .and_then(|socket| socket.send_packet(&packet));
+    let Err(error) = sent else { return true };
+    if let Some(reason) = DropReason::of(&error) {
+        shared.admission.evict_some();
+        drop(&reason);
+    } else if let Some(query) = query {
+        shared.tell(Event::Failed { query, error: &error });
     }
+    false
 }
 
 /// As much of a policy's own text as an ERROR may have: up to a NUL, and no part of a character.

@@ -80,8 +80,8 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
     use super::super::policy::DropReason;
+    use super::super::{Config, Gauges};
     use super::*;
     use crate::limits;
     use crate::proto::Time;
@@ -285,5 +285,23 @@ mod tests {
         assert_eq!(left, 1);
         admission.stop_all("shutting down");
         assert!(permits.iter().all(|permit| permit.entry.is_ended()));
+    }
+
+    #[test]
+    fn the_gauges_tell_how_much_is_in_use() {
+        let admission = admission(&Config::default());
+        let gauges = || {
+            let Gauges { transfers, dallying, unproven, windows_bytes } = admission.gauges();
+            [transfers, dallying, unproven, windows_bytes]
+        };
+        assert_eq!(gauges(), [0, 0, 0, 0]);
+        let mut first = permit(&admission, peer(1), "a");
+        let second = dallying(&admission, 2);
+        first.reserve(100);
+        assert_eq!(gauges(), [1, 1, 1, 100]);
+        first.prove();
+        assert_eq!(gauges(), [1, 1, 0, 100]);
+        drop((first, second));
+        assert_eq!(gauges(), [0, 0, 0, 0]);
     }
 }
