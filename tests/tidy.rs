@@ -1,12 +1,12 @@
-//! Holds the modules to their floors: who may import whom, who may ask the time, who may open a socket.
+//! Holds the modules to their order: who may import whom, who may ask the time, who may open a socket.
 //!
 //! Its map is the head of `src/lib.rs`. It reads the sources as text, comments and strings taken out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The rooms of the library from the ground up, and what each may import besides itself.
-const HOUSE: [(&str, &[&str]); 10] = [
+/// The top-level modules of the library from the bottom up, and what each may import besides itself.
+const MODULES: [(&str, &[&str]); 10] = [
     ("wire", &[]),
     ("limits", &[]),
     ("proto", &["wire", "limits"]),
@@ -32,13 +32,13 @@ struct Source {
 
 impl Source {
     /// The top-level module it belongs to; `bin` for a program, nothing for `lib.rs`.
-    fn room(&self) -> Option<&str> {
+    fn module(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
-        let room = inside.split_once('/').map_or(inside, |(room, _)| room);
-        Some(room.strip_suffix(".rs").unwrap_or(room)).filter(|room| *room != "lib")
+        let module = inside.split_once('/').map_or(inside, |(module, _)| module);
+        Some(module.strip_suffix(".rs").unwrap_or(module)).filter(|module| *module != "lib")
     }
 
-    /// How many modules deep it is within its room: 0 for the room's own `mod.rs`.
+    /// How many modules deep it is within its top-level module: 0 for that module's own `mod.rs`.
     fn depth(&self) -> usize {
         let inside = self.path.strip_prefix("src/").unwrap_or_default();
         let parts = inside.split('/').filter(|part| *part != "mod.rs").count();
@@ -176,34 +176,36 @@ fn with_word(folder: &str, words: &[&str], may: impl Fn(&Source) -> bool) -> Vec
 const NONE: [String; 0] = [];
 
 #[test]
-fn every_module_of_the_library_has_its_floor() {
-    let rooms: BTreeSet<String> =
-        sources("src").iter().filter_map(|s| s.room().map(str::to_owned)).collect();
-    let mut known: BTreeSet<String> = HOUSE.iter().map(|(room, _)| (*room).to_owned()).collect();
+fn every_module_of_the_library_has_its_place() {
+    let modules: BTreeSet<String> =
+        sources("src").iter().filter_map(|s| s.module().map(str::to_owned)).collect();
+    let mut known: BTreeSet<String> =
+        MODULES.iter().map(|(module, _)| (*module).to_owned()).collect();
     known.insert("bin".into());
-    assert_eq!(rooms, known);
+    assert_eq!(modules, known);
 }
 
 #[test]
 fn the_crates_docs_have_the_same_modules_in_the_same_order() {
-    let known: Vec<_> = HOUSE.iter().map(|(room, _)| *room).collect();
+    let known: Vec<_> = MODULES.iter().map(|(module, _)| *module).collect();
     // A private module has no link.
     let docs = include_str!("../src/lib.rs").replace(['[', ']'], "");
     let rows = docs.lines().filter_map(|line| line.strip_prefix("//! | `")?.split_once("` | "));
-    assert_eq!(rows.map(|(room, _)| room).collect::<Vec<_>>(), known);
+    assert_eq!(rows.map(|(module, _)| module).collect::<Vec<_>>(), known);
 }
 
 #[test]
-fn a_module_imports_only_from_floors_below() {
+fn a_module_imports_only_from_those_below() {
     let mut wrong = Vec::new();
     for source in sources("src") {
-        let Some((room, below)) = HOUSE.iter().find(|(room, _)| Some(*room) == source.room())
+        let Some((module, below)) =
+            MODULES.iter().find(|(module, _)| Some(*module) == source.module())
         else {
             continue;
         };
         for import in source.imports() {
-            let module = HOUSE.iter().any(|(room, _)| *room == import) || import == "bin";
-            if module && import != *room && !below.contains(&import.as_str()) {
+            let is_ours = MODULES.iter().any(|(other, _)| *other == import) || import == "bin";
+            if is_ours && import != *module && !below.contains(&import.as_str()) {
                 wrong.push(format!("{}: {import}", source.path));
             }
         }
@@ -213,7 +215,7 @@ fn a_module_imports_only_from_floors_below() {
 
 #[test]
 fn the_library_never_names_itself_by_its_own_name_and_the_programs_do() {
-    let outside = with_word("src", &["tftpkit::"], |source| source.room() == Some("bin"));
+    let outside = with_word("src", &["tftpkit::"], |source| source.module() == Some("bin"));
     assert_eq!(outside, NONE);
     let programs: BTreeSet<String> = sources("src/bin")
         .iter()
@@ -225,20 +227,20 @@ fn the_library_never_names_itself_by_its_own_name_and_the_programs_do() {
 
 #[test]
 fn anyhow_is_for_the_programs_only() {
-    assert_eq!(with_word("src", &["anyhow"], |source| source.room() == Some("bin")), NONE);
+    assert_eq!(with_word("src", &["anyhow"], |source| source.module() == Some("bin")), NONE);
 }
 
 #[test]
 fn only_sockets_the_server_and_the_programs_ask_what_time_it_is() {
     let clocks = ["Instant::now", "SystemTime::now", ".elapsed()", "thread::sleep"];
-    let may = |source: &Source| matches!(source.room(), Some("net" | "server" | "bin"));
+    let may = |source: &Source| matches!(source.module(), Some("net" | "server" | "bin"));
     assert_eq!(with_word("src", &clocks, may), NONE);
 }
 
 /// Somebody may set that clock while files travel.
 #[test]
 fn the_time_of_day_is_for_listings_and_log_lines_only() {
-    let may = |source: &Source| matches!(source.room(), Some("store" | "bin"));
+    let may = |source: &Source| matches!(source.module(), Some("store" | "bin"));
     let clocks = ["SystemTime", "Realtime", "CLOCK_REALTIME", "UNIX_EPOCH"];
     assert_eq!(with_word("src", &clocks, may), NONE);
     assert_eq!(
@@ -260,11 +262,11 @@ fn the_protocol_knows_no_sockets_no_files_and_no_threads() {
         "std::thread",
     ];
     let may = |source: &Source| {
-        !matches!(source.room(), Some("wire" | "limits" | "proto" | "rate" | "transfer"))
+        !matches!(source.module(), Some("wire" | "limits" | "proto" | "rate" | "transfer"))
     };
     assert_eq!(with_word("src", &words, may), NONE);
     let pure =
-        |source: &Source| !matches!(source.room(), Some("wire" | "limits" | "proto" | "rate"));
+        |source: &Source| !matches!(source.module(), Some("wire" | "limits" | "proto" | "rate"));
     assert_eq!(with_word("src", &["std::io", "std::time"], pure), NONE);
 }
 
@@ -306,6 +308,6 @@ fn this_reader_of_sources_sees_what_it_should() {
     assert_eq!(imports("src/net/mod.rs", "use super::store::Name;"), ["store"]);
     assert_eq!(imports("src/event.rs", "use super::store::Name;"), ["store"]);
     assert_eq!(bare("a '\"' b r#\"c \" d\"# e \"f \\\" g\" h"), "a  b  e  h");
-    assert_eq!((source(file, "").room(), source("src/lib.rs", "").room()), (Some("net"), None));
-    assert_eq!(source("src/limits.rs", "").room(), Some("limits"));
+    assert_eq!((source(file, "").module(), source("src/lib.rs", "").module()), (Some("net"), None));
+    assert_eq!(source("src/limits.rs", "").module(), Some("limits"));
 }
