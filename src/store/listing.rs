@@ -41,8 +41,9 @@ pub struct Listing {
 
 /// Why bytes are no listing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ListingError {
-    /// A line does not have the form of an entry.
+    /// A line, counted from 1, does not have the form of an entry or of a heading.
     #[error("line {0} of the listing is not an entry")]
     Line(usize),
     /// The last line, which says that it is all there, is missing.
