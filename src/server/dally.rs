@@ -43,3 +43,32 @@ impl Dallying {
         self.sessions.remove(&turn);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::SessionEntry;
+    use super::super::registry::Registry;
+    use super::*;
+    use crate::query::Query;
+    use crate::wire::Operation;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::Arc;
+
+    #[test]
+    fn the_longest_leaves_for_one_too_many_and_who_left_is_not_in() {
+        let mut registry = Registry::default();
+        let [a, b, c, d] = [1, 2, 3, 4].map(|port| {
+            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let query = Query::new((local, port).into(), local, Operation::Write, "a");
+            registry.insert(Arc::new(SessionEntry::new(query)))
+        });
+        let mut dallying = Dallying::new(2);
+        let (turn, evicted) = dallying.insert(a);
+        assert_eq!((evicted, dallying.insert(b).1), (None, None));
+        dallying.remove(turn);
+        assert_eq!((dallying.insert(c).1, dallying.len()), (None, 2));
+        assert_eq!((dallying.insert(d).1, dallying.len()), (Some(b), 2));
+        dallying.remove(turn);
+        assert_eq!((dallying.pop_longest(), dallying.len()), (Some(c), 1));
+    }
+}

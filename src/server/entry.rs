@@ -85,3 +85,75 @@ impl SessionEntry {
         matches!(*self.stage(), Stage::Ended(_))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Clock, TransferSocket};
+    use crate::proto::{Agreed, Timing};
+    use crate::transfer::{Terms, Transfer};
+    use crate::wire::{Mode, Operation, Options};
+    use std::net::{Ipv4Addr, UdpSocket};
+    use std::time::Duration;
+
+    /// An entry, the session of its upload, and the client.
+    fn upload() -> (SessionEntry, Session, UdpSocket) {
+        let local = Ipv4Addr::LOCALHOST;
+        let client = UdpSocket::bind((local, 0)).expect("a socket");
+        client.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket's timeout");
+        let peer = client.local_addr().expect("its address");
+        let socket = TransferSocket::answer(local.into(), peer, None).expect("a socket");
+        let terms = Terms {
+            agreed: Agreed::default(),
+            answer: Options::default(),
+            mode: Mode::Octet,
+            timing: Timing::default(),
+        };
+        let clock = Clock::start();
+        let transfer = Transfer::serve_write(clock.now(), &terms, Box::new(Vec::new()));
+        let entry = SessionEntry::new(Query::new(peer, local.into(), Operation::Write, "a"));
+        (entry, Session::new(socket, clock, transfer), client)
+    }
+
+    /// The opcode of the next packet that a client gets.
+    fn opcode(client: &UdpSocket) -> Option<u8> {
+        let mut packet = [0; 600];
+        client.recv(&mut packet).ok().map(|_| packet[1])
+    }
+
+    #[test]
+    fn a_repeat_of_the_request_gets_the_answer_again_once_there_is_one() {
+        let (entry, session, client) = upload();
+        entry.repeat();
+        entry.attach(session);
+        for _ in 0..2 {
+            entry.repeat();
+            assert_eq!(opcode(&client), Some(4));
+        }
+    }
+
+    #[test]
+    fn an_end_reaches_the_transfer_whenever_it_comes() {
+        let stop = || Ending::Stop("shutting down".into());
+        let (entry, session, client) = upload();
+        entry.end(stop());
+        assert!(entry.is_ended());
+        entry.attach(session);
+        assert_eq!(opcode(&client), Some(5));
+
+        let (entry, session, client) = upload();
+        entry.attach(session);
+        entry.end(stop());
+        assert_eq!(opcode(&client), Some(5));
+    }
+
+    #[test]
+    fn a_session_that_is_over_leaves_its_socket() {
+        let (entry, session, _client) = upload();
+        let session = Arc::downgrade(&entry.attach(session));
+        assert_eq!(session.strong_count(), 1);
+        entry.detach();
+        assert_eq!(session.strong_count(), 0);
+        assert!(entry.is_ended());
+    }
+}
