@@ -71,14 +71,14 @@ impl Admission {
     pub(super) fn admit(&self, query: &Query, now: Time) -> Result<NewSession, DropReason> {
         let member = Member::unproven(query.peer.ip());
         let mut state = self.state();
-        let (replaces, forgotten) = match state.registry.relation(query) {
-            Relation::New { replaces, forgotten } => (replaces, forgotten),
+        let (replaces, superseded) = match state.registry.relation(query) {
+            Relation::New { replaces, superseded } => (replaces, superseded),
             Relation::Repeat(entry) => (Some(entry), None),
         };
         let evicted = if state.quota.is_full() { state.evict_longest_dallying() } else { None };
         let admitted = state.quota.check(member).and_then(|()| {
-            // So that nobody is flooded with first packets, each session that is forgotten counts like an ERROR.
-            if forgotten.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
+            // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
+            if superseded.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
                 return Err(DropReason::TooManyAnswers);
             }
             let entry = Arc::new(SessionEntry::new(query.clone()));
@@ -87,7 +87,7 @@ impl Admission {
             Ok(NewSession { id, entry, replaces })
         });
         drop(state);
-        let ended = forgotten.filter(|_| admitted.is_ok()).into_iter().chain(evicted);
+        let ended = superseded.filter(|_| admitted.is_ok()).into_iter().chain(evicted);
         ended.for_each(|entry| entry.end(Ending::Abandon));
         admitted
     }

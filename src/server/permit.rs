@@ -206,7 +206,7 @@ mod tests {
         let mut ask = |n: u32| {
             let admitted = admit(&admission, peer(1), &n.to_string());
             let Ok(Some(permit)) = admitted else { return admitted.err() };
-            // What is forgotten ends.
+            // What is superseded ends.
             assert!(kept.len() < 2 || kept.pop_front().is_some_and(|p: Permit| p.entry.is_ended()));
             kept.push_back(permit);
             None

@@ -30,9 +30,9 @@ pub(super) enum Relation {
         /// The newest session, which ends when the client of the new one is proven: a late copy of a request must not
         /// kill a running transfer.
         replaces: Option<Arc<SessionEntry>>,
-        /// The session before that, if its client has not answered. It ends at once: who asks for a third thing has
-        /// forgotten the first, and one port has two unproven sessions at most.
-        forgotten: Option<Arc<SessionEntry>>,
+        /// The session before that, if its client has not answered. It ends at once: who asks for a third thing no
+        /// longer wants the first, and one port has two unproven sessions at most.
+        superseded: Option<Arc<SessionEntry>>,
     },
 }
 
@@ -45,7 +45,7 @@ impl Registry {
             return Relation::Repeat(Arc::clone(same));
         }
         let before = newest.and_then(|(_, before)| entry(before.as_ref()?));
-        Relation::New { replaces, forgotten: before.filter(|entry| !entry.is_proven()) }
+        Relation::New { replaces, superseded: before.filter(|entry| !entry.is_proven()) }
     }
 
     /// Adds the session of a new query.
@@ -98,15 +98,15 @@ mod tests {
         registry.insert(Arc::new(SessionEntry::new(query.clone())))
     }
 
-    /// `repeat`, or the names of the sessions that are replaced and forgotten.
+    /// `repeat`, or the names of the sessions that are replaced and superseded.
     fn relation(registry: &Registry, query: &Query) -> String {
         let name = |entry: Option<Arc<SessionEntry>>| {
             entry.map_or_else(|| "-".into(), |entry| entry.query.name.to_string())
         };
         match registry.relation(query) {
             Relation::Repeat(entry) => format!("repeat {}", entry.query.name),
-            Relation::New { replaces, forgotten } => {
-                format!("new {} {}", name(replaces), name(forgotten))
+            Relation::New { replaces, superseded } => {
+                format!("new {} {}", name(replaces), name(superseded))
             }
         }
     }
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_third_query_forgets_the_first_unless_its_client_is_proven() {
+    fn a_third_query_supersedes_the_first_unless_its_client_is_proven() {
         let mut registry = Registry::default();
         let first = insert(&mut registry, &query(1, 0, "a"));
         insert(&mut registry, &query(1, 0, "b"));
