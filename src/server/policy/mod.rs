@@ -230,3 +230,77 @@ impl DropReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::OptionKind;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_listing_has_the_name_that_the_profile_gives_it_in_each_directory() {
+        let listed = |profile: &Profile, path: &str| {
+            let path = RootedPath::parse(path.as_bytes()).expect("a path");
+            profile.listed_directory(&path).map(|directory| directory.path().to_owned())
+        };
+        let standard = Profile::default();
+        for (profile, name) in [(&standard, ".list"), (&standard.clone().listing("ls"), "ls")] {
+            assert_eq!(listed(profile, name), Some(PathBuf::new()));
+            assert_eq!(listed(profile, &format!("a/b/{name}")), Some("a/b".into()));
+            assert_eq!([listed(profile, "a/.lists"), listed(profile, "")], [None, None]);
+            assert_eq!(listed(profile, &format!("{name}/a")), None);
+        }
+        assert_eq!(listed(&standard.clone().listing("ls"), ".list"), None);
+        assert_eq!(listed(&standard.clone().listing(""), ""), None);
+        assert_eq!(listed(&standard.no_listing(), ".list"), None);
+    }
+
+    #[test]
+    fn what_a_profile_is_given_it_has_and_nothing_else_changes() {
+        let size = BlockSize::new(1024).expect("a size");
+        let window = WindowSize::new(4).expect("a window");
+        let limits = GrantLimits { block_size: size, window, ..GrantLimits::default() };
+        let left_out = OptionSet::EMPTY.with(OptionKind::TransferSize);
+        let timing = Timing::builder().patience(std::time::Duration::from_secs(7));
+        let timing = timing.build().expect("times");
+        let set = Profile::default()
+            .whole_packets(true)
+            .left_out(left_out)
+            .tell_empty(true)
+            .timing(timing);
+        let standard = Profile::default();
+        let one_by_one =
+            Profile { whole_packets: true, left_out, tell_empty: true, timing, ..standard.clone() };
+        assert_eq!(set, one_by_one);
+        assert_eq!(standard.clone().block_size(size).window(window), standard.limits(limits));
+    }
+
+    #[test]
+    fn a_refusal_tells_a_peer_less_than_the_log() {
+        let error = StoreError::denied("the root is read-only");
+        let refusal = Refusal::from(error);
+        assert_eq!(
+            (refusal.code, &*refusal.text),
+            (ErrorCode::AccessViolation, "access violation")
+        );
+        assert_eq!(
+            refusal.to_string(),
+            r#"ERROR 2 "access violation": not allowed: the root is read-only"#
+        );
+        assert_eq!(refusal.text("no").text, "no");
+    }
+
+    #[test]
+    fn what_the_system_has_run_out_of_drops_a_request_and_other_errors_do_not() {
+        use nix::libc::{EACCES, EADDRINUSE, EMFILE, ENFILE, ENOMEM};
+        let of = |errno| DropReason::of(&io::Error::from_raw_os_error(errno));
+        assert_eq!([of(EMFILE), of(ENFILE)], [const { Some(DropReason::NoDescriptor) }; 2]);
+        assert_eq!(
+            [of(EADDRINUSE), of(ENOMEM)],
+            [Some(DropReason::NoPort), Some(DropReason::NoMemory)]
+        );
+        let out_of_memory = io::ErrorKind::OutOfMemory.into();
+        assert_eq!(DropReason::of(&out_of_memory), Some(DropReason::NoMemory));
+        assert_eq!([of(EACCES), DropReason::of(&io::Error::other("of its own"))], [None, None]);
+    }
+}
