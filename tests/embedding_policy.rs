@@ -320,6 +320,23 @@ fn gauges_show_what_is_held_while_it_is_held() {
     }
 }
 
+/// Clients at loopback addresses have three quarters of the memory until they have answered.
+#[test]
+fn what_holds_more_memory_than_its_client_could_have_is_refused() {
+    let most = 30_000;
+    for config in models() {
+        let store = Generated::new(|query: &Query| {
+            let len = query.name.to_string().parse().expect("a length");
+            Ok(Readable::bytes(pattern(len, 1)))
+        });
+        let server = Running::start(config.windows_bytes(most / 3 * 4), store);
+        let download = |len: usize| get(&server.client(plain()), &len.to_string());
+        assert!(download(most).expect("a download") == pattern(most, 1));
+        let refused = download(most + 1).expect_err("it is too large");
+        assert!(matches!(refused, Failure::Server { code: ErrorCode::Undefined, .. }), "{refused}");
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_no_server() {
     let check = |config: Config| match Server::bind(config, Arc::new(memory(&[])), |_| {}) {

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
-/// BoundedMemory for a window that nobody asked for by number.
+/// Memory for a window that nobody asked for by number.
 const WINDOW_BYTES: usize = 512 << 10;
 
 /// Blocks in such a window: beyond this there is little to gain and much to lose at once.

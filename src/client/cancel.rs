@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Cancels, from any thread, what the clients do that have it.
 ///
 /// A cancellation is never lost: from [`cancel`](Self::cancel) to [`reset`](Self::reset) the calls that are under way
-/// and those that begin end with [`Failure::Cancelled`].
+/// and those that begin end with [`Failure::Cancelled`]. A load that is under way ends with its figures so far.
 #[derive(Clone, Debug, Default)]
 pub struct Canceller(Arc<Mutex<State>>);
 

@@ -32,7 +32,7 @@ impl Workers {
         Self(Arc::new(Pool { most, state: Mutex::default(), is_new: Condvar::new() }))
     }
 
-    /// Runs `job` soon, in the order of the calls; here and now when the system has no thread for it.
+    /// Runs `job` soon, in the order of the calls; here and now when the system has no thread for any.
     pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
         let mut state = self.0.state();
         state.jobs.push_back(Box::new(job));
@@ -79,9 +79,13 @@ impl Pool {
         }
     }
 
-    /// Does all jobs that there are, in place of a thread that could not be made.
+    /// Does all jobs that there are in place of a thread that could not be made, unless other threads will.
     fn work_off(&self) {
         let mut state = self.state();
+        if state.threads > 1 {
+            state.threads -= 1;
+            return self.is_new.notify_one();
+        }
         while let Some(job) = state.jobs.pop_front() {
             drop(state);
             do_job(job);

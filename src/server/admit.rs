@@ -75,11 +75,14 @@ impl Admission {
             Relation::New { replaces, superseded } => (replaces, superseded),
             Relation::Repeat(entry) => (Some(entry), None),
         };
-        let evicted = if state.quota.is_full() { state.evict_longest_dallying() } else { None };
-        let admitted = state.quota.check(member).and_then(|()| {
+        let mut evicted = None;
+        let admitted = state.room_for(member).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
             if superseded.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
                 return Err(DropReason::TooManyAnswers);
+            }
+            if state.quota.is_full() {
+                evicted = state.evict_longest_dallying();
             }
             let entry = Arc::new(SessionEntry::new(query.clone()));
             state.quota.add(member);
@@ -137,6 +140,14 @@ impl Admission {
 }
 
 impl State {
+    /// Whether there is room for one more session, if need be that of one that only dallies.
+    fn room_for(&self, member: Member) -> Result<(), DropReason> {
+        match self.quota.check(member) {
+            Err(DropReason::TooManySessions) if self.dallying.len() > 0 => Ok(()),
+            known => known,
+        }
+    }
+
     /// Takes the session that has dallied longest out, to be ended.
     pub(super) fn evict_longest_dallying(&mut self) -> Option<Arc<SessionEntry>> {
         let id = self.dallying.pop_longest()?;
@@ -155,6 +166,11 @@ impl State {
     /// Gives a session that has `before` bytes of memory as many as it wants of those that are left, and tells how many.
     pub(super) fn reserve(&mut self, entry: &SessionEntry, before: usize, wanted: usize) -> usize {
         self.quota.reserve(member(entry), before, wanted)
+    }
+
+    /// The most memory that a session could ever have.
+    pub(super) fn most_bytes(&self, entry: &SessionEntry) -> usize {
+        self.quota.most_bytes(member(entry))
     }
 
     /// Notes that a session, which has no memory any more, only dallies. Gives the session that must end for that.

@@ -2,9 +2,9 @@
 
 use super::policy::{DropReason, Refusal};
 use super::{Event, Shared};
-use crate::limits;
 use crate::net::TransferSocket;
 use crate::query::Query;
+use crate::transfer::error_text;
 use crate::wire::{ErrorCode, Malformed, Packet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -24,11 +24,18 @@ pub(super) fn malformed(shared: &Shared, peer: SocketAddr, local: IpAddr, why: M
     }
 }
 
-/// There is not enough of something that every session needs. Those who only dally give some back. Without an answer
-/// the client asks again, and may find room then; an ERROR would end its boot.
+/// There is not enough of something that every session needs. Without an answer the client asks again, and may find
+/// room then; an ERROR would end its boot.
 pub(super) fn lacking(shared: &Shared, query: &Query, reason: &DropReason) {
-    shared.admission.evict_some();
+    make_room(shared, reason);
     dropped(shared, query, reason);
+}
+
+/// Those who only dally have a port and a descriptor to give back, but no memory.
+fn make_room(shared: &Shared, reason: &DropReason) {
+    if matches!(reason, DropReason::NoPort | DropReason::NoDescriptor) {
+        shared.admission.evict_some();
+    }
 }
 
 /// Tells of a request that is not answered.
@@ -52,41 +59,15 @@ fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) ->
         drop(&DropReason::TooManyAnswers);
         return false;
     }
-    let packet = Packet::Error { code, message: fitting(text).as_bytes() }.to_vec();
+    let packet = Packet::Error { code, message: error_text(text) }.to_vec();
     let sent = TransferSocket::answer(local, peer, shared.config.ports)
         .and_then(|socket| socket.send_packet(&packet));
     let Err(error) = sent else { return true };
     if let Some(reason) = DropReason::of(&error) {
-        shared.admission.evict_some();
+        make_room(shared, &reason);
         drop(&reason);
     } else if let Some(query) = query {
         shared.tell(Event::Failed { query, error: &error });
     }
     false
-}
-
-/// As much of a policy's own text as an ERROR may have: up to a NUL, and no part of a character.
-fn fitting(text: &str) -> &str {
-    let text = text.split('\0').next().unwrap_or_default();
-    let mut end = text.len().min(limits::ERROR_TEXT_BYTES);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_is_cut_where_a_character_or_a_nul_begins() {
-        let most = limits::ERROR_TEXT_BYTES;
-        let long = |n| "x".repeat(n);
-        assert_eq!(fitting(&long(most)), long(most));
-        assert_eq!(fitting(&long(most + 1)), long(most));
-        assert_eq!(fitting(&(long(most - 1) + "é")), long(most - 1));
-        assert_eq!(fitting(&(long(most - 2) + "é")), long(most - 2) + "é");
-        assert_eq!([fitting("no\0thing"), fitting("\0"), fitting("")], ["no", "", ""]);
-    }
 }

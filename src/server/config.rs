@@ -108,8 +108,8 @@ impl Config {
         self
     }
 
-    /// Gives the windows of all transfers so many bytes of memory. When they are used up, windows shrink to one small
-    /// block.
+    /// Gives the windows of all transfers, and what their sources [hold](crate::store::Readable::held), so many bytes of
+    /// memory. When they are used up, windows shrink to one small block, and what holds memory is not begun.
     #[must_use]
     pub const fn windows_bytes(mut self, most: usize) -> Self {
         self.windows_bytes = most;

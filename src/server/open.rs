@@ -3,7 +3,7 @@
 use super::guard::{Guarded, Panicked, guard};
 use super::policy::{DropReason, Profile, Refusal};
 use crate::query::Query;
-use crate::store::{Readable, RootedPath, Store, StoreError};
+use crate::store::{Readable, RootedPath, Store, StoreError, is_shortage};
 use crate::transfer::{Sink, Source};
 use crate::wire::{ErrorCode, ListFormat, Mode, Operation};
 use std::os::unix::ffi::OsStrExt;
@@ -32,10 +32,11 @@ pub(super) enum Unserved {
 
 impl From<StoreError> for Unserved {
     fn from(error: StoreError) -> Self {
-        if error.is_shortage() {
-            return Self::Dropped(DropReason::NoDescriptor);
-        }
-        Self::Refused(error.into())
+        let shortage = match &error {
+            StoreError::Io(error) if is_shortage(error) => DropReason::of(error),
+            _ => None,
+        };
+        shortage.map_or_else(|| Self::Refused(error.into()), Self::Dropped)
     }
 }
 
@@ -134,5 +135,13 @@ impl Payload {
     fn of(file: Readable) -> Self {
         let (source, size, held) = file.into_parts();
         Self::Source { source: Box::new(Guarded::new(source)), size, held }
+    }
+
+    /// How many bytes it has in memory.
+    pub(super) const fn held(&self) -> usize {
+        match self {
+            Self::Source { held, .. } => *held,
+            Self::Sink(_) => 0,
+        }
     }
 }

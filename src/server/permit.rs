@@ -42,6 +42,11 @@ impl Permit {
         is_new
     }
 
+    /// The most memory that it could ever reserve.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.admission.state().most_bytes(&self.entry)
+    }
+
     /// Reserves `wanted` bytes of memory in place of what was reserved before, or what is left, and tells how many.
     pub(super) fn reserve(&mut self, wanted: usize) -> usize {
         self.bytes = self.admission.state().reserve(&self.entry, self.bytes, wanted);
@@ -243,7 +248,9 @@ mod tests {
         let admission = admission(&Config::default().sessions(4));
         let first = dallying(&admission, 1);
         let rest: Vec<_> = (2..=4).map(|last| permit(&admission, peer(last * 256), "a")).collect();
-        assert!(!first.entry.is_ended());
+        let one_more = admit(&admission, peer(9 * 256), "a").map(drop);
+        assert_eq!(one_more, Err(DropReason::TooManyUnproven));
+        assert!(!first.entry.is_ended(), "who gets no session needs no room");
         drop(rest);
         let mut rest: Vec<_> =
             (2..=4).map(|last| permit(&admission, peer(last * 256), "a")).collect();

@@ -48,7 +48,7 @@ impl Member {
         let of_network = (!self.client.is_loopback()).then(|| network_of(self.client));
         let unproven = [Some(Pool::Unproven), of_network.map(Pool::UnprovenOf)];
         let unproven = unproven.into_iter().flatten().filter(move |_| !self.is_proven);
-        std::iter::once(Pool::All).chain(unproven)
+        unproven.chain(std::iter::once(Pool::All))
     }
 }
 
@@ -138,6 +138,11 @@ impl Quota {
         let bytes = member.pools().map(left).min().unwrap_or_default().min(wanted);
         self.resize(member, 0, bytes);
         bytes
+    }
+
+    /// The most memory that such a session could ever have.
+    pub(super) fn most_bytes(&self, member: Member) -> usize {
+        member.pools().map(|pool| self.most(pool).bytes).min().unwrap_or_default()
     }
 
     fn resize(&mut self, member: Member, before: usize, bytes: usize) {

@@ -3,6 +3,7 @@
 use super::entry::SessionEntry;
 use crate::query::Query;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ type Party = (SocketAddr, IpAddr);
 #[derive(Default)]
 pub(super) struct Registry {
     sessions: HashMap<SessionId, Arc<SessionEntry>>,
-    /// The newest session of each party, and the one before it.
-    newest: HashMap<Party, (SessionId, Option<SessionId>)>,
+    /// The sessions of each party, the newest last.
+    parties: HashMap<Party, Vec<SessionId>>,
     last: u64,
 }
 
@@ -38,22 +39,21 @@ pub(super) enum Relation {
 
 impl Registry {
     pub(super) fn relation(&self, query: &Query) -> Relation {
-        let newest = self.newest.get(&party(query));
-        let entry = |id: &SessionId| self.sessions.get(id).cloned();
-        let replaces = newest.and_then(|(id, _)| entry(id));
+        let ids = self.parties.get(&party(query)).into_iter().flatten();
+        let mut newest_first = ids.rev().filter_map(|id| self.sessions.get(id).cloned());
+        let replaces = newest_first.next();
         if let Some(same) = replaces.as_ref().filter(|e| !e.is_proven() && e.query == *query) {
             return Relation::Repeat(Arc::clone(same));
         }
-        let before = newest.and_then(|(_, before)| entry(before.as_ref()?));
-        Relation::New { replaces, superseded: before.filter(|entry| !entry.is_proven()) }
+        let superseded = newest_first.next().filter(|entry| !entry.is_proven());
+        Relation::New { replaces, superseded }
     }
 
     /// Adds the session of a new query.
     pub(super) fn insert(&mut self, entry: Arc<SessionEntry>) -> SessionId {
         self.last += 1;
-        let (id, party) = (SessionId(self.last), party(&entry.query));
-        let before = self.newest.get(&party).map(|(newest, _)| *newest);
-        self.newest.insert(party, (id, before));
+        let id = SessionId(self.last);
+        self.parties.entry(party(&entry.query)).or_default().push(id);
         self.sessions.insert(id, entry);
         id
     }
@@ -61,9 +61,11 @@ impl Registry {
     /// Takes a session out, if it is still in.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<SessionEntry>> {
         let entry = self.sessions.remove(&id)?;
-        let party = party(&entry.query);
-        if self.newest.get(&party).is_some_and(|(newest, _)| *newest == id) {
-            self.newest.remove(&party);
+        if let Entry::Occupied(mut ids) = self.parties.entry(party(&entry.query)) {
+            ids.get_mut().retain(|other| *other != id);
+            if ids.get().is_empty() {
+                ids.remove();
+            }
         }
         Some(entry)
     }
@@ -75,7 +77,7 @@ impl Registry {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.newest.is_empty()
+        self.sessions.is_empty() && self.parties.is_empty()
     }
 }
 
@@ -153,5 +155,17 @@ mod tests {
         assert_eq!(registry.entries().count(), 1);
         registry.remove(second);
         assert!(registry.is_empty());
+    }
+
+    #[test]
+    fn a_session_that_is_gone_leaves_the_older_one_of_its_party() {
+        let mut registry = Registry::default();
+        let a = query(1, 0, "a");
+        insert(&mut registry, &a);
+        let missing = insert(&mut registry, &query(1, 0, "missing"));
+        registry.remove(missing);
+        assert_eq!(relation(&registry, &a), "repeat a");
+        insert(&mut registry, &query(1, 0, "b"));
+        assert_eq!(relation(&registry, &query(1, 0, "c")), "new b a");
     }
 }

@@ -5,13 +5,14 @@ use super::Shared;
 use super::active::ActiveTransfer;
 use super::open::{Payload, Unserved, open};
 use super::permit::Permit;
-use super::policy::{DropReason, Profile};
+use super::policy::{DropReason, Profile, Refusal};
 use super::{Event, answer};
 use crate::net::{Session, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
+use crate::store::SERVER_ERROR;
 use crate::transfer::{MayWait, Terms, Transfer};
-use crate::wire::{BlockSize, Mode, Options, WindowSize};
+use crate::wire::{BlockSize, ErrorCode, Mode, Options, WindowSize};
 use std::io;
 use std::sync::Arc;
 
@@ -35,6 +36,12 @@ pub(super) fn start(
             return None;
         }
     };
+    if payload.held() > permit.most_bytes() {
+        let why = "it holds more memory than the transfers of its network may have";
+        let refusal = Refusal::new(ErrorCode::Undefined, why).text(SERVER_ERROR);
+        answer::refuse(shared, query, &refusal);
+        return None;
+    }
     match session(shared, &mut permit, query, profile, payload) {
         Ok(session) => Some(ActiveTransfer::new(entry.attach(session), permit, Arc::clone(shared))),
         Err(error) => {
@@ -92,7 +99,7 @@ struct Need {
 
 impl Need {
     const fn bytes(self, window: usize) -> usize {
-        self.held + self.windows * window
+        self.held.saturating_add(self.windows.saturating_mul(window))
     }
 }
 

@@ -52,11 +52,6 @@ impl StoreError {
         }
     }
 
-    /// Whether the system has no more of something that every file needs: a client that asks again may find it.
-    pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Io(error) if is_shortage(error))
-    }
-
     /// The text for the peer.
     pub const fn text(&self) -> &'static str {
         match self {
@@ -66,11 +61,12 @@ impl StoreError {
     }
 }
 
-/// Whether the system has no more of something that every file needs.
-pub(super) fn is_shortage(error: &io::Error) -> bool {
+/// Whether the system has no more of something that every file needs: a client that asks again may find it.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+    let has_no_descriptor =
+        matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE));
+    has_no_descriptor || error.kind() == io::ErrorKind::OutOfMemory
 }
 
 impl From<io::Error> for StoreError {

@@ -53,6 +53,18 @@ impl Contents {
         Some(bytes)
     }
 
+    /// Whether there may be a file of this name beside the directories and files that there are.
+    fn check(&self, path: &Path) -> Result<(), StoreError> {
+        if path.file_name().is_none() || self.is_directory(path) {
+            return Err(StoreError::denied("a directory"));
+        }
+        let mut above = path.ancestors().skip(1);
+        if above.any(|directory| self.files.contains_key(directory)) {
+            return Err(StoreError::NotFound);
+        }
+        Ok(())
+    }
+
     /// Whether it is the root, or a file is below it.
     fn is_directory(&self, path: &Path) -> bool {
         let range = (Bound::Excluded(path), Bound::Unbounded);
@@ -88,17 +100,17 @@ impl InMemory {
 
     /// Adds a file, or replaces it. Transfers under way go on with what they began with.
     ///
-    /// The call fails where `name` leads out of the root or names none but the root.
+    /// The call fails where `name` leads out of the root, where it names a directory, and where a file is in place of a
+    /// directory above it.
     pub fn insert(
         &self,
         name: impl AsRef<[u8]>,
         bytes: impl Into<Arc<[u8]>>,
     ) -> Result<(), StoreError> {
         let path = RootedPath::parse(name.as_ref())?;
-        if path.path().file_name().is_none() {
-            return Err(StoreError::denied("a directory"));
-        }
-        self.contents().insert(path.path().to_owned(), bytes.into());
+        let mut contents = self.contents();
+        contents.check(path.path())?;
+        contents.insert(path.path().to_owned(), bytes.into());
         Ok(())
     }
 
@@ -168,13 +180,7 @@ impl Store for InMemory {
             Some(path) => path,
             None => name.slashed().unwrap_or_else(|| Ok(name.path()))?,
         };
-        if path.file_name().is_none() || contents.is_directory(path) {
-            return Err(StoreError::denied("a directory"));
-        }
-        let mut above = path.ancestors().skip(1);
-        if above.any(|directory| contents.files.contains_key(directory)) {
-            return Err(StoreError::NotFound);
-        }
+        contents.check(path)?;
         if self.uploads == Uploads::Create && contents.files.contains_key(path) {
             return Err(StoreError::Exists);
         }
@@ -249,6 +255,7 @@ impl Sink for Upload {
         if self.store.uploads == Uploads::Create && contents.files.contains_key(&self.path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
+        contents.check(&self.path).map_err(io::Error::other)?;
         contents.insert(self.path.clone(), self.bytes.as_slice().into());
         Ok(())
     }
@@ -306,6 +313,18 @@ mod tests {
         assert!(store.insert("", *b"x").is_err() && store.insert("../x", *b"x").is_err());
         assert_eq!(store.remove("a").as_deref(), Some(&b"a"[..]));
         assert_eq!(read(&store, "a"), Err("not found".into()));
+    }
+
+    #[test]
+    fn no_name_is_a_file_and_a_directory() {
+        let store = store(&["a", "sub/b"]).uploads(Uploads::Overwrite);
+        let refused = |name| store.insert(name, *b"x").map_err(|e| e.to_string());
+        assert_eq!(refused("sub"), Err("not allowed: a directory".into()));
+        assert_eq!(refused("a/b"), Err("not found".into()));
+        let [mut file, mut below] = ["x", "x/y"]
+            .map(|name| store.write(&query(Operation::Write, name)).expect("neither is there yet"));
+        assert!(below.commit().is_ok() && file.commit().is_err());
+        assert!(store.get("x/y").is_some() && store.get("x").is_none());
     }
 
     #[test]

@@ -14,14 +14,15 @@ mod temporary;
 mod whole_file;
 
 pub use dir::{Folder, Uploads};
-pub(crate) use error::SERVER_ERROR;
 pub use error::StoreError;
+pub(crate) use error::{SERVER_ERROR, is_shortage};
 pub use generated::Generated;
 pub use in_memory::InMemory;
 pub use listing::{Entry, Kind, Listing, ListingError};
 pub use path::RootedPath;
 pub use whole_file::WholeFile;
 
+use crate::limits;
 use crate::query::Query;
 use crate::transfer::{Blocking, Memory, Sink, Source};
 use std::fmt;
@@ -109,12 +110,13 @@ impl Readable {
         Self { source: Box::new(source), size: None, held: 0 }
     }
 
-    /// What `reader` gives, however long it is. Each of its reads may wait.
+    /// What `reader` gives, however long it is. Each of its reads may wait. It counts as
+    /// [holding](Self::held) the 64 KiB that are read at once.
     pub fn blocking(reader: impl Read + Send + 'static) -> Self {
-        Self::new(Blocking::new(reader))
+        Self::new(Blocking::new(reader)).held(limits::BLOCKING_READ_BYTES)
     }
 
-    /// These bytes. The server counts them as memory of the transfer.
+    /// These bytes, which count as [held](Self::held).
     pub fn bytes(bytes: impl AsRef<[u8]> + Send + 'static) -> Self {
         let source = Memory::new(bytes);
         let held = source.len();
@@ -139,8 +141,9 @@ impl Readable {
         self.size
     }
 
-    /// Tells the server how many bytes of memory the source holds for this transfer alone; they count against the server's
-    /// memory.
+    /// Tells the server how many bytes of memory the source holds for this transfer alone. They come out of
+    /// [`Config::windows_bytes`](crate::server::Config::windows_bytes), of which one network whose clients have not answered
+    /// may have a quarter; what holds more than that is refused, and what does not fit the rest is not answered yet.
     #[must_use]
     pub const fn held(mut self, bytes: usize) -> Self {
         self.held = bytes;

@@ -104,4 +104,25 @@ mod tests {
         let name = RootedPath::parse(b"a\\..\\..\\x").expect("an ordinary name, by its letters");
         assert!(matches!(name.slashed(), Some(Err(StoreError::Denied(_)))));
     }
+
+    #[test]
+    fn a_name_has_so_many_bytes_and_no_more() {
+        let long = |len| RootedPath::parse(&vec![b'a'; len]);
+        assert!(long(limits::NAME_BYTES).is_ok());
+        assert!(matches!(long(limits::NAME_BYTES + 1), Err(StoreError::NotFound)));
+    }
+
+    #[test]
+    fn the_last_part_is_what_stands_behind_the_last_slash_of_either_kind() {
+        let split = |raw: &str| {
+            let name = RootedPath::parse(raw.as_bytes()).expect("a name");
+            let (directory, last) = name.split()?;
+            Some((directory.path().display().to_string(), last.display().to_string()))
+        };
+        let some = |directory: &str, last: &str| Some((directory.to_owned(), last.to_owned()));
+        assert_eq!([split("a/b/c"), split(r"a\b\c")], [some("a/b", "c"), some("a/b", "c")]);
+        assert_eq!([split("c"), split("")], [some("", "c"), None]);
+        // Whose backslashes lead out of the root has them as letters.
+        assert_eq!(split(r"a/..\..\c"), some("a", r"..\..\c"));
+    }
 }

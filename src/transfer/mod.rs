@@ -5,6 +5,7 @@
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
 mod budget;
+mod error;
 mod incoming;
 mod netascii;
 mod outgoing;
@@ -16,6 +17,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use error::error_code;
+pub(crate) use error::error_text;
 pub use sink::{Discard, MayWait, Sink, Writer};
 pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
@@ -395,7 +398,7 @@ impl Transfer {
     fn fail(&mut self, now: Time, code: ErrorCode, text: &str, outcome: Outcome) {
         if self.may_end() {
             self.small.clear();
-            Packet::Error { code, message: text.as_bytes() }.write(&mut self.small);
+            Packet::Error { code, message: error_text(text) }.write(&mut self.small);
             self.end(now, outcome);
             self.phase = Phase::Failing;
         }
@@ -548,20 +551,6 @@ impl Transfer {
             self.summary.conclude(now - self.started, Outcome::Complete);
         }
         done.unwrap_or(true)
-    }
-}
-
-/// The ERROR code that tells a peer of a failure of the system: the only place that knows.
-pub fn error_code(error: &io::Error) -> ErrorCode {
-    use io::ErrorKind as Kind;
-    match error.kind() {
-        Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename => ErrorCode::NotFound,
-        Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::IsADirectory => {
-            ErrorCode::AccessViolation
-        }
-        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => ErrorCode::DiskFull,
-        Kind::AlreadyExists => ErrorCode::FileExists,
-        _ => ErrorCode::Undefined,
     }
 }
 

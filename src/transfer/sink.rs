@@ -24,7 +24,8 @@ pub trait Sink: Send {
     /// again.
     fn commit(&mut self) -> io::Result<()>;
 
-    /// What of this may wait; it is asked once, before the first write. An event loop has that done on another thread.
+    /// What of this may wait: always the same, and asked before the first write. An event loop has that done on another
+    /// thread.
     /// Without a word of its own a sink is taken to wait always, which is right for all of them and slower than it need
     /// be for some.
     fn may_wait(&self) -> MayWait {

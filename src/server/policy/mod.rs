@@ -10,9 +10,8 @@ pub use standard::StandardPolicy;
 
 use crate::proto::{GrantLimits, Timing};
 use crate::query::Query;
-use crate::store::{RootedPath, StoreError};
+use crate::store::{RootedPath, StoreError, is_shortage};
 use crate::wire::{BlockSize, ErrorCode, OptionSet, WindowSize};
-use nix::errno::Errno;
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
@@ -22,8 +21,9 @@ use std::sync::Arc;
 
 /// Decides what becomes of each request. [`StandardPolicy`] is the one that `rtftpd` has.
 ///
-/// A policy is called where requests are taken, and must not wait. It is not asked about a request that is repeated
-/// before its client has seen the answer. A panic in it refuses the one request. A closure is a policy, too.
+/// A policy is called where requests are taken, and must not wait. It is not asked about the repeat of a request that has
+/// a session; each repeat of one that was refused or dropped comes to it. A panic in it refuses the one request. A
+/// closure is a policy, too.
 pub trait Policy: Send + Sync {
     /// What becomes of `query`.
     fn decide(&self, query: &Query) -> Verdict;
@@ -222,10 +222,10 @@ pub enum DropReason {
 impl DropReason {
     /// What the system has run out of, if that is what `error` says.
     pub(super) fn of(error: &io::Error) -> Option<Self> {
-        match error.raw_os_error().map(Errno::from_raw) {
-            Some(Errno::EMFILE | Errno::ENFILE) => Some(Self::NoDescriptor),
-            _ if error.kind() == io::ErrorKind::AddrInUse => Some(Self::NoPort),
-            _ if error.kind() == io::ErrorKind::OutOfMemory => Some(Self::NoMemory),
+        match error.kind() {
+            io::ErrorKind::AddrInUse => Some(Self::NoPort),
+            io::ErrorKind::OutOfMemory => Some(Self::NoMemory),
+            _ if is_shortage(error) => Some(Self::NoDescriptor),
             _ => None,
         }
     }

@@ -1,0 +1,45 @@
+//! What a peer is told in an ERROR.
+
+use crate::limits;
+use crate::wire::ErrorCode;
+use std::io;
+
+/// The ERROR code that tells a peer of a failure of the system: the only place that knows.
+pub fn error_code(error: &io::Error) -> ErrorCode {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::NotFound | Kind::NotADirectory | Kind::InvalidFilename => ErrorCode::NotFound,
+        Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::IsADirectory => {
+            ErrorCode::AccessViolation
+        }
+        Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => ErrorCode::DiskFull,
+        Kind::AlreadyExists => ErrorCode::FileExists,
+        _ => ErrorCode::Undefined,
+    }
+}
+
+/// As much of `text` as an ERROR may have: up to a NUL, and no part of a character.
+pub(crate) fn error_text(text: &str) -> &[u8] {
+    let text = text.split('\0').next().unwrap_or_default();
+    let mut end = text.len().min(limits::ERROR_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text.as_bytes()[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_where_a_character_or_a_nul_begins() {
+        let most = limits::ERROR_TEXT_BYTES;
+        let long = |n| "x".repeat(n);
+        assert_eq!(error_text(&long(most)), long(most).as_bytes());
+        assert_eq!(error_text(&long(most + 1)), long(most).as_bytes());
+        assert_eq!(error_text(&(long(most - 1) + "é")), long(most - 1).as_bytes());
+        assert_eq!(error_text(&(long(most - 2) + "é")), (long(most - 2) + "é").as_bytes());
+        assert_eq!([error_text("no\0thing"), error_text("\0")], ["no".as_bytes(), b""]);
+    }
+}
