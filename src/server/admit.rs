@@ -76,7 +76,7 @@ impl Admission {
             Relation::Repeat(entry) => (Some(entry), None),
         };
         let mut evicted = None;
-        let admitted = state.room_for(member).and_then(|()| {
+        let admitted = state.quota.check(member, state.dallying.len()).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
             if superseded.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
                 return Err(DropReason::TooManyAnswers);
@@ -140,14 +140,6 @@ impl Admission {
 }
 
 impl State {
-    /// Whether there is room for one more session, if need be that of one that only dallies.
-    fn room_for(&self, member: Member) -> Result<(), DropReason> {
-        match self.quota.check(member) {
-            Err(DropReason::TooManySessions) if self.dallying.len() > 0 => Ok(()),
-            known => known,
-        }
-    }
-
     /// Takes the session that has dallied longest out, to be ended.
     pub(super) fn evict_longest_dallying(&mut self) -> Option<Arc<SessionEntry>> {
         let id = self.dallying.pop_longest()?;

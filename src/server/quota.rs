@@ -48,7 +48,7 @@ impl Member {
         let of_network = (!self.client.is_loopback()).then(|| network_of(self.client));
         let unproven = [Some(Pool::Unproven), of_network.map(Pool::UnprovenOf)];
         let unproven = unproven.into_iter().flatten().filter(move |_| !self.is_proven);
-        unproven.chain(std::iter::once(Pool::All))
+        std::iter::once(Pool::All).chain(unproven)
     }
 }
 
@@ -92,9 +92,12 @@ impl Quota {
         self.used(Pool::All).sessions >= self.most.sessions
     }
 
-    /// Whether there is room for one more session.
-    pub(super) fn check(&self, member: Member) -> Result<(), DropReason> {
-        let full = |pool: &Pool| self.used(*pool).sessions >= self.most(*pool).sessions;
+    /// Whether there is room for one more session, if as many others as `may_leave`, which are proven, leave for it.
+    pub(super) fn check(&self, member: Member, may_leave: usize) -> Result<(), DropReason> {
+        let full = |pool: &Pool| {
+            let leaving = if *pool == Pool::All { may_leave } else { 0 };
+            self.used(*pool).sessions.saturating_sub(leaving) >= self.most(*pool).sessions
+        };
         match member.pools().find(full) {
             None => Ok(()),
             Some(Pool::All) => Err(DropReason::TooManySessions),
@@ -182,32 +185,34 @@ mod tests {
     fn a_quarter_of_the_sessions_is_kept_for_proven_clients() {
         let mut quota = quota(8, 0);
         for _ in 0..6 {
-            assert_eq!(quota.check(Member::unproven(LOOPBACK)), Ok(()));
+            assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Ok(()));
             quota.add(Member::unproven(LOOPBACK));
         }
-        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Err(DropReason::TooManyUnproven));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManyUnproven));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1), Err(DropReason::TooManyUnproven));
         quota.prove(LOOPBACK, 0);
-        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Ok(()));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Ok(()));
         for _ in 0..2 {
             assert!(!quota.is_full());
             quota.add(Member::new(LOOPBACK, true));
         }
         assert!(quota.is_full());
-        assert_eq!(quota.check(Member::unproven(LOOPBACK)), Err(DropReason::TooManySessions));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManySessions));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1), Ok(()));
     }
 
     #[test]
     fn a_network_has_a_quarter_of_the_unproven_sessions_rounded_up() {
         let mut quota = quota(9, 0);
         for host in 0..3 {
-            assert_eq!(quota.check(Member::unproven(client(2, host))), Ok(()));
+            assert_eq!(quota.check(Member::unproven(client(2, host)), 0), Ok(()));
             quota.add(Member::unproven(client(2, host)));
         }
         let full = Err(DropReason::TooManyUnprovenOfNetwork);
-        assert_eq!(quota.check(Member::unproven(client(2, 9))), full);
-        assert_eq!(quota.check(Member::unproven(client(3, 9))), Ok(()), "the next network");
+        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0), full);
+        assert_eq!(quota.check(Member::unproven(client(3, 9)), 0), Ok(()), "the next network");
         quota.remove(Member::unproven(client(2, 0)), 0);
-        assert_eq!(quota.check(Member::unproven(client(2, 9))), Ok(()));
+        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0), Ok(()));
     }
 
     #[test]
