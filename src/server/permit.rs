@@ -176,6 +176,7 @@ mod tests {
         let proven = |permit: &mut Permit| (permit.reserve(250), permit.prove()).0;
         let got: Vec<_> = permits[..3].iter_mut().map(proven).collect();
         assert_eq!(got, [250, 250, 250]);
+        assert_eq!((permits[0].most_bytes(), permits[3].most_bytes()), (1000, 250));
         assert_eq!((permits[3].reserve(200), permits[4].reserve(200)), (200, 50));
         assert_eq!((permits[3].reserve(100), permits[4].reserve(200)), (100, 150));
         drop(permits.pop());
