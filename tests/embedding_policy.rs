@@ -16,10 +16,11 @@ use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::query::Query;
 use tftpkit::server::{
-    Config, ConfigError, Model, PortRange, Profile, Refusal, Server, StartError, Verdict,
+    Config, ConfigError, DropReason, Model, PortRange, Profile, Refusal, Server, StartError,
+    Verdict,
 };
 use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
-use tftpkit::transfer::Outcome;
+use tftpkit::transfer::{Outcome, Sink};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
 fn models() -> [Config; 5] {
@@ -334,6 +335,56 @@ fn what_holds_more_memory_than_its_client_could_have_is_refused() {
         assert!(download(most).expect("a download") == pattern(most, 1));
         let refused = download(most + 1).expect_err("it is too large");
         assert!(matches!(refused, Failure::Server { code: ErrorCode::Undefined, .. }), "{refused}");
+    }
+}
+
+/// Three quarters of the first are the 64 KiB that it reads at once, those of the second a byte less.
+#[test]
+fn what_a_plain_reader_reads_at_once_is_memory() {
+    for config in models() {
+        let download = |windows_bytes| {
+            let store = Generated::new(|_: &Query| Ok(Readable::blocking(&b"read"[..])));
+            let server = Running::start(config.clone().windows_bytes(windows_bytes), store);
+            get(&server.client(plain()), "f")
+        };
+        assert_eq!(download(87_381).expect("a download"), b"read");
+        let refused = download(87_380).expect_err("it is too large");
+        assert!(matches!(refused, Failure::Server { code: ErrorCode::Undefined, .. }), "{refused}");
+    }
+}
+
+/// Takes uploads, and holds 20,000 bytes for each read.
+struct Holds(InMemory);
+
+impl Store for Holds {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Ok(Readable::bytes(pattern(20_000, 1)))
+    }
+
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        self.0.write(query)
+    }
+}
+
+#[test]
+fn a_lack_of_memory_ends_no_one_who_dallies_for_they_have_none() {
+    let [threads, .., one_loop, loops, _] = models();
+    for config in [threads, one_loop, loops] {
+        let store = Holds(memory(&[]).uploads(Uploads::Create));
+        let server = Running::start(config.windows_bytes(40_000), store);
+        let dallying = server.peer();
+        let (_, tid) = dallying.answer(&wrq("new", &[]));
+        dallying.exchange(&data(1, b"end"), tid, "ACK 1");
+        until("it dallies", || (server.handle.gauges().dallying == 1).then_some(()));
+        let [first, second] = [server.peer(), server.peer()];
+        first.answer(&rrq("f", &[]));
+        second.ask(&rrq("f", &[]));
+        let why = server.event("one is dropped", |told| match told {
+            Told::Dropped(peer, why) if peer == second.address() => Some(why),
+            _ => None,
+        });
+        assert_eq!(why, DropReason::NoMemory);
+        dallying.exchange(&data(1, b"end"), tid, "ACK 1");
     }
 }
 

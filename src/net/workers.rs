@@ -160,4 +160,24 @@ mod tests {
         workers.run(move || done.send(()).expect("it is waited for"));
         assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(30)), Ok(()));
     }
+
+    /// Calls `work_off` in place of a thread that could not be made, with so many counted, and tells whether it did the
+    /// job that was there.
+    fn is_worked_off(threads: usize) -> bool {
+        let workers = Workers::new(4);
+        let (done, seen) = mpsc::channel();
+        let job: Job = Box::new(move || done.send(()).expect("it is waited for"));
+        let mut state = workers.0.state();
+        (state.threads, state.jobs) = (threads, [job].into());
+        drop(state);
+        workers.0.work_off();
+        assert_eq!(workers.0.state().threads, threads - 1);
+        seen.try_recv().is_ok()
+    }
+
+    #[test]
+    fn a_caller_does_jobs_itself_only_where_no_thread_will() {
+        assert!(is_worked_off(1));
+        assert!(!is_worked_off(2));
+    }
 }
