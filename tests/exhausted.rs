@@ -110,9 +110,9 @@ fn limit_descriptors(daemon: &Daemon, most: usize) {
 fn a_listing_without_descriptors_is_whole_or_there_is_none() {
     let root = folder(&[("a", b"1"), ("b", b"2")]);
     let daemon = Daemon::serve(root.path(), &[]);
-    let whole = daemon.peer().fetch(&list("", &[("x-list", "json")])).expect("a listing");
-    until("it is alone", || (daemon.transfer_threads() == 0).then_some(()));
     let (idle, mut listed) = (daemon.descriptors(), 0);
+    let whole = daemon.peer().fetch(&list("", &[("x-list", "json")])).expect("a listing");
+    until("it is alone", || (daemon.descriptors() == idle).then_some(()));
     for more in 0..8 {
         limit_descriptors(&daemon, idle + more);
         let peer = daemon.peer();
