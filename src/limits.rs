@@ -141,6 +141,9 @@ pub(crate) const EVICT_AT_ONCE: usize = 8;
 /// Requests taken from a socket before the others get their turn.
 pub(crate) const REQUESTS_IN_A_ROW: usize = 64;
 
+/// Sockets that an event loop hears of at once: those that are left come first the next time.
+pub(crate) const EVENTS_AT_ONCE: usize = 256;
+
 /// Ports tried for one transfer before there is none: beyond this the range is as good as full.
 pub(crate) const PORTS_TRIED: usize = 64;
 

@@ -4,7 +4,7 @@ use super::cancel::Call;
 use super::sink::Reusable;
 use super::{Client, Failure, Progress, Wishes};
 use crate::limits;
-use crate::net::{Clock, Ending, Session, TransferSocket};
+use crate::net::{Ending, Session, System, TransferSocket};
 use crate::proto::{Time, Timing};
 use crate::transfer::{Outcome, Summary, Transfer};
 use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
@@ -67,10 +67,10 @@ impl Client {
     pub(super) fn ask_each<T>(
         &self,
         again: impl Fn() -> bool,
-        mut question: impl FnMut(Ask) -> Result<T, Failure>,
+        mut question: impl FnMut(Ask<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let call = self.canceller.begin()?;
-        let at = |address| Ask { address, wishes: self.wishes, call };
+        let at = |address| self.ask(address, call);
         let (first, others) = self.server.candidates();
         let mut done = question(at(first));
         for other in others {
@@ -85,11 +85,15 @@ impl Client {
         done.or_else(|failure| self.canceller.check(call).and(Err(failure)))
     }
 
+    pub(super) const fn ask(&self, address: SocketAddr, call: Call) -> Ask<'_> {
+        Ask { system: &self.system, address, wishes: self.wishes, call }
+    }
+
     /// Asks with options, and once more without them where a server ignores or refuses a request that has any, as
     /// long as the payload was left alone.
     pub(super) fn ask_twice<P>(
         &self,
-        ask: Ask,
+        ask: Ask<'_>,
         question: Question<'_>,
         payload: &Reusable<P>,
         watch: &mut Watch<'_>,
@@ -116,13 +120,13 @@ impl Client {
     /// One transfer, from its first packet to its outcome.
     pub(super) fn converse(
         &self,
-        ask: Ask,
+        ask: Ask<'_>,
         socket: TransferSocket,
         watch: &mut Watch<'_>,
         transfer: impl FnOnce(Time) -> Transfer,
     ) -> Result<Summary, Failure> {
-        let clock = Clock::start();
-        let session = Arc::new(Session::new(socket, clock, transfer(clock.now())));
+        let transfer = transfer(self.system.now());
+        let session = Arc::new(Session::new(socket, Arc::clone(&self.system), transfer));
         let watched = self.canceller.watch(ask.call, &session)?;
         let ended = session.run(|_, transfer| {
             let Summary { bytes, agreed, .. } = transfer.summary();
@@ -146,21 +150,22 @@ impl Client {
 
 /// How one address is asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ask {
+pub(super) struct Ask<'a> {
+    pub(super) system: &'a Arc<dyn System>,
     pub(super) address: SocketAddr,
     pub(super) wishes: Wishes,
     pub(super) call: Call,
 }
 
-impl Ask {
+impl Ask<'_> {
     pub(super) fn socket(&self) -> io::Result<TransferSocket> {
-        Ok(TransferSocket::ask(self.address)?.offload(!self.wishes.no_offload))
+        Ok(TransferSocket::ask(&**self.system, self.address)?.offload(!self.wishes.no_offload))
     }
 
     /// What is wished for, or what fits the path in one piece.
     pub(super) fn block_size(&self) -> BlockSize {
-        let fitting = || TransferSocket::path_block_size(self.address).max(BlockSize::DEFAULT);
-        self.wishes.block_size.unwrap_or_else(fitting)
+        let fitting = || TransferSocket::path_block_size(&**self.system, self.address);
+        self.wishes.block_size.unwrap_or_else(|| fitting().max(BlockSize::DEFAULT))
     }
 
     /// In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.

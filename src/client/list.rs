@@ -26,7 +26,7 @@ impl Client {
         self.ask_each(|| true, |ask| self.list_at(ask, name))
     }
 
-    fn list_at(&self, ask: Ask, name: &[u8]) -> Result<Listing, Failure> {
+    fn list_at(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
         let mut refused = None;
         if !self.lists_by_file() {
             match self.list_by_opcode(ask, name) {
@@ -54,7 +54,7 @@ impl Client {
         self.server.lists_by_file.load(Ordering::Relaxed)
     }
 
-    fn list_by_opcode(&self, ask: Ask, name: &[u8]) -> Result<Listing, Failure> {
+    fn list_by_opcode(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
         let timing = Timing {
             first: LIST_REPEAT,
             unanswered: 2 * LIST_REPEAT,
@@ -82,7 +82,7 @@ impl Client {
         .map_err(|error| Failure::Protocol(error.to_string()))
     }
 
-    fn list_by_file(&self, ask: Ask, name: &[u8]) -> Result<Listing, Failure> {
+    fn list_by_file(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
         let mut path = name.to_vec();
         if !path.is_empty() && !path.ends_with(b"/") {
             path.push(b'/');

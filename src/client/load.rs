@@ -6,7 +6,7 @@
 use super::ask::Ask;
 use super::latency::Latency;
 use super::{Client, Failure, Progress, Wishes, refuse_nul};
-use crate::net::{Clock, Ending, EventLoop, Handler, Session, Workers};
+use crate::net::{Ending, EventLoop, Handler, Session, System};
 use crate::proto::Time;
 use crate::transfer::{Discard, MayWait, Outcome, Sink, Summary, Transfer};
 use crate::wire::{ErrorCode, Operation, Options, Request};
@@ -209,9 +209,9 @@ impl Client {
     }
 
     /// The address that answers. A server that has only one is not asked whether it does.
-    fn settle(&self, name: &[u8]) -> Result<Ask, Failure> {
+    fn settle(&self, name: &[u8]) -> Result<Ask<'_>, Failure> {
         let call = self.canceller.begin()?;
-        let at = |address| Ask { address, wishes: self.wishes, call };
+        let at = |address| self.ask(address, call);
         if let (only, []) = self.server.candidates() {
             return Ok(at(only));
         }
@@ -232,8 +232,10 @@ impl Client {
 /// A load under way.
 struct Traffic<'a> {
     load: &'a Load,
-    ask: Ask,
-    clock: Clock,
+    ask: Ask<'a>,
+    system: &'a Arc<dyn System>,
+    /// When it began.
+    start: Time,
     event_loop: EventLoop<Download>,
     sessions: Slab<Arc<Session>>,
     ended: mpsc::Receiver<Ended>,
@@ -249,39 +251,41 @@ struct Traffic<'a> {
 type Ended = (Download, io::Result<Summary>);
 
 impl<'a> Traffic<'a> {
-    fn new(ask: Ask, load: &'a Load) -> io::Result<Self> {
-        let (clock, (tell, ended)) = (Clock::start(), mpsc::channel());
+    fn new(ask: Ask<'a>, load: &'a Load) -> io::Result<Self> {
+        let (system, (tell, ended)) = (ask.system, mpsc::channel());
+        let start = system.now();
         // The path is the same for all: it is looked at once.
         let wishes = Wishes { block_size: Some(ask.block_size()), ..ask.wishes };
         Ok(Self {
             load,
             ask: Ask { wishes, ..ask },
-            clock,
+            system,
+            start,
             // Nothing that is done here waits for a disk.
-            event_loop: EventLoop::new(clock, Workers::new(1))?,
+            event_loop: EventLoop::new(Arc::clone(system), system.pool(1))?,
             sessions: Slab::new(),
             ended,
             tell,
             arrived: Arc::default(),
             first: vec![None; load.files.len()],
             tally: Tally::default(),
-            looked: Time::START,
+            looked: start,
         })
     }
 
     fn run(mut self, watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>) -> io::Result<Tally> {
-        let end = Time::START + self.load.duration;
-        let (mut flow, mut now) = (ControlFlow::Continue(()), Time::START);
+        let end = self.start + self.load.duration;
+        let (mut flow, mut now) = (ControlFlow::Continue(()), self.start);
         while flow.is_continue() && now < end && !self.is_done() {
             let until = self.begin_due()?.min(end);
             flow = self.turn(until, watch)?;
-            now = self.clock.now().min(end);
-            self.tally.elapsed = now - Time::START;
+            now = self.system.now().min(end);
+            self.tally.elapsed = now - self.start;
             self.tally.bytes = self.arrived.load(Ordering::Relaxed);
             self.tally.whole_in_time = self.tally.whole;
         }
-        let end = self.clock.now() + self.load.grace;
-        while flow.is_continue() && self.clock.now() < end && !self.sessions.is_empty() {
+        let end = self.system.now() + self.load.grace;
+        while flow.is_continue() && self.system.now() < end && !self.sessions.is_empty() {
             flow = self.turn(end, watch)?;
         }
         self.cut_off()?;
@@ -303,7 +307,7 @@ impl<'a> Traffic<'a> {
             if self.have_all_begun() {
                 return Ok(NEVER);
             }
-            let (now, next) = (self.clock.now(), self.next_due());
+            let (now, next) = (self.system.now(), self.next_due());
             let room = self.sessions.len() < self.load.clients;
             match self.load.rate {
                 _ if next > now => return Ok(next),
@@ -312,13 +316,13 @@ impl<'a> Traffic<'a> {
                 _ => self.begin()?,
             }
         }
-        Ok(self.clock.now())
+        Ok(self.system.now())
     }
 
     fn next_due(&self) -> Time {
         let before = self.tally.begun + self.tally.missed;
         let at = self.load.rate.map_or(0.0, |rate| before as f64 / rate);
-        Duration::try_from_secs_f64(at).map_or(NEVER, |at| Time::START + at)
+        Duration::try_from_secs_f64(at).map_or(NEVER, |at| self.start + at)
     }
 
     fn begin(&mut self) -> io::Result<()> {
@@ -333,14 +337,14 @@ impl<'a> Traffic<'a> {
         let (name, mode) = (&self.load.files[file][..], ask.wishes.mode);
         let request = Request { operation: Operation::Read, name, mode, options };
         let digest = self.load.verify.then(Digest::default);
-        let now = self.clock.now();
+        let now = self.system.now();
         let transfer = Transfer::get(
             now,
             ask.wishes.timing(Operation::Read),
             &request,
             Box::new(Digested(digest.clone())),
         );
-        let session = Arc::new(Session::new(socket, self.clock, transfer));
+        let session = Arc::new(Session::new(socket, Arc::clone(self.system), transfer));
         let place = self.sessions.insert(Arc::clone(&session));
         self.tally.begun += 1;
         self.tally.at_once = self.sessions.len();
@@ -350,7 +354,7 @@ impl<'a> Traffic<'a> {
             place,
             file,
             begun: now,
-            clock: self.clock,
+            system: Arc::clone(self.system),
             first_answer: None,
             counted: 0,
             arrived: Arc::clone(&self.arrived),
@@ -367,11 +371,11 @@ impl<'a> Traffic<'a> {
         watch: &mut dyn FnMut(&Tally) -> ControlFlow<()>,
     ) -> io::Result<ControlFlow<()>> {
         let look = self.looked + LOOK;
-        self.event_loop.turn(Some(until.min(look) - self.clock.now()), &mut Vec::new())?;
+        self.event_loop.turn(Some(until.min(look) - self.system.now()), &mut Vec::new())?;
         while let Ok((download, how)) = self.ended.try_recv() {
             self.count(download, how?);
         }
-        let now = self.clock.now();
+        let now = self.system.now();
         if now < look {
             return Ok(ControlFlow::Continue(()));
         }
@@ -412,8 +416,8 @@ impl<'a> Traffic<'a> {
     fn cut_off(&mut self) -> io::Result<()> {
         let ending = Ending::Stop("the load is over".into());
         self.sessions.iter().for_each(|(_, session)| session.end(ending.clone()));
-        let end = self.clock.now() + LAST_WORDS;
-        while !self.sessions.is_empty() && self.clock.now() < end {
+        let end = self.system.now() + LAST_WORDS;
+        while !self.sessions.is_empty() && self.system.now() < end {
             let _ = self.turn(end, &mut |_| ControlFlow::Continue(()))?;
         }
         self.tally.cut += self.sessions.len() as u64;
@@ -429,7 +433,7 @@ struct Download {
     place: usize,
     file: usize,
     begun: Time,
-    clock: Clock,
+    system: Arc<dyn System>,
     first_answer: Option<Duration>,
     /// Its part of the bytes that arrived.
     counted: u64,
@@ -445,7 +449,7 @@ impl Handler for Download {
 
     fn progress(&mut self, _: Time, transfer: &mut Transfer) {
         if self.first_answer.is_none() && self.session.socket().is_connected() {
-            self.first_answer = Some(self.clock.now() - self.begun);
+            self.first_answer = Some(self.system.now() - self.begun);
         }
         let bytes = transfer.summary().bytes;
         self.arrived.fetch_add(bytes - self.counted, Ordering::Relaxed);

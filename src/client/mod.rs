@@ -39,6 +39,7 @@ pub use remote::{Host, Remote, RemoteError};
 pub use wishes::Wishes;
 
 use crate::limits;
+use crate::net::{Kernel, System};
 use crate::store::Readable;
 use crate::transfer::{Sink, Summary, Transfer};
 use crate::wire::{Mode, Operation, TransferOption};
@@ -61,6 +62,7 @@ pub struct Progress {
 /// A client of one server. Its clones share what its answers have shown.
 #[derive(Clone, Debug)]
 pub struct Client {
+    system: Arc<dyn System>,
     server: Arc<Server>,
     wishes: Wishes,
     canceller: Canceller,
@@ -69,8 +71,13 @@ pub struct Client {
 impl Client {
     /// A client of the server whose request port is at `address`.
     pub fn new(address: SocketAddr) -> Self {
+        Self::new_on(Kernel::start(), address)
+    }
+
+    /// As [`new`](Self::new), on any system.
+    pub(crate) fn new_on(system: Arc<dyn System>, address: SocketAddr) -> Self {
         let server = Arc::new(Server::new(address, Vec::new()));
-        Self { server, wishes: Wishes::default(), canceller: Canceller::default() }
+        Self { system, server, wishes: Wishes::default(), canceller: Canceller::default() }
     }
 
     /// Has the server at other addresses as well: they are asked one after the other until one answers, and from then

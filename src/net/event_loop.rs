@@ -1,20 +1,18 @@
-//! The event loop: drives many transfers on one thread. epoll tells which socket has something, [`Deadlines`] whose
+//! The event loop: drives many transfers on one thread. A [`Poller`] tells which socket has something, [`Deadlines`] whose
 //! time has come.
 //!
 //! Each turn of a transfer is short: one look at its socket, then what it wants to send. A turn that would wait for a
 //! disk is taken by another thread, and the transfer comes back when it is over.
 
 use super::deadlines::Deadlines;
-use super::session::{Clock, Next, Session};
-use super::workers::Workers;
+use super::session::{Next, Session};
+use super::socket::RequestSocket;
+use super::system::{Poller, Pool, System, WOKEN};
+use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Summary, Transfer};
-use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use slab::Slab;
 use std::io;
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,15 +30,14 @@ pub(crate) trait Handler: Send + 'static {
 
 /// Drives many transfers on the thread that calls it.
 pub(crate) struct EventLoop<H> {
-    epoll: Epoll,
-    clock: Clock,
-    workers: Workers,
+    system: Arc<dyn System>,
+    pool: Arc<dyn Pool>,
     mailbox: Mailbox<H>,
     entries: Slab<Entry<H>>,
     /// By the keys of `entries`.
     deadlines: Deadlines,
     buffer: Vec<u8>,
-    ready: Vec<EpollEvent>,
+    ready: Vec<u64>,
 }
 
 struct Entry<H> {
@@ -53,7 +50,7 @@ struct Entry<H> {
 pub(crate) struct Mailbox<H>(Arc<Shared<H>>);
 
 struct Shared<H> {
-    waker: EventFd,
+    poller: Box<dyn Poller>,
     /// Nothing is taken any more when the loop is gone.
     mail: Mutex<Option<Vec<Mail<H>>>>,
 }
@@ -68,28 +65,21 @@ enum Mail<H> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketId(pub(crate) usize);
 
-/// The names of events that are no entry's: entries have keys below.
-const WAKER: u64 = u64::MAX;
+/// The names of watched sockets: entries have keys below.
 const WATCHED: u64 = 1 << 32;
 
-/// Events taken from the kernel at once.
-const EVENTS: usize = 256;
-
 impl<H: Handler> EventLoop<H> {
-    /// A loop without transfers. What would wait for a disk goes to `workers`.
-    pub(crate) fn new(clock: Clock, workers: Workers) -> io::Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let waker = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
-        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WAKER))?;
+    /// A loop without transfers. What would wait for a disk goes to `pool`.
+    pub(crate) fn new(system: Arc<dyn System>, pool: Arc<dyn Pool>) -> io::Result<Self> {
+        let shared = Shared { poller: system.poller()?, mail: Mutex::new(Some(Vec::new())) };
         Ok(Self {
-            epoll,
-            clock,
-            workers,
-            mailbox: Mailbox(Arc::new(Shared { waker, mail: Mutex::new(Some(Vec::new())) })),
+            system,
+            pool,
+            mailbox: Mailbox(Arc::new(shared)),
             entries: Slab::new(),
             deadlines: Deadlines::default(),
             buffer: Vec::new(),
-            ready: vec![EpollEvent::empty(); EVENTS],
+            ready: Vec::with_capacity(limits::EVENTS_AT_ONCE),
         })
     }
 
@@ -99,14 +89,17 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// From now on [`turn`](Self::turn) tells when `socket` has something to read.
-    pub(crate) fn watch(&self, socket: &impl AsFd, name: SocketId) -> io::Result<()> {
-        let event = EpollEvent::new(EpollFlags::EPOLLIN, WATCHED + name.0 as u64);
-        Ok(self.epoll.add(socket, event)?)
+    pub(crate) fn watch(&self, socket: &RequestSocket, name: SocketId) -> io::Result<()> {
+        self.poller().add(socket.udp(), WATCHED + name.0 as u64)
     }
 
     /// From now on [`turn`](Self::turn) tells nothing of `socket`.
-    pub(crate) fn unwatch(&self, socket: &impl AsFd) {
-        let _ = self.epoll.delete(socket);
+    pub(crate) fn unwatch(&self, socket: &RequestSocket) {
+        self.poller().remove(socket.udp());
+    }
+
+    fn poller(&self) -> &dyn Poller {
+        &*self.mailbox.0.poller
     }
 
     /// Takes a transfer and lets it begin.
@@ -114,7 +107,8 @@ impl<H: Handler> EventLoop<H> {
         let session = Arc::clone(handler.session());
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
-        if let Err(error) = listen(&self.epoll, &session, key) {
+        let poller = &self.mailbox.0.poller;
+        if let Err(error) = poller.add(session.socket().udp(), key as u64) {
             return handler.ended(Err(error));
         }
         let next = session.advance(&mut session.lock(), false);
@@ -131,36 +125,31 @@ impl<H: Handler> EventLoop<H> {
     ) -> io::Result<bool> {
         watched.clear();
         let mut ready = std::mem::take(&mut self.ready);
-        let count = match self.epoll.wait(&mut ready, self.timeout(most)) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(errno) => return Err(errno.into()),
-        };
-        for event in &ready[..count] {
-            match event.data() {
-                WAKER => self.open_mail(),
+        let most = self.time_to_wait(most);
+        self.poller().wait(most, &mut ready)?;
+        for name in ready.iter().copied() {
+            match name {
+                WOKEN => self.open_mail(),
                 name if name >= WATCHED => watched.push(SocketId((name - WATCHED) as usize)),
                 key => self.receive(key as usize),
             }
         }
+        let crowded = ready.len() == limits::EVENTS_AT_ONCE;
         self.ready = ready;
-        let now = self.clock.now();
+        let now = self.system.now();
         while let Some(key) = self.deadlines.pop_due(now) {
             self.receive(key);
         }
-        Ok(count == EVENTS)
+        Ok(crowded)
     }
 
-    /// The time to the next deadline, in the kernel's milliseconds.
-    fn timeout(&self, most: Option<Duration>) -> EpollTimeout {
-        let next = self.deadlines.next().map(|at| at - self.clock.now());
-        let Some(wait) = next.into_iter().chain(most).min() else { return EpollTimeout::NONE };
-        let millis = wait.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
-        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)
+    /// The time to the next deadline, if that is less than `most`.
+    fn time_to_wait(&self, most: Option<Duration>) -> Option<Duration> {
+        let next = self.deadlines.next().map(|at| at - self.system.now());
+        next.into_iter().chain(most).min()
     }
 
     fn open_mail(&mut self) {
-        let _ = self.mailbox.0.waker.read();
         let mail = self.mailbox.mail().as_mut().map(std::mem::take);
         for one in mail.unwrap_or_default() {
             match one {
@@ -174,7 +163,7 @@ impl<H: Handler> EventLoop<H> {
     fn take_back(&mut self, key: usize, handler: H, next: Next) {
         let entry = &mut self.entries[key];
         entry.handler = Some(handler);
-        match listen(&self.epoll, &entry.session, key) {
+        match self.mailbox.0.poller.add(entry.session.socket().udp(), key as u64) {
             Ok(()) => self.go_on(key, next),
             Err(error) => self.remove(key, Err(error)),
         }
@@ -223,18 +212,18 @@ impl<H: Handler> EventLoop<H> {
     fn run_storage(&mut self, key: usize) {
         let Some(handler) = self.entries[key].handler.take() else { return };
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
-        let _ = self.epoll.delete(self.entries[key].session.socket());
+        self.poller().remove(self.entries[key].session.socket().udp());
         let turn = Turn { mailbox: self.mailbox(), key, done: None };
-        self.workers.run(move || {
+        self.pool.run(Box::new(move || {
             let session = handler.session();
             let next = session.advance(&mut session.lock(), true);
             turn.end(handler, next);
-        });
+        }));
     }
 
     fn remove(&mut self, key: usize, how: io::Result<()>) {
         let Entry { session, handler } = self.entries.remove(key);
-        let _ = self.epoll.delete(session.socket());
+        self.poller().remove(session.socket().udp());
         self.deadlines.remove(key);
         if self.entries.is_empty() {
             // A loop without transfers need not wake for those that were there.
@@ -267,10 +256,6 @@ impl<H> Drop for Turn<H> {
     }
 }
 
-fn listen(epoll: &Epoll, session: &Session, key: usize) -> io::Result<()> {
-    Ok(epoll.add(session.socket(), EpollEvent::new(EpollFlags::EPOLLIN, key as u64))?)
-}
-
 /// A handler in the mailbox may hold what the loop's owner holds, and so the mailbox: without this they would hold each
 /// other for ever.
 impl<H> Drop for EventLoop<H> {
@@ -288,7 +273,7 @@ impl<H> Mailbox<H> {
 
     /// Makes the loop's turn end now.
     pub(crate) fn wake(&self) {
-        let _ = self.0.waker.write(1);
+        self.0.poller.wake();
     }
 
     fn send(&self, one: Mail<H>) {

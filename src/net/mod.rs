@@ -1,17 +1,20 @@
-//! Sockets, the clock, and the drivers of transfers.
+//! Sockets, the clock, and the drivers of transfers, above what they need of the operating system ([`System`]).
 //!
 //! This module knows how datagrams come and go and what time it is. It must not know files or names: a
 //! [`Transfer`](crate::transfer::Transfer) carries those for it.
 
 mod deadlines;
 mod event_loop;
+mod kernel;
 mod ports;
 mod session;
 mod socket;
+mod system;
 mod workers;
 
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
+pub(crate) use kernel::Kernel;
 pub use ports::{PortRange, PortRangeError};
-pub(crate) use session::{Clock, Ending, Session};
+pub(crate) use session::{Ending, Session};
 pub(crate) use socket::{RequestSocket, Requested, TransferSocket};
-pub(crate) use workers::Workers;
+pub(crate) use system::{Pool, System};

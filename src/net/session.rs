@@ -1,37 +1,22 @@
 //! A transfer on its socket, and the driver of one on a thread of its own.
 
 use super::socket::{Received, TransferSocket};
+use super::system::System;
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Summary, Transfer};
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
-
-/// The only clock: it turns the system's time into the protocol's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock(Instant);
-
-impl Clock {
-    /// A clock that starts now.
-    pub(crate) fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    /// The time since the start.
-    pub(crate) fn now(&self) -> Time {
-        Time::START + self.0.elapsed()
-    }
-}
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
 #[derive(Debug)]
 pub(crate) struct Session {
     socket: TransferSocket,
-    clock: Clock,
+    system: Arc<dyn System>,
     transfer: Mutex<Transfer>,
     /// The network says that the peer's port is closed. What the peer said before it closed may still be waiting.
     refused: AtomicBool,
@@ -63,10 +48,10 @@ pub(super) enum Next {
 
 impl Session {
     /// Joins a transfer with its socket.
-    pub(crate) fn new(socket: TransferSocket, clock: Clock, transfer: Transfer) -> Self {
+    pub(crate) fn new(socket: TransferSocket, system: Arc<dyn System>, transfer: Transfer) -> Self {
         Self {
             socket,
-            clock,
+            system,
             transfer: Mutex::new(transfer),
             refused: AtomicBool::new(false),
             ending: OnceLock::new(),
@@ -85,12 +70,12 @@ impl Session {
 
     /// Calls `act` with the time and the transfer.
     pub(crate) fn with_transfer<T>(&self, act: impl FnOnce(Time, &mut Transfer) -> T) -> T {
-        act(self.clock.now(), &mut self.lock())
+        act(self.system.now(), &mut self.lock())
     }
 
     /// Obeys the transfer until it waits for something: for its disk, too, unless this thread `may_wait` for that.
     pub(super) fn advance(&self, transfer: &mut Transfer, may_wait: bool) -> Next {
-        let mut now = self.clock.now();
+        let mut now = self.system.now();
         loop {
             match self.ending.get() {
                 Some(Ending::Stop(reason)) => transfer.stop(now, reason),
@@ -113,7 +98,7 @@ impl Session {
                         return Next::Storage;
                     }
                     // What was read leaves by the time after the read, or its interval might have passed before.
-                    let before = std::mem::replace(&mut now, self.clock.now());
+                    let before = std::mem::replace(&mut now, self.system.now());
                     if now - before > limits::ECHO_SPAN {
                         // What the peer said meanwhile is heard before its silence is judged.
                         return Next::Wait(now);
@@ -148,7 +133,7 @@ impl Session {
         received: Received,
         buffer: &[u8],
     ) -> Time {
-        let now = self.clock.now();
+        let now = self.system.now();
         match received {
             Received::Datagrams { len, each } => {
                 buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
@@ -168,14 +153,14 @@ impl Session {
     pub(crate) fn run(&self, mut progress: impl FnMut(Time, &mut Transfer)) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
-        let mut busy_poll = BusyPoll::new();
+        let mut busy_poll = BusyPoll::new(&*self.system);
         let mut transfer = self.lock();
         while let Next::Wait(until) = self.advance(&mut transfer, true) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
             let received = match busy_poll.receive(&self.socket, &mut buffer)? {
                 Received::Nothing => {
-                    timeout.set(&self.socket, until - self.clock.now())?;
+                    timeout.set(&self.socket, until - self.system.now())?;
                     self.socket.receive(&mut buffer)?
                 }
                 received => received,
@@ -239,7 +224,8 @@ impl Timeout {
 /// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
 /// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
 /// do come like this.
-struct BusyPoll {
+struct BusyPoll<'a> {
+    system: &'a dyn System,
     /// How often in a row there was nothing.
     misses: u32,
     /// How many times it now sleeps without polling.
@@ -249,19 +235,19 @@ struct BusyPoll {
 /// Transfers that are driven on threads of this process.
 static DRIVEN: AtomicUsize = AtomicUsize::new(0);
 
-impl BusyPoll {
-    fn new() -> Self {
+impl<'a> BusyPoll<'a> {
+    fn new(system: &'a dyn System) -> Self {
         DRIVEN.fetch_add(1, Ordering::Relaxed);
-        Self { misses: 0, sleeps: 0 }
+        Self { system, misses: 0, sleeps: 0 }
     }
 
     fn receive(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
-        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&processors()) {
+        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
             _ if self.sleeps > 0 => {
                 self.sleeps -= 1;
                 return Ok(Received::Nothing);
             }
-            Less => spin(socket, buffer)?,
+            Less => self.spin(socket, buffer)?,
             // The peer may need this processor.
             Equal => return Ok(Received::Nothing),
             Greater => {
@@ -277,28 +263,22 @@ impl BusyPoll {
         }
         Ok(received)
     }
-}
 
-/// Looks again and again for a moment.
-fn spin(socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
-    let start = Instant::now();
-    loop {
-        let received = socket.try_receive(buffer)?;
-        if received != Received::Nothing || start.elapsed() > limits::BUSY_POLL {
-            return Ok(received);
+    /// Looks again and again for a moment.
+    fn spin(&self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
+        let start = self.system.now();
+        loop {
+            let received = socket.try_receive(buffer)?;
+            if received != Received::Nothing || self.system.now() - start > limits::BUSY_POLL {
+                return Ok(received);
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
     }
 }
 
-impl Drop for BusyPoll {
+impl Drop for BusyPoll<'_> {
     fn drop(&mut self) {
         DRIVEN.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Processors that this process may use.
-fn processors() -> usize {
-    static COUNT: OnceLock<usize> = OnceLock::new();
-    *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
 }

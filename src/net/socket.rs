@@ -1,19 +1,15 @@
 //! The two kinds of socket: one that takes requests, and one for each transfer.
+//!
+//! This is what is made of a [`Udp`]: which port is taken, who is heard, how a burst leaves, what an error means.
 
 use super::ports::PortRange;
+use super::system::{Asked, System, Udp};
 use crate::limits;
 use crate::transfer::{Burst, Transfer};
 use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
-    setsockopt, sockopt,
-};
-use rand::RngExt;
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{self, ErrorKind, IoSliceMut};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -21,7 +17,7 @@ use std::time::Duration;
 /// Takes requests, and knows which of this machine's addresses each was sent to.
 #[derive(Debug)]
 pub(crate) struct RequestSocket {
-    socket: UdpSocket,
+    socket: Box<dyn Udp>,
     address: SocketAddr,
 }
 
@@ -39,21 +35,9 @@ pub(crate) struct Requested {
 
 impl RequestSocket {
     /// Binds to `address`. `[::]` takes IPv4 as well.
-    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            socket.set_only_v6(!address.ip().is_unspecified())?;
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
-        }
-        // An IPv6 socket tells of its IPv4 datagrams in IPv4's terms too, and only those show a broadcast.
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
-        // reason to stop.
-        let _ = socket.set_recv_buffer_size(4 << 20);
-        socket.bind(&address.into())?;
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from(socket);
-        let address = socket.local_addr()?;
+    pub(crate) fn bind(system: &dyn System, address: SocketAddr) -> io::Result<Self> {
+        let socket = system.listen(address)?;
+        let address = socket.local_address()?;
         Ok(Self { socket, address })
     }
 
@@ -65,85 +49,27 @@ impl RequestSocket {
     /// Receives the next datagram. `WouldBlock` when there is none; `Ok(None)` for one that must not be answered: it
     /// was broadcast, or came without saying to which address.
     pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Requested>> {
-        let mut control = CONTROL;
-        let mut slices = [IoSliceMut::new(buffer)];
-        let message = recvmsg::<SockaddrStorage>(
-            self.socket.as_raw_fd(),
-            &mut slices,
-            Some(&mut control),
-            MsgFlags::empty(),
-        )?;
-        let local = message.cmsgs()?.fold(None, asked_address);
-        let peer = message.address.as_ref().and_then(std_address);
-        Ok(match (peer, local) {
-            (Some(peer), Some(Local::Unicast(local))) => {
-                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                let peer = with_scope_of(peer, message.address.as_ref());
-                Some(Requested { len: message.bytes, peer, local })
+        let Asked { len, peer, local } = self.socket.receive_request(buffer)?;
+        let (Some(peer), Some(local)) = (peer, local) else { return Ok(None) };
+        let peer = match (peer.ip().to_canonical(), peer) {
+            // A link-local peer is only reachable on the interface it came from.
+            (IpAddr::V6(ip), SocketAddr::V6(from)) => {
+                SocketAddrV6::new(ip, from.port(), 0, from.scope_id()).into()
             }
-            _ => None,
-        })
+            (ip, from) => SocketAddr::new(ip, from.port()),
+        };
+        Ok(Some(Requested { len, peer, local }))
     }
-}
 
-impl AsFd for RequestSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-}
-
-const CONTROL: [u8; 128] = [0; 128];
-const _: () = assert!(
-    cmsg_space::<nix::libc::in_pktinfo>() + cmsg_space::<nix::libc::in6_pktinfo>() <= CONTROL.len()
-);
-
-enum Local {
-    Unicast(IpAddr),
-    Shared,
-}
-
-/// Folds the control messages of one datagram into the address it was sent to. IPv4's message decides where there
-/// are both: it has the destination and this machine's own address apart, and they differ for a broadcast.
-fn asked_address(known: Option<Local>, message: ControlMessageOwned) -> Option<Local> {
-    match message {
-        ControlMessageOwned::Ipv4PacketInfo(info) => {
-            let [sent_to, own] = [info.ipi_addr, info.ipi_spec_dst]
-                .map(|address| Ipv4Addr::from(u32::from_be(address.s_addr)));
-            Some(if sent_to == own { Local::Unicast(own.into()) } else { Local::Shared })
-        }
-        ControlMessageOwned::Ipv6PacketInfo(info) if known.is_none() => {
-            let address = Ipv6Addr::from(info.ipi6_addr.s6_addr);
-            let shared = address.is_multicast();
-            Some(if shared {
-                Local::Shared
-            } else {
-                Local::Unicast(IpAddr::V6(address).to_canonical())
-            })
-        }
-        _ => known,
-    }
-}
-
-fn std_address(address: &SockaddrStorage) -> Option<SocketAddr> {
-    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
-    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
-}
-
-/// A link-local peer is only reachable on the interface it came from.
-fn with_scope_of(peer: SocketAddr, raw: Option<&SockaddrStorage>) -> SocketAddr {
-    match (peer, raw.and_then(SockaddrStorage::as_sockaddr_in6)) {
-        (SocketAddr::V6(mut v6), Some(raw)) => {
-            v6.set_scope_id(raw.scope_id());
-            SocketAddr::V6(v6)
-        }
-        (peer, _) => peer,
+    pub(super) fn udp(&self) -> &dyn Udp {
+        &*self.socket
     }
 }
 
 /// The socket of one transfer: one ephemeral port, one peer.
 #[derive(Debug)]
 pub(crate) struct TransferSocket {
-    socket: UdpSocket,
+    socket: Box<dyn Udp>,
     /// The peer; for a client that has had no answer, the request port.
     peer: Mutex<SocketAddr>,
     connected: AtomicBool,
@@ -171,6 +97,7 @@ pub(super) enum Received {
 impl TransferSocket {
     /// A server's: answers `peer` from `local`, from a new port.
     pub(crate) fn answer(
+        system: &dyn System,
         local: IpAddr,
         peer: SocketAddr,
         ports: Option<PortRange>,
@@ -179,27 +106,24 @@ impl TransferSocket {
         if let (SocketAddr::V6(local), SocketAddr::V6(peer)) = (&mut local, peer) {
             local.set_scope_id(peer.scope_id());
         }
-        let socket = bind_one_of(local, ports)?;
-        connect(&socket, peer)?;
+        let socket = bind_one_of(system, local, ports)?;
+        connect(&*socket, peer)?;
         Ok(Self::new(socket, peer, true))
     }
 
     /// A client's: asks `server`, and is bound to whichever of its ports answers first.
-    pub(crate) fn ask(server: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn ask(system: &dyn System, server: SocketAddr) -> io::Result<Self> {
         let any: IpAddr = match server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
-        let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
+        let socket = system.bind(SocketAddr::new(any, 0))?;
         // Without this the network's word that nobody listens there is lost on a socket that is not connected.
-        match server {
-            SocketAddr::V4(_) => setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?,
-            SocketAddr::V6(_) => setsockopt(&socket, sockopt::Ipv6RecvErr, &true)?,
-        }
+        socket.hear_errors()?;
         Ok(Self::new(socket, server, false))
     }
 
-    fn new(socket: UdpSocket, peer: SocketAddr, connected: bool) -> Self {
+    fn new(socket: Box<dyn Udp>, peer: SocketAddr, connected: bool) -> Self {
         Self {
             socket,
             peer: Mutex::new(peer),
@@ -231,16 +155,12 @@ impl TransferSocket {
     /// How many datagrams of `len` bytes the receive buffer holds at least, after an attempt to make it hold
     /// `wanted`: to grant a wider window is to ask for loss.
     pub(crate) fn reserve_receive_buffer(&self, len: usize, wanted: u16) -> io::Result<u16> {
-        let socket = socket2::SockRef::from(&self.socket);
         let each = kernel_memory(len);
         let needed = each * usize::from(wanted);
-        if socket.recv_buffer_size()? < needed {
-            // The kernel doubles what it is told, for its own bookkeeping, and reports the double.
-            if setsockopt(&self.socket, sockopt::RcvBufForce, &(needed / 2 + 1)).is_err() {
-                let _ = socket.set_recv_buffer_size(needed / 2 + 1);
-            }
+        if self.socket.receive_buffer()? < needed {
+            self.socket.ask_receive_buffer(needed);
         }
-        let held = socket.recv_buffer_size()? / each;
+        let held = self.socket.receive_buffer()? / each;
         Ok(u16::try_from(held).unwrap_or(u16::MAX).clamp(1, wanted.max(1)))
     }
 
@@ -266,8 +186,7 @@ impl TransferSocket {
 
     /// Turns that on, or off for good: the device cannot, or the packets do not fit the path in one piece.
     fn segment(&self, len: Option<usize>) {
-        let told = setsockopt(&self.socket, sockopt::UdpGsoSegment, &(len.unwrap_or(0) as i32));
-        let on = len.is_some() && told.is_ok();
+        let on = self.socket.cut(len).is_ok() && len.is_some();
         self.segments.store(if on { ON } else { OFF }, Ordering::Relaxed);
     }
 
@@ -278,9 +197,9 @@ impl TransferSocket {
 
     fn send_pieces(&self, bytes: &[u8], piece: usize) -> io::Result<()> {
         if !self.is_connected() {
-            return self.socket.send_to(bytes, self.peer()).map(drop);
+            return self.socket.send_to(bytes, self.peer());
         }
-        bytes.chunks(piece.max(1)).try_for_each(|piece| self.socket.send(piece).map(drop))
+        bytes.chunks(piece.max(1)).try_for_each(|piece| self.socket.send(piece))
     }
 
     /// How long a buffer must be for what this transfer can get at once.
@@ -291,7 +210,7 @@ impl TransferSocket {
             return one;
         }
         if self.joins.load(Ordering::Relaxed) == UNTRIED {
-            let told = setsockopt(&self.socket, sockopt::UdpGroSegment, &true);
+            let told = self.socket.join();
             self.joins.store(if told.is_ok() { ON } else { OFF }, Ordering::Relaxed);
         }
         if self.joins.load(Ordering::Relaxed) == ON { one.max(JOINED_BYTES) } else { one }
@@ -300,21 +219,22 @@ impl TransferSocket {
     /// Waits for datagrams from the peer, no longer than [`set_timeout`](Self::set_timeout) said, by the kernel's
     /// coarse clock.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.receive_by(buffer, MsgFlags::empty())
+        self.receive_by(buffer, true)
     }
 
     /// Takes datagrams from the peer if there are any.
     pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        self.receive_by(buffer, MsgFlags::MSG_DONTWAIT)
+        self.receive_by(buffer, false)
     }
 
-    fn receive_by(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
+    fn receive_by(&self, buffer: &mut [u8], wait: bool) -> io::Result<Received> {
         let received = if !self.is_connected() {
-            self.receive_first(buffer, flags)
+            self.receive_first(buffer, wait)
         } else if self.joins.load(Ordering::Relaxed) == ON {
-            self.receive_joined(buffer, flags)
+            let joined = self.socket.receive_joined(buffer, wait);
+            joined.map(|(len, each)| Received::Datagrams { len, each: each.max(1) })
         } else {
-            recv(self.socket.as_raw_fd(), buffer, flags).map(one_datagram).map_err(Into::into)
+            self.socket.receive(buffer, wait).map(one_datagram)
         };
         received.or_else(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted => {
@@ -322,44 +242,21 @@ impl TransferSocket {
             }
             ErrorKind::ConnectionRefused => Ok(Received::Unreachable),
             ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
-                self.forget_error();
+                self.socket.forget_error();
                 Ok(if self.is_connected() { Received::Nothing } else { Received::Unreachable })
             }
             // What the network reports about a path (that a packet was too large for it, say) is no end: the next
             // resend may get through.
             _ if is_our_mistake(&error) => Err(error),
             _ => {
-                self.forget_error();
+                self.socket.forget_error();
                 Ok(Received::Nothing)
             }
         })
     }
 
-    fn receive_joined(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
-        let mut control = [0; cmsg_space::<i32>()];
-        let mut slices = [IoSliceMut::new(buffer)];
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<()>(fd, &mut slices, Some(&mut control), flags)?;
-        let each = message.cmsgs()?.find_map(|control| match control {
-            ControlMessageOwned::UdpGroSegments(each) => usize::try_from(each).ok(),
-            _ => None,
-        });
-        let len = message.bytes;
-        Ok(Received::Datagrams { len, each: each.unwrap_or(len).max(1) })
-    }
-
-    /// What the network reported stays in a queue of its own where that was asked for, and would count as news for
-    /// ever.
-    fn forget_error(&self) {
-        let _ =
-            recv(self.socket.as_raw_fd(), &mut [], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT);
-    }
-
-    fn receive_first(&self, buffer: &mut [u8], flags: MsgFlags) -> io::Result<Received> {
-        let mut slices = [IoSliceMut::new(buffer)];
-        let fd = self.socket.as_raw_fd();
-        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, None, flags)?;
-        let (len, from) = (message.bytes, message.address.as_ref().and_then(std_address));
+    fn receive_first(&self, buffer: &mut [u8], wait: bool) -> io::Result<Received> {
+        let (len, from) = self.socket.receive_from(buffer, wait)?;
         match from {
             Some(from) => self.first_answer(&buffer[..len], from),
             None => Ok(Received::Nothing),
@@ -381,7 +278,7 @@ impl TransferSocket {
         if !expected || !(answer || packet == Err(Malformed::Oack)) {
             return Ok(Received::Nothing);
         }
-        connect(&self.socket, from)?;
+        connect(&*self.socket, from)?;
         *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = from;
         self.connected.store(true, Ordering::Relaxed);
         Ok(one_datagram(datagram.len()))
@@ -389,32 +286,25 @@ impl TransferSocket {
 
     /// How long [`receive`](Self::receive) waits.
     pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(timeout))
+        self.socket.set_timeout(timeout)
     }
 
     /// Wakes whoever waits in [`receive`](Self::receive), for good. Sending goes on working.
     pub(super) fn wake(&self) {
-        let _ = socket2::SockRef::from(&self.socket).shutdown(std::net::Shutdown::Read);
+        self.socket.wake();
     }
 
     /// The largest block whose DATA packet travels to the peer in one piece: as the kernel says for IPv4, what Ethernet
     /// carries for IPv6.
-    pub(crate) fn path_block_size(peer: SocketAddr) -> BlockSize {
-        let told = || {
-            let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-            probe.connect(peer).ok()?;
-            let mtu = getsockopt(&probe, sockopt::IpMtu).ok()?;
-            usize::try_from(mtu).ok()?.checked_sub(IPV4_UDP_HEADER_BYTES)
-        };
-        let path = if peer.is_ipv4() { told() } else { None }.unwrap_or(ETHERNET_PAYLOAD_BYTES);
+    pub(crate) fn path_block_size(system: &dyn System, peer: SocketAddr) -> BlockSize {
+        let told = system.path_bytes(peer).and_then(|mtu| mtu.checked_sub(IPV4_UDP_HEADER_BYTES));
+        let path = told.filter(|_| peer.is_ipv4()).unwrap_or(ETHERNET_PAYLOAD_BYTES);
         let block = path.saturating_sub(DATA_HEADER) as u64;
         BlockSize::lowered(block).unwrap_or(BlockSize::DEFAULT)
     }
-}
 
-impl AsFd for TransferSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    pub(super) fn udp(&self) -> &dyn Udp {
+        &*self.socket
     }
 }
 
@@ -426,10 +316,11 @@ fn one_datagram(len: usize) -> Received {
 }
 
 /// Leaves only one who can be heard. What a stranger sent in the moment before goes.
-fn connect(socket: &UdpSocket, peer: SocketAddr) -> io::Result<()> {
+fn connect(socket: &dyn Udp, peer: SocketAddr) -> io::Result<()> {
     socket.connect(peer)?;
     for _ in 0..limits::REQUESTS_IN_A_ROW {
-        if recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT) == Err(Errno::EAGAIN) {
+        let taken = socket.receive(&mut [0], false);
+        if taken.is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
             break;
         }
     }
@@ -452,13 +343,17 @@ fn is_our_mistake(error: &io::Error) -> bool {
 
 const IPV4_UDP_HEADER_BYTES: usize = 28;
 
-fn bind_one_of(mut local: SocketAddr, ports: Option<PortRange>) -> io::Result<UdpSocket> {
-    let Some(ports) = ports else { return UdpSocket::bind(local) };
+fn bind_one_of(
+    system: &dyn System,
+    mut local: SocketAddr,
+    ports: Option<PortRange>,
+) -> io::Result<Box<dyn Udp>> {
+    let Some(ports) = ports else { return system.bind(local) };
     // RFC 1350 § 4 wants TIDs at random, so that a stranger cannot guess them.
-    let start = rand::rng().random_range(0..ports.count());
+    let start = system.random() as usize % ports.count();
     for port in ports.ports_from(start).take(limits::PORTS_TRIED) {
         local.set_port(port);
-        match UdpSocket::bind(local) {
+        match system.bind(local) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {}
             bound => return bound,
         }

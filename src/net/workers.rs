@@ -1,17 +1,15 @@
 //! A few threads for what may wait long, so that an event loop does not.
 
+use super::system::{Job, Pool};
 use crate::limits;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-type Job = Box<dyn FnOnce() + Send>;
-
 /// Runs jobs on a few threads, which are there while there are jobs and for a moment after that.
-#[derive(Clone)]
-pub(crate) struct Workers(Arc<Pool>);
+pub(super) struct Workers(Arc<Inner>);
 
-struct Pool {
+struct Inner {
     most: usize,
     state: Mutex<State>,
     /// A thread that waits for a job may look.
@@ -28,14 +26,15 @@ struct State {
 
 impl Workers {
     /// Up to `most` threads.
-    pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Pool { most, state: Mutex::default(), is_new: Condvar::new() }))
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Inner { most, state: Mutex::default(), is_new: Condvar::new() }))
     }
+}
 
-    /// Runs `job` soon, in the order of the calls; here and now when the system has no thread for any.
-    pub(crate) fn run(&self, job: impl FnOnce() + Send + 'static) {
+impl Pool for Workers {
+    fn run(&self, job: Job) {
         let mut state = self.0.state();
-        state.jobs.push_back(Box::new(job));
+        state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
             drop(state);
             return self.0.is_new.notify_one();
@@ -56,7 +55,7 @@ impl Workers {
     }
 }
 
-impl Pool {
+impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -120,12 +119,12 @@ mod tests {
         let (both, (done, seen)) = (Arc::new(Barrier::new(3)), mpsc::channel());
         for n in 0..2 {
             let (both, done) = (Arc::clone(&both), done.clone());
-            workers.run(move || {
+            workers.run(Box::new(move || {
                 both.wait();
                 done.send(n).expect("it is waited for");
-            });
+            }));
         }
-        workers.run(move || done.send(2).expect("it is waited for"));
+        workers.run(Box::new(move || done.send(2).expect("it is waited for")));
         assert!(seen.try_recv().is_err(), "both threads are busy");
         both.wait();
         let mut all: Vec<_> = seen.iter().collect();
@@ -140,7 +139,9 @@ mod tests {
         let ids: std::collections::HashSet<_> = (0..20)
             .map(|_| {
                 let done = done.clone();
-                workers.run(move || done.send(std::thread::current().id()).expect("waited for"));
+                workers.run(Box::new(move || {
+                    done.send(std::thread::current().id()).expect("waited for");
+                }));
                 let id = seen.recv().expect("it is done");
                 // It waits for the next job.
                 while workers.0.state().idle == 0 {
@@ -155,9 +156,9 @@ mod tests {
     #[test]
     fn a_job_that_panics_costs_no_thread() {
         let workers = Workers::new(1);
-        workers.run(|| panic!("a store that panics"));
+        workers.run(Box::new(|| panic!("a store that panics")));
         let (done, seen) = mpsc::channel();
-        workers.run(move || done.send(()).expect("it is waited for"));
+        workers.run(Box::new(move || done.send(()).expect("it is waited for")));
         assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(30)), Ok(()));
     }
 

@@ -24,7 +24,7 @@ pub(super) struct ActiveTransfer {
 impl ActiveTransfer {
     /// Tells that it begins.
     pub(super) fn new(session: Arc<Session>, permit: Permit, shared: Arc<Shared>) -> Self {
-        let progress_at = shared.config.progress.map(|interval| shared.clock.now() + interval);
+        let progress_at = shared.config.progress.map(|interval| shared.system.now() + interval);
         session.with_transfer(|now, transfer| {
             let (query, agreed) = (&permit.entry().query, transfer.summary().agreed);
             if shared.try_tell(Event::Started { query, agreed: &agreed }).is_err() {

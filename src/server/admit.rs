@@ -43,14 +43,15 @@ pub(super) struct NewSession {
 }
 
 impl Admission {
-    pub(super) fn new(config: &Config, now: Time) -> Self {
+    /// `secret` keeps it from others which networks share a bucket of answers.
+    pub(super) fn new(config: &Config, now: Time, secret: u64) -> Self {
         let ports = config.ports.map_or(usize::MAX, PortRange::count);
         let most_dallying = config.sessions.min(ports).div_ceil(limits::DALLYING_SHARE_DIVISOR);
         let state = State {
             registry: Registry::default(),
             quota: Quota::new(config),
             dallying: Dallying::new(most_dallying),
-            limiter: AnswerLimiter::new(now),
+            limiter: AnswerLimiter::new(now, secret),
         };
         Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
     }
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_client_gets_a_burst_of_errors_and_no_more() {
-        let admission = Admission::new(&Config::default(), Time::START);
+        let admission = Admission::new(&Config::default(), Time::START, 7);
         let may = |network| {
             let client = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
             admission.may_send_error(client, Time::START)

@@ -55,12 +55,12 @@ struct Asked<'a> {
 fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) -> bool {
     let Asked { peer, local, query } = asked;
     let drop = |reason| shared.tell(Event::Dropped { peer, query, reason });
-    if !shared.admission.may_send_error(peer.ip(), shared.clock.now()) {
+    if !shared.admission.may_send_error(peer.ip(), shared.system.now()) {
         drop(&DropReason::TooManyAnswers);
         return false;
     }
     let packet = Packet::Error { code, message: error_text(text) }.to_vec();
-    let sent = TransferSocket::answer(local, peer, shared.config.ports)
+    let sent = TransferSocket::answer(&*shared.system, local, peer, shared.config.ports)
         .and_then(|socket| socket.send_packet(&packet));
     let Err(error) = sent else { return true };
     if let Some(reason) = DropReason::of(&error) {

@@ -7,7 +7,7 @@ use super::policy::Profile;
 use super::start::start;
 use super::{Model, Shared, StartError};
 use crate::limits;
-use crate::net::{Clock, EventLoop, Mailbox, RequestSocket, SocketId, Workers};
+use crate::net::{EventLoop, Mailbox, Pool, RequestSocket, SocketId, System};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +21,9 @@ pub(super) struct Dispatcher {
     /// The other loops, and which loop gets the next transfer; 0 is the one that takes the requests.
     others: Vec<OtherLoop>,
     next_loop: usize,
-    workers: Workers,
+    system: Arc<dyn System>,
+    /// Threads for what may wait for a disk.
+    pool: Arc<dyn Pool>,
     threads: Arc<AtomicUsize>,
     /// How many request ports there are.
     ports: usize,
@@ -37,21 +39,23 @@ struct OtherLoop {
 impl Dispatcher {
     pub(super) fn new(
         model: Model,
-        clock: Clock,
+        system: &Arc<dyn System>,
         sockets: &[RequestSocket],
     ) -> Result<Self, StartError> {
-        let workers = Workers::new(limits::STORAGE_THREADS);
-        let event_loop = || EventLoop::new(clock, workers.clone()).map_err(StartError::Loop);
+        let pool = system.pool(limits::STORAGE_THREADS);
+        let event_loop =
+            || EventLoop::new(Arc::clone(system), Arc::clone(&pool)).map_err(StartError::Loop);
         let others = match model {
             Model::Events(loops) => loops.get() - 1,
             Model::Threads(_) | Model::Iterative => 0,
         };
-        let others = (0..others).map(|_| OtherLoop::start(event_loop()?));
+        let others = (0..others).map(|_| OtherLoop::start(&**system, event_loop()?));
         let others = others.collect::<Result<_, _>>()?;
         let (event_loop, threads) = (event_loop()?, Arc::default());
         let (ports, ready) = (sockets.len(), Vec::new());
+        let (next_loop, system) = (0, Arc::clone(system));
         let dispatcher =
-            Self { model, event_loop, others, next_loop: 0, workers, threads, ports, ready };
+            Self { model, event_loop, others, next_loop, system, pool, threads, ports, ready };
         dispatcher.watch(sockets).map_err(StartError::Loop)?;
         Ok(dispatcher)
     }
@@ -121,17 +125,14 @@ impl Dispatcher {
         let theirs = Arc::clone(&task);
         let take =
             |task: &Mutex<Option<Task>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let thread = std::thread::Builder::new()
-            .name("transfer".into())
-            .stack_size(limits::THREAD_STACK_BYTES)
-            .spawn(move || {
-                let _count = count;
-                if let Some(transfer) = take(&theirs).and_then(|task| task.start(&shared)) {
-                    transfer.run();
-                }
-            });
-        match thread {
-            Ok(_) => None,
+        let work = move || {
+            let _count = count;
+            if let Some(transfer) = take(&theirs).and_then(|task| task.start(&shared)) {
+                transfer.run();
+            }
+        };
+        match self.system.spawn("transfer", Box::new(work)) {
+            Ok(()) => None,
             Err(_) => take(&task),
         }
     }
@@ -142,13 +143,13 @@ impl Dispatcher {
         if open::may_wait(&*shared.store, &task.permit.entry().query, &task.profile) {
             let mailbox = other.cloned().unwrap_or_else(|| self.mailbox());
             let (shared, wake) = (Arc::clone(shared), WakeOnDrop(self.mailbox()));
-            self.workers.run(move || {
+            let work = move || {
                 let _wake = wake;
                 if let Some(transfer) = task.start(&shared) {
                     mailbox.add(transfer);
                 }
-            });
-            return;
+            };
+            return self.pool.run(Box::new(work));
         }
         match (task.start(shared), other) {
             (None, _) => {}
@@ -180,18 +181,17 @@ impl Task {
 }
 
 impl OtherLoop {
-    fn start(mut event_loop: EventLoop<ActiveTransfer>) -> Result<Self, StartError> {
+    fn start(
+        system: &dyn System,
+        mut event_loop: EventLoop<ActiveTransfer>,
+    ) -> Result<Self, StartError> {
         let other = Self { mailbox: event_loop.mailbox(), stopping: Arc::default() };
         let stopping = Arc::clone(&other.stopping);
-        std::thread::Builder::new()
-            .name("events".into())
-            .spawn(move || {
-                let mut watched = Vec::new();
-                while !stopping.load(Ordering::SeqCst)
-                    && event_loop.turn(None, &mut watched).is_ok()
-                {}
-            })
-            .map_err(StartError::Thread)?;
+        let work = move || {
+            let mut watched = Vec::new();
+            while !stopping.load(Ordering::SeqCst) && event_loop.turn(None, &mut watched).is_ok() {}
+        };
+        system.spawn("events", Box::new(work)).map_err(StartError::Thread)?;
         Ok(other)
     }
 }

@@ -89,7 +89,7 @@ impl SessionEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::{Clock, TransferSocket};
+    use crate::net::{Kernel, System, TransferSocket};
     use crate::proto::{Agreed, Timing};
     use crate::transfer::{Terms, Transfer};
     use crate::wire::{Mode, Operation, Options};
@@ -102,17 +102,17 @@ mod tests {
         let client = UdpSocket::bind((local, 0)).expect("a socket");
         client.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket's timeout");
         let peer = client.local_addr().expect("its address");
-        let socket = TransferSocket::answer(local.into(), peer, None).expect("a socket");
+        let system = Kernel::start();
+        let socket = TransferSocket::answer(&*system, local.into(), peer, None).expect("a socket");
         let terms = Terms {
             agreed: Agreed::default(),
             answer: Options::default(),
             mode: Mode::Octet,
             timing: Timing::default(),
         };
-        let clock = Clock::start();
-        let transfer = Transfer::serve_write(clock.now(), &terms, Box::new(Vec::new()));
+        let transfer = Transfer::serve_write(system.now(), &terms, Box::new(Vec::new()));
         let entry = SessionEntry::new(Query::new(peer, local.into(), Operation::Write, "a"));
-        (entry, Session::new(socket, clock, transfer), client)
+        (entry, Session::new(socket, system, transfer), client)
     }
 
     /// The opcode of the next packet that a client gets.

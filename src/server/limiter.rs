@@ -4,24 +4,27 @@ use super::network::network_of;
 use crate::limits;
 use crate::proto::Time;
 use crate::rate::TokenBucket;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 /// A token bucket for each of a fixed number of slots that networks are hashed into.
 pub(super) struct AnswerLimiter {
     buckets: Vec<TokenBucket>,
-    hasher: RandomState,
+    secret: u64,
 }
 
 impl AnswerLimiter {
-    pub(super) fn new(now: Time) -> Self {
+    /// `secret` keeps it from others which networks share a bucket.
+    pub(super) fn new(now: Time, secret: u64) -> Self {
         let full = TokenBucket::new(now, limits::ERROR_BURST, limits::ERRORS_PER_SECOND);
-        Self { buckets: vec![full; limits::ERROR_SLOTS], hasher: RandomState::new() }
+        Self { buckets: vec![full; limits::ERROR_SLOTS], secret }
     }
 
     /// Takes one answer to `client` from what its network may get. Tells whether there was one.
     pub(super) fn try_take(&mut self, client: IpAddr, now: Time) -> bool {
-        let slot = self.hasher.hash_one(network_of(client)) as usize % self.buckets.len();
+        let mut hasher = DefaultHasher::new();
+        (self.secret, network_of(client)).hash(&mut hasher);
+        let slot = hasher.finish() as usize % self.buckets.len();
         self.buckets[slot].try_take(now)
     }
 }
@@ -34,7 +37,7 @@ mod tests {
 
     #[test]
     fn errors_to_one_network_are_rationed() {
-        let mut limiter = AnswerLimiter::new(Time::START);
+        let mut limiter = AnswerLimiter::new(Time::START, 7);
         let mut taken = |now, most| {
             // All hosts of the network count together.
             let client = |n| Ipv4Addr::new(192, 0, 2, n as u8).into();

@@ -27,7 +27,8 @@ pub use event::{Event, Gauges};
 pub use policy::{DropReason, Policy, Profile, Refusal, StandardPolicy, Verdict};
 
 use crate::limits;
-use crate::net::{Clock, Mailbox, RequestSocket, Requested, SocketId};
+use crate::net::{Kernel, Mailbox, RequestSocket, Requested, SocketId, System};
+use crate::proto::Time;
 use crate::query::{NotAQuery, Query};
 use crate::store::{SERVER_ERROR, Store};
 use crate::wire::ErrorCode;
@@ -40,7 +41,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -70,14 +71,14 @@ type Observer = dyn Fn(Event<'_>) + Send + Sync;
 /// What all threads of a server share.
 struct Shared {
     config: Config,
-    clock: Clock,
+    system: Arc<dyn System>,
     store: Box<dyn Store>,
     observer: Box<Observer>,
     admission: Arc<Admission>,
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     /// Once set, no requests are taken, and at that time transfers are ended.
-    stop_at: Mutex<Option<Instant>>,
+    stop_at: Mutex<Option<Time>>,
 }
 
 impl Shared {
@@ -117,21 +118,30 @@ impl Server {
         store: impl Store + 'static,
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
+        Self::bind_on(Kernel::start(), config, store, observer)
+    }
+
+    /// As [`bind`](Self::bind), on any system.
+    fn bind_on(
+        system: Arc<dyn System>,
+        config: Config,
+        store: impl Store + 'static,
+        observer: impl Fn(Event<'_>) + Send + Sync + 'static,
+    ) -> Result<Self, StartError> {
         config.check()?;
         let bind = |address: &SocketAddr| {
-            RequestSocket::bind(*address)
+            RequestSocket::bind(&*system, *address)
                 .map_err(|source| StartError::Bind { address: *address, source })
         };
         let sockets: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
-        let clock = Clock::start();
-        let dispatcher = Dispatcher::new(config.model, clock, &sockets)?;
+        let dispatcher = Dispatcher::new(config.model, &system, &sockets)?;
         let shared = Shared {
-            clock,
             store: Box::new(store),
             observer: Box::new(observer),
-            admission: Arc::new(Admission::new(&config, clock.now())),
+            admission: Arc::new(Admission::new(&config, system.now(), system.random())),
             mailbox: dispatcher.mailbox(),
             stop_at: Mutex::new(None),
+            system,
             config,
         };
         Ok(Self { sockets, shared: Arc::new(shared), dispatcher })
@@ -175,7 +185,7 @@ impl Handle {
     /// Takes no more requests; transfers may go on for `grace`, then they are ended with an ERROR. A second call
     /// can only shorten that.
     pub fn drain(&self, grace: Duration) {
-        let end = Instant::now() + grace.min(LONGEST_GRACE);
+        let end = self.0.system.now() + grace.min(LONGEST_GRACE);
         let mut stop_at = self.0.stop_at();
         *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
         drop(stop_at);
@@ -204,14 +214,14 @@ impl Shared {
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let mut told = false;
         while self.admission.under_way() > 0 {
-            let stop_at = self.stop_at().unwrap_or_else(Instant::now);
-            let left = stop_at.saturating_duration_since(Instant::now());
+            let now = self.system.now();
+            let left = self.stop_at().unwrap_or(now) - now;
             if left.is_zero() && told {
                 break;
             }
             if left.is_zero() {
                 told = true;
-                *self.stop_at() = Some(Instant::now() + LAST_WORDS);
+                *self.stop_at() = Some(now + LAST_WORDS);
                 self.admission.stop_all(SHUTTING_DOWN);
             }
             dispatcher.turn(Some(left.min(LOOK_AGAIN)))?;
@@ -219,7 +229,7 @@ impl Shared {
         Ok(())
     }
 
-    fn stop_at(&self) -> MutexGuard<'_, Option<Instant>> {
+    fn stop_at(&self) -> MutexGuard<'_, Option<Time>> {
         self.stop_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -262,7 +272,7 @@ fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query
         Verdict::Refuse(refusal) => return answer::refuse(shared, query, &refusal),
         Verdict::Drop(why) => return answer::dropped(shared, query, &DropReason::Policy(why)),
     };
-    match shared.admission.admit(query, shared.clock.now()) {
+    match shared.admission.admit(query, shared.system.now()) {
         Ok(session) => {
             dispatcher.dispatch(shared, Permit::new(&shared.admission, session), profile);
         }

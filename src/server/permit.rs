@@ -98,7 +98,7 @@ mod tests {
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 
     fn admission(config: &Config) -> Arc<Admission> {
-        Arc::new(Admission::new(config, NOW))
+        Arc::new(Admission::new(config, NOW, 7))
     }
 
     fn peer(last: u32) -> SocketAddr {

@@ -2,8 +2,8 @@
 
 use super::entry::SessionEntry;
 use crate::query::Query;
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ type Party = (SocketAddr, IpAddr);
 
 #[derive(Default)]
 pub(super) struct Registry {
-    sessions: HashMap<SessionId, Arc<SessionEntry>>,
+    sessions: BTreeMap<SessionId, Arc<SessionEntry>>,
     /// The sessions of each party, the newest last.
     parties: HashMap<Party, Vec<SessionId>>,
     last: u64,
@@ -70,7 +70,7 @@ impl Registry {
         Some(entry)
     }
 
-    /// All sessions.
+    /// All sessions, the oldest first.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<SessionEntry>> {
         self.sessions.values()
     }

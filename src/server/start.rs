@@ -7,7 +7,7 @@ use super::open::{Payload, Unserved, open};
 use super::permit::Permit;
 use super::policy::{DropReason, Profile, Refusal};
 use super::{Event, answer};
-use crate::net::{Session, TransferSocket};
+use crate::net::{Session, System, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
 use crate::store::SERVER_ERROR;
@@ -61,7 +61,8 @@ fn session(
     profile: &Profile,
     payload: Payload,
 ) -> io::Result<Session> {
-    let socket = TransferSocket::answer(query.local, query.peer, shared.config.ports)?
+    let system = &*shared.system;
+    let socket = TransferSocket::answer(system, query.local, query.peer, shared.config.ports)?
         .offload(shared.config.offload);
     let asked = query.options.without(profile.left_out);
     let (size, need, receives) = match &payload {
@@ -77,17 +78,17 @@ fn session(
             (None, Need { held: 0, windows }, true)
         }
     };
-    let limits = fit(permit, profile, query, &asked, need)?;
+    let limits = fit(system, permit, profile, query, &asked, need)?;
     let limits = if receives { fit_to_buffer(&socket, limits, &asked)? } else { limits };
     let (agreed, answer) = grant(query.operation, &asked, &limits, size);
     permit.reserve(need.bytes(agreed.window_bytes()));
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
-    let now = shared.clock.now();
+    let now = system.now();
     let transfer = match payload {
         Payload::Source { source, .. } => Transfer::serve_read(now, &terms, source),
         Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
     };
-    Ok(Session::new(socket, shared.clock, transfer))
+    Ok(Session::new(socket, Arc::clone(&shared.system), transfer))
 }
 
 /// The memory that a transfer needs: what it holds already, and so many windows.
@@ -105,6 +106,7 @@ impl Need {
 
 /// What may be granted within the profile, the path and the memory that is left.
 fn fit(
+    system: &dyn System,
     permit: &mut Permit,
     profile: &Profile,
     query: &Query,
@@ -113,7 +115,8 @@ fn fit(
 ) -> io::Result<GrantLimits> {
     let mut limits = profile.limits;
     if profile.whole_packets {
-        limits.block_size = limits.block_size.min(TransferSocket::path_block_size(query.peer));
+        limits.block_size =
+            limits.block_size.min(TransferSocket::path_block_size(system, query.peer));
     }
     let (size, window) = limits.shape(asked);
     let room = permit.reserve(need.bytes(window.bytes(size))).checked_sub(need.held);

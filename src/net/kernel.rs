@@ -1,0 +1,357 @@
+//! The system that ships: the kernel's sockets, clock, epoll and threads.
+//!
+//! This is the only code that asks for the time, and nearly all that knows the names of socket options. It decides
+//! nothing.
+
+use super::system::{Asked, Job, Poller, Pool, System, Udp, WOKEN};
+use super::workers::Workers;
+use crate::limits;
+use crate::proto::Time;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
+    setsockopt, sockopt,
+};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::any::Any;
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// The kernel this runs on.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    start: Instant,
+}
+
+impl Kernel {
+    /// The kernel; its time starts now.
+    pub(crate) fn start() -> Arc<Self> {
+        Arc::new(Self { start: Instant::now() })
+    }
+}
+
+impl System for Kernel {
+    fn now(&self) -> Time {
+        Time::START + self.start.elapsed()
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+
+    fn processors(&self) -> usize {
+        static COUNT: OnceLock<usize> = OnceLock::new();
+        *COUNT.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Udp>> {
+        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!address.ip().is_unspecified())?;
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        // An IPv6 socket tells of its IPv4 datagrams in IPv4's terms too, and only those show a broadcast.
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
+        // reason to stop.
+        let _ = socket.set_recv_buffer_size(4 << 20);
+        socket.bind(&address.into())?;
+        socket.set_nonblocking(true)?;
+        Ok(Box::new(KernelSocket(socket.into())))
+    }
+
+    fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>> {
+        Ok(Box::new(KernelSocket(UdpSocket::bind(local)?)))
+    }
+
+    fn path_bytes(&self, peer: SocketAddr) -> Option<usize> {
+        if peer.is_ipv6() {
+            return None;
+        }
+        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
+        probe.connect(peer).ok()?;
+        usize::try_from(getsockopt(&probe, sockopt::IpMtu).ok()?).ok()
+    }
+
+    fn poller(&self) -> io::Result<Box<dyn Poller>> {
+        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        let waker = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
+        epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WOKEN))?;
+        Ok(Box::new(KernelPoller { epoll, waker }))
+    }
+
+    fn spawn(&self, name: &str, job: Job) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name(name.into());
+        thread.stack_size(limits::THREAD_STACK_BYTES).spawn(job).map(drop)
+    }
+
+    fn pool(&self, most: usize) -> Arc<dyn Pool> {
+        Arc::new(Workers::new(most))
+    }
+}
+
+#[derive(Debug)]
+struct KernelSocket(UdpSocket);
+
+impl Udp for KernelSocket {
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    fn connect(&self, peer: SocketAddr) -> io::Result<()> {
+        self.0.connect(peer)
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.send(bytes).map(drop)
+    }
+
+    fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
+        self.0.send_to(bytes, peer).map(drop)
+    }
+
+    fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<usize> {
+        Ok(recv(self.0.as_raw_fd(), buffer, flags(wait))?)
+    }
+
+    fn receive_joined(&self, buffer: &mut [u8], wait: bool) -> io::Result<(usize, usize)> {
+        let mut control = [0; cmsg_space::<i32>()];
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.0.as_raw_fd();
+        let message = recvmsg::<()>(fd, &mut slices, Some(&mut control), flags(wait))?;
+        let each = message.cmsgs()?.find_map(|control| match control {
+            ControlMessageOwned::UdpGroSegments(each) => usize::try_from(each).ok(),
+            _ => None,
+        });
+        Ok((message.bytes, each.unwrap_or(message.bytes)))
+    }
+
+    fn receive_from(
+        &self,
+        buffer: &mut [u8],
+        wait: bool,
+    ) -> io::Result<(usize, Option<SocketAddr>)> {
+        let mut slices = [IoSliceMut::new(buffer)];
+        let fd = self.0.as_raw_fd();
+        let message = recvmsg::<SockaddrStorage>(fd, &mut slices, None, flags(wait))?;
+        Ok((message.bytes, message.address.as_ref().and_then(std_address)))
+    }
+
+    fn receive_request(&self, buffer: &mut [u8]) -> io::Result<Asked> {
+        let mut control = CONTROL;
+        let mut slices = [IoSliceMut::new(buffer)];
+        let message = recvmsg::<SockaddrStorage>(
+            self.0.as_raw_fd(),
+            &mut slices,
+            Some(&mut control),
+            MsgFlags::empty(),
+        )?;
+        let peer = message.address.as_ref().and_then(std_address);
+        Ok(Asked { len: message.bytes, peer, local: asked_address(message.cmsgs()?) })
+    }
+
+    fn cut(&self, into: Option<usize>) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::UdpGsoSegment, &(into.unwrap_or(0) as i32))?)
+    }
+
+    fn join(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::UdpGroSegment, &true)?)
+    }
+
+    fn receive_buffer(&self) -> io::Result<usize> {
+        SockRef::from(&self.0).recv_buffer_size()
+    }
+
+    fn ask_receive_buffer(&self, bytes: usize) {
+        // The kernel doubles what it is told, for its own bookkeeping, and reports the double.
+        let told = bytes / 2 + 1;
+        if setsockopt(&self.0, sockopt::RcvBufForce, &told).is_err() {
+            let _ = SockRef::from(&self.0).set_recv_buffer_size(told);
+        }
+    }
+
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.0.set_read_timeout(Some(timeout))
+    }
+
+    fn hear_errors(&self) -> io::Result<()> {
+        match self.0.local_addr()? {
+            SocketAddr::V4(_) => setsockopt(&self.0, sockopt::Ipv4RecvErr, &true)?,
+            SocketAddr::V6(_) => setsockopt(&self.0, sockopt::Ipv6RecvErr, &true)?,
+        }
+        Ok(())
+    }
+
+    fn forget_error(&self) {
+        // Where errors are heard they stay in a queue of their own, and would count as news for ever.
+        let queue = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+        let _ = recv(self.0.as_raw_fd(), &mut [], queue);
+    }
+
+    fn wake(&self) {
+        let _ = SockRef::from(&self.0).shutdown(std::net::Shutdown::Read);
+    }
+}
+
+const fn flags(wait: bool) -> MsgFlags {
+    if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT }
+}
+
+const CONTROL: [u8; 128] = [0; 128];
+const _: () = assert!(
+    cmsg_space::<nix::libc::in_pktinfo>() + cmsg_space::<nix::libc::in6_pktinfo>() <= CONTROL.len()
+);
+
+/// The address that a datagram was sent to, unless others have it too. IPv4's message decides where there are both: it
+/// has the destination and this machine's own address apart, and they differ for a broadcast.
+fn asked_address(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<IpAddr> {
+    let mut of_v6 = None;
+    for message in messages {
+        match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                let [sent_to, own] = [info.ipi_addr, info.ipi_spec_dst]
+                    .map(|address| Ipv4Addr::from(u32::from_be(address.s_addr)));
+                return (sent_to == own).then_some(own.into());
+            }
+            ControlMessageOwned::Ipv6PacketInfo(info) => {
+                of_v6 = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
+            }
+            _ => {}
+        }
+    }
+    let alone = of_v6.filter(|address| !address.is_multicast());
+    alone.map(|address| IpAddr::V6(address).to_canonical())
+}
+
+fn std_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::from((v4.ip(), v4.port())));
+    v4.or_else(|| address.as_sockaddr_in6().map(|v6| SocketAddr::V6(SocketAddrV6::from(*v6))))
+}
+
+#[derive(Debug)]
+struct KernelPoller {
+    epoll: Epoll,
+    waker: EventFd,
+}
+
+impl Poller for KernelPoller {
+    fn add(&self, socket: &dyn Udp, name: u64) -> io::Result<()> {
+        Ok(self.epoll.add(&own(socket)?.0, EpollEvent::new(EpollFlags::EPOLLIN, name))?)
+    }
+
+    fn remove(&self, socket: &dyn Udp) {
+        let _ = own(socket).map(|socket| self.epoll.delete(&socket.0));
+    }
+
+    fn wait(&self, most: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
+        let mut events = [EpollEvent::empty(); limits::EVENTS_AT_ONCE];
+        let count = match self.epoll.wait(&mut events, epoll_timeout(most)) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => 0,
+            Err(errno) => return Err(errno.into()),
+        };
+        ready.clear();
+        ready.extend(events[..count].iter().map(EpollEvent::data));
+        if ready.contains(&WOKEN) {
+            let _ = self.waker.read();
+        }
+        Ok(())
+    }
+
+    fn wake(&self) {
+        let _ = self.waker.write(1);
+    }
+}
+
+/// A socket of this system.
+fn own(socket: &dyn Udp) -> io::Result<&KernelSocket> {
+    (socket as &dyn Any).downcast_ref().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// A time in epoll's milliseconds, rounded up: who wakes too early has to wait once more.
+fn epoll_timeout(most: Option<Duration>) -> EpollTimeout {
+    let Some(most) = most else { return EpollTimeout::NONE };
+    let millis = most.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+    EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
+
+    fn v4(sent_to: [u8; 4], own: [u8; 4]) -> ControlMessageOwned {
+        let address = |bytes| in_addr { s_addr: u32::from_ne_bytes(bytes) };
+        ControlMessageOwned::Ipv4PacketInfo(in_pktinfo {
+            ipi_ifindex: 1,
+            ipi_spec_dst: address(own),
+            ipi_addr: address(sent_to),
+        })
+    }
+
+    fn v6(address: &str) -> ControlMessageOwned {
+        let address: Ipv6Addr = address.parse().expect("an address");
+        ControlMessageOwned::Ipv6PacketInfo(in6_pktinfo {
+            ipi6_addr: in6_addr { s6_addr: address.octets() },
+            ipi6_ifindex: 1,
+        })
+    }
+
+    #[test]
+    fn what_was_sent_to_many_was_sent_to_no_address_of_ours() {
+        let (own, broadcast) = ([192, 0, 2, 1], [192, 0, 2, 255]);
+        let of = |messages: Vec<ControlMessageOwned>| {
+            asked_address(messages.into_iter()).map(|address| address.to_string())
+        };
+        assert_eq!(of(vec![v4(own, own)]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(of(vec![v4(broadcast, own)]), None);
+        assert_eq!(of(vec![v6("2001:db8::1")]).as_deref(), Some("2001:db8::1"));
+        assert_eq!(of(vec![v6("::ffff:192.0.2.1")]).as_deref(), Some("192.0.2.1"));
+        assert_eq!(of(vec![v6("ff02::1")]), None);
+        // A socket of both tells of IPv4 in both ways, in any order.
+        assert_eq!(of(vec![v6("::ffff:192.0.2.255"), v4(broadcast, own)]), None);
+        assert_eq!(of(vec![v4(broadcast, own), v6("::ffff:192.0.2.255")]), None);
+        assert_eq!(of(vec![]), None);
+    }
+
+    #[test]
+    fn no_one_wakes_before_the_time() {
+        let timeout = |micros| epoll_timeout(Some(Duration::from_micros(micros)));
+        let millis = |millis: u16| EpollTimeout::from(millis);
+        assert_eq!([timeout(0), timeout(1), timeout(1000)], [millis(0), millis(1), millis(1)]);
+        assert_eq!(timeout(1001), millis(2));
+        assert_eq!(epoll_timeout(None), EpollTimeout::NONE);
+        assert!(epoll_timeout(Some(Duration::MAX)).as_millis().is_some_and(|most| most > 1 << 30));
+    }
+
+    #[test]
+    fn a_poller_tells_what_has_something_and_that_it_was_woken() {
+        let kernel = Kernel::start();
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = || {
+            let socket = kernel.bind(local).expect("a socket");
+            let address = socket.local_address().expect("its address");
+            (socket, address)
+        };
+        let (poller, (one, to), (other, _)) =
+            (kernel.poller().expect("a poller"), bound(), bound());
+        poller.add(&*one, 7).expect("watched");
+        poller.add(&*other, 8).expect("watched");
+        let mut ready = Vec::new();
+        let mut told = |most| {
+            poller.wait(most, &mut ready).expect("waited");
+            ready.clone()
+        };
+        assert!(told(Some(Duration::ZERO)).is_empty());
+        other.send_to(b"x", to).expect("sent");
+        assert_eq!((told(None), told(None)), (vec![7], vec![7]), "until it is taken");
+        poller.remove(&*one);
+        poller.wake();
+        assert_eq!((told(None), told(Some(Duration::ZERO))), (vec![WOKEN], Vec::new()));
+    }
+}
