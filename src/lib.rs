@@ -90,6 +90,9 @@ pub mod proto;
 pub mod query;
 pub mod rate;
 pub mod server;
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;
 pub mod store;
 pub mod transfer;
 pub mod wire;

@@ -141,6 +141,9 @@ pub(crate) const EVICT_AT_ONCE: usize = 8;
 /// Requests taken from a socket before the others get their turn.
 pub(crate) const REQUESTS_IN_A_ROW: usize = 64;
 
+/// Datagrams that a transfer hears in one turn when it comes back from its disk: more than a peer says in vain.
+pub(crate) const HEARD_IN_A_ROW: usize = 64;
+
 /// Sockets that an event loop hears of at once: those that are left come first the next time.
 pub(crate) const EVENTS_AT_ONCE: usize = 256;
 

@@ -6,7 +6,6 @@ use common::{
     Peer, Running, Told, ack, config, data, error_code, everything_in, folder, get, list, pattern,
     plain, receive, rrq, show, until, windowed, wrq,
 };
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroU8;
@@ -15,12 +14,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
-use tftpkit::proto::{GrantLimits, Time, Timing, grant};
+use tftpkit::proto::Timing;
 use tftpkit::server::{Profile, StandardPolicy};
 use tftpkit::store::{Folder, Listing, Readable, Uploads};
-use tftpkit::transfer::{Action, Memory, Outcome, Sink, Summary, Terms, Transfer};
+use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{
-    BlockSize, Mode, Operation, OptionKind, Options, Packet, Request, TransferOption, WindowSize,
+    BlockSize, Mode, Operation, OptionKind, Options, Packet, Request, TransferOption,
 };
 
 /// What was received, and how often it was made visible.
@@ -428,170 +427,4 @@ fn where_listings_are_off_opcode_7_is_illegal_and_the_file_is_like_any_other() {
     assert_eq!(server.peer().fetch(&rrq("sub/.list", &[])), Ok(b"mine".to_vec()));
     assert_eq!(server.peer().store(&wrq(".list", &[]), b"new"), Ok(()));
     assert_eq!(server.peer().fetch(&rrq(".list", &[])), Ok(b"new".to_vec()));
-}
-
-/// A network: percent of packets lost, percent doubled, and the shortest and longest way in microseconds.
-struct Weather(u64, u64, u64, u64);
-
-/// The port for requests; other numbers are parties.
-const REQUESTS: usize = usize::MAX;
-
-/// From whom, to whom, and what; nothing is the word that a port is closed.
-type Flight = (usize, usize, Option<Vec<u8>>);
-
-/// A client, the sessions that its requests make, and a network between them, in virtual time.
-struct World<'a> {
-    now: Time,
-    weather: Weather,
-    dice: u64,
-    thrown: u64,
-    request: Request<'a>,
-    file: &'a [u8],
-    /// The client, then sessions; with what each received.
-    parties: Vec<(Transfer, Stored)>,
-    /// The session that answered the client first.
-    bound: Option<usize>,
-    /// In the order of arrival.
-    flying: BTreeMap<(Time, u64), Flight>,
-}
-
-impl World<'_> {
-    fn below(&mut self, end: u64) -> u64 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.dice >> 33) % end
-    }
-
-    fn throw(&mut self, from: usize, to: usize, packet: Option<Vec<u8>>) {
-        let Weather(lost, doubled, shortest, longest) = self.weather;
-        for _ in 0..=u32::from(self.below(100) < doubled) {
-            if self.below(100) >= lost {
-                let way = Duration::from_micros(shortest + self.below(longest - shortest + 1));
-                self.thrown += 1;
-                self.flying.insert((self.now + way, self.thrown), (from, to, packet.clone()));
-            }
-        }
-    }
-
-    /// Lets a party send; gives the time that it waits for then.
-    fn poll(&mut self, party: usize) -> Option<Time> {
-        let to = if party > 0 { 0 } else { self.bound.unwrap_or(REQUESTS) };
-        loop {
-            self.parties[party].0.run_storage(self.now);
-            let packets: Vec<Vec<u8>> = match self.parties[party].0.poll(self.now) {
-                Action::Send(burst) => burst.datagrams().map(Into::into).collect(),
-                Action::Storage => continue,
-                Action::Wait(until) => return Some(until),
-                Action::Done => return None,
-            };
-            packets.into_iter().for_each(|packet| self.throw(party, to, Some(packet)));
-        }
-    }
-
-    fn asked(&mut self) {
-        let last = self.parties.len() - 1;
-        let (newest, _) = &mut self.parties[last];
-        if last > 0 && !newest.is_over() && !newest.is_proven() {
-            return newest.repeat();
-        }
-        let most = GrantLimits::default();
-        let Request { operation, mode, options, .. } = self.request;
-        let (agreed, answer) = grant(operation, &options, &most, None);
-        let (timing, stored) = (Timing::default(), Stored::default());
-        let terms = Terms { agreed, answer, mode, timing };
-        let session = match operation {
-            Operation::Write => Transfer::serve_write(self.now, &terms, Box::new(stored.clone())),
-            _ => Transfer::serve_read(self.now, &terms, Box::new(Memory::new(self.file.to_vec()))),
-        };
-        self.parties.push((session, stored));
-    }
-
-    fn arrive(&mut self, from: usize, to: usize, packet: Option<Vec<u8>>) {
-        if to == REQUESTS {
-            return self.asked();
-        }
-        let known = to > 0 || *self.bound.get_or_insert(from) == from;
-        let transfer = &mut self.parties[to].0;
-        match packet {
-            Some(packet) if known && !transfer.is_over() => transfer.handle(self.now, &packet),
-            Some(_) => self.throw(to, from, None),
-            None if known => transfer.unreachable(self.now),
-            None => {}
-        }
-    }
-
-    /// Until nobody waits for anything.
-    fn run(&mut self) {
-        loop {
-            let waits = (0..self.parties.len()).filter_map(|n| self.poll(n)).min();
-            let arrives = self.flying.first_key_value().map(|((at, _), _)| *at);
-            let Some(next) = waits.into_iter().chain(arrives).min() else { return };
-            assert!(next < Time::from_micros(600_000_000), "it never ends");
-            self.now = self.now.max(next);
-            if arrives == Some(next)
-                && let Some((_, (from, to, packet))) = self.flying.pop_first()
-            {
-                self.arrive(from, to, packet);
-            }
-        }
-    }
-}
-
-/// Carries a file through this weather; gives how many packets it cost, and how many it has to.
-fn carried(seed: u64, weather: Weather, operation: Operation, window: u16) -> (u64, u64) {
-    const BLOCKS: u64 = 80;
-    let file = pattern(8 * BLOCKS as usize - 5, seed as u32);
-    let size = TransferOption::BlockSize(BlockSize::MIN);
-    let blocks = TransferOption::WindowSize(WindowSize::new(window).expect("a window"));
-    let options = Options::NONE.with(size).with(blocks);
-    let request = Request { operation, name: b"f", mode: Mode::Octet, options };
-    let (now, timing, stored) = (Time::START, Timing::default(), Stored::default());
-    let source = Box::new(Memory::new(file.clone()));
-    let client = match operation {
-        Operation::Write => Transfer::put(now, timing, &request, source),
-        _ => Transfer::get(now, timing, &request, Box::new(stored.clone())),
-    };
-    let (parties, file) = (vec![(client, stored)], &file[..]);
-    let (dice, flying) = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), BTreeMap::new());
-    let mut world =
-        World { now, weather, dice, thrown: 0, request, file, parties, bound: None, flying };
-    world.run();
-    let case = format!("seed {seed}, {operation}, window {window}");
-    let writes = operation == Operation::Write;
-    let outcome = world.parties[0].0.summary().outcome.clone();
-    // A server that stored it all and is gone may be asked in vain whether it did.
-    let unconfirmed = writes && outcome == Some(Outcome::Unconfirmed);
-    assert!(unconfirmed || outcome == Some(Outcome::Complete), "{case}: {outcome:?}");
-    for (n, (_, stored)) in world.parties.iter().enumerate() {
-        let receives = if writes { world.bound == Some(n) } else { n == 0 };
-        let wanted = if receives { (file.to_vec(), 1) } else { (Vec::new(), 0) };
-        assert!(stored.get() == wanted, "{case}: party {n} has other bytes");
-    }
-    let packets = world.parties.iter().map(|(transfer, _)| transfer.summary().packets).sum();
-    // Request and OACK, for a read ACK 0, the blocks, and an ACK for each window.
-    (packets, 2 + u64::from(!writes) + BLOCKS + BLOCKS.div_ceil(window.into()))
-}
-
-/// Reads and writes, in windows.
-fn kinds() -> impl Iterator<Item = (Operation, u16)> {
-    [1, 4, 16].into_iter().flat_map(|n| [(Operation::Read, n), (Operation::Write, n)])
-}
-
-#[test]
-fn loss_duplication_and_disorder_change_no_byte() {
-    for (seed, (operation, window)) in (0..300).flat_map(|n| kinds().map(move |kind| (n, kind))) {
-        let weather = Weather(seed % 20, seed % 13, 100, 100 + 100 * seed);
-        let (packets, least) = carried(seed, weather, operation, window);
-        // What arrives out of order costs a window at most.
-        let most = least * (u64::from(window) + 1);
-        assert!(packets <= most, "{seed}, {operation}, {window}: {packets} for {least}");
-    }
-}
-
-#[test]
-fn when_every_packet_comes_twice_at_most_twice_as_many_are_sent() {
-    for (n, (operation, window)) in (1..30).flat_map(|n| kinds().map(move |kind| (n, kind))) {
-        let way = 300 * n;
-        let (packets, least) = carried(n, Weather(0, 100, way, way), operation, window);
-        assert!(packets <= 2 * least, "{way}, {operation}, {window}: {packets} for {least}");
-    }
 }

@@ -179,14 +179,15 @@ impl<H: Handler> EventLoop<H> {
         if self.buffer.len() < room {
             self.buffer.resize(room, 0);
         }
-        let received = match session.socket().try_receive(&mut self.buffer[..room]) {
-            Ok(received) => received,
+        let buffer = &mut self.buffer[..room];
+        let heard = session.socket().try_receive(buffer);
+        let now = match heard.and_then(|it| session.hear(&mut transfer, it, buffer)) {
+            Ok(now) => now,
             Err(error) => {
                 drop(transfer);
                 return self.remove(key, Err(error));
             }
         };
-        let now = session.handle(&mut transfer, received, &self.buffer);
         handler.progress(now, &mut transfer);
         let next = session.advance(&mut transfer, false);
         drop(transfer);

@@ -17,4 +17,6 @@ pub(crate) use kernel::Kernel;
 pub use ports::{PortRange, PortRangeError};
 pub(crate) use session::{Ending, Session};
 pub(crate) use socket::{RequestSocket, Requested, TransferSocket};
+#[cfg(test)]
+pub(crate) use system::{Asked, Job, Poller, Udp, WOKEN};
 pub(crate) use system::{Pool, System};

@@ -20,6 +20,8 @@ pub(crate) struct Session {
     transfer: Mutex<Transfer>,
     /// The network says that the peer's port is closed. What the peer said before it closed may still be waiting.
     refused: AtomicBool,
+    /// It was away with its disk for long: much may have come meanwhile.
+    was_away: AtomicBool,
     /// Set once, from outside; obeyed by whoever holds the transfer.
     ending: OnceLock<Ending>,
 }
@@ -54,6 +56,7 @@ impl Session {
             system,
             transfer: Mutex::new(transfer),
             refused: AtomicBool::new(false),
+            was_away: AtomicBool::new(false),
             ending: OnceLock::new(),
         }
     }
@@ -101,6 +104,7 @@ impl Session {
                     let before = std::mem::replace(&mut now, self.system.now());
                     if now - before > limits::ECHO_SPAN {
                         // What the peer said meanwhile is heard before its silence is judged.
+                        self.was_away.store(true, Ordering::Relaxed);
                         return Next::Wait(now);
                     }
                 }
@@ -126,14 +130,29 @@ impl Session {
         }
     }
 
-    /// Hands the transfer what its socket gave, and tells the time of that.
-    pub(super) fn handle(
+    /// Hands the transfer what its socket gave, and after a time away all that waits there: the first may be old, and the
+    /// timer would take it for silence. Tells the time of that.
+    pub(super) fn hear(
         &self,
         transfer: &mut Transfer,
-        received: Received,
-        buffer: &[u8],
-    ) -> Time {
+        mut received: Received,
+        buffer: &mut [u8],
+    ) -> io::Result<Time> {
         let now = self.system.now();
+        self.handle(now, transfer, received, buffer);
+        if self.was_away.swap(false, Ordering::Relaxed) {
+            for _ in 0..limits::HEARD_IN_A_ROW {
+                if !matches!(received, Received::Datagrams { .. }) {
+                    break;
+                }
+                received = self.socket.try_receive(buffer)?;
+                self.handle(now, transfer, received, buffer);
+            }
+        }
+        Ok(now)
+    }
+
+    fn handle(&self, now: Time, transfer: &mut Transfer, received: Received, buffer: &[u8]) {
         match received {
             Received::Datagrams { len, each } => {
                 buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
@@ -145,7 +164,6 @@ impl Session {
                 }
             }
         }
-        now
     }
 
     /// Runs the transfer on this thread until its outcome is known; it may [dally](Self::is_dallying) after that.
@@ -166,7 +184,7 @@ impl Session {
                 received => received,
             };
             transfer = self.lock();
-            let now = self.handle(&mut transfer, received, &buffer);
+            let now = self.hear(&mut transfer, received, &mut buffer)?;
             progress(now, &mut transfer);
         }
         Ok(transfer.summary().clone())

@@ -122,7 +122,7 @@ impl Server {
     }
 
     /// As [`bind`](Self::bind), on any system.
-    fn bind_on(
+    pub(crate) fn bind_on(
         system: Arc<dyn System>,
         config: Config,
         store: impl Store + 'static,

@@ -1,26 +1,25 @@
 //! Our own client in the simulation.
 
-use crate::disk::Library;
-use crate::engine::Engine;
-use crate::network::{Datagram, Port, REQUESTS, STRANGER};
-use crate::world::Client;
+use super::disk::Library;
+use super::engine::Engine;
+use super::network::{Datagram, SERVER, STRANGER};
+use super::world::Client;
+use crate::client::Wishes;
+use crate::proto::{Time, Timing};
+use crate::transfer::Transfer;
+use crate::wire::{Operation, Packet, Request};
 use std::collections::VecDeque;
-use tftpkit::client::Wishes;
-use tftpkit::proto::{Time, Timing};
-use tftpkit::transfer::Transfer;
-use tftpkit::wire::{Operation, Packet, Request};
-
-/// The first of its ports.
-pub(crate) const PORT: Port = 2000;
+use std::net::{IpAddr, SocketAddr};
 
 pub(crate) struct OwnClient {
     request: Request<'static>,
     timing: Timing,
     library: Library,
     pub(crate) engine: Engine,
-    port: Port,
+    /// Its address; each time it is started anew it has the next port.
+    pub(crate) address: SocketAddr,
     /// The server's port, once an answer has come.
-    server: Option<Port>,
+    server: Option<SocketAddr>,
     /// When it is started anew, forgetting all.
     restarts: VecDeque<Time>,
     pub(crate) packets: u64,
@@ -28,19 +27,21 @@ pub(crate) struct OwnClient {
 
 impl OwnClient {
     pub(crate) fn new(
+        address: SocketAddr,
+        wishes: Wishes,
         request: Request<'static>,
         library: Library,
         restarts: VecDeque<Time>,
     ) -> Self {
-        let timing = Wishes::default().timing(request.operation);
+        let timing = wishes.timing(request.operation);
         let engine = start(Time::START, timing, &request, &library);
-        let (port, server, packets) = (PORT, None, 0);
-        Self { request, timing, library, engine, port, server, restarts, packets }
+        let (server, packets) = (None, 0);
+        Self { request, timing, library, engine, address, server, restarts, packets }
     }
 
     fn restart(&mut self, now: Time) {
         self.engine = start(now, self.timing, &self.request, &self.library);
-        self.port += 1;
+        self.address.set_port(self.address.port() + 1);
         self.server = None;
         self.packets = 0;
     }
@@ -57,8 +58,12 @@ fn start(now: Time, timing: Timing, request: &Request<'_>, library: &Library) ->
 }
 
 impl Client for OwnClient {
+    fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
     fn hear(&mut self, now: Time, datagram: &Datagram) -> bool {
-        if datagram.to != self.port || self.engine.is_over() {
+        if datagram.to != self.address || self.engine.is_over() {
             return false;
         }
         match self.server {
@@ -78,7 +83,7 @@ impl Client for OwnClient {
     }
 
     fn unreachable(&mut self, now: Time, datagram: &Datagram) {
-        if datagram.from == self.port && self.server.is_none_or(|server| server == datagram.to) {
+        if datagram.from == self.address && self.server.is_none_or(|server| server == datagram.to) {
             self.engine.unreachable(now);
         }
     }
@@ -94,7 +99,7 @@ impl Client for OwnClient {
             self.restarts.pop_front();
             self.restart(now);
         }
-        let (from, to) = (self.port, self.server.unwrap_or(REQUESTS));
+        let (from, to) = (self.address, self.server.unwrap_or(SERVER));
         let mut packets = 0;
         self.engine.run(now, |bytes| {
             packets += 1;

@@ -1,14 +1,16 @@
 //! The files at both ends: what is read and written is compared with the file at every step, and may fail or be slow.
 
-use crate::random::Random;
+use super::machine::Machine;
+use super::random::Random;
+use crate::query::Query;
+use crate::store::{Folder, Listing, Readable, Store, StoreError, Uploads};
+use crate::transfer::{MayWait, Memory, Sink, Source};
+use crate::wire::Operation;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
-use tftpkit::query::Query;
-use tftpkit::store::{Folder, Store, Uploads};
-use tftpkit::transfer::{MayWait, Memory, Sink, Source};
-use tftpkit::wire::Operation;
 
 /// What a disk does wrong.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +69,17 @@ impl Ledger {
     }
 
     pub(crate) fn get(&self) -> MutexGuard<'_, Account> {
-        self.0.lock().expect("one thread")
+        self.0.lock().expect("no panic")
+    }
+
+    /// Where there is a machine, the thread that called waits as long as the call takes.
+    fn wait(&self, machine: Option<&Machine>) {
+        if let Some(machine) = machine {
+            let spent = self.spent();
+            if !spent.is_zero() {
+                machine.spend(spent);
+            }
+        }
     }
 
     /// The time that calls took since this was asked last.
@@ -125,11 +137,14 @@ impl Account {
 struct Watched {
     ledger: Ledger,
     folder: Option<Box<dyn Sink>>,
+    machine: Option<Machine>,
 }
 
 impl Sink for Watched {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.ledger.get().write(bytes)?;
+        let written = self.ledger.get().write(bytes);
+        self.ledger.wait(self.machine.as_ref());
+        written?;
         self.folder.as_mut().map_or(Ok(()), |sink| sink.write(bytes))
     }
 
@@ -139,10 +154,15 @@ impl Sink for Watched {
             return self.ledger.get().commit();
         }
         self.folder.as_mut().map_or(Ok(()), Sink::commit)?;
-        self.ledger.get().commit()
+        let committed = self.ledger.get().commit();
+        self.ledger.wait(self.machine.as_ref());
+        committed
     }
 
     fn may_wait(&self) -> MayWait {
+        if self.machine.is_some() && self.ledger.get().troubles.slow > 0 {
+            return MayWait::Always;
+        }
         self.folder.as_ref().map_or(MayWait::Never, Sink::may_wait)
     }
 }
@@ -151,6 +171,7 @@ impl Sink for Watched {
 struct Given {
     ledger: Ledger,
     source: Box<dyn Source>,
+    machine: Option<Machine>,
 }
 
 impl Given {
@@ -161,7 +182,6 @@ impl Given {
         read: impl FnOnce(&mut dyn Source, &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>>,
     ) -> io::Result<Option<usize>> {
         let mut account = self.ledger.get();
-        account.takes_a_while();
         let left = account.troubles.unreadable_after.map(|most| most.saturating_sub(account.moved));
         if left == Some(0) {
             return account.fail(ErrorKind::Other);
@@ -180,11 +200,18 @@ impl Given {
 
 impl Source for Given {
     fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        let read = self.give(bufs, |source, bufs| source.read(bufs).map(Some))?;
-        Ok(read.unwrap_or_default())
+        self.ledger.get().takes_a_while();
+        let read = self.give(bufs, |source, bufs| source.read(bufs).map(Some));
+        self.ledger.wait(self.machine.as_ref());
+        Ok(read?.unwrap_or_default())
     }
 
     fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.ledger.get().takes_a_while();
+        // On a machine the time is spent by who may wait: the read that follows.
+        if self.machine.is_some() && !self.ledger.get().spent.is_zero() {
+            return Ok(None);
+        }
         self.give(bufs, |source, bufs| source.try_read(bufs))
     }
 }
@@ -196,6 +223,8 @@ pub(crate) struct Library {
     pub(crate) folder: Option<Arc<tempfile::TempDir>>,
     pub(crate) troubles: Troubles,
     pub(crate) seed: u64,
+    /// On which its calls take their time.
+    pub(crate) machine: Option<Machine>,
 }
 
 fn query(operation: Operation, name: &str) -> Query {
@@ -207,7 +236,13 @@ const TAKEN: &str = "taken";
 
 impl Library {
     pub(crate) fn in_memory(file: Vec<u8>) -> Self {
-        Self { file: Arc::new(file), folder: None, troubles: Troubles::default(), seed: 0 }
+        Self {
+            file: Arc::new(file),
+            folder: None,
+            troubles: Troubles::default(),
+            seed: 0,
+            machine: None,
+        }
     }
 
     /// Puts the file into a folder of its own.
@@ -231,7 +266,8 @@ impl Library {
             }
             None => Box::new(Memory::new(self.file.to_vec())),
         };
-        (Box::new(Given { ledger: ledger.clone(), source }), ledger)
+        let machine = self.machine.clone();
+        (Box::new(Given { ledger: ledger.clone(), source, machine }), ledger)
     }
 
     pub(crate) fn sink(&self) -> (Box<dyn Sink>, Ledger) {
@@ -240,7 +276,8 @@ impl Library {
             let query = query(Operation::Write, TAKEN);
             self.open(folder.path()).write(&query).expect("a place for a file")
         });
-        (Box::new(Watched { ledger: ledger.clone(), folder }), ledger)
+        let machine = self.machine.clone();
+        (Box::new(Watched { ledger: ledger.clone(), folder, machine }), ledger)
     }
 
     /// What the folder holds in the end: the file that was given, and the one that was taken only if it is whole.
@@ -256,5 +293,45 @@ impl Library {
         }
         let read = std::fs::read(folder.path().join(TAKEN)).unwrap_or_default();
         if taken && read != *self.file { Err("the file is another".into()) } else { Ok(()) }
+    }
+}
+
+/// What the server has: the library under any name, and a listing. It notes each file that is opened.
+pub(crate) struct Files {
+    pub(crate) library: Library,
+    pub(crate) listing: Listing,
+    /// By the place in memory of the query, which a session keeps for as long as it lives.
+    pub(crate) opened: Arc<Mutex<BTreeMap<usize, Ledger>>>,
+}
+
+impl Files {
+    pub(crate) fn new(library: Library) -> Self {
+        Self { library, listing: Listing::new(Vec::new(), false), opened: Arc::default() }
+    }
+
+    fn note(&self, query: &Query, ledger: Ledger) {
+        self.opened.lock().expect("no panic").insert(place_of(query), ledger);
+    }
+}
+
+pub(crate) fn place_of(query: &Query) -> usize {
+    std::ptr::from_ref(query) as usize
+}
+
+impl Store for Files {
+    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
+        let (source, ledger) = self.library.source();
+        self.note(query, ledger);
+        Ok(Readable::new(source).size(self.library.file.len() as u64))
+    }
+
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        let (sink, ledger) = self.library.sink();
+        self.note(query, ledger);
+        Ok(sink)
+    }
+
+    fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+        Ok(self.listing.clone())
     }
 }

@@ -1,9 +1,9 @@
-//! A transfer with its socket's queue and its disk, as the loop of a thread drives it.
+//! A transfer with its socket's queue and its disk, as our client drives it.
 
-use crate::disk::Ledger;
+use super::disk::Ledger;
+use crate::proto::Time;
+use crate::transfer::{Action, Transfer};
 use std::collections::VecDeque;
-use tftpkit::proto::Time;
-use tftpkit::transfer::{Action, Transfer};
 
 /// Bytes that wait in a socket at most.
 const SOCKET_BUFFER: usize = 1 << 20;
@@ -11,7 +11,6 @@ const SOCKET_BUFFER: usize = 1 << 20;
 enum Event {
     Datagram(Vec<u8>),
     Unreachable,
-    Abandon,
 }
 
 pub(crate) struct Engine {
@@ -55,18 +54,6 @@ impl Engine {
 
     pub(crate) fn unreachable(&mut self, now: Time) {
         self.event(now, Event::Unreachable);
-    }
-
-    pub(crate) fn abandon(&mut self, now: Time) {
-        self.event(now, Event::Abandon);
-    }
-
-    /// The request came once more. While it is busy it cannot be told.
-    pub(crate) fn repeat(&mut self, now: Time) {
-        if now >= self.busy_until && !self.is_over() {
-            self.transfer.repeat();
-            self.wakes = Some(now);
-        }
     }
 
     fn event(&mut self, now: Time, event: Event) {
@@ -120,7 +107,6 @@ impl Engine {
                 self.transfer.handle(now, &bytes[..bytes.len().min(most)]);
             }
             Some(Event::Unreachable) => self.transfer.unreachable(now),
-            Some(Event::Abandon) => self.transfer.abandon(now),
         }
         self.busy_until = now + self.ledger.spent();
         true

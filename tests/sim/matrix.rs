@@ -1,15 +1,19 @@
 //! What loss costs: one file over paths that lose, against the same path without loss.
 
-use crate::client::OwnClient;
-use crate::disk::{Library, Troubles};
-use crate::network::{Faults, Network, Path};
-use crate::server::Server;
-use crate::world::{World, request};
+use super::client::OwnClient;
+use super::disk::{Files, Library, Troubles};
+use super::network::{CLIENT, Faults, Network, Path};
+use super::serve::{Host, Served};
+use super::world::World;
+use crate::client::Wishes;
+use crate::server::{Config, Model};
+use crate::transfer::Outcome;
+use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
+use core::num::NonZeroUsize;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use tftpkit::transfer::Outcome;
-use tftpkit::wire::{BlockSize, Mode, Operation, Options, TransferOption, WindowSize};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 const FILE: usize = 512 << 10;
 const BLOCK: u16 = 1428;
@@ -54,6 +58,21 @@ pub(crate) fn sent(operation: Operation, window: u16, blocks: usize, faults: Fau
     of_512(operation, window, blocks, path, faults, Troubles::default())
 }
 
+/// Packets of both sides where every packet comes twice, and how many there have to be.
+pub(crate) fn doubled(operation: Operation, window: u16, way: Duration) -> (u64, u64) {
+    const BLOCKS: u64 = 80;
+    let size = TransferOption::BlockSize(BlockSize::MIN);
+    let blocks = TransferOption::WindowSize(WindowSize::new(window).expect("a window"));
+    let library = Library::in_memory(vec![b'x'; 8 * BLOCKS as usize - 5]);
+    let path = Path { delay: way, ..Path::default() };
+    let network = Network::new(0, path, Faults { copies: 10_000, ..Faults::default() });
+    let options = Options::NONE.with(size).with(blocks);
+    let (client, served) = transfer(operation, options, library.clone(), library, network);
+    // Request and OACK, for a read ACK 0, the blocks, and an ACK for each window.
+    let acks = BLOCKS.div_ceil(window.into()) + u64::from(operation == Operation::Read);
+    (served.packets() + lock(&client).packets, 2 + BLOCKS + acks)
+}
+
 fn of_512(
     operation: Operation,
     window: u16,
@@ -65,16 +84,38 @@ fn of_512(
     let window = WindowSize::new(window).expect("a window");
     let options = Options::NONE.with(TransferOption::WindowSize(window));
     let library = Library::in_memory(vec![b'x'; blocks * 512 - 1]);
-    let request = request(operation, Mode::Octet, options);
-    let client = OwnClient::new(request, library.clone(), VecDeque::new());
-    let server = Server::new(Library { troubles: disk, ..library });
-    let mut world = World::new(client, server, Network::new(0, path, faults));
-    world.run().expect("no promise is broken");
-    assert_eq!(world.client.engine.transfer.summary().outcome, Some(Outcome::Complete));
-    if operation == Operation::Write {
-        return world.client.packets;
-    }
-    world.server.sessions.iter().map(|session| session.packets).sum()
+    let theirs = Library { troubles: disk, ..library.clone() };
+    let network = Network::new(0, path, faults);
+    let (client, served) = transfer(operation, options, library, theirs, network);
+    if operation == Operation::Write { lock(&client).packets } else { served.packets() }
+}
+
+type Client = Arc<Mutex<OwnClient>>;
+
+fn lock(client: &Client) -> MutexGuard<'_, OwnClient> {
+    client.lock().expect("no panic")
+}
+
+/// One whole transfer.
+fn transfer(
+    operation: Operation,
+    options: Options,
+    ours: Library,
+    theirs: Library,
+    network: Network,
+) -> (Client, Served) {
+    let request = Request { operation, name: b"file", mode: Mode::Octet, options };
+    let client = OwnClient::new(CLIENT, Wishes::default(), request, ours, VecDeque::new());
+    let client = Arc::new(Mutex::new(client));
+    let mut host = Host::new(0, Files::new(theirs));
+    host.config = Config::default().model(Model::Events(NonZeroUsize::MIN));
+    let mut world = World::new(network, vec![client.clone()]);
+    world.trace = std::env::var_os("SIM_TRACE").is_some();
+    let served = host.serve(world, |_, _| {});
+    let served = served.expect("no promise is broken");
+    let outcome = lock(&client).engine.transfer.summary().outcome.clone();
+    assert_eq!(outcome, Some(Outcome::Complete));
+    (client, served)
 }
 
 /// Microseconds and packets of one download.
@@ -90,14 +131,11 @@ fn download(loss: u64, trip: u64, window: u16, seed: u64) -> (u64, u64) {
     };
     let faults = Faults { loss: loss * 100, ..Faults::default() };
     let library = Library::in_memory((0..FILE).map(|n| (n * 7 % 251) as u8).collect());
-    let request = request(Operation::Read, Mode::Octet, options);
-    let client = OwnClient::new(request, library.clone(), VecDeque::new());
-    let mut world = World::new(client, Server::new(library), Network::new(seed, path, faults));
-    world.run().expect("no promise is broken");
-    let summary = world.client.engine.transfer.summary();
-    assert_eq!(summary.outcome, Some(Outcome::Complete));
-    let sent: u64 = world.server.sessions.iter().map(|session| session.packets).sum();
-    (summary.elapsed.as_micros() as u64, sent + world.client.packets)
+    let network = Network::new(seed, path, faults);
+    let (client, served) = transfer(Operation::Read, options, library.clone(), library, network);
+    let client = lock(&client);
+    let elapsed = client.engine.transfer.summary().elapsed;
+    (elapsed.as_micros() as u64, served.packets() + client.packets)
 }
 
 fn cell(loss: u64, trip: u64, window: u16) -> Cell {
@@ -130,7 +168,7 @@ pub(crate) fn cells() -> Vec<Cell> {
 pub(crate) fn table(cells: &[Cell]) -> String {
     let mut out = String::from(
         "# A download of 512 KiB in blocks of 1,428 bytes at 1 Gbit/s, the mean of 100 seeds (and the median\n\
-         # of their times), against the same path without loss. Made by tests/sim.rs with SIM_UPDATE=1.\n\
+         # of their times), against the same path without loss. Made by tests/sim with SIM_UPDATE=1.\n\
          # loss %  RTT ms  window  loss-free ms  time x  median x  packets x\n",
     );
     let x = |hundredths: u64| format!("{}.{:02}", hundredths / 100, hundredths % 100);

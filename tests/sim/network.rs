@@ -1,33 +1,37 @@
-//! A network in virtual time: datagrams with ports, and whatever happens to them on their way.
+//! A network in virtual time: datagrams, and whatever happens to them on their way.
 
-use crate::random::Random;
+use super::random::Random;
+use crate::proto::Time;
+use crate::wire::Packet;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
-use tftpkit::proto::Time;
-use tftpkit::wire::Packet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-pub(crate) type Port = u16;
-
-/// Where the server takes requests. Its transfers have ports from [`SESSIONS`] on; below are those of clients.
-pub(crate) const REQUESTS: Port = 69;
-pub(crate) const SESSIONS: Port = 20_000;
+/// Where the server takes requests.
+pub(crate) const SERVER: SocketAddr = address([192, 0, 2, 1], 69);
 /// Another host, of which nobody asked anything.
-pub(crate) const STRANGER: Port = SESSIONS - 1;
+pub(crate) const STRANGER: SocketAddr = address([198, 51, 100, 9], 1000);
+/// A client.
+pub(crate) const CLIENT: SocketAddr = address([10, 0, 0, 1], 2000);
+
+pub(crate) const fn address([a, b, c, d]: [u8; 4], port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(a, b, c, d)), port)
+}
 
 /// What Ethernet, IPv4 and UDP add to a datagram, preamble and gap included.
 const OVERHEAD: u64 = 66;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Datagram {
-    pub(crate) from: Port,
-    pub(crate) to: Port,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Datagram {
     /// Whether it travels to the server.
     pub(crate) fn is_upward(&self) -> bool {
-        self.to == REQUESTS || self.to >= SESSIONS
+        self.to.ip() == SERVER.ip()
     }
 }
 
@@ -254,7 +258,7 @@ impl Network {
             _ => b"\0\x01other\0octet\0".to_vec(),
         };
         let from = if stranger { STRANGER } else { datagram.from };
-        if datagram.to != REQUESTS {
+        if datagram.to != SERVER {
             let at = at + self.holdup();
             self.queue(at, Datagram { from, to: datagram.to, bytes });
         }

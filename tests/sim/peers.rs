@@ -1,11 +1,12 @@
 //! Foreign clients as captures show them: what they ask, what they acknowledge, and when they say it again.
 
-use crate::network::{Datagram, Port, REQUESTS};
-use crate::world::Client;
+use super::network::{Datagram, SERVER};
+use super::world::Client;
+use crate::proto::Time;
+use crate::wire::{OptionKind, Options, Packet, TransferOption, WireBlock};
 use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use tftpkit::proto::Time;
-use tftpkit::wire::{OptionKind, Packet, TransferOption, WireBlock};
 
 /// What distinguishes one kind of client from another.
 #[derive(Clone, Copy, Debug)]
@@ -118,10 +119,13 @@ pub(crate) const ALL: [Habits; 6] = [EDK2, UBOOT, PXELINUX, GRUB, BUSYBOX, CURL]
 pub(crate) struct Peer {
     habits: Habits,
     file: Arc<Vec<u8>>,
-    pub(crate) port: Port,
+    pub(crate) address: SocketAddr,
     /// The server's port, once it has answered.
-    session: Option<Port>,
+    session: Option<SocketAddr>,
     state: State,
+    /// What was granted.
+    block_size: usize,
+    window: u64,
     /// The last block in order, and the one at which the next acknowledgement is due.
     block: u64,
     due: u64,
@@ -156,13 +160,15 @@ enum State {
 }
 
 impl Peer {
-    pub(crate) fn new(habits: Habits, file: Arc<Vec<u8>>, port: Port) -> Self {
+    pub(crate) fn new(habits: Habits, file: Arc<Vec<u8>>, address: SocketAddr) -> Self {
         Self {
             habits,
             file,
-            port,
+            address,
             session: None,
             state: State::Start,
+            block_size: habits.block_size,
+            window: habits.window,
             block: 0,
             due: habits.window,
             got: 0,
@@ -211,34 +217,42 @@ impl Peer {
     }
 
     fn say(&mut self, now: Time, bytes: Vec<u8>) {
-        let to = self.session.unwrap_or(REQUESTS);
+        let to = self.session.unwrap_or(SERVER);
         self.last.clone_from(&bytes);
-        self.leaving.push(Datagram { from: self.port, to, bytes });
+        self.leaving.push(Datagram { from: self.address, to, bytes });
         self.repeat_at = now + Duration::from_millis(self.interval);
     }
 
     fn acknowledge(&mut self, now: Time) {
-        self.due = self.block + self.habits.window;
+        self.due = self.block + self.window;
         self.stalled = false;
         self.say(now, Packet::Ack { block: WireBlock(self.block as u16) }.to_vec());
     }
 
     /// The options came, or came again.
-    fn agreed(&mut self, now: Time, size: Option<TransferOption>) {
+    fn agreed(&mut self, now: Time, options: &Options) {
+        let size = options.find(OptionKind::TransferSize);
         if self.state == State::Probing {
             if size != Some(TransferOption::TransferSize(self.file.len() as u64)) {
                 self.wrong = Some(format!("the size is {size:?}"));
             }
             let bytes = b"\0\x05\0\x08User aborted the transfer\0".to_vec();
-            let to = self.session.unwrap_or(REQUESTS);
-            self.leaving.push(Datagram { from: self.port, to, bytes });
-            self.port += 1;
+            let to = self.session.unwrap_or(SERVER);
+            self.leaving.push(Datagram { from: self.address, to, bytes });
+            self.address.set_port(self.address.port() + 1);
             self.ask(now);
         } else if self.block == 0 {
             if self.state == State::Asking {
                 self.progressed(now);
             }
             self.state = State::Receiving;
+            (self.block_size, self.window) = (512, 1);
+            if let Some(TransferOption::BlockSize(size)) = options.find(OptionKind::BlockSize) {
+                self.block_size = size.get();
+            }
+            if let Some(TransferOption::WindowSize(window)) = options.find(OptionKind::WindowSize) {
+                self.window = window.get().into();
+            }
             self.acknowledge(now);
         }
     }
@@ -254,7 +268,7 @@ impl Peer {
         (self.got, self.block) = (end, self.block + 1);
         self.progressed(now);
         self.repeat_at = now + Duration::from_millis(self.interval);
-        if payload.len() < self.habits.block_size {
+        if payload.len() < self.block_size {
             return self.part(now);
         }
         if let Some((room, millis)) = self.habits.consumer {
@@ -279,8 +293,8 @@ impl Peer {
             // Each copy gets the acknowledgement of its own block, while the last one stays what is repeated.
             Stray::Duplicates if earlier => {
                 let bytes = Packet::Ack { block: WireBlock(number) }.to_vec();
-                let to = self.session.unwrap_or(REQUESTS);
-                self.leaving.push(Datagram { from: self.port, to, bytes });
+                let to = self.session.unwrap_or(SERVER);
+                self.leaving.push(Datagram { from: self.address, to, bytes });
             }
             Stray::Once | Stray::Duplicates => {}
         }
@@ -305,7 +319,7 @@ impl Peer {
 
     /// Forgets all and asks again, from the same port.
     fn start_anew(&mut self) {
-        let fresh = Self::new(self.habits, Arc::clone(&self.file), self.port);
+        let fresh = Self::new(self.habits, Arc::clone(&self.file), self.address);
         let leaving = std::mem::take(&mut self.leaving);
         *self = Self { files: self.files, wrong: self.wrong.take(), leaving, ..fresh };
     }
@@ -332,8 +346,8 @@ impl Peer {
         }
         let session =
             self.session.filter(|_| self.state == State::Receiving || self.habits.asks_the_session);
-        let to = session.unwrap_or(REQUESTS);
-        self.leaving.push(Datagram { from: self.port, to, bytes: self.last.clone() });
+        let to = session.unwrap_or(SERVER);
+        self.leaving.push(Datagram { from: self.address, to, bytes: self.last.clone() });
     }
 
     fn gives_up_at(&self) -> Time {
@@ -342,8 +356,12 @@ impl Peer {
 }
 
 impl Client for Peer {
+    fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
     fn hear(&mut self, now: Time, datagram: &Datagram) -> bool {
-        if datagram.to != self.port || matches!(self.state, State::Over(_)) {
+        if datagram.to != self.address || matches!(self.state, State::Over(_)) {
             return false;
         }
         // All of them ask with options: the first answer is an OACK, and where it comes from is the session.
@@ -359,7 +377,7 @@ impl Client for Peer {
             return true;
         }
         match Packet::parse(&datagram.bytes) {
-            Ok(Packet::Oack(options)) => self.agreed(now, options.find(OptionKind::TransferSize)),
+            Ok(Packet::Oack(options)) => self.agreed(now, &options),
             Ok(Packet::Data { block, payload }) if self.state == State::Receiving => {
                 self.data(now, block.0, payload);
             }

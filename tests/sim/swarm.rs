@@ -1,22 +1,28 @@
 //! From a seed to a run: what is asked, what goes wrong, and what must hold in spite of it.
 
-use crate::client::OwnClient;
-use crate::disk::{Library, Troubles};
-use crate::engine::Engine;
-use crate::network::{Faults, Network, Path};
-use crate::random::Random;
-use crate::server::{Server, Session};
-use crate::world::{World, request};
-use core::num::NonZeroU8;
-use core::time::Duration;
-use std::collections::VecDeque;
-use tftpkit::limits;
-use tftpkit::proto::Time;
-use tftpkit::transfer::Outcome;
-use tftpkit::wire::{
+use super::client::OwnClient;
+use super::disk::{Files, Ledger, Library, Troubles};
+use super::network::{CLIENT, Faults, Network, Path};
+use super::random::Random;
+use super::serve::{Host, Served, Session};
+use super::sockets::Offload;
+use super::world::World;
+use crate::client::Wishes;
+use crate::limits;
+use crate::proto::{GrantLimits, Time};
+pub(super) use crate::server::Verdict as Decision;
+use crate::server::{Config, Model, Profile};
+use crate::store::{Entry, Kind, Listing};
+use crate::transfer::{Outcome, Summary};
+use crate::wire::{
     BlockSize, Interval, ListFormat, Mode, Operation, Options, Request, Rollover, TransferOption,
     WindowSize,
 };
+use core::num::{NonZeroU8, NonZeroUsize};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 /// What came of a run that broke no promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,8 @@ struct Plan {
     path: Path,
     faults: Faults,
     restarts: VecDeque<Time>,
+    listing: Listing,
+    offload: Offload,
     /// Whether what goes wrong is too little to keep a transfer from its end.
     gentle: bool,
 }
@@ -48,26 +56,44 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Verdict, String> {
     if trace {
         plan.print();
     }
-    let mut server = Server::new(plan.library.clone());
-    server.library.troubles = plan.troubles[1].clone();
-    limit(&mut server, &mut random);
     let library = Library { troubles: plan.troubles[0].clone(), ..plan.library.clone() };
-    let client = OwnClient::new(plan.request, library, plan.restarts.clone());
+    let client =
+        OwnClient::new(CLIENT, Wishes::default(), plan.request, library, plan.restarts.clone());
+    let client = Arc::new(Mutex::new(client));
+    let mut host = Host::new(seed, plan.files());
+    (host.config, host.offload) = (config(&mut random), plan.offload);
     let network = Network::new(random.next(), plan.path.clone(), plan.faults.clone());
-    let mut world = World::new(client, server, network);
+    let mut world = World::new(network, vec![client.clone()]);
     world.trace = trace;
-    world.run()?;
-    judge(&plan, &world)
+    let served = host.serve(world, |_, _| {})?;
+    let client = client.lock().expect("no panic");
+    judge(&plan, &client, &served)
 }
 
-/// What the server grants at most.
-fn limit(server: &mut Server, random: &mut Random) {
+/// What drives transfers, and what is granted at most.
+fn config(random: &mut Random) -> Config {
     let size = random.pick(&[512, 1428, 65464, 65464, 65464]);
-    server.grants.block_size = BlockSize::new(size).expect("a size");
     let window = random.pick(&[1, 4, u16::MAX, u16::MAX]);
-    server.grants.window = WindowSize::new(window).expect("a window");
-    server.grants.window_bytes = random.pick(&[4000, limits::WINDOW_BYTES, limits::WINDOW_BYTES]);
-    server.read_ahead = random.pick(&[0, limits::READ_AHEAD_BYTES]);
+    let limits = GrantLimits {
+        block_size: BlockSize::new(size).expect("a size"),
+        window: WindowSize::new(window).expect("a window"),
+        window_bytes: random.pick(&[4000, limits::WINDOW_BYTES, limits::WINDOW_BYTES]),
+    };
+    let profile = Profile::default().limits(limits);
+    let config = Config::default().model(model(random));
+    config.policy(move |_: &crate::query::Query| Decision::Serve(profile.clone()))
+}
+
+/// Threads cost a simulation more than loops do.
+pub(super) fn model(random: &mut Random) -> Model {
+    let loops = |loops| Model::Events(NonZeroUsize::new(loops).expect("not zero"));
+    match random.below(10) {
+        0 => Model::Threads(limits::THREADS),
+        1 => Model::Threads(1),
+        2 => Model::Iterative,
+        3 => loops(2),
+        _ => loops(1),
+    }
 }
 
 impl Plan {
@@ -82,15 +108,23 @@ impl Plan {
         let text = operation != Operation::List && random.happens(2_500);
         let mode = if text { Mode::Netascii } else { Mode::Octet };
         let (options, size) = options(random, operation);
-        let file = file(random, mode, size);
+        let listing = listing(random);
+        let file = match operation {
+            Operation::List => listing.to_json(),
+            _ => file(random, mode, size),
+        };
         let long = file.len() / size > 60_000;
         let (faults, mut gentle) = faults(random, long);
         let mut library = Library::in_memory(file);
         library.seed = random.next();
-        if random.happens(1_000) {
+        if random.happens(1_000) && operation != Operation::List {
             library = library.in_folder().expect("a folder in the temporary one");
         }
-        let troubles = [(); 2].map(|()| troubles(random, library.file.len(), long));
+        let mut troubles = [(); 2].map(|()| troubles(random, library.file.len(), long));
+        if operation == Operation::List {
+            // Its listing is made in memory.
+            troubles[1] = Troubles::default();
+        }
         gentle &= !troubles.iter().any(|disk| disk.fail() || disk.slow_by > Duration::from_secs(1));
         let mut restarts = VecDeque::new();
         if random.happens(1_000) {
@@ -100,14 +134,27 @@ impl Plan {
         // An interval shorter than the round trip uses up what may be sent without proof.
         gentle &= path.delay + path.jitter < Duration::from_millis(400);
         Self {
-            request: request(operation, mode, options),
+            request: Request { operation, name: b"file", mode, options },
             library,
             troubles,
             path,
             faults,
             restarts,
+            listing,
+            offload: random.pick(&[
+                Offload::Works,
+                Offload::Works,
+                Offload::Unknown,
+                Offload::Fails,
+            ]),
             gentle,
         }
+    }
+
+    /// What the server has.
+    fn files(&self) -> Files {
+        let library = Library { troubles: self.troubles[1].clone(), ..self.library.clone() };
+        Files { listing: self.listing.clone(), ..Files::new(library) }
     }
 
     fn print(&self) {
@@ -149,6 +196,16 @@ fn options(random: &mut Random, operation: Operation) -> (Options, usize) {
         options = options.with(TransferOption::List(ListFormat::Json));
     }
     (options, usize::from(size))
+}
+
+fn listing(random: &mut Random) -> Listing {
+    let entry = |n| Entry {
+        name: format!("file-{n}").into(),
+        kind: Kind::File,
+        size: n,
+        modified: SystemTime::UNIX_EPOCH,
+    };
+    Listing::new((0..random.below(100)).map(entry).collect(), false)
 }
 
 /// A file of some blocks, a few bytes more or less; one in many makes small blocks roll over.
@@ -229,87 +286,114 @@ fn troubles(random: &mut Random, len: usize, long: bool) -> Troubles {
     troubles
 }
 
-/// What must hold when all is over.
-fn judge(plan: &Plan, world: &World<OwnClient>) -> Result<Verdict, String> {
-    let client = &world.client.engine;
-    let sessions: Vec<_> = world.server.sessions.iter().map(|session| &session.engine).collect();
-    sessions.iter().chain([&client]).try_for_each(|engine| end(engine))?;
-    let (receivers, senders) = match plan.request.operation {
-        Operation::Write => (sessions, vec![client]),
-        Operation::Read | Operation::List => (vec![client], sessions),
-    };
-    if receivers.iter().any(|receiver| is_whole(receiver) != ended(receiver, Outcome::Complete)) {
-        return Err("what is complete and what is committed differ".into());
+/// One side of a transfer, when all is over.
+struct Side<'a> {
+    ledger: Option<&'a Ledger>,
+    summary: &'a Summary,
+}
+
+impl Side<'_> {
+    fn of_client(client: &OwnClient) -> Side<'_> {
+        let engine = &client.engine;
+        Side { ledger: Some(&engine.ledger), summary: engine.transfer.summary() }
     }
-    let taken = receivers.iter().any(|receiver| is_whole(receiver));
+
+    fn of_session(session: &Session) -> Result<Side<'_>, String> {
+        let summary = session.summary.as_ref().ok_or("a transfer whose end was not told")?;
+        Ok(Side { ledger: session.ledger.as_ref(), summary })
+    }
+
+    /// What must hold of each side by itself.
+    fn check(&self) -> Result<(), String> {
+        let account = self.ledger.map(Ledger::get);
+        if let Some(wrong) = account.as_ref().and_then(|account| account.wrong.clone()) {
+            return Err(wrong);
+        }
+        match &self.summary.outcome {
+            None => Err("an end without an outcome".into()),
+            Some(Outcome::Complete) if account.is_some_and(|account| account.failed) => {
+                Err("a disk failed, and the transfer is complete".into())
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.ledger.is_some_and(|ledger| ledger.get().commits == 1)
+    }
+
+    fn ended(&self, outcome: &Outcome) -> bool {
+        self.summary.outcome.as_ref() == Some(outcome)
+    }
+
+    fn stalls(&self) -> u64 {
+        self.ledger.map_or(0, |ledger| ledger.get().stalls)
+    }
+}
+
+/// What must hold when all is over.
+fn judge(plan: &Plan, client: &OwnClient, served: &Served) -> Result<Verdict, String> {
+    let own = || Side::of_client(client);
+    let sessions: Vec<_> =
+        served.sessions.iter().map(Side::of_session).collect::<Result<_, _>>()?;
+    sessions.iter().chain([&own()]).try_for_each(Side::check)?;
+    let outcomes = || {
+        let outcome = |side: &Side<'_>| side.summary.outcome.clone();
+        let theirs: Vec<_> = sessions.iter().map(outcome).collect();
+        format!("{:?}, {theirs:?}, {:?}", own().summary.outcome, served.turned_away)
+    };
+    if plan.restarts.is_empty() && sessions.len() == 1 {
+        traffic(plan, client, served, &sessions[0])?;
+    }
+    let outcomes = outcomes();
+    let (receivers, senders) = match plan.request.operation {
+        Operation::Write => (sessions, vec![own()]),
+        Operation::Read | Operation::List => (vec![own()], sessions),
+    };
+    if receivers.iter().any(|receiver| receiver.is_whole() != receiver.ended(&Outcome::Complete)) {
+        return Err(format!("what is complete and what is committed differ: {outcomes}"));
+    }
+    let taken = receivers.iter().any(Side::is_whole);
     // A client that was started anew may have had the file before.
     if plan.restarts.is_empty() {
-        if !taken && senders.iter().any(|sender| ended(sender, Outcome::Complete)) {
+        if !taken && senders.iter().any(|sender| sender.ended(&Outcome::Complete)) {
             return Err("the sender says complete, and the file is not there".into());
         }
         plan.library.check_folder(taken)?;
-        traffic(plan, world)?;
     }
-    if plan.gentle && world.network.harm.cut == 0 && !taken {
-        return Err(format!("so little harm, and the file is not there: {}", outcomes(world)));
+    if plan.gentle && served.harm.cut == 0 && !taken {
+        return Err(format!("so little harm, and the file is not there: {outcomes}"));
     }
-    Ok(match (taken, senders.iter().any(|sender| ended(sender, Outcome::Unconfirmed))) {
+    let is_unconfirmed = senders.iter().any(|sender| sender.ended(&Outcome::Unconfirmed));
+    Ok(match (taken, is_unconfirmed) {
         (true, _) => Verdict::Whole,
         (false, true) => Verdict::Unconfirmed,
         (false, false) => Verdict::Failed,
     })
 }
 
-/// What must hold of each side by itself.
-fn end(engine: &Engine) -> Result<(), String> {
-    let account = engine.ledger.get();
-    if let Some(wrong) = &account.wrong {
-        return Err(wrong.clone());
-    }
-    match &engine.transfer.summary().outcome {
-        None => Err("an end without an outcome".into()),
-        Some(Outcome::Complete) if account.failed => {
-            Err("a disk failed, and the transfer is complete".into())
-        }
-        Some(_) => Ok(()),
-    }
-}
-
-fn is_whole(engine: &Engine) -> bool {
-    engine.ledger.get().commits == 1
-}
-
-fn ended(engine: &Engine, outcome: Outcome) -> bool {
-    engine.transfer.summary().outcome == Some(outcome)
-}
-
-fn outcomes(world: &World<OwnClient>) -> String {
-    let outcome = |session: &Session| session.engine.transfer.summary().outcome.clone();
-    let server: Vec<_> = world.server.sessions.iter().map(outcome).collect();
-    format!("{:?}, {server:?}", world.client.engine.transfer.summary().outcome)
-}
-
 /// What may be sent: for each thing that went wrong a window or so, for each interval that was asked for another.
-fn traffic(plan: &Plan, world: &World<OwnClient>) -> Result<(), String> {
-    let [Some(session), None] = [world.server.sessions.first(), world.server.sessions.get(1)]
-    else {
-        return Ok(());
-    };
-    let (client, server) = (&world.client.engine, &session.engine);
-    let (packets, engine) = if plan.request.operation == Operation::Write {
-        (world.client.packets, client)
+fn traffic(
+    plan: &Plan,
+    client: &OwnClient,
+    served: &Served,
+    session: &Side<'_>,
+) -> Result<(), String> {
+    let own = Side::of_client(client);
+    let (packets, sender) = if plan.request.operation == Operation::Write {
+        (client.packets, &own)
     } else {
-        (session.packets, server)
+        (served.packets(), session)
     };
-    let summary = engine.transfer.summary();
+    let summary = sender.summary;
     let size = summary.agreed.block_size().get() as u64;
     let text = if plan.request.mode == Mode::Netascii { 2 } else { 1 };
     let least = text * plan.library.file.len() as u64 / size + 2;
     let window = u64::from(summary.agreed.window().get());
-    let stalls = client.ledger.get().stalls + server.ledger.get().stalls;
+    let stalls = own.stalls() + session.stalls();
     // A path whose delay changes all the time makes timers fire in vain.
     let changes = if plan.path.jitter.is_zero() { 0 } else { 4 + least / window / 2 };
-    let harm = world.network.harm.total() + TIMERS_IN_A_STALL * stalls + changes;
+    let harm = served.harm.total() + TIMERS_IN_A_STALL * stalls + changes;
     let asked = summary.agreed.interval();
     let asked = asked.map_or(0, |asked| summary.elapsed.as_micros() / asked.get().as_micros());
     let sure = summary.outcome == Some(Outcome::Complete);

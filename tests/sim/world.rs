@@ -1,13 +1,19 @@
-//! One client, one server, the network between them, and the time.
+//! What is outside of the server's machine: clients, the network, and whoever stops the server.
 
-use crate::network::{Datagram, Network, REQUESTS};
-use crate::server::Server;
-use core::time::Duration;
-use tftpkit::proto::Time;
-use tftpkit::wire::{Mode, Operation, Options, Packet, Request};
+use super::machine::Action;
+use super::network::{Datagram, Network};
+use super::sockets::{SocketId, Sockets};
+use crate::limits;
+use crate::proto::Time;
+use crate::wire::Packet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
 
 /// The side that asks, ours or another.
-pub(crate) trait Client {
+pub(crate) trait Client: Send {
+    /// Its host.
+    fn ip(&self) -> IpAddr;
     /// A datagram came; `false` says that nobody listens there.
     fn hear(&mut self, now: Time, datagram: &Datagram) -> bool;
     /// Nobody listens where this was sent.
@@ -18,106 +24,188 @@ pub(crate) trait Client {
     fn run(&mut self, now: Time, send: &mut dyn FnMut(Datagram)) -> Result<(), String>;
 }
 
-pub(crate) struct World<C> {
-    pub(crate) client: C,
-    pub(crate) server: Server,
+pub(crate) type Shared<C> = Arc<Mutex<C>>;
+
+pub(crate) struct World {
+    clients: Vec<Shared<dyn Client>>,
+    hosts: BTreeMap<IpAddr, Vec<usize>>,
+    /// When each client wants its turn.
+    wakes: Vec<Option<Time>>,
+    turns: BTreeSet<(Time, usize)>,
     pub(crate) network: Network,
-    pub(crate) now: Time,
+    /// What is done to the server, and when.
+    pub(crate) actions: BTreeMap<Time, Action>,
+    /// What is done to it when nothing happens any more.
+    pub(crate) when_quiet: Option<Action>,
+    /// What each socket of the server sent.
+    pub(crate) sent: BTreeMap<SocketId, Sent>,
     /// Whether every step is printed.
     pub(crate) trace: bool,
 }
 
-/// No transfer of a simulation lasts so long.
-const END_OF_TIME: Duration = Duration::from_secs(4 * 3600);
-
-pub(crate) fn request(operation: Operation, mode: Mode, options: Options) -> Request<'static> {
-    Request { operation, name: b"file", mode, options }
+/// What a socket sent to its peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    pub(crate) peer: SocketAddr,
+    pub(crate) packets: u64,
+    pub(crate) errors: u64,
+    /// When it was closed.
+    pub(crate) closed: Option<Time>,
+    /// Packets and bytes before what only the one who was answered can send came from the peer.
+    unproven: (u64, usize),
+    pub(crate) is_proven: bool,
 }
 
-impl<C: Client> World<C> {
-    pub(crate) const fn new(client: C, server: Server, network: Network) -> Self {
-        Self { client, server, network, now: Time::START, trace: false }
+impl World {
+    pub(crate) fn new(network: Network, clients: Vec<Shared<dyn Client>>) -> Self {
+        let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (place, client) in clients.iter().enumerate() {
+            hosts.entry(client.lock().expect("no panic").ip()).or_default().push(place);
+        }
+        let mut world = Self {
+            wakes: vec![None; clients.len()],
+            turns: BTreeSet::new(),
+            clients,
+            hosts,
+            network,
+            actions: BTreeMap::new(),
+            when_quiet: None,
+            sent: BTreeMap::new(),
+            trace: false,
+        };
+        (0..world.clients.len()).for_each(|place| world.ask_again(place));
+        world
     }
 
-    /// Runs until all is over. At every step the invariants must hold.
-    pub(crate) fn run(&mut self) -> Result<(), String> {
-        let mut steps_at_once = 0;
-        while let Some(next) = self.next() {
-            steps_at_once = if next > self.now { 0 } else { steps_at_once + 1 };
-            self.now = self.now.max(next);
-            if self.now > Time::START + END_OF_TIME || steps_at_once > 100_000 {
-                return Err("it does not end".into());
+    /// Asks a client to which something happened when it wants its turn.
+    fn ask_again(&mut self, place: usize) {
+        let wakes = self.clients[place].lock().expect("no panic").wakes();
+        if let Some(before) = std::mem::replace(&mut self.wakes[place], wakes) {
+            self.turns.remove(&(before, place));
+        }
+        self.turns.extend(wakes.map(|at| (at, place)));
+    }
+
+    /// When something happens next.
+    pub(super) fn next(&self) -> Option<Time> {
+        let wakes = self.turns.first().map(|(at, _)| *at);
+        let action = self.actions.first_key_value().map(|(at, _)| *at);
+        wakes.into_iter().chain(self.network.next()).chain(action).min()
+    }
+
+    /// Something happens: an action, one datagram that arrives, or the turns of all clients that are due.
+    pub(super) fn go_on(
+        &mut self,
+        now: Time,
+        sockets: &mut Sockets,
+    ) -> Result<Option<Action>, String> {
+        if let Some(action) = self.actions.first_entry().filter(|first| *first.key() <= now) {
+            return Ok(Some(action.remove()));
+        }
+        if let Some(datagram) = self.network.arrives(now) {
+            if self.trace {
+                println!("{} -> {}", shown(now), described(&datagram));
             }
-            while let Some(datagram) = self.network.arrives(self.now) {
-                self.deliver(&datagram);
-                self.turns()?;
+            self.deliver(now, sockets, datagram)?;
+            return Ok(None);
+        }
+        let due: Vec<_> = self.turns.iter().take_while(|(at, _)| *at <= now).copied().collect();
+        due.into_iter().try_for_each(|(_, place)| self.turn(now, place))?;
+        Ok(None)
+    }
+
+    fn turn(&mut self, now: Time, place: usize) -> Result<(), String> {
+        self.ask_again(place);
+        if self.wakes[place].is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        let client = Arc::clone(&self.clients[place]);
+        let mut send = |datagram| self.carry(now, datagram);
+        let ran = client.lock().expect("no panic").run(now, &mut send);
+        self.ask_again(place);
+        ran
+    }
+
+    fn deliver(
+        &mut self,
+        now: Time,
+        sockets: &mut Sockets,
+        datagram: Datagram,
+    ) -> Result<(), String> {
+        let heard = if datagram.is_upward() {
+            if let Some(id) = sockets.heard_by(&datagram) {
+                self.note_proof(id, &datagram);
+                sockets.hear(id, datagram.clone());
+                true
+            } else {
+                false
             }
-            self.turns()?;
-        }
-        match (self.client.wakes(), self.server.wakes()) {
-            (None, None) => Ok(()),
-            _ => Err("someone waits for ever".into()),
-        }
-    }
-
-    fn next(&self) -> Option<Time> {
-        let times = [self.client.wakes(), self.server.wakes(), self.network.next()];
-        let over = times[..2] == [None, None];
-        times.into_iter().flatten().min().filter(|_| !over)
-    }
-
-    fn turns(&mut self) -> Result<(), String> {
-        let Self { client, server, network, now, trace } = self;
-        let mut send = |datagram| carry(network, *trace, *now, datagram);
-        if client.wakes().is_some_and(|at| at <= *now) {
-            client.run(*now, &mut send)?;
-        }
-        server.run(*now, send)?;
-        let wrong = |session: &crate::server::Session| session.engine.ledger.get().wrong.clone();
-        server.sessions.iter().find_map(wrong).map_or(Ok(()), Err)
-    }
-
-    fn deliver(&mut self, datagram: &Datagram) {
-        if self.trace {
-            println!("{} -> {}", shown(self.now), described(datagram));
-        }
-        let heard = if datagram.to == REQUESTS {
-            if let Some(answer) = self.server.asked(self.now, datagram) {
-                carry(&mut self.network, self.trace, self.now, answer);
-            }
-            true
-        } else if datagram.is_upward() {
-            let now = self.now;
-            self.server.session(datagram.to).is_some_and(|session| session.hear(now, datagram))
         } else {
-            self.client.hear(self.now, datagram)
+            let places = self.hosts.get(&datagram.to.ip()).cloned().unwrap_or_default();
+            let mut heard = places.into_iter().filter(|place| {
+                self.clients[*place].lock().expect("no panic").hear(now, &datagram)
+            });
+            let place = heard.next();
+            drop(heard);
+            place.map_or(Ok(()), |place| self.turn(now, place))?;
+            place.is_some()
         };
         if !heard && self.network.path.tells_closed {
-            self.tell_closed(datagram);
+            self.tell_closed(now, sockets, &datagram);
+        }
+        Ok(())
+    }
+
+    fn note_proof(&mut self, id: SocketId, datagram: &Datagram) {
+        if let (Some(sent), Ok(Packet::Ack { .. } | Packet::Data { .. })) =
+            (self.sent.get_mut(&id), Packet::parse(&datagram.bytes))
+        {
+            sent.is_proven = true;
         }
     }
 
     /// The port is closed: its sender learns of it, the way back taking no time.
-    fn tell_closed(&mut self, datagram: &Datagram) {
+    fn tell_closed(&mut self, now: Time, sockets: &mut Sockets, datagram: &Datagram) {
         if self.trace {
-            println!("{} -> closed port {}", shown(self.now), datagram.to);
+            println!("{} -> closed port {}", shown(now), datagram.to);
         }
-        let now = self.now;
-        if datagram.is_upward() {
-            self.client.unreachable(now, datagram);
-        } else if let Some(session) = self.server.session(datagram.from)
-            && session.peer == datagram.to
-        {
-            session.engine.unreachable(now);
+        sockets.unreachable(datagram);
+        for place in self.hosts.get(&datagram.from.ip()).cloned().into_iter().flatten() {
+            self.clients[place].lock().expect("no panic").unreachable(now, datagram);
+            self.ask_again(place);
         }
     }
-}
 
-fn carry(network: &mut Network, trace: bool, at: Time, datagram: Datagram) {
-    let text = trace.then(|| described(&datagram));
-    let fate = network.carry(at, datagram);
-    if let Some(text) = text {
-        println!("{} {text}{fate}", shown(at));
+    /// A socket of the server sends. To an address that has not answered it may not send much.
+    pub(super) fn send(&mut self, now: Time, id: SocketId, datagram: Datagram) {
+        let peer = datagram.to;
+        let new =
+            Sent { peer, packets: 0, errors: 0, closed: None, unproven: (0, 0), is_proven: false };
+        let sent = self.sent.entry(id).or_insert(new);
+        sent.packets += 1;
+        sent.errors += u64::from(datagram.bytes.starts_with(&[0, 5]));
+        if !sent.is_proven {
+            sent.unproven.0 += 1;
+            sent.unproven.1 += datagram.bytes.len();
+        }
+        self.carry(now, datagram);
+    }
+
+    /// Whether more went to an address without proof than may.
+    pub(super) fn without_proof(&self, id: SocketId) -> Result<(), String> {
+        let Sent { unproven: (packets, bytes), peer, .. } = self.sent[&id];
+        if packets > u64::from(limits::UNPROVEN_PACKETS) || bytes > limits::UNPROVEN_BYTES {
+            return Err(format!("{packets} packets, {bytes} bytes to {peer} without proof"));
+        }
+        Ok(())
+    }
+
+    fn carry(&mut self, at: Time, datagram: Datagram) {
+        let text = self.trace.then(|| described(&datagram));
+        let fate = self.network.carry(at, datagram);
+        if let Some(text) = text {
+            println!("{} {text}{fate}", shown(at));
+        }
     }
 }
 

@@ -1,44 +1,43 @@
 //! Whole transfers in virtual time, over a network that does what networks do.
 //!
 //! A seed is a run: `SIM_SEED=n` runs that one and prints every datagram, `SIM_SEEDS=n` runs so many, and with
-//! `SIM_SEEDS=0 cargo test --release --test sim whole -- --nocapture` there is no end but the first promise that is
+//! `SIM_SEEDS=0 cargo test --release --lib sim::whole -- --nocapture` there is no end but the first promise that is
 //! broken. In each, both sides are the transfers that ship, and what goes wrong is drawn from the seed: most faults are off, some are weak,
 //! some strong. `SIM_UPDATE=1` writes `fixtures/simulation/matrix.txt` anew.
 //!
-//! The server here admits requests as the real one does; clients are our own, and models of others with their timers.
+//! The server is the one that ships, on a machine of its own (`machine.rs`): its request loop, admission, threads, event
+//! loops and sessions run as they are, above simulated sockets, threads and time. Clients are our own transfers, and
+//! models of others with their timers.
 
-#[path = "sim/client.rs"]
 mod client;
-#[path = "sim/disk.rs"]
+mod crowd;
 mod disk;
-#[path = "sim/engine.rs"]
 mod engine;
-#[path = "sim/matrix.rs"]
+mod flood;
+mod machine;
 mod matrix;
-#[path = "sim/network.rs"]
 mod network;
-#[path = "sim/peers.rs"]
 mod peers;
-#[path = "sim/random.rs"]
 mod random;
-#[path = "sim/server.rs"]
-mod server;
-#[path = "sim/swarm.rs"]
+mod serve;
+mod sockets;
 mod swarm;
-#[path = "sim/world.rs"]
 mod world;
 
-use disk::Library;
-use network::{Faults, Network, Path};
+use crate::limits;
+use crate::proto::Time;
+use crate::server::{Config, Model};
+use crate::wire::Operation;
+use core::num::NonZeroUsize;
+use core::time::Duration;
+use disk::{Files, Library};
+use network::{CLIENT, Faults, Network, Path};
 use peers::{Habits, Peer};
-use server::Server;
+use serve::{Host, Served};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use swarm::Verdict;
-use tftpkit::limits;
-use tftpkit::proto::Time;
-use tftpkit::wire::Operation;
 use world::World;
 
 /// What the captures had.
@@ -105,6 +104,25 @@ fn whole_transfers_keep_their_promises_on_any_network() {
     assert!(wrong.is_empty(), "{} seeds\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
 }
 
+#[test]
+fn a_crowd_is_served_within_all_bounds_whoever_else_is_there() {
+    if let Some(seed) = number("SIM_SEED") {
+        return crowd::run(seed, true).expect("no promise is broken");
+    }
+    let seeds = number("SIM_SEEDS").map_or(100, |seeds| seeds / 30 + 1);
+    let wrong: Vec<_> = (0..seeds)
+        .filter_map(|seed| Some(format!("SIM_SEED={seed}: {}", crowd::run(seed, false).err()?)))
+        .collect();
+    assert!(wrong.is_empty(), "{} seeds\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
+#[test]
+fn who_has_dallied_longest_leaves_first_and_only_for_another() {
+    for seed in 0..20 {
+        crowd::who_dallies_leaves(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
+}
+
 fn cells() -> &'static [matrix::Cell] {
     static CELLS: OnceLock<Vec<matrix::Cell>> = OnceLock::new();
     CELLS.get_or_init(matrix::cells)
@@ -163,29 +181,37 @@ fn a_path_without_loss_and_one_datagram_held_up_cost_a_few_packets() {
     assert!(chains.is_empty(), "{} chains\n{few}", chains.len());
 }
 
-/// A foreign client that asks a server which has so many blocks for it.
-fn foreign(habits: Habits, blocks: usize, seed: u64, faults: Faults) -> World<Peer> {
-    let len = blocks * habits.block_size - 100;
-    let file = Arc::new((0..len).map(|n| (n * 7 % 251) as u8).collect::<Vec<u8>>());
-    let path = Path {
-        delay: Duration::from_micros(250),
-        nanos_per_byte: 8,
-        tells_closed: true,
-        ..Path::default()
-    };
-    let server = Server::new(Library::in_memory(file.to_vec()));
-    let client = Peer::new(habits, file, 1200);
-    World::new(client, server, Network::new(seed, path, faults))
+/// A foreign client, and the server that has so many blocks for it.
+struct Foreign {
+    client: Arc<Mutex<Peer>>,
+    host: Host,
+    network: Network,
 }
 
-/// Runs it to its end, and gives how many packets the server sent.
-fn served(world: &mut World<Peer>) -> Result<u64, String> {
-    world.trace = number("SIM_SEED").is_some();
-    world.run()?;
-    if !world.client.has_the_file() {
-        return Err("it does not get the file".into());
+impl Foreign {
+    fn new(habits: Habits, blocks: usize, seed: u64, faults: Faults) -> Self {
+        let len = blocks * habits.block_size - 100;
+        let file = Arc::new((0..len).map(|n| (n * 7 % 251) as u8).collect::<Vec<u8>>());
+        let path = Path {
+            delay: Duration::from_micros(250),
+            nanos_per_byte: 8,
+            tells_closed: true,
+            ..Path::default()
+        };
+        let mut host = Host::new(seed, Files::new(Library::in_memory(file.to_vec())));
+        host.config = Config::default().model(Model::Events(NonZeroUsize::MIN));
+        let client = Arc::new(Mutex::new(Peer::new(habits, file, CLIENT)));
+        Self { client, host, network: Network::new(seed, path, faults) }
     }
-    Ok(world.server.sessions.iter().map(|session| session.packets).sum())
+
+    /// Runs it to its end. The client gets its file.
+    fn served(self) -> Result<Served, String> {
+        let mut world = World::new(self.network, vec![self.client.clone()]);
+        world.trace = number("SIM_SEED").is_some();
+        let served = self.host.serve(world, |_, _| {})?;
+        let has_it = self.client.lock().expect("no panic").has_the_file();
+        if has_it { Ok(served) } else { Err("it does not get the file".into()) }
+    }
 }
 
 #[test]
@@ -197,12 +223,13 @@ fn foreign_clients_get_their_file_through_two_percent_of_loss() {
         let (mut packets, mut millis) = (0, 0);
         for seed in seeds.clone() {
             let faults = Faults { loss: 200, ..Faults::default() };
-            let mut world = foreign(habits, BLOCKS, seed, faults);
-            match served(&mut world) {
-                Ok(sent) => packets += sent,
+            let foreign = Foreign::new(habits, BLOCKS, seed, faults);
+            let client = foreign.client.clone();
+            match foreign.served() {
+                Ok(served) => packets += served.packets(),
                 Err(why) => failed.push(format!("{} SIM_SEED={seed}: {why}", habits.name)),
             }
-            millis += world.client.progress_at().as_micros() / 1000;
+            millis += client.lock().expect("no panic").progress_at().as_micros() / 1000;
         }
         println!(
             "{}: {} packets and {} ms for {BLOCKS} blocks",
@@ -231,8 +258,8 @@ fn no_storm_costs_more_than_twice_the_blocks() {
             }
         };
         for habits in peers::ALL {
-            let sent = served(&mut foreign(habits, BLOCKS, 1, faults.clone()));
-            judge(habits.name, sent.expect("the file"));
+            let served = Foreign::new(habits, BLOCKS, 1, faults.clone()).served();
+            judge(habits.name, served.expect("the file").packets());
         }
         for window in [1, 2, 4, 8, 16, 64] {
             for operation in [Operation::Read, Operation::Write] {
@@ -244,17 +271,30 @@ fn no_storm_costs_more_than_twice_the_blocks() {
     assert!(storming.is_empty(), "more than {most}:\n{}", storming.join("\n"));
 }
 
+#[test]
+fn when_every_packet_comes_twice_at_most_twice_as_many_are_sent() {
+    for (n, window) in (1..30).flat_map(|n| [1, 4, 16].map(|window| (n, window))) {
+        for operation in [Operation::Read, Operation::Write] {
+            let way = Duration::from_micros(300 * n);
+            let (packets, least) = matrix::doubled(operation, window, way);
+            let case = format!("{way:?}, {operation}, {window}");
+            assert!(packets <= 2 * least, "{case}: {packets} for {least}");
+        }
+    }
+}
+
 /// Busybox asks four times within half a second, PXELINUX five times: where the first answer takes so long, the burst
 /// is one session, and its answers bring nothing that lasts to the end of the file.
 #[test]
 fn a_burst_of_requests_is_one_session() {
     for habits in peers::ALL {
-        let mut world = foreign(habits, 20, 1, Faults::default());
-        world.network.path.delay = Duration::from_millis(240);
-        let sent = served(&mut world).expect("the file");
+        let mut foreign = Foreign::new(habits, 20, 1, Faults::default());
+        foreign.network.path.delay = Duration::from_millis(240);
+        let served = foreign.served().expect("the file");
+        let sent = served.packets();
         println!("{}: {sent} packets for 20 blocks, 0.48 s away", habits.name);
         // EDK2's question for the size is one of its own.
-        assert_eq!(world.server.sessions.len(), 1 + usize::from(habits.probes), "{}", habits.name);
+        assert_eq!(served.sessions.len(), 1 + usize::from(habits.probes), "{}", habits.name);
         let most = 20 + u64::from(limits::UNPROVEN_PACKETS);
         assert!(sent <= most, "{sent} packets to {}", habits.name);
     }
@@ -273,8 +313,8 @@ fn a_slow_disk_costs_time_and_no_packets() {
 #[test]
 fn a_client_that_stalls_for_twenty_seconds_gets_its_file() {
     let slow = Habits { consumer: Some((50, 20_000)), ..peers::GRUB };
-    let mut world = foreign(slow, 52, 1, Faults::default());
-    let sent = served(&mut world).expect("the file");
+    let served = Foreign::new(slow, 52, 1, Faults::default()).served();
+    let sent = served.expect("the file").packets();
     println!("{sent} packets for 52 blocks and 20 s of silence");
     assert!(sent <= 52 + 20, "{sent} packets");
 }
@@ -286,10 +326,12 @@ fn a_client_that_comes_back_to_its_port_is_served_at_once() {
     for (blocks, faults) in [(20, 0), (20, 200)] {
         for seed in 0..20 {
             let faults = Faults { loss: faults, ..Faults::default() };
-            let mut world = foreign(peers::PXELINUX, blocks, seed, faults);
-            world.client.resets_at = Some(Time::from_micros(4_000));
-            world.client.files = 3;
-            served(&mut world).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+            let foreign = Foreign::new(peers::PXELINUX, blocks, seed, faults);
+            let mut client = foreign.client.lock().expect("no panic");
+            client.resets_at = Some(Time::from_micros(4_000));
+            client.files = 3;
+            drop(client);
+            foreign.served().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
         }
     }
 }

@@ -1,0 +1,314 @@
+//! The sockets of a machine.
+
+use super::machine::{Machine, State};
+use super::network::Datagram;
+use super::random::Random;
+use super::world::Sent;
+use crate::net::{Asked, Udp};
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SocketId(u64);
+
+/// What `EMFILE` is on Linux.
+const NO_DESCRIPTOR: i32 = 24;
+/// What `EIO` is there.
+const DEVICE_FAILS: i32 = 5;
+
+/// Bytes that wait in a socket at most.
+const BUFFER: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    open: BTreeMap<SocketId, Inside>,
+    bound: BTreeMap<SocketAddr, SocketId>,
+    last: u64,
+    /// How many there can be.
+    pub(crate) most: usize,
+    /// What the device does with bursts.
+    pub(crate) offload: Offload,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Offload {
+    #[default]
+    Works,
+    /// The kernel does not know it.
+    Unknown,
+    /// It takes the order, and fails at the first burst.
+    Fails,
+}
+
+impl Default for Sockets {
+    fn default() -> Self {
+        let (open, bound) = (BTreeMap::new(), BTreeMap::new());
+        Self { open, bound, last: 0, most: usize::MAX, offload: Offload::Works }
+    }
+}
+
+#[derive(Debug)]
+struct Inside {
+    local: SocketAddr,
+    peer: Option<SocketAddr>,
+    queue: VecDeque<Datagram>,
+    queued_bytes: usize,
+    timeout: Option<Duration>,
+    is_refused: bool,
+    is_shut: bool,
+    cuts: Option<usize>,
+}
+
+impl Sockets {
+    pub(super) fn bind(&mut self, local: SocketAddr, random: &mut Random) -> io::Result<SocketId> {
+        if self.open.len() >= self.most {
+            return Err(io::Error::from_raw_os_error(NO_DESCRIPTOR));
+        }
+        let mut address = local;
+        while local.port() == 0 && (address.port() == 0 || self.bound.contains_key(&address)) {
+            address.set_port(32_768 + random.below(28_000) as u16);
+        }
+        if self.bound.contains_key(&address) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        self.last += 1;
+        let id = SocketId(self.last);
+        self.bound.insert(address, id);
+        self.open.insert(
+            id,
+            Inside {
+                local: address,
+                peer: None,
+                queue: VecDeque::new(),
+                queued_bytes: 0,
+                timeout: None,
+                is_refused: false,
+                is_shut: false,
+                cuts: None,
+            },
+        );
+        Ok(id)
+    }
+
+    pub(super) fn is_open(&self, id: SocketId) -> bool {
+        self.open.contains_key(&id)
+    }
+
+    /// Whether a receive would not wait.
+    pub(super) fn is_ready(&self, id: SocketId) -> bool {
+        let ready =
+            |inside: &Inside| !inside.queue.is_empty() || inside.is_refused || inside.is_shut;
+        self.open.get(&id).is_some_and(ready)
+    }
+
+    /// Those of transfers and of ERRORs: where each is bound, its peer, and what it sent.
+    pub(crate) fn connected<'a>(
+        &'a self,
+        sent: &'a BTreeMap<SocketId, Sent>,
+    ) -> impl Iterator<Item = (SocketAddr, SocketAddr, Option<&'a Sent>)> {
+        let of =
+            |(id, inside): (&SocketId, &Inside)| Some((inside.local, inside.peer?, sent.get(id)));
+        self.open.iter().filter_map(of)
+    }
+
+    /// Where those are bound that are open.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.bound.keys()
+    }
+
+    /// Who listens where this arrives.
+    pub(super) fn heard_by(&self, datagram: &Datagram) -> Option<SocketId> {
+        let id = self.bound.get(&datagram.to)?;
+        self.open[id].peer.is_none_or(|peer| peer == datagram.from).then_some(*id)
+    }
+
+    /// Takes what arrives, as long as there is room.
+    pub(super) fn hear(&mut self, id: SocketId, datagram: Datagram) {
+        let Some(inside) = self.open.get_mut(&id) else { return };
+        if inside.queued_bytes + datagram.bytes.len() <= BUFFER {
+            inside.queued_bytes += datagram.bytes.len();
+            inside.queue.push_back(datagram);
+        }
+    }
+
+    /// Nobody listens where this was sent.
+    pub(super) fn unreachable(&mut self, datagram: &Datagram) {
+        let from = self.bound.get(&datagram.from);
+        if let Some(inside) = from.and_then(|id| self.open.get_mut(id))
+            && inside.peer == Some(datagram.to)
+        {
+            inside.is_refused = true;
+        }
+    }
+
+    fn close(&mut self, id: SocketId) {
+        if let Some(inside) = self.open.remove(&id) {
+            self.bound.remove(&inside.local);
+        }
+    }
+}
+
+/// A socket of a machine.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(super) machine: Machine,
+    pub(super) id: SocketId,
+}
+
+impl Socket {
+    fn with<T>(&self, act: impl FnOnce(&mut Inside) -> T) -> T {
+        let mut state = self.machine.state();
+        act(state.sockets.open.get_mut(&self.id).expect("it is open"))
+    }
+
+    /// Takes the next datagram. One that was shut gives an empty one, as Linux does.
+    fn take(&self, wait: bool) -> io::Result<Option<Datagram>> {
+        let timeout = self.with(|inside| inside.timeout);
+        if wait && !self.machine.state().sockets.is_ready(self.id) {
+            self.machine.wait_for(self.id, timeout);
+        }
+        self.with(|inside| {
+            if std::mem::take(&mut inside.is_refused) {
+                return Err(ErrorKind::ConnectionRefused.into());
+            }
+            let taken = inside.queue.pop_front();
+            inside.queued_bytes -= taken.as_ref().map_or(0, |datagram| datagram.bytes.len());
+            if taken.is_none() && !inside.is_shut {
+                return Err(ErrorKind::WouldBlock.into());
+            }
+            Ok(taken)
+        })
+    }
+}
+
+fn copy(datagram: Option<&Datagram>, buffer: &mut [u8]) -> usize {
+    let bytes = datagram.map_or(&[][..], |datagram| &datagram.bytes);
+    let len = bytes.len().min(buffer.len());
+    buffer[..len].copy_from_slice(&bytes[..len]);
+    len
+}
+
+impl Udp for Socket {
+    fn local_address(&self) -> io::Result<SocketAddr> {
+        Ok(self.with(|inside| inside.local))
+    }
+
+    fn connect(&self, peer: SocketAddr) -> io::Result<()> {
+        self.with(|inside| inside.peer = Some(peer));
+        Ok(())
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.machine.state();
+        let State { now, world, sockets, .. } = &mut *state;
+        let offload = sockets.offload;
+        let inside = sockets.open.get_mut(&self.id).expect("it is open");
+        if std::mem::take(&mut inside.is_refused) {
+            return Err(ErrorKind::ConnectionRefused.into());
+        }
+        let (from, to) = (inside.local, inside.peer.ok_or(ErrorKind::NotConnected)?);
+        let each = inside.cuts.unwrap_or(bytes.len()).max(1);
+        if bytes.len() > each && offload == Offload::Fails {
+            return Err(io::Error::from_raw_os_error(DEVICE_FAILS));
+        }
+        for piece in bytes.chunks(each) {
+            world.send(*now, self.id, Datagram { from, to, bytes: piece.to_vec() });
+        }
+        let within = world.without_proof(self.id);
+        within.unwrap_or_else(|why| state.fail(why));
+        Ok(())
+    }
+
+    fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
+        let State { now, world, sockets, .. } = &mut *self.machine.state();
+        let from = sockets.open[&self.id].local;
+        world.send(*now, self.id, Datagram { from, to: peer, bytes: bytes.to_vec() });
+        Ok(())
+    }
+
+    fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<usize> {
+        let taken = self.take(wait)?;
+        Ok(copy(taken.as_ref(), buffer))
+    }
+
+    /// Joins as many as there are of one length, and a shorter one behind them.
+    fn receive_joined(&self, buffer: &mut [u8], wait: bool) -> io::Result<(usize, usize)> {
+        let first = self.receive(buffer, wait)?;
+        let (mut len, room) = (first, buffer.len());
+        let fits = |inside: &Inside, len| {
+            let next = inside.queue.front().map_or(0, |next| next.bytes.len());
+            (1..=first).contains(&next) && len % first == 0 && len + next <= room
+        };
+        while first > 0 && self.with(|inside| !inside.is_refused && fits(inside, len)) {
+            let taken = self.take(false)?;
+            len += copy(taken.as_ref(), &mut buffer[len..]);
+        }
+        Ok((len, first))
+    }
+
+    fn receive_from(
+        &self,
+        buffer: &mut [u8],
+        wait: bool,
+    ) -> io::Result<(usize, Option<SocketAddr>)> {
+        let taken = self.take(wait)?;
+        Ok((copy(taken.as_ref(), buffer), taken.map(|datagram| datagram.from)))
+    }
+
+    fn receive_request(&self, buffer: &mut [u8]) -> io::Result<Asked> {
+        let taken = self.take(false)?;
+        let len = copy(taken.as_ref(), buffer);
+        let local: Option<IpAddr> = taken.as_ref().map(|datagram| datagram.to.ip());
+        Ok(Asked { len, peer: taken.map(|datagram| datagram.from), local })
+    }
+
+    fn cut(&self, into: Option<usize>) -> io::Result<()> {
+        let mut state = self.machine.state();
+        if state.sockets.offload == Offload::Unknown {
+            return Err(ErrorKind::Unsupported.into());
+        }
+        state.sockets.open.get_mut(&self.id).expect("it is open").cuts = into;
+        Ok(())
+    }
+
+    fn join(&self) -> io::Result<()> {
+        match self.machine.state().sockets.offload {
+            Offload::Unknown => Err(ErrorKind::Unsupported.into()),
+            Offload::Works | Offload::Fails => Ok(()),
+        }
+    }
+
+    fn receive_buffer(&self) -> io::Result<usize> {
+        // The server counts the kernel's bookkeeping, which is not here.
+        Ok(2 * BUFFER)
+    }
+
+    fn ask_receive_buffer(&self, _: usize) {}
+
+    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.with(|inside| inside.timeout = Some(timeout));
+        Ok(())
+    }
+
+    fn hear_errors(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn forget_error(&self) {}
+
+    fn wake(&self) {
+        self.with(|inside| inside.is_shut = true);
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let State { now, world, sockets, .. } = &mut *self.machine.state();
+        sockets.close(self.id);
+        if let Some(sent) = world.sent.get_mut(&self.id) {
+            sent.closed = Some(*now);
+        }
+    }
+}
