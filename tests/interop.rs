@@ -12,7 +12,7 @@ use clients::{
     netascii, octets, said, text,
 };
 use common::apart::in_own_network;
-use common::{child, until};
+use common::{DEADLINE, child, until};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid};
 use std::fs;
@@ -31,8 +31,8 @@ use tempfile::TempDir;
 const SIZES: [usize; 6] = [0, 1, 511, 512, 513, 1 << 20];
 /// More than 65,536 blocks of 512 bytes, and the last of them is full.
 const ROLL_OVER: usize = 40_000_000;
-/// How long one transfer may take; the foreign clients wait for minutes. The longest has 80,000 blocks in lock-step.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How many bytes travel in a second, at least; the foreign clients would wait for minutes.
+const SLOWEST: u64 = 2_000_000;
 
 // ---- Clients ----
 
@@ -87,7 +87,10 @@ impl Client {
 
 /// Runs a line of shell, and shows what came of it where the test fails.
 fn run(line: &str, server: &Server, settings: Settings<'_>, name: &str, file: &Path) -> Output {
-    let output = clients::run(line, server.address, settings, (name, file), PATIENCE);
+    let sizes = [&server.root().join(name), file].map(fs::metadata).into_iter().flatten();
+    let patience = sizes.map(|file| file.len() / SLOWEST).max().unwrap_or_default();
+    let patience = DEADLINE + Duration::from_secs(patience);
+    let output = clients::run(line, server.address, settings, (name, file), patience);
     println!("$ {line}\n  with {settings:?} NAME={name}: {}\n{}", output.status, said(&output));
     output
 }

@@ -423,8 +423,12 @@ fn transfers_stay_within_the_range_of_ports() {
     assert_eq!(late.pending(), []);
     peers[0].rest(one.0, one.1, 512).expect("a download");
     assert_eq!(server.outcome(&peers[0]), Outcome::Complete);
-    until("the port is free", || UdpSocket::bind(one.1).ok());
-    late.fetch(&rrq("f", &[])).expect("a download");
+    let (first, tid) = until("the port is free", || {
+        late.ask(&rrq("f", &[]));
+        late.pending().pop()
+    });
+    assert_eq!(tid, one.1);
+    late.rest(first, tid, 512).expect("a download");
 }
 
 #[test]

@@ -289,6 +289,16 @@ fn nothing_is_unsafe_unfinished_or_left_out_and_no_test_sleeps() {
 }
 
 #[test]
+fn each_kind_of_test_has_its_row() {
+    let page = include_str!("README.md");
+    let files = sources("tests").into_iter().map(|source| source.path);
+    let names = files.filter_map(|path| path.strip_prefix("tests/").map(str::to_owned));
+    let tests = names.filter(|name| !name.contains('/'));
+    let without: Vec<_> = tests.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert_eq!(without, NONE);
+}
+
+#[test]
 fn this_reader_of_sources_sees_what_it_should() {
     let source = |path: &str, text: &str| Source { path: path.into(), lines: 1, code: bare(text) };
     let imports = |path: &str, text: &str| -> Vec<String> {
