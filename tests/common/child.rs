@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// How a child ended.
+#[track_caller]
 pub(crate) fn end(what: &str, child: &mut Child) -> ExitStatus {
     until(&format!("{what} ends"), || child.try_wait().expect("a child"))
 }
@@ -32,14 +33,18 @@ pub(crate) fn started(command: &mut Command) -> Child {
 }
 
 /// Runs `command` to its end, and gives what it said.
+#[track_caller]
 pub(crate) fn output(command: &mut Command) -> Output {
     output_within(DEADLINE, command)
 }
 
 /// The same where it may take longer or has to be sooner.
+#[track_caller]
 pub(crate) fn output_within(most: Duration, command: &mut Command) -> Output {
-    let output = said_within(most, started(command));
-    output.unwrap_or_else(|said| panic!("{command:?} does not end; it said:\n{}", text(&said)))
+    match said_within(most, started(command)) {
+        Ok(output) => output,
+        Err(said) => panic!("{command:?} does not end; it said:\n{}", text(&said)),
+    }
 }
 
 /// Waits for the end of a child, and gives all that it said; what it said so far where it has to be killed.

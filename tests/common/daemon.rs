@@ -30,6 +30,7 @@ impl Daemon {
     }
 
     /// Serves `root` on 127.0.0.1.
+    #[track_caller]
     pub(crate) fn serve(root: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(Self::program());
         command.arg(root).args(["--listen", "127.0.0.1:0"]).args(arguments);
@@ -44,6 +45,7 @@ impl Daemon {
     }
 
     /// Starts `command`, which becomes an rtftpd that shows its banner.
+    #[track_caller]
     pub(crate) fn spawn(command: &mut Command) -> Self {
         fn collect(pipe: Option<impl Read + Send + 'static>) -> Said {
             let said = Said::default();
@@ -146,6 +148,7 @@ impl Daemon {
     }
 
     /// Waits for a log line that has all these words, and gives it.
+    #[track_caller]
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
         until(&format!("a log line with {words:?}"), || self.logged(words))
     }

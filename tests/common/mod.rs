@@ -152,6 +152,7 @@ impl Running {
     }
 
     /// Waits for the first event that `pick` takes; those before it are gone.
+    #[track_caller]
     pub(crate) fn event<T>(&self, what: &str, pick: impl Fn(Told) -> Option<T>) -> T {
         until(what, || {
             std::iter::from_fn(|| self.told.recv_timeout(Duration::from_millis(10)).ok())
@@ -160,6 +161,7 @@ impl Running {
     }
 
     /// How the next transfer with this client ended.
+    #[track_caller]
     pub(crate) fn outcome(&self, peer: &Peer) -> Outcome {
         let address = peer.address();
         let summary = self.event("the end of a transfer", |told| match told {
@@ -175,6 +177,7 @@ impl Running {
     }
 
     /// Waits until no transfer is under way.
+    #[track_caller]
     pub(crate) fn idle(&self) {
         until("no transfer is left", || (self.handle.transfers() == 0).then_some(()));
     }
@@ -221,6 +224,7 @@ impl Sink for Collected {
 }
 
 /// What a client comes to that calls on a thread of its own.
+#[track_caller]
 fn called<T: Send + 'static>(
     client: &Client,
     call: impl FnOnce(&Client) -> T + Send + 'static,
@@ -230,6 +234,7 @@ fn called<T: Send + 'static>(
 }
 
 /// Downloads with the library's client.
+#[track_caller]
 pub(crate) fn get(client: &Client, name: &str) -> Result<Vec<u8>, Failure> {
     let (collected, name) = (Collected::default(), name.to_owned());
     let sink = collected.clone();
@@ -239,12 +244,14 @@ pub(crate) fn get(client: &Client, name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Uploads with the library's client.
+#[track_caller]
 pub(crate) fn put(client: &Client, name: &str, bytes: &[u8]) -> Result<Summary, Failure> {
     let (name, bytes) = (name.to_owned(), bytes.to_vec());
     called(client, move |client| client.write(name, bytes))
 }
 
 /// Lists with the library's client.
+#[track_caller]
 pub(crate) fn listing(client: &Client, name: &[u8]) -> Result<Listing, Failure> {
     let name = name.to_vec();
     called(client, move |client| client.list(name))

@@ -93,6 +93,7 @@ impl Peer {
     }
 
     /// The first datagram of which `pick` makes something.
+    #[track_caller]
     fn first<T>(&self, what: &str, mut pick: impl FnMut(&[u8], SocketAddr) -> Option<T>) -> T {
         let (mut patience, mut buffer) = (Patience::new(DEADLINE), vec![0; 65_536]);
         let mut last = None;
@@ -113,11 +114,13 @@ impl Peer {
     }
 
     /// The next datagram and who sent it.
+    #[track_caller]
     pub(crate) fn receive(&self) -> (Vec<u8>, SocketAddr) {
         self.first("a datagram", |datagram, from| Some((datagram.to_vec(), from)))
     }
 
     /// The next datagram from this address.
+    #[track_caller]
     pub(crate) fn receive_from(&self, tid: SocketAddr) -> Vec<u8> {
         self.first("a datagram from a TID", |datagram, from| {
             (from == tid).then(|| datagram.to_vec())
@@ -138,18 +141,21 @@ impl Peer {
     }
 
     /// Asks, and takes the first answer.
+    #[track_caller]
     pub(crate) fn answer(&self, request: &[u8]) -> (Vec<u8>, SocketAddr) {
         self.ask(request);
         self.receive()
     }
 
     /// Sends, and waits for this very packet.
+    #[track_caller]
     pub(crate) fn exchange(&self, datagram: &[u8], tid: SocketAddr, wanted: &str) -> Vec<u8> {
         self.send(datagram, tid);
         self.wanted(tid, wanted)
     }
 
     /// Waits for this very packet, in the form of [`show`]; what is sent again meanwhile is passed over.
+    #[track_caller]
     pub(crate) fn wanted(&self, tid: SocketAddr, wanted: &str) -> Vec<u8> {
         self.first(wanted, |packet, from| {
             let seen = show(packet);
@@ -159,12 +165,14 @@ impl Peer {
     }
 
     /// Reads a file or a listing in lock-step; the ERROR when there is one.
+    #[track_caller]
     pub(crate) fn fetch(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
         let (first, tid) = self.answer(request);
         self.rest(first, tid, 512)
     }
 
     /// The same from its first packet on.
+    #[track_caller]
     pub(crate) fn rest(
         &self,
         mut packet: Vec<u8>,
@@ -194,6 +202,7 @@ impl Peer {
     }
 
     /// Writes a file in lock-step; the ERROR when there is one.
+    #[track_caller]
     pub(crate) fn store(&self, request: &[u8], bytes: &[u8]) -> Result<(), Vec<u8>> {
         let (first, tid) = self.answer(request);
         if matches!(Packet::parse(&first), Ok(Packet::Error { .. })) {
@@ -203,6 +212,7 @@ impl Peer {
     }
 
     /// The same from this block on.
+    #[track_caller]
     pub(crate) fn store_rest(
         &self,
         tid: SocketAddr,

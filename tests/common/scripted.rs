@@ -57,11 +57,13 @@ impl Scripted {
     }
 
     /// The next packet that comes, in words.
+    #[track_caller]
     pub(crate) fn hears(&self, what: &str) -> String {
         next(what, &self.heard).1
     }
 
     /// Waits for this packet, in words.
+    #[track_caller]
     pub(crate) fn hears_at_last(&self, wanted: &str) {
         until(wanted, || self.heard.try_iter().any(|(_, packet)| packet == wanted).then_some(()));
     }
@@ -72,6 +74,7 @@ impl Scripted {
     }
 
     /// Lets it read what has been sent to it, and ends it. Gives all that came, and when.
+    #[track_caller]
     pub(crate) fn end(mut self) -> Vec<(Instant, String)> {
         let thread = self.thread.take().expect("it runs");
         self.goodbye(&thread);
@@ -80,6 +83,7 @@ impl Scripted {
     }
 
     /// Waits until it has left of itself.
+    #[track_caller]
     pub(crate) fn left(mut self) {
         joined("the scripted server leaves", self.thread.take().expect("it runs"));
     }

@@ -50,11 +50,14 @@ pub(crate) fn within<T>(most: Duration, mut found: impl FnMut() -> Option<T>) ->
 }
 
 /// Looks until `found` has something.
+#[track_caller]
 pub(crate) fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
-    within(DEADLINE, found).unwrap_or_else(|| panic!("waited in vain: {what}"))
+    let Some(found) = within(DEADLINE, found) else { panic!("waited in vain: {what}") };
+    found
 }
 
 /// The next that another thread tells.
+#[track_caller]
 pub(crate) fn next<T>(what: &str, told: &Receiver<T>) -> T {
     until(what, || match told.recv_timeout(LOOK / 10) {
         Ok(next) => Some(next),
@@ -64,9 +67,11 @@ pub(crate) fn next<T>(what: &str, told: &Receiver<T>) -> T {
 }
 
 /// What a thread comes to.
+#[track_caller]
 pub(crate) fn joined<T>(what: &str, thread: JoinHandle<T>) -> T {
     until(what, || thread.is_finished().then_some(()));
-    thread.join().unwrap_or_else(|_| panic!("a panic, see above: {what}"))
+    let Ok(ended) = thread.join() else { panic!("a panic, see above: {what}") };
+    ended
 }
 
 /// The same where something is dropped: a test that has failed waits for nobody.
