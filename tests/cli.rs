@@ -4,15 +4,12 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{DEADLINE, Daemon, closed, data, everything_in, folder, pattern};
+use common::{Daemon, Scripted, ack, child, closed, data, error, everything_in, folder, pattern};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{ack, error, on_a_terminal, rtftp, scripted};
+use programs::{on_a_terminal, rtftp, shell};
 use std::io::Write;
-use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
 use std::process::Stdio;
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tftpkit::wire::{
     BlockSize, ListFormat, Operation, Options, Packet, Request, TransferOption, WireBlock,
@@ -104,32 +101,29 @@ fn exit_codes_tell_the_class_of_a_failure() {
 
 #[test]
 fn a_silent_server_is_no_answer() {
-    let (server, _thread) = scripted(|_| Some(Vec::new()));
-    let here = folder(&[]);
-    let remote = server.to_string();
-    let get = ["get", &remote, "x", "--timeout", "1", "--retries", "0"];
+    let (server, here) = (Scripted::new(|_| Vec::new()), folder(&[]));
+    let get = ["get", &server.remote(), "x", "--timeout", "1", "--retries", "0"];
     rtftp(here.path()).args(get).assert().code(3).stderr(contains("no answer from"));
 }
 
 #[test]
 fn a_failed_get_leaves_what_was_there_and_nothing_else() {
     let here = folder(&[("a", b"old")]);
-    let (server, thread) = scripted(|packet| match packet {
+    let server = Scripted::that_leaves(|packet| match packet {
         Packet::Request(_) => Some(vec![data(1, &[1; 512])]),
         // It is gone with half the file.
         _ => None,
     });
-    let remote = server.to_string();
-    let get = rtftp(here.path()).args(["get", &remote, "a", "--no-options"]).assert();
+    let get = rtftp(here.path()).args(["get", &server.remote(), "a", "--no-options"]).assert();
     get.code(3).stderr(contains("broke off after").and(contains("try again")));
-    thread.join().expect("no panic");
+    server.left();
     let told = Options::NONE.with(TransferOption::TransferSize(512));
-    let (server, _thread) = scripted(move |packet| match packet {
-        Packet::Request(_) => Some(vec![Packet::Oack(told).to_vec()]),
-        Packet::Ack { block: WireBlock(0) } => Some(vec![data(1, &[1; 511])]),
-        _ => Some(Vec::new()),
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(_) => vec![Packet::Oack(told).to_vec()],
+        Packet::Ack { block: WireBlock(0) } => vec![data(1, &[1; 511])],
+        _ => Vec::new(),
     });
-    let get = rtftp(here.path()).args(["get", &server.to_string(), "a"]).assert();
+    let get = rtftp(here.path()).args(["get", &server.remote(), "a"]).assert();
     get.code(7).stderr(contains("ended before the size that was told"));
     assert_eq!(std::fs::read(here.path().join("a")).expect("the old file"), b"old");
     assert_eq!(everything_in(here.path()), ["a"]);
@@ -138,11 +132,11 @@ fn a_failed_get_leaves_what_was_there_and_nothing_else() {
 #[test]
 fn an_upload_without_its_last_acknowledgement_is_unconfirmed() {
     let here = folder(&[("a", b"few")]);
-    let (server, _thread) = scripted(|packet| match packet {
+    let server = Scripted::that_leaves(|packet| match packet {
         Packet::Request(_) => Some(vec![ack(0)]),
         _ => None,
     });
-    let put = rtftp(here.path()).args(["put", "a", &server.to_string()]).assert();
+    let put = rtftp(here.path()).args(["put", "a", &server.remote()]).assert();
     put.code(8).stderr(contains("did not confirm"));
 }
 
@@ -151,16 +145,15 @@ fn a_server_that_refuses_or_ignores_options_is_asked_without_them() {
     let here = folder(&[]);
     for refusal in [Some(error(8, "no options")), Some(error(4, "what?")), None] {
         let silent = refusal.is_none();
-        let (server, _thread) = scripted(move |packet| match packet {
+        let server = Scripted::new(move |packet| match packet {
             Packet::Request(request) if !request.options.is_empty() => {
-                Some(refusal.clone().into_iter().collect())
+                refusal.clone().into_iter().collect()
             }
-            Packet::Request(_) => Some(vec![data(1, b"plain")]),
-            _ => Some(Vec::new()),
+            Packet::Request(_) => vec![data(1, b"plain")],
+            _ => Vec::new(),
         });
-        let remote = server.to_string();
         let mut get = rtftp(here.path());
-        get.args(["get", &remote, "a", "-o", "-"]);
+        get.args(["get", &server.remote(), "a", "-o", "-"]);
         if silent {
             get.args(["--timeout", "1", "--retries", "0"]);
         }
@@ -187,8 +180,8 @@ fn a_failure_says_what_can_be_done() {
 #[test]
 fn a_hostile_servers_words_do_not_reach_the_terminal_raw() {
     let here = folder(&[]);
-    let (server, _thread) = scripted(|_| Some(vec![error(1, "\x1b[2Jgone\r\n")]));
-    let get = rtftp(here.path()).args(["get", &server.to_string(), "a"]).assert().code(4);
+    let server = Scripted::new(|_| vec![error(1, "\x1b[2Jgone\r\n")]);
+    let get = rtftp(here.path()).args(["get", &server.remote(), "a"]).assert().code(4);
     get.stderr(contains("\\u{1b}[2Jgone").and(contains("\x1b").not()));
 }
 
@@ -208,22 +201,13 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
 fn heard_of(
     arguments: &[&str],
     code: i32,
-    mut react: impl FnMut(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
+    react: impl FnMut(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Vec<(Instant, String)> {
-    let (tell, heard) = mpsc::channel();
-    let (server, thread) = scripted(move |packet| {
-        let packet_in_words = packet.to_string();
-        let goodbye = packet_in_words == "ACK 9999";
-        tell.send((Instant::now(), packet_in_words)).expect("it is heard");
-        (!goodbye).then(|| react(packet))
-    });
-    let (here, remote) = (folder(&[("mine", b"few")]), server.to_string());
+    let server = Scripted::new(react);
+    let (here, remote) = (folder(&[("mine", b"few")]), server.remote());
     let arguments = arguments.iter().map(|word| if *word == "HOST" { &remote[..] } else { *word });
     rtftp(here.path()).args(arguments).assert().code(code);
-    let last = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    last.send_to(&ack(9999), server).expect("sent");
-    thread.join().expect("no panic");
-    heard.into_iter().filter(|(_, packet)| packet != "ACK 9999").collect()
+    server.end()
 }
 
 fn words(heard: &[(Instant, String)]) -> Vec<&str> {
@@ -276,21 +260,18 @@ fn an_error_to_opcode_7_leads_to_the_file_unless_it_says_that_there_is_no_such_d
 }
 
 /// A server that answers opcode 7 with this JSON, and has no `.list` and no file whose name is a number.
-fn listing_json(json: String) -> SocketAddr {
+fn listing_json(json: String) -> Scripted {
     let size = TransferOption::BlockSize(BlockSize::new(1400).expect("a block size"));
     let oack = Options::NONE.with(TransferOption::List(ListFormat::Json)).with(size);
-    let (server, _thread) = scripted(move |packet| {
-        Some(match packet {
-            list if is_list(list) => vec![Packet::Oack(oack).to_vec()],
-            Packet::Request(Request { name: b".list" | [b'0'..=b'9', ..], .. }) => {
-                vec![error(1, "no such file")]
-            }
-            Packet::Request(_) => vec![data(1, b"stranger")],
-            Packet::Ack { block: WireBlock(0) } => vec![data(1, json.as_bytes())],
-            _ => Vec::new(),
-        })
-    });
-    server
+    Scripted::new(move |packet| match packet {
+        list if is_list(list) => vec![Packet::Oack(oack).to_vec()],
+        Packet::Request(Request { name: b".list" | [b'0'..=b'9', ..], .. }) => {
+            vec![error(1, "no such file")]
+        }
+        Packet::Request(_) => vec![data(1, b"stranger")],
+        Packet::Ack { block: WireBlock(0) } => vec![data(1, json.as_bytes())],
+        _ => Vec::new(),
+    })
 }
 
 /// An entry in JSON lines.
@@ -304,8 +285,8 @@ fn entry(name: &str) -> String {
 #[test]
 fn nothing_and_what_is_broken_is_no_listing_and_a_cut_one_says_so() {
     let list = |json: String| {
-        let remote = listing_json(json).to_string();
-        rtftp(folder(&[]).path()).args(["list", &remote]).assert()
+        let server = listing_json(json);
+        rtftp(folder(&[]).path()).args(["list", &server.remote()]).assert()
     };
     let one = entry("a");
     for broken in [
@@ -340,7 +321,8 @@ fn strange_names_in_a_listing_reach_neither_the_terminal_nor_the_disk() {
     let here = outside.path().join("here");
     let lines: String = STRANGE.into_iter().map(entry).collect();
     let json = format!("{lines}{{\"entries\":{},\"cut\":false}}\n", STRANGE.len());
-    let remote = listing_json(json).to_string();
+    let server = listing_json(json);
+    let remote = server.remote();
     let numbers = (1..=STRANGE.len()).map(|n| format!("download {n}\n"));
     let typed = format!("list\n{}quit\n", numbers.collect::<String>());
     let runs = [
@@ -360,42 +342,30 @@ fn strange_names_in_a_listing_reach_neither_the_terminal_nor_the_disk() {
 
 #[test]
 fn what_a_slow_pipe_gave_is_sent_before_more_is_waited_for() {
-    let (tell, heard) = mpsc::channel();
-    let (server, _thread) = scripted(move |packet| {
-        tell.send(packet.to_string()).expect("it is heard");
-        Some(match packet {
-            Packet::Request(_) => vec![b"\0\x06windowsize\x0064\0".to_vec()],
-            Packet::Data { block, payload } if payload.len() < 512 => vec![ack(block.0)],
-            _ => Vec::new(),
-        })
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(_) => vec![b"\0\x06windowsize\x0064\0".to_vec()],
+        Packet::Data { block, payload } if payload.len() < 512 => vec![ack(block.0)],
+        _ => Vec::new(),
     });
     let mut put = std::process::Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    put.args(["put", "-", &server.to_string(), "name", "--blksize", "512"]);
+    put.args(["put", "-", &server.remote(), "name", "--blksize", "512"]);
     let mut put = put.stdin(Stdio::piped()).spawn().expect("rtftp");
     let mut pipe = put.stdin.take().expect("a pipe");
-    let wait_for = |wanted: &str| {
-        while heard.recv_timeout(DEADLINE).expect("it comes before the pipe has more") != wanted {}
-    };
+    // Each comes before the pipe has more.
     pipe.write_all(&[7; 600]).expect("written");
-    wait_for("DATA 1 512");
+    server.hears_at_last("DATA 1 512");
     pipe.write_all(&[7; 500]).expect("written");
-    wait_for("DATA 2 512");
+    server.hears_at_last("DATA 2 512");
     drop(pipe);
-    wait_for("DATA 3 76");
-    assert!(put.wait().expect("it ends").success());
-}
-
-/// Runs a line of shell in which `$rtftp` is our client and `$server` the server.
-fn shell(here: &Path, server: &Daemon, line: &str) -> std::process::Output {
-    let mut bash = std::process::Command::new("bash");
-    bash.args(["-c", line]).current_dir(here).env("server", server.address.to_string());
-    bash.env("rtftp", env!("CARGO_BIN_EXE_rtftp")).stdin(Stdio::null()).output().expect("bash")
+    server.hears_at_last("DATA 3 76");
+    assert!(child::end("rtftp", &mut put).success());
 }
 
 #[test]
 fn what_the_shell_has_opened_is_written_where_it_stands() {
     let (root, here) = (folder(&[("a", b"new")]), folder(&[("log", b"old ")]));
     let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
     let lines = [
         "$rtftp get $server a -o /dev/stdout >> log",
         "$rtftp get $server a -o /dev/fd/3 3> three",
@@ -404,7 +374,7 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         "{ printf '1 '; $rtftp get $server a -o /dev/stdout --json 2> /dev/null; printf ' 2'; } > between",
     ];
     for line in lines {
-        let output = shell(here.path(), &server, line);
+        let output = shell(here.path(), &remote, line);
         assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
     }
     let local = |name| {
@@ -430,13 +400,14 @@ fn what_proc_makes_up_is_sent_as_it_is_read() {
 fn without_anywhere_to_complain_the_exit_code_still_tells() {
     let (root, here) = (folder(&[]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
     for (line, code) in [
         ("$rtftp get $server missing 2> /dev/full", 4),
         ("$rtftp get $server missing 2>&-", 4),
         ("echo bogus | $rtftp $server 2> /dev/full", 2),
         ("$rtftp get 2> /dev/full", 2),
     ] {
-        assert_eq!(shell(here.path(), &server, line).status.code(), Some(code), "{line}");
+        assert_eq!(shell(here.path(), &remote, line).status.code(), Some(code), "{line}");
     }
 }
 
@@ -444,12 +415,13 @@ fn without_anywhere_to_complain_the_exit_code_still_tells() {
 fn a_local_limit_is_no_room() {
     let (root, here) = (folder(&[("a", &pattern(10_000, 6))]), folder(&[("b", b"old")]));
     let server = Daemon::serve(root.path(), &[]);
-    let output = shell(here.path(), &server, "prlimit --fsize=5000 $rtftp get $server a -o b");
+    let remote = server.address.to_string();
+    let output = shell(here.path(), &remote, "prlimit --fsize=5000 $rtftp get $server a -o b");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(6), "{told}");
     assert!(told.contains("Make room on this machine"), "{told}");
     assert_eq!(std::fs::read(here.path().join("b")).expect("as it was"), b"old");
-    let list = shell(here.path(), &server, "prlimit --fsize=1 $rtftp list $server > list");
+    let list = shell(here.path(), &remote, "prlimit --fsize=1 $rtftp list $server > list");
     assert_eq!(list.status.code(), Some(6), "{list:?}");
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Daemon, ack, folder, pattern, rrq, show, wrq};
+use common::{Daemon, ack, child, folder, pattern, rrq, show, wrq};
 use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
@@ -34,8 +34,8 @@ impl Wall {
 
     fn serve(&self, root: &TempDir, arguments: &[&str]) -> Daemon {
         // Only the program knows where its library is; but it would stand between us and the server.
-        let asked = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-        let asked = asked.expect("faketime is not installed: run tests/setup, it installs it");
+        let mut asked = Command::new("faketime");
+        let asked = child::output(asked.args(["-f", "+0", "printenv", "LD_PRELOAD"]));
         let library = String::from_utf8(asked.stdout).expect("a path");
         let mut command = Command::new(Daemon::program());
         command.arg(root.path()).args(["--listen", "127.0.0.1:0", "--uploads", "create"]);

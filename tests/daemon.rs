@@ -6,13 +6,13 @@ mod programs;
 
 use assert_cmd::Command;
 use common::apart::{in_own_network, powerless};
-use common::{Daemon, LONGEST_RUN, Peer, folder, rrq, show, until, wrq};
+use common::{Daemon, LONGEST_RUN, Peer, ack, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 use nix::sys::time::TimeSpec;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
-use programs::{ack, error, rtftpd};
+use programs::rtftpd;
 use std::fs::Permissions;
 use std::io::IoSliceMut;
 use std::net::SocketAddr;

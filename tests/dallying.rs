@@ -4,12 +4,11 @@
 mod common;
 
 use common::{
-    Daemon, Peer, Running, ack, config, data, folder, free_ports, get, model, pattern, plain, rrq,
-    until, wrq,
+    Daemon, Own, Peer, Running, ack, config, data, folder, get, model, pattern, plain, rrq, until,
+    wrq,
 };
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure};
 use tftpkit::server::{Config, Model};
@@ -39,12 +38,6 @@ fn start(config: Config, root: &Path) -> Running {
 /// Downloads `f`; the client asks again until there is room.
 fn later(daemon: &Daemon) -> Vec<u8> {
     get(&Client::new(daemon.address).wishes(plain()), "f").expect("a download")
-}
-
-/// A range of ports that is one free port.
-fn one_port() -> String {
-    let port = free_ports(1);
-    format!("{port}-{port}")
 }
 
 /// The model of this run, and the one in which nothing else may be under way.
@@ -118,8 +111,8 @@ fn of_four_sessions_two_may_dally_and_of_three_that_would_the_oldest_leaves() {
 #[test]
 fn who_dallies_gives_way_when_there_is_no_port_for_an_error() {
     let root = folder(&[]);
-    let ports = one_port();
-    let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
+    let own = Own::new();
+    let daemon = own.serve(root.path(), 1, &["--uploads", "create"]);
     stored(&daemon.peer(), "new");
     let failure =
         get(&Client::new(daemon.address).wishes(plain()), "none").expect_err("it is not there");
@@ -132,8 +125,8 @@ fn who_dallies_gives_way_when_there_is_no_port_for_an_error() {
 #[test]
 fn who_dallies_gives_way_when_there_is_no_port() {
     let root = folder(&[("f", b"file")]);
-    let ports = one_port();
-    let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--ports", &ports]);
+    let own = Own::new();
+    let daemon = own.serve(root.path(), 1, &["--uploads", "create"]);
     stored(&daemon.peer(), "new");
     assert_eq!(later(&daemon), b"file");
 }
@@ -151,10 +144,8 @@ fn who_dallies_gives_way_when_there_is_no_descriptor() {
         let what = std::fs::read_link(daemon.proc("fd").join(n.to_string()));
         what.is_ok_and(|what| what.to_string_lossy().starts_with("socket:"))
     };
-    let limit = (0..100).filter(is_socket).max().expect("it has some") + 1;
-    let limit = ["--pid", &daemon.pid(), &format!("--nofile={limit}")];
-    let told = Command::new("prlimit").args(limit).status();
-    assert!(told.is_ok_and(|status| status.success()));
+    let most = (0..100).filter(is_socket).max().expect("it has some") + 1;
+    daemon.limit_descriptors(most as usize);
     // These take what the uploads needed for a moment.
     let downloads: Vec<_> = (0..8).map(|_| daemon.peer()).collect();
     downloads.iter().for_each(|peer| peer.ask(&rrq("f", &[])));

@@ -3,28 +3,21 @@
 mod common;
 
 use common::{
-    Collected, DEADLINE, Peer, Running, Told, ack, data, error_code, get, list, pattern, plain,
-    rrq, show, until, windowed, wrq,
+    Collected, DEADLINE, Peer, Running, Told, ack, concurrent, data, error_code, get, joined, list,
+    next, pattern, plain, rrq, show, until, windowed, wrq,
 };
 use std::fmt;
 use std::io::{self, Cursor, IoSliceMut, Read};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::query::Query;
-use tftpkit::server::{Config, Model, Profile, Verdict};
+use tftpkit::server::{Profile, Verdict};
 use tftpkit::store::{Generated, Listing, Readable, Store, StoreError};
 use tftpkit::transfer::{MayWait, Outcome, Sink, Source};
 use tftpkit::wire::{ErrorCode, Mode};
-
-/// The models under which several transfers run at once.
-fn models() -> [Config; 4] {
-    let model = |model| Config::default().model(model);
-    let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    [model(Model::default()), model(Model::Threads(0)), model(loops(1)), model(loops(3))]
-}
 
 const ANY_PORT: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -203,7 +196,8 @@ fn a_store_that_panics_or_lies_fails_its_transfer_and_no_other() {
     ];
     let sinks =
         ["open", "wordless", "write", "write, and drop", "commit", "may_wait", "wordless write"];
-    for (config, may_wait) in models().into_iter().flat_map(|c| [(c.clone(), false), (c, true)]) {
+    for (config, may_wait) in concurrent().into_iter().flat_map(|c| [(c.clone(), false), (c, true)])
+    {
         let server = Running::start(config, Traps { may_wait });
         let bystander = Bystander::of(&server);
         let reads = sources.iter().map(|place| (*place, rrq(place, &[]), false));
@@ -235,7 +229,7 @@ fn in_netascii(request: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_panic_after_the_outcome_changes_nothing() {
-    for config in models() {
+    for config in concurrent() {
         let server = Running::start(config, Traps { may_wait: false });
         let bystander = Bystander::of(&server);
         for place in ["drop", "drop at once"] {
@@ -265,7 +259,7 @@ impl Store for Undecided {
 
 #[test]
 fn a_store_that_panics_at_whether_it_may_wait_is_taken_to_wait() {
-    for config in models() {
+    for config in concurrent() {
         let server = Running::start(config, Undecided);
         Bystander::of(&server).finishes();
         is_sound(server);
@@ -274,7 +268,7 @@ fn a_store_that_panics_at_whether_it_may_wait_is_taken_to_wait() {
 
 #[test]
 fn a_policy_that_panics_refuses_the_one_request() {
-    for config in models() {
+    for config in concurrent() {
         let config = config.policy(|query: &Query| {
             assert_ne!(query.name.as_bytes(), b"bad", "it was told to panic");
             Verdict::Serve(Profile::default())
@@ -307,7 +301,7 @@ fn kind(told: &Told) -> (&'static str, SocketAddr) {
 
 #[test]
 fn an_observer_that_panics_ends_at_most_the_transfer_it_was_told_of() {
-    for config in models() {
+    for config in concurrent() {
         let config =
             config.listen(ANY_PORT).progress(Duration::from_micros(1)).policy(|query: &Query| {
                 match query.name.as_bytes() {
@@ -398,7 +392,7 @@ fn a_blocking_reader_that_gives_late_and_odd_pieces_is_sent_whole() {
     // Each line of it is another length.
     let text: Vec<_> =
         pattern(4000, 3).into_iter().map(|b| b"\nabcdefg\r"[usize::from(b % 9)]).collect();
-    for config in models() {
+    for config in concurrent() {
         for wishes in [plain(), windowed(512, 4), windowed(1000, 3), plain().mode(Mode::Netascii)] {
             let (sender, store) = piped();
             let server = Running::start(config.clone(), store);
@@ -418,7 +412,7 @@ fn a_blocking_reader_that_gives_late_and_odd_pieces_is_sent_whole() {
             assert!(!reader.is_finished(), "it has not ended");
             assert!(get(&server.client(plain()), "good").expect("a download") == good());
             drop(sender);
-            reader.join().expect("no panic").expect("a download");
+            joined("the client's call returns", reader).expect("a download");
             assert!(collected.bytes() == text, "{wishes:?}");
         }
     }
@@ -426,7 +420,7 @@ fn a_blocking_reader_that_gives_late_and_odd_pieces_is_sent_whole() {
 
 #[test]
 fn a_size_that_is_not_known_is_not_told() {
-    for config in models() {
+    for config in concurrent() {
         let (sender, store) = piped();
         let server = Running::start(config, store);
         drop(sender);
@@ -442,7 +436,7 @@ fn a_file_that_is_not_as_long_as_was_told_never_looks_complete() {
         Generated::new(move |_: &Query| Ok(Readable::blocking(Cursor::new(good())).size(told)))
     };
     let size = good().len() as u64;
-    for config in models() {
+    for config in concurrent() {
         for (told, is_right) in [(size - 1, false), (size, true), (size + 1, false), (0, false)] {
             let server = Running::start(config.clone(), store(told));
             let text = plain().mode(Mode::Netascii);
@@ -493,7 +487,7 @@ fn slow() -> (mpsc::Sender<Piece>, mpsc::Sender<()>, impl Store + 'static) {
 
 #[test]
 fn a_sink_whose_writes_wait_holds_up_no_other() {
-    for config in models() {
+    for config in concurrent() {
         let (_pieces, go, store) = slow();
         let server = Running::start(config, store);
         let writer = server.peer();
@@ -510,7 +504,7 @@ fn a_sink_whose_writes_wait_holds_up_no_other() {
 
 #[test]
 fn a_server_that_does_not_wait_for_what_hangs_still_tells_its_end_once() {
-    for config in models() {
+    for config in concurrent() {
         let (pieces, go, store) = slow();
         let (tell, told) = mpsc::channel();
         let server = Running::observed(config.listen(ANY_PORT), store, move |event| {
@@ -522,7 +516,7 @@ fn a_server_that_does_not_wait_for_what_hangs_still_tells_its_end_once() {
         reader.ask(&rrq("pipe", &[]));
         let mut started = 0;
         while started < 2 {
-            let event = told.recv_timeout(DEADLINE).expect("two begin");
+            let event = next("two begin", &told);
             started += usize::from(kind(&event).0 == "Started");
         }
         let handle = server.handle.clone();
@@ -532,7 +526,15 @@ fn a_server_that_does_not_wait_for_what_hangs_still_tells_its_end_once() {
         until("nothing is left of them", || (handle.transfers() == 0).then_some(()));
         drop(handle);
         // The observer goes with the last that knows it.
-        let ends: Vec<_> = told.iter().collect();
+        let mut ends = Vec::new();
+        until("the observer is dropped", || {
+            loop {
+                match told.try_recv() {
+                    Ok(event) => ends.push(event),
+                    Err(why) => break (why == TryRecvError::Disconnected).then_some(()),
+                }
+            }
+        });
         for peer in [reader, writer] {
             let of_peer = ends.iter().filter_map(|told| end_of(told.clone(), peer.address()));
             let outcomes: Vec<_> = of_peer.collect();

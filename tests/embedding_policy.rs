@@ -4,11 +4,10 @@
 mod common;
 
 use common::{
-    Peer, Running, Told, ack, data, error_code, get, impatient, list, pattern, plain, put, rrq,
-    show, until, windowed, wrq,
+    Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, list, pattern, plain,
+    put, rrq, show, until, windowed, wrq,
 };
-use std::net::{Ipv4Addr, UdpSocket};
-use std::num::NonZeroUsize;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
@@ -24,28 +23,14 @@ use tftpkit::transfer::{Outcome, Sink};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
 fn models() -> [Config; 5] {
-    let model = |model| Config::default().model(model);
-    let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    [
-        model(Model::default()),
-        model(Model::Threads(0)),
-        model(loops(1)),
-        model(loops(3)),
-        model(Model::Iterative),
-    ]
+    let [threads, carried, one_loop, loops] = concurrent();
+    [threads, carried, one_loop, loops, Config::default().model(Model::Iterative)]
 }
 
 fn memory(files: &[(&str, &[u8])]) -> InMemory {
     let store = InMemory::new();
     files.iter().for_each(|(name, bytes)| store.insert(name, *bytes).expect("a file"));
     store
-}
-
-/// A client at another of this machine's addresses.
-fn peer_at(server: &Running, own: [u8; 4], asked: [u8; 4]) -> Peer {
-    let mut peer = Peer::of(server.at(asked));
-    peer.socket = UdpSocket::bind((Ipv4Addr::from(own), 0)).expect("a socket");
-    peer
 }
 
 #[test]
@@ -58,7 +43,7 @@ fn a_store_serves_by_the_client_the_address_asked_and_the_options() {
         });
         let server = Running::bound(config.listen((Ipv4Addr::UNSPECIFIED, 0)), store);
         let ask = |own, asked, options: &[(&str, &str)]| {
-            let peer = peer_at(&server, own, asked);
+            let peer = Peer::at(own, server.at(asked));
             let bytes = peer.fetch(&rrq("f", options)).expect("a download");
             String::from_utf8(bytes).expect("text")
         };
@@ -247,7 +232,7 @@ fn what_a_policy_drops_is_told_and_not_answered() {
 #[test]
 fn an_equal_request_makes_no_second_session() {
     // With one transfer after the other, the second request would wait anyway.
-    for config in models().into_iter().take(4) {
+    for config in concurrent() {
         let server = Running::start(config, memory(&[("f", &pattern(100, 1))]));
         let peer = server.peer();
         let (_, tid) = peer.answer(&rrq("f", &[]));

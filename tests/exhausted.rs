@@ -5,28 +5,20 @@ mod common;
 
 use common::apart::{for_all, namespaces, powerless};
 use common::{
-    Daemon, Peer, everything_in, folder, free_ports, list, pattern, rrq, show, until, wrq,
+    Daemon, Own, Peer, child, error, everything_in, folder, list, pattern, rrq, show, until, wrq,
 };
 use nix::unistd::Uid;
 use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use tftpkit::limits;
-
-/// Starts rtftpd behind `wrapper`, which ends with what executes its arguments.
-fn behind(wrapper: &[&str], root: &Path, arguments: &[&str]) -> Daemon {
-    let mut command = Command::new(wrapper[0]);
-    command.args(&wrapper[1..]).arg(Daemon::program()).arg(root);
-    command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-    Daemon::spawn(&mut command)
-}
 
 #[test]
 fn an_upload_beyond_what_the_process_may_write_is_refused_and_the_server_lives() {
     let root = folder(&[("old", b"old")]);
-    let daemon = behind(&["prlimit", "--fsize=100000"], root.path(), &["--uploads", "overwrite"]);
+    let daemon =
+        Daemon::behind(&["prlimit", "--fsize=100000"], root.path(), &["--uploads", "overwrite"]);
     for name in ["new", "old"] {
         let error = daemon.peer().store(&wrq(name, &[]), &pattern(100_001, 1)).expect_err(name);
         assert_eq!(show(&error), "ERROR 3 \"disk full or allocation exceeded\"");
@@ -44,7 +36,8 @@ fn a_root_that_is_read_only_is_served_and_takes_nothing() {
         "mount --bind \"$1\" \"$1\" && mount -o remount,bind,ro \"$1\" && exec \"$0\" \"$@\"";
     let Some(unshare) = namespaces(&["--mount"]) else { return };
     let unshare: Vec<_> = unshare.iter().map(String::as_str).chain(["sh", "-c", script]).collect();
-    let daemon = behind(&unshare, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
+    let daemon =
+        Daemon::behind(&unshare, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
     for name in ["new", "old", "dir/new"] {
         let refused = daemon.peer().store(&wrq(name, &[]), b"x").expect_err(name);
         assert_eq!(show(&refused), "ERROR 2 \"access violation\"", "{name}");
@@ -74,7 +67,7 @@ fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some
         let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--model", model]);
         assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(bytes.clone()));
         // At its start, root would raise it.
-        limit_descriptors(&daemon, DESCRIPTORS);
+        daemon.limit_descriptors(DESCRIPTORS);
         let idle = daemon.descriptors();
         let open = begun(&daemon, 2);
         let late: Vec<_> = (0..DESCRIPTORS).map(|_| daemon.peer()).collect();
@@ -99,13 +92,6 @@ fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some
     }
 }
 
-/// From now on `daemon` has so many descriptors at most.
-fn limit_descriptors(daemon: &Daemon, most: usize) {
-    let limit = ["--pid", &daemon.pid(), &format!("--nofile={most}:20000")];
-    let told = Command::new("prlimit").args(limit).status();
-    assert!(told.is_ok_and(|status| status.success()));
-}
-
 #[test]
 fn a_listing_without_descriptors_is_whole_or_there_is_none() {
     let root = folder(&[("a", b"1"), ("b", b"2")]);
@@ -114,7 +100,7 @@ fn a_listing_without_descriptors_is_whole_or_there_is_none() {
     let whole = daemon.peer().fetch(&list("", &[("x-list", "json")])).expect("a listing");
     until("it is alone", || (daemon.descriptors() == idle).then_some(()));
     for more in 0..8 {
-        limit_descriptors(&daemon, idle + more);
+        daemon.limit_descriptors(idle + more);
         let peer = daemon.peer();
         peer.ask(&list("", &[("x-list", "json"), ("tsize", "0")]));
         let port = format!(":{}", peer.address().port());
@@ -125,7 +111,7 @@ fn a_listing_without_descriptors_is_whole_or_there_is_none() {
         if let Some((first, tid)) = answer {
             assert_eq!(show(&first), format!("OACK x-list=json tsize={}", whole.len()), "{more}");
             listed += 1;
-            peer.send(b"\0\x05\0\0enough\0", tid);
+            peer.send(&error(0, "enough"), tid);
         }
         until("it is over", || (daemon.descriptors() == idle).then_some(()));
     }
@@ -144,10 +130,10 @@ fn an_upload_that_is_under_way_needs_no_more_descriptors() {
             let (_, tid) = peer.answer(&wrq(name, &[]));
             let beside_its_socket = daemon.files() - idle;
             assert_eq!(1 + beside_its_socket as u64, limits::DESCRIPTORS_OF_UPLOAD);
-            limit_descriptors(&daemon, daemon.descriptors());
+            daemon.limit_descriptors(daemon.descriptors());
             assert_eq!(peer.store_rest(tid, 1, b"whole"), Ok(()), "{model}, {name}");
             assert_eq!(std::fs::read(root.path().join(name)).expect("stored"), b"whole");
-            limit_descriptors(&daemon, 20_000);
+            daemon.limit_descriptors(20_000);
         }
     }
 }
@@ -156,9 +142,8 @@ fn an_upload_that_is_under_way_needs_no_more_descriptors() {
 fn without_ports_a_client_waits_its_turn() {
     let bytes = pattern(20_000, 4);
     let (root, here) = (folder(&[("file", &bytes)]), folder(&[]));
-    let first = free_ports(2);
-    let ports = format!("{first}-{}", first + 1);
-    let daemon = Daemon::serve(root.path(), &["--ports", &ports]);
+    let own = Own::new();
+    let daemon = own.serve(root.path(), 2, &[]);
     let open = begun(&daemon, 2);
     let mut third = Command::new(env!("CARGO_BIN_EXE_rtftp"))
         .args(["get", &daemon.address.to_string(), "file"])
@@ -170,7 +155,7 @@ fn without_ports_a_client_waits_its_turn() {
     for (peer, tid, first) in open {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }
-    let status = until("the third client ends", || third.try_wait().expect("a child"));
+    let status = child::end("the third client", &mut third);
     assert!(status.success(), "{status}");
     assert!(std::fs::read(here.path().join("file")).expect("a file") == bytes);
 }
@@ -180,7 +165,7 @@ fn an_upload_that_cannot_get_its_name_leaves_no_directories() {
     let root = folder(&[("a", b"here")]);
     let without_rights = ["sh", "-c", "umask 777 && exec \"$0\" \"$@\""];
     let wrapper = [powerless(), &without_rights].concat();
-    let daemon = behind(&wrapper, root.path(), &["--uploads", "create", "--create-dirs"]);
+    let daemon = Daemon::behind(&wrapper, root.path(), &["--uploads", "create", "--create-dirs"]);
     let stored = daemon.peer().store(&wrq("new/deep/file", &[]), b"bytes");
     stored.expect_err("it may not enter what it makes");
     assert_eq!(everything_in(root.path()), ["a"]);
@@ -209,8 +194,7 @@ fn without_threads_transfers_are_carried_by_the_loop() {
     // By the same user, for root need not have the right to do it to others.
     let mut limit = Command::new(wrapper[0]);
     limit.args(&wrapper[1..]).args(["prlimit", "--pid", &daemon.pid(), "--nproc=1:1"]);
-    let told = limit.status();
-    assert!(told.is_ok_and(|status| status.success()));
+    assert!(child::output(&mut limit).status.success());
     for (peer, tid, first) in begun(&daemon, 10) {
         assert_eq!(peer.rest(first, tid, 512), Ok(bytes.clone()));
     }

@@ -5,7 +5,7 @@ mod common;
 
 use common::apart::{namespaces, powerless};
 use common::{
-    Daemon, Peer, Running, ack, config, data, error_code, everything_in, folder, impatient,
+    Daemon, Peer, Running, ack, config, data, error, error_code, everything_in, folder, impatient,
     pattern, rrq, show, wrq,
 };
 use std::io::Write;
@@ -95,8 +95,7 @@ fn an_upload_whose_client_gives_up_leaves_nothing() {
     let peer = server.peer();
     let (_, tid) = peer.answer(&wrq("new", &[]));
     peer.exchange(&data(1, &[7; 512]), tid, "ACK 1");
-    let error = Packet::Error { code: ErrorCode::Undefined, message: b"no more" }.to_vec();
-    peer.send(&error, tid);
+    peer.send(&error(0, "no more"), tid);
     let wanted = Outcome::PeerError(ErrorCode::Undefined, b"no more".to_vec());
     assert_eq!(server.outcome(&peer), wanted);
     assert_eq!(peer.pending(), [], "an ERROR is never answered");
@@ -204,11 +203,7 @@ fn a_sweep_goes_so_deep_and_no_deeper() {
 
 /// A server that has no more rights than anybody.
 fn without_rights(root: &TempDir) -> Daemon {
-    let (program, wrapper) = powerless().split_first().expect("a program");
-    let mut command = Command::new(program);
-    command.args(wrapper).arg(Daemon::program()).arg(root.path());
-    command.args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
-    Daemon::spawn(&mut command)
+    Daemon::behind(powerless(), root.path(), &["--uploads", "overwrite"])
 }
 
 #[test]

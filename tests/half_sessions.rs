@@ -1,6 +1,6 @@
 //! Ten thousand requests whose senders never say another word, while another client downloads over and over. It gets
 //! every byte every time; how long that takes, alone and beside them, is printed and not judged:
-//! `cargo test --release --test half_sessions -- --nocapture`.
+//! `DOWNLOADS=300 cargo test --release --test half_sessions -- --nocapture`.
 //!
 //! What loopback addresses may do nobody else may, so all of it happens between other addresses, in a network that the
 //! test makes for itself.
@@ -8,9 +8,10 @@
 mod common;
 
 use common::apart::in_own_network;
-use common::{Daemon, folder, get, pattern, rrq};
+use common::{Daemon, folder, get, joined, pattern, rrq, setting};
 use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, sendmsg};
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::IoSlice;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -18,6 +19,7 @@ use std::os::fd::AsRawFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tftpkit::client::Client;
+use tftpkit::limits;
 
 /// Where the server and the client in peace are, and where everybody else is.
 const NETWORK: &str =
@@ -28,8 +30,12 @@ const HALF_SESSIONS: u32 = 10_000;
 /// No more requests at once than the server's buffer holds.
 const AT_ONCE: u32 = 50;
 
-/// What the client in peace does beside them, at least.
-const DOWNLOADS: usize = 300;
+/// How many of their sessions the server holds at once, at least, or nobody stands in the client's way: half of what
+/// one network may have.
+const HELD: usize = limits::SESSIONS / 8;
+
+/// What the client in peace does beside them, at least; `DOWNLOADS` says how many.
+const DOWNLOADS: usize = 100;
 
 /// From whom requests come: so many addresses with so many ports each.
 #[derive(Clone, Copy)]
@@ -91,8 +97,8 @@ impl Silent {
 /// Downloads so often, and until it is `enough`; how long each took, sorted.
 fn download(server: SocketAddr, bytes: &[u8], enough: impl Fn() -> bool) -> Vec<Duration> {
     let client = Client::new(server);
-    let mut times = Vec::new();
-    while times.len() < DOWNLOADS || !enough() {
+    let (mut times, least) = (Vec::new(), setting("DOWNLOADS").unwrap_or(DOWNLOADS));
+    while times.len() < least || !enough() {
         let begun = Instant::now();
         assert!(get(&client, "file").expect("a download") == bytes);
         times.push(begun.elapsed());
@@ -119,14 +125,19 @@ fn beside(crowd: Crowd, model: &str) {
     let SocketAddr::V4(address) = daemon.address else { panic!("IPv6") };
     println!("{} silent clients of {}, --model {model}:", HALF_SESSIONS, crowd.what);
     show("alone", &download(daemon.address, &bytes, || true));
-    let silent = std::thread::scope(|scope| {
-        let asking = scope.spawn(|| Silent::ask(crowd, address));
-        show("while they ask", &download(daemon.address, &bytes, || asking.is_finished()));
-        asking.join().expect("no panic")
-    });
+    let idle = daemon.descriptors();
+    let asking = std::thread::spawn(move || Silent::ask(crowd, address));
+    let held = Cell::new(0);
+    let asked = || {
+        held.set(held.get().max(daemon.descriptors().saturating_sub(idle)));
+        asking.is_finished()
+    };
+    show("while they ask", &download(daemon.address, &bytes, asked));
+    let silent = joined("all have asked", asking);
     show("when all have asked", &download(daemon.address, &bytes, || true));
-    println!("  {} of them have a session", silent.sessions.len());
-    assert!(!silent.sessions.is_empty());
+    let (held, answered) = (held.get(), silent.sessions.len());
+    println!("  {answered} of them were answered, {held} sessions were held at once");
+    assert!(held >= HELD, "{held} at once are no crowd of {}", crowd.what);
 }
 
 #[test]

@@ -3,18 +3,16 @@
 //!
 //! `tests/setup` installs what is foreign. A program that is missing fails the tests that need it.
 
-#[path = "common/apart.rs"]
-mod apart;
 #[path = "common/clients.rs"]
 mod clients;
-#[path = "common/wait.rs"]
-mod wait;
+mod common;
 
-use apart::in_own_network;
 use clients::{
     ATFTP, BUSYBOX, CURL, Client, DEFAULTS, NETASCII, RTFTP, Settings, TFTP_HPA, installed, lines,
     netascii, octets, said, text,
 };
+use common::apart::in_own_network;
+use common::{DEADLINE, child, until};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid};
 use std::fs;
@@ -28,14 +26,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
-use wait::until;
 
 /// Around the borders of a block, and many blocks.
 const SIZES: [usize; 6] = [0, 1, 511, 512, 513, 1 << 20];
 /// More than 65,536 blocks of 512 bytes, and the last of them is full.
 const ROLL_OVER: usize = 40_000_000;
-/// How long one transfer may take; the foreign clients wait for minutes.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How many bytes travel in a second, at least; the foreign clients would wait for minutes.
+const SLOWEST: u64 = 2_000_000;
 
 // ---- Clients ----
 
@@ -90,7 +87,10 @@ impl Client {
 
 /// Runs a line of shell, and shows what came of it where the test fails.
 fn run(line: &str, server: &Server, settings: Settings<'_>, name: &str, file: &Path) -> Output {
-    let output = clients::run(line, server.address, settings, (name, file), PATIENCE);
+    let sizes = [&server.root().join(name), file].map(fs::metadata).into_iter().flatten();
+    let patience = sizes.map(|file| file.len() / SLOWEST).max().unwrap_or_default();
+    let patience = DEADLINE + Duration::from_secs(patience);
+    let output = clients::run(line, server.address, settings, (name, file), patience);
     println!("$ {line}\n  with {settings:?} NAME={name}: {}\n{}", output.status, said(&output));
     output
 }
@@ -224,8 +224,8 @@ fn without_groups(folder: &Path) -> PathBuf {
     let text = r#"extern "C" int initgroups(const char *, unsigned) { return 0; }"#;
     fs::write(&source, text).expect("a source");
     let mut compiler = Command::new(installed("c++"));
-    let made = compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).status();
-    assert!(made.is_ok_and(|status| status.success()), "c++ failed");
+    let made = child::output(compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source));
+    assert!(made.status.success(), "{}", said(&made));
     library
 }
 

@@ -8,11 +8,13 @@ mod common;
 mod relay;
 
 use common::apart::namespaces;
-use common::{DEADLINE, Daemon, everything_in, folder, pattern, rrq, until, wrq};
+use common::{
+    Daemon, child, everything_in, folder, next, pattern, random, rrq, setting, until, wrq,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rand::RngExt;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use relay::Relay;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -145,7 +147,7 @@ impl Moment {
 
     /// Waits for it.
     fn pass(&self, told: &mpsc::Receiver<()>) {
-        told.recv_timeout(DEADLINE).expect("so many datagrams");
+        next("so many datagrams", told);
         std::thread::park_timeout(self.after);
     }
 }
@@ -180,18 +182,13 @@ impl Client {
 
     /// Waits for its end.
     fn status(&mut self) -> ExitStatus {
-        let child = self.child.as_mut().expect("a client");
-        until("the client ends", || child.try_wait().expect("a child"))
+        child::end("the client", self.child.as_mut().expect("a client"))
     }
 }
 
 /// Whether processes that take names from the start can be had.
 fn named() -> bool {
     namespaces(&["--mount"]).is_some()
-}
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
 }
 
 /// What came of the kills of a test.
@@ -207,10 +204,9 @@ struct Tally {
 
 /// Runs the moments of a test, one by one; `kill` tells what is seen afterwards.
 fn moments(what: &str, tally: &mut Tally, mut one: impl FnMut(&Moment, &mut Tally) -> Seen) {
-    let seed = number("KILL_SEED").unwrap_or_else(rand::random);
-    let kills = number("KILLS").unwrap_or(25);
-    println!("{what}: KILL_SEED={seed} KILLS={kills}");
-    let mut random = StdRng::seed_from_u64(seed);
+    let kills = setting("KILLS").unwrap_or(25);
+    println!("{what}: KILLS={kills}");
+    let mut random = random("KILL_SEED");
     for _ in 0..kills {
         let moment = Moment::random(&mut random);
         match one(&moment, tally) {

@@ -2,13 +2,18 @@
 
 mod common;
 
+#[path = "common/programs.rs"]
+mod programs;
+
 use assert_cmd::Command;
+use assert_cmd::assert::OutputAssertExt;
 use common::{
-    Collected, DEADLINE, LONGEST_RUN, Running, Told, closed, data, folder, pattern, plain, receive,
+    Collected, DEADLINE, Running, Scripted, Told, closed, data, error, folder, joined, next,
+    pattern, plain,
 };
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use std::net::{SocketAddr, UdpSocket};
+use programs::shell;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Load, Tally, Wishes};
@@ -21,7 +26,9 @@ fn load(files: &[&str], clients: usize, count: u64) -> Load {
 }
 
 fn run(client: &Client, load: &Load) -> Tally {
-    client.load(load, |_| ControlFlow::Continue(())).expect("a load")
+    let (client, load) = (client.clone(), load.clone());
+    let run = move || client.load(&load, |_| ControlFlow::Continue(()));
+    joined("the load ends", std::thread::spawn(run)).expect("a load")
 }
 
 /// One round of patience, a second long.
@@ -29,26 +36,9 @@ fn impatient() -> Wishes {
     Wishes::default().timeout(std::num::NonZeroU8::new(1)).retries(0)
 }
 
-/// A server that answers each packet from its request port.
-fn answering(
-    mut answer: impl FnMut(&Packet<'_>) -> Option<Vec<u8>> + Send + 'static,
-) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let address = socket.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 65_536];
-        while let Ok((len, peer)) = receive(&socket, &mut buffer) {
-            if let Some(answer) = answer(&Packet::parse(&buffer[..len]).expect("a packet")) {
-                let _ = socket.send_to(&answer, peer);
-            }
-        }
-    });
-    address
-}
-
 fn bench() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.arg("bench").timeout(LONGEST_RUN);
+    let mut command = programs::rtftp(std::path::Path::new("."));
+    command.arg("bench");
     command
 }
 
@@ -103,8 +93,8 @@ fn when_the_time_is_over_those_under_way_may_finish() {
     assert_eq!((tally.whole, tally.failed(), tally.cut), (tally.begun, 0, 0));
     assert!(tally.whole_in_time <= tally.whole && tally.bytes <= 200_000 * tally.whole);
     let hurried = load.grace(Duration::ZERO);
-    let nothing = answering(|_| None);
-    let tally = run(&Client::new(nothing), &hurried);
+    let nothing = Scripted::new(|_| Vec::new());
+    let tally = run(&Client::new(nothing.address), &hurried);
     assert_eq!((tally.begun, tally.cut, tally.failed()), (3, 3, 0));
 }
 
@@ -115,13 +105,13 @@ fn a_rate_is_kept_and_what_finds_no_room_is_missed() {
     let tally = run(&server.client(plain()), &load(&["a"], 100, 21).rate(200.0));
     assert_eq!((tally.whole, tally.missed), (21, 0));
     assert!(tally.elapsed >= Duration::from_millis(100), "the last is due at 20/200 s");
-    let nothing = Client::new(answering(|_| None));
+    let nothing = Scripted::new(|_| Vec::new());
     let full = load(&["a"], 2, 0)
         .rate(1000.0)
         .count(None)
         .duration(Duration::from_millis(30))
         .grace(Duration::ZERO);
-    let tally = run(&nothing, &full);
+    let tally = run(&Client::new(nothing.address), &full);
     assert_eq!((tally.begun, tally.most_at_once), (2, 2));
     assert!((1..=28).contains(&tally.missed), "{}", tally.missed);
 }
@@ -137,7 +127,8 @@ fn failures_are_told_apart_by_kind() {
     };
     assert_eq!(tally.transfer.count(), 5, "a refusal is no transfer");
 
-    let silent = run(&Client::new(answering(|_| None)).wishes(impatient()), &load(&["a"], 5, 5));
+    let silent = Scripted::new(|_| Vec::new());
+    let silent = run(&Client::new(silent.address).wishes(impatient()), &load(&["a"], 5, 5));
     assert_eq!((silent.failures.len(), silent.failures[0].count), (1, 5));
     assert!(matches!(silent.failures[0].first, Failure::NoAnswer(_)));
     assert_eq!(silent.first_answer.count(), 0);
@@ -146,8 +137,11 @@ fn failures_are_told_apart_by_kind() {
     assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
     assert!(matches!(closed.failures[0].first, Failure::Closed(_)));
 
-    let rude = answering(|packet| matches!(packet, Packet::Request(_)).then(|| data(1, &[7; 600])));
-    let rude = run(&Client::new(rude).wishes(plain()), &load(&["a"], 2, 3));
+    let rude = Scripted::new(|packet| match packet {
+        Packet::Request(_) => vec![data(1, &[7; 600])],
+        _ => Vec::new(),
+    });
+    let rude = run(&Client::new(rude.address).wishes(plain()), &load(&["a"], 2, 3));
     assert_eq!((rude.failures.len(), rude.failures[0].count), (1, 3));
     assert!(matches!(rude.failures[0].first, Failure::Protocol(_)));
 }
@@ -156,15 +150,15 @@ fn failures_are_told_apart_by_kind() {
 fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
     for verify in [true, false] {
         let mut requests = 0u8;
-        let fickle = answering(move |packet| match packet {
+        let fickle = Scripted::new(move |packet| match packet {
             Packet::Request(_) => {
                 requests += 1;
-                Some(data(1, &[requests / 4; 100]))
+                vec![data(1, &[requests / 4; 100])]
             }
-            _ => None,
+            _ => Vec::new(),
         });
         let load = load(&["a"], 1, 5).verify(verify);
-        let tally = run(&Client::new(fickle).wishes(plain()), &load);
+        let tally = run(&Client::new(fickle.address).wishes(plain()), &load);
         assert_eq!(tally.failed(), if verify { 2 } else { 0 }, "the last two are others");
         assert!(!verify || matches!(tally.failures[0].first, Failure::Differs));
     }
@@ -173,16 +167,17 @@ fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
 #[test]
 fn a_load_in_netascii_does_not_ask_for_a_size() {
     let (tell, heard) = std::sync::mpsc::channel();
-    let server = answering(move |packet| {
+    let server = Scripted::new(move |packet| {
         if let Packet::Request(request) = packet {
             let size = request.options.find(OptionKind::TransferSize);
             tell.send((request.mode, size.is_some())).expect("it is heard");
         }
-        Some(data(1, b"few"))
+        vec![data(1, b"few")]
     });
     for mode in [Mode::Octet, Mode::Netascii] {
-        run(&Client::new(server).wishes(Wishes::default().mode(mode)), &load(&["a"], 1, 1));
-        assert_eq!(heard.recv(), Ok((mode, mode == Mode::Octet)));
+        let client = Client::new(server.address).wishes(Wishes::default().mode(mode));
+        run(&client, &load(&["a"], 1, 1));
+        assert_eq!(next("a request", &heard), (mode, mode == Mode::Octet));
     }
 }
 
@@ -200,21 +195,21 @@ fn a_load_is_put_on_the_address_that_answers() {
 
 #[test]
 fn a_load_ends_when_it_is_cancelled_and_does_not_begin_before_that_is_taken_back() {
-    let client = Client::new(answering(|_| None)).wishes(plain());
+    let silent = Scripted::new(|_| Vec::new());
+    let client = Client::new(silent.address).wishes(plain());
     let canceller = client.canceller();
     let endless = load(&["a"], 2, u64::MAX);
     let (tell, told) = std::sync::mpsc::channel();
-    let tally = std::thread::scope(|scope| {
-        let running = scope.spawn(|| {
-            client.load(&endless, |tally| {
-                let _ = tell.send(tally.begun);
-                ControlFlow::Continue(())
-            })
-        });
-        assert_eq!(told.recv_timeout(DEADLINE), Ok(2));
-        canceller.cancel();
-        running.join().expect("no panic").expect("a load")
+    let (theirs, load) = (client.clone(), endless.clone());
+    let running = std::thread::spawn(move || {
+        theirs.load(&load, |tally| {
+            let _ = tell.send(tally.begun);
+            ControlFlow::Continue(())
+        })
     });
+    assert_eq!(next("what is begun", &told), 2);
+    canceller.cancel();
+    let tally = joined("the load ends", running).expect("a load");
     assert_eq!((tally.begun, tally.cut, tally.failed()), (2, 2, 0));
     let refused = client.load(&endless, |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Cancelled)), "{refused:?}");
@@ -285,11 +280,8 @@ fn the_exit_status_is_that_of_the_most_frequent_failure() {
 #[test]
 fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
     let run = |clients: &str| {
-        let mut shell = Command::new("sh");
-        let rtftp = env!("CARGO_BIN_EXE_rtftp");
-        let line =
-            format!("ulimit -n 100; exec {rtftp} bench {} a --count 1 -c {clients}", closed());
-        shell.args(["-c", &line]).timeout(LONGEST_RUN).assert()
+        let line = format!("ulimit -n 100; exec $rtftp bench $server a --count 1 -c {clients}");
+        shell(folder(&[]).path(), &closed().to_string(), &line).assert()
     };
     run("69")
         .code(2)
@@ -299,9 +291,8 @@ fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
 
 #[test]
 fn a_servers_words_do_not_reach_the_terminal_raw() {
-    let hostile = Packet::Error { code: ErrorCode::NotFound, message: b"\x1b[2Jgone" }.to_vec();
-    let server = answering(move |_| Some(hostile.clone())).to_string();
-    let run = bench().args([&server, "a", "--count", "2"]).assert().code(4);
+    let server = Scripted::new(|_| vec![error(1, "\x1b[2Jgone")]);
+    let run = bench().args([&server.remote(), "a", "--count", "2"]).assert().code(4);
     run.stdout(contains("\\u{1b}[2Jgone").and(contains("\x1b").not()));
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use common::apart::in_own_network;
 use common::{
-    DEADLINE, Daemon, Peer, Running, Told, ack, config, data, error_code, folder, free_ports, get,
-    model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
+    DEADLINE, Daemon, Own, Peer, Running, Told, ack, config, data, error_code, folder, get, joined,
+    listing, model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 use tftpkit::client::{Client, Wishes};
-use tftpkit::server::{Config, DropReason, Model, PortRange};
+use tftpkit::server::{Config, DropReason, Model};
 use tftpkit::store::{Folder, Uploads};
 use tftpkit::transfer::Outcome;
 use tftpkit::wire::Mode;
@@ -48,7 +48,7 @@ fn all_sizes(wishes: Wishes) {
                 "{sent} {mode:?}"
             );
         }
-        let listed = client.list("").expect("a listing").entries;
+        let listed = listing(&client, b"").expect("a listing").entries;
         let mut sizes: Vec<_> = listed.iter().map(|entry| entry.size as usize).collect();
         sizes.sort_unstable();
         assert_eq!(sizes, SIZES.iter().flat_map(|size| [*size; 2]).collect::<Vec<_>>());
@@ -130,13 +130,13 @@ fn five_hundred_clients_at_once_get_their_own_bytes() {
         let wishes = [plain(), Wishes::default(), windowed(1428, 8)][n % 3];
         let run = move || {
             start.wait();
-            get(&Client::new(address).wishes(wishes), &n.to_string()).expect("a download")
-                == file(n)
+            let client = Client::new(address).wishes(wishes);
+            client.read(n.to_string()).expect("a download") == file(n)
         };
         std::thread::Builder::new().stack_size(512 << 10).spawn(run).expect("a thread")
     };
     let clients: Vec<_> = (0..CLIENTS).map(client).collect();
-    let right = clients.into_iter().map(|c| c.join().expect("no panic"));
+    let right = clients.into_iter().map(|client| joined("a download", client));
     assert_eq!(right.filter(|right| *right).count(), CLIENTS);
     server.idle();
 }
@@ -406,9 +406,9 @@ fn a_server_that_may_not_wait_ends_transfers_with_an_error() {
 #[test]
 fn transfers_stay_within_the_range_of_ports() {
     let root = folder(&[("f", &pattern(2000, 11))]);
-    let first = free_ports(2);
-    let ports = PortRange::new(first, first + 1).expect("a range");
-    let server = serving(root.path(), config().ports(ports));
+    let (own, first) = (Own::new(), Own::FIRST);
+    let config = config().ports(Own::ports(2).0).listen((own.ip, 0));
+    let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
     let peers = [server.peer(), server.peer()];
     let [one, two] = peers.each_ref().map(|peer| peer.answer(&rrq("f", &[])));
     let mut ports = [one.1.port(), two.1.port()];
@@ -423,8 +423,12 @@ fn transfers_stay_within_the_range_of_ports() {
     assert_eq!(late.pending(), []);
     peers[0].rest(one.0, one.1, 512).expect("a download");
     assert_eq!(server.outcome(&peers[0]), Outcome::Complete);
-    until("the port is free", || UdpSocket::bind(one.1).ok());
-    late.fetch(&rrq("f", &[])).expect("a download");
+    let (first, tid) = until("the port is free", || {
+        late.ask(&rrq("f", &[]));
+        late.pending().pop()
+    });
+    assert_eq!(tid, one.1);
+    late.rest(first, tid, 512).expect("a download");
 }
 
 #[test]

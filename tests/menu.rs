@@ -4,10 +4,10 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{Daemon, data, everything_in, folder};
+use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{error, on_a_terminal, rtftp, scripted};
+use programs::{on_a_terminal, rtftp};
 use tftpkit::wire::{Operation, Packet};
 
 #[test]
@@ -46,15 +46,15 @@ fn an_error_leaves_the_user_in_the_menu() {
 #[test]
 fn the_menu_works_with_a_server_that_cannot_list() {
     let here = folder(&[]);
-    let (server, _thread) = scripted(|packet| match packet {
+    let server = Scripted::new(|packet| match packet {
         Packet::Request(request) if request.operation == Operation::List => {
-            Some(vec![error(4, "illegal TFTP operation")])
+            vec![error(4, "illegal TFTP operation")]
         }
-        Packet::Request(request) if request.name == b"a" => Some(vec![data(1, b"here")]),
-        Packet::Request(_) => Some(vec![error(1, "file not found")]),
-        _ => Some(Vec::new()),
+        Packet::Request(request) if request.name == b"a" => vec![data(1, b"here")],
+        Packet::Request(_) => vec![error(1, "file not found")],
+        _ => Vec::new(),
     });
-    let menu = rtftp(here.path()).arg(server.to_string()).write_stdin("list\nd a\n").assert();
+    let menu = rtftp(here.path()).arg(server.remote()).write_stdin("list\nd a\n").assert();
     menu.code(7).stderr(contains("cannot list").and(contains("download NAME")));
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
@@ -75,27 +75,30 @@ fn at_a_terminal_the_menu_completes_names_and_keeps_a_history() {
     assert!(history.expect("a history").contains("download welcome.txt"));
 }
 
+/// As a person does who types Ctrl-C at the menu of the server with this port.
+fn interrupt_the_menu_of(port: u16) {
+    let menu = format!("^[^ ]*rtftp 127.0.0.1:{port}$");
+    let sent = child::output(std::process::Command::new("pkill").args(["-INT", "-f", &menu]));
+    assert!(sent.status.success(), "{sent:?}");
+}
+
 #[test]
 fn an_interrupt_ends_the_download_and_not_the_menu() {
-    let here = folder(&[]);
-    let mut port = 0;
-    let (server, _thread) = scripted(move |packet| {
-        if let Packet::Ack { .. } = packet {
+    let (here, mut port) = (folder(&[]), 0);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) => {
+            port = String::from_utf8_lossy(request.name).parse().expect("its own port");
+            vec![data(1, &[7; 512])]
+        }
+        Packet::Ack { .. } => {
             // The client has the first block, and waits; an interrupt is what the person has left.
-            let menu = format!("^[^ ]*rtftp 127.0.0.1:{port}$");
-            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
-            assert!(sent.is_ok_and(|sent| sent.success()));
+            interrupt_the_menu_of(port);
+            Vec::new()
         }
-        match packet {
-            Packet::Request(request) => {
-                port = String::from_utf8_lossy(request.name).parse().expect("its own port");
-                Some(vec![data(1, &[7; 512])])
-            }
-            _ => Some(Vec::new()),
-        }
+        _ => Vec::new(),
     });
-    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
-    let download = format!("d {} it\r", server.port());
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_rtftp"), server.address);
+    let download = format!("d {} it\r", server.address.port());
     let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
     assert!(screen.contains("cancelled"), "{screen}");
     assert!(!here.path().join("it").exists());
@@ -104,25 +107,22 @@ fn an_interrupt_ends_the_download_and_not_the_menu() {
 #[test]
 fn an_interrupt_at_the_prompt_does_not_end_the_download_that_is_typed_there() {
     let here = folder(&[]);
-    let mut listed = String::new();
+    let mut listed: Option<u16> = None;
     // Completion lists the directory while the prompt waits, and it is this that is interrupted: it can end no other way.
-    let (server, _thread) = scripted(move |packet| match packet {
+    let server = Scripted::new(move |packet| match packet {
         Packet::Request(request) if request.operation == Operation::List => {
-            listed = String::from_utf8_lossy(request.name).into_owned();
-            Some(vec![data(1, &[7; 512])])
+            listed = String::from_utf8_lossy(request.name).parse().ok();
+            vec![data(1, &[7; 512])]
         }
-        Packet::Request(_) => Some(vec![data(1, b"here")]),
-        Packet::Ack { .. } if !listed.is_empty() => {
-            let menu = format!("^[^ ]*rtftp 127.0.0.1:{listed}$");
-            let sent = std::process::Command::new("pkill").args(["-INT", "-f", &menu]).status();
-            assert!(sent.is_ok_and(|sent| sent.success()));
-            listed.clear();
-            Some(Vec::new())
+        Packet::Request(_) => vec![data(1, b"here")],
+        Packet::Ack { .. } => {
+            listed.take().into_iter().for_each(interrupt_the_menu_of);
+            Vec::new()
         }
-        _ => Some(Vec::new()),
+        _ => Vec::new(),
     });
-    let command = format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"));
-    let download = format!("d {}/x\t it\r", server.port());
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_rtftp"), server.address);
+    let download = format!("d {}/x\t it\r", server.address.port());
     let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
     assert_eq!(std::fs::read(here.path().join("it")).unwrap_or_default(), b"here", "{screen}");
 }

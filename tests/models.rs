@@ -4,28 +4,17 @@
 mod common;
 
 use common::{
-    Daemon, Running, ack, data, folder, get, pattern, plain, put, rrq, show, until, windowed, wrq,
+    Daemon, Running, ack, concurrent, data, folder, get, joined, listing, pattern, plain, put, rrq,
+    show, until, windowed, wrq,
 };
 use std::io::{self, IoSliceMut, Read};
-use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, mpsc};
-use tftpkit::client::{Client, Failure};
+use tftpkit::client::Failure;
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Model};
 use tftpkit::store::{Folder, Listing, Readable, Store, StoreError, Uploads};
 use tftpkit::transfer::{Memory, Sink, Source};
 use tftpkit::wire::ErrorCode;
-
-fn loops(count: usize) -> Config {
-    let model = Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    Config::default().model(model)
-}
-
-fn all_models() -> [Config; 4] {
-    // Without a thread of its own, a transfer of this model is driven by the event loop that takes the requests.
-    let no_threads = Config::default().model(Model::Threads(0));
-    [Config::default(), no_threads, loops(1), loops(3)]
-}
 
 /// A disk that does what it is told, when it is told: until then, who asks it for anything waits.
 #[derive(Clone)]
@@ -130,7 +119,7 @@ impl Store for SlowStore {
 fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
     let (slow, quick) = (pattern(20 * 512, 1), pattern(100_000, 2));
     let root = folder(&[("quick", &quick)]);
-    for config in all_models() {
+    for config in concurrent() {
         let what = format!("{config:?}");
         let (disk, go) = SlowDisk::new();
         let store = Folder::open(root.path()).expect("a folder");
@@ -152,7 +141,7 @@ fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
         go.send(()).expect("someone waits");
         go.send(()).expect("someone waits");
         assert_eq!(show(&writer.receive_from(tid)), "ACK 1", "{what}");
-        assert!(reader.join().expect("no panic"), "{what}");
+        assert!(joined("the client's call returns", reader), "{what}");
     }
 }
 
@@ -160,7 +149,7 @@ fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
 fn a_file_whose_every_piece_must_be_waited_for_arrives() {
     let file = pattern(20_000, 3);
     let root = folder(&[]);
-    for config in all_models() {
+    for config in concurrent() {
         let what = format!("{config:?}");
         let store = Folder::open(root.path()).expect("a folder");
         let server = Running::start(config, SlowStore(store, SlowDisk::new().0, file.clone()));
@@ -172,7 +161,7 @@ fn a_file_whose_every_piece_must_be_waited_for_arrives() {
 
 #[test]
 fn a_server_that_is_stopped_does_not_wait_for_a_slow_disk() {
-    for config in all_models() {
+    for config in concurrent() {
         let (disk, go) = SlowDisk::new();
         let root = folder(&[]);
         let store = Folder::open(root.path()).expect("a folder");
@@ -213,23 +202,38 @@ fn transfers_beyond_the_threads_are_carried_by_the_loop() {
     }
 }
 
+/// How many descriptors each of a server's event loops has its eye on, by the kernel's word.
+fn watched(daemon: &Daemon) -> Vec<usize> {
+    let loops = std::fs::read_dir(daemon.proc("fdinfo")).expect("it lives").flatten();
+    let told = loops.filter_map(|fd| std::fs::read_to_string(fd.path()).ok());
+    let told = told.map(|told| told.lines().filter(|line| line.starts_with("tfd:")).count());
+    let mut told: Vec<_> = told.filter(|watched| *watched > 0).collect();
+    told.sort_unstable();
+    told
+}
+
 #[test]
 fn several_loops_share_the_transfers() {
-    let files: Vec<_> = (0..12).map(|n| pattern(40_000 + n as usize, n)).collect();
-    let root = folder(&[]);
-    for (n, bytes) in files.iter().enumerate() {
-        std::fs::write(root.path().join(n.to_string()), bytes).expect("a file");
-    }
+    const EACH: usize = 4;
+    let bytes = pattern(2000, 1);
+    let root = folder(&[("f", &bytes)]);
     let daemon = Daemon::serve(root.path(), &["--model", "events", "--event-threads", "3"]);
-    let address = daemon.address;
-    let fetch = |(n, bytes): (usize, Vec<u8>)| {
-        std::thread::spawn(move || {
-            let client = Client::new(address);
-            assert!(get(&client, &n.to_string()).expect("a download") == bytes);
-        })
+    until("each loop is there", || (watched(&daemon).len() == 3).then_some(()));
+    let idle: usize = watched(&daemon).iter().sum();
+    let open = |_| {
+        let peer = daemon.peer();
+        let (first, tid) = peer.answer(&rrq("f", &[]));
+        (peer, first, tid)
     };
-    let clients: Vec<_> = files.into_iter().enumerate().map(fetch).collect();
-    clients.into_iter().for_each(|client| client.join().expect("a right download"));
+    let clients: Vec<_> = (0..3 * EACH).map(open).collect();
+    let all = until("all are watched", || {
+        Some(watched(&daemon)).filter(|all| all.iter().sum::<usize>() == idle + 3 * EACH)
+    });
+    // One of them also takes the requests, and hears of signals.
+    assert!(all.iter().all(|one| (EACH..=EACH + idle).contains(one)), "{all:?}, {idle} when idle");
+    for (peer, first, tid) in clients {
+        assert!(peer.rest(first, tid, 512).expect("a download") == bytes);
+    }
     assert_eq!(
         daemon.status("Threads"),
         4,
@@ -258,7 +262,7 @@ fn the_iterative_model_takes_the_next_request_when_the_first_is_done() {
     let client = server.client(windowed(1428, 8));
     assert!(get(&client, "f").expect("a download") == bytes);
     put(&client, "new", &bytes).expect("an upload");
-    assert_eq!(client.list("").expect("a listing").entries.len(), 2);
+    assert_eq!(listing(&client, b"").expect("a listing").entries.len(), 2);
     let missing = get(&client, "missing").expect_err("there is none");
     assert!(matches!(missing, Failure::Server { code: ErrorCode::NotFound, .. }));
 }

@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/example.rs"]
 mod example;
+#[path = "common/programs.rs"]
+mod programs;
 
 use common::{DEADLINE, Daemon, folder};
 use example::{Serving, example};
@@ -102,11 +104,7 @@ fn the_clients_commands_work() {
         let words = line.split(' ').skip(1);
         // Ten seconds of load show no more than a hundred downloads.
         let few = line.starts_with("rtftp bench").then_some("--count=100");
-        let run = assert_cmd::Command::new(env!("CARGO_BIN_EXE_rtftp"))
-            .current_dir(here.path())
-            .args(words.chain(few))
-            .assert();
-        run.success();
+        programs::rtftp(here.path()).args(words.chain(few)).assert().success();
     }
     let same = |a: &Path, b: &Path| assert_eq!(std::fs::read(a).ok(), std::fs::read(b).ok());
     same(&here.path().join("blink.bin"), &root.path().join("firmware/blink.bin"));

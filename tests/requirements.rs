@@ -3,11 +3,11 @@
 mod common;
 
 use common::{
-    Peer, Running, Told, ack, config, data, error_code, everything_in, folder, get, list, pattern,
-    plain, receive, rrq, show, until, windowed, wrq,
+    Peer, Running, Told, ack, config, data, error, error_code, everything_in, folder, get, joined,
+    list, listing, pattern, plain, rrq, show, until, windowed, wrq,
 };
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU8;
 use std::os::unix::{ffi::OsStrExt, fs::symlink};
 use std::sync::{Arc, Mutex};
@@ -73,15 +73,11 @@ impl Asking {
     fn tid(&self) -> Peer {
         Peer::of(self.port.address())
     }
-}
 
-fn error(code: u16, text: &str) -> Vec<u8> {
-    Packet::Error { code: code.into(), message: text.as_bytes() }.to_vec()
-}
-
-/// A socket at another address of this machine.
-fn elsewhere() -> UdpSocket {
-    UdpSocket::bind("127.0.0.2:0").expect("a port")
+    /// What the client comes to.
+    fn ends(self) -> Result<Summary, Failure> {
+        joined("the client's call returns", self.client)
+    }
 }
 
 fn request(operation: Operation, name: &[u8], mode: Mode) -> Vec<u8> {
@@ -112,25 +108,23 @@ fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothi
     asking.port.send(&data(2, b"other"), peer);
     first.exchange(&data(2, b"end"), peer, "ACK 2");
     assert!(second.pending().is_empty() && asking.port.pending().is_empty());
-    asking.client.join().expect("no panic").expect("a download");
-    assert_eq!(asking.stored.get(), ([&[1; 512], &b"end"[..]].concat(), 1));
+    let stored = asking.stored.clone();
+    asking.ends().expect("a download");
+    assert_eq!(stored.get(), ([&[1; 512], &b"end"[..]].concat(), 1));
 }
 
 #[test]
 fn before_the_first_answer_a_stranger_elsewhere_gets_error_5_but_not_for_an_error() {
     let asking = Asking::get(plain());
     let (_, peer) = asking.port.receive();
-    let stranger = elsewhere();
-    stranger.send_to(&data(1, b"false"), peer).expect("sent");
-    let mut answer = [0; 64];
-    let (len, _) = receive(&stranger, &mut answer).expect("an answer");
-    assert_eq!(error_code(&answer[..len]), 5);
-    stranger.send_to(&answer[..len], peer).expect("sent");
+    let stranger = Peer::at([127, 0, 0, 2], asking.port.address());
+    stranger.send(&data(1, b"false"), peer);
+    let (answer, _) = stranger.receive();
+    assert_eq!(error_code(&answer), 5);
+    stranger.send(&answer, peer);
     asking.tid().exchange(&data(1, b"true"), peer, "ACK 1");
     assert_eq!(asking.stored.get(), (b"true".to_vec(), 1));
-    stranger.set_nonblocking(true).expect("nonblocking");
-    let more = stranger.recv(&mut answer);
-    assert!(more.is_err(), "two clients would send each other ERRORs for ever");
+    assert_eq!(stranger.pending(), [], "two clients would send each other ERRORs for ever");
 }
 
 /// What strangers send to a port of a transfer.
@@ -144,22 +138,22 @@ fn strangers_neither_change_nor_slow_nor_end_a_download_of_ours() {
     // What is negotiated holds: it repeats nothing by itself.
     let asking = Asking::get(windowed(512, 1).timeout(NonZeroU8::new(255)));
     let (_, peer) = asking.port.receive();
-    let (tid, stranger) = (asking.tid(), asking.tid());
-    let elsewhere = elsewhere();
+    let elsewhere = Peer::at([127, 0, 0, 2], asking.port.address());
+    let (tid, strangers) = (asking.tid(), [asking.tid(), elsewhere]);
     let oack = Options::NONE.with(TransferOption::Timeout(NonZeroU8::MAX));
     let mut packet = Packet::Oack(oack).to_vec();
     for n in 0..5 {
         tid.exchange(&packet, peer, &format!("ACK {n}"));
         for strange in strange() {
-            stranger.send(&strange, peer);
-            elsewhere.send_to(&strange, peer).expect("sent");
+            strangers.iter().for_each(|stranger| stranger.send(&strange, peer));
         }
         packet = data(n + 1, &[7; 512][..if n < 4 { 512 } else { 3 }]);
     }
     tid.exchange(&packet, peer, "ACK 5");
-    let summary = asking.client.join().expect("no panic").expect("a download");
+    let stored = asking.stored.clone();
+    let summary = asking.ends().expect("a download");
     assert_eq!((summary.packets, summary.retransmitted), (7, 0));
-    assert_eq!(asking.stored.get(), (vec![7; 4 * 512 + 3], 1));
+    assert_eq!(stored.get(), (vec![7; 4 * 512 + 3], 1));
 }
 
 #[test]
@@ -172,14 +166,13 @@ fn strangers_neither_change_nor_slow_nor_end_a_transfer_of_the_server() {
     let timing = timing.expect("sound");
     let config = config().policy(StandardPolicy::new(Profile::default().timing(timing)));
     let server = Running::start(config, Folder::open(root.path()).expect("a folder"));
-    let (peer, stranger) = (server.peer(), server.peer());
-    let elsewhere = elsewhere();
+    let (peer, elsewhere) = (server.peer(), Peer::at([127, 0, 0, 2], server.address));
+    let strangers = [server.peer(), elsewhere];
     let (mut packet, tid) = peer.answer(&rrq("f", &[]));
     for n in 1..=5u16 {
         assert_eq!(packet[..4], data(n, b""));
         for strange in strange() {
-            stranger.send(&strange, tid);
-            elsewhere.send_to(&strange, tid).expect("sent");
+            strangers.iter().for_each(|stranger| stranger.send(&strange, tid));
         }
         peer.send(&ack(n), tid);
         if n < 5 {
@@ -200,7 +193,7 @@ fn the_client_asks_for_the_size_of_a_read_and_tells_that_of_a_write() {
     let size_in = |asking: Asking| {
         let (bytes, peer) = asking.port.receive();
         asking.tid().send(&error(1, "no"), peer);
-        assert!(matches!(asking.client.join().expect("no panic"), Err(Failure::Server { .. })));
+        assert!(matches!(asking.ends(), Err(Failure::Server { .. })));
         let Ok(Packet::Request(request)) = Packet::parse(&bytes) else { panic!("no request") };
         request.options.find(OptionKind::TransferSize)
     };
@@ -344,8 +337,8 @@ fn a_listing_has_its_exact_size_and_travels_in_blocks_and_windows_of_any_size() 
     for (size, window) in [(8, 1), (8, 64), (64, 8), (512, 4), (1428, 64)] {
         let client = server.client(windowed(size, window));
         assert_eq!(get(&client, "sub/.list").expect("a download"), text, "{size}, {window}");
-        let listing = client.list("sub").expect("a listing");
-        assert_eq!(listing, Listing::from_json(&whole).expect("a listing"), "{size}, {window}");
+        let listed = listing(&client, b"sub").expect("a listing");
+        assert_eq!(listed, Listing::from_json(&whole).expect("a listing"), "{size}, {window}");
     }
     assert_eq!(Listing::from_text(&text).expect("a listing").entries.len(), 200);
 }

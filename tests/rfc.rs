@@ -85,15 +85,40 @@ fn references(tie: &str) -> Option<Vec<&str>> {
     tie.split(',').map(|word| word.trim().strip_prefix('`')?.strip_suffix('`')).collect()
 }
 
-/// Whether a reference names something: `FILE::TEST` or a file of fixtures.
+/// Whether a reference names something that is run: `FILE::TEST`, or a dialogue, of which `tests/timelines.rs` plays all.
 fn exists(reference: &str) -> Result<(), String> {
     let Some((file, test)) = reference.split_once("::") else {
-        let there = reference.starts_with("fixtures/") && root().join(reference).is_file();
-        return if there { Ok(()) } else { Err(format!("there is no {reference}")) };
+        let is_played = reference.strip_prefix("fixtures/timelines/").is_some_and(|dialogue| {
+            dialogue.ends_with(".txt")
+                && !dialogue.contains('/')
+                && root().join(reference).is_file()
+        });
+        return if is_played { Ok(()) } else { Err(format!("there is no dialogue {reference}")) };
     };
     let text = fs::read_to_string(root().join(file)).map_err(|_| format!("there is no {file}"))?;
-    let there = text.contains(&format!("fn {test}("));
-    if there { Ok(()) } else { Err(format!("{file} has no test {test}")) }
+    match tests_of(&text).contains(test) {
+        true => Ok(()),
+        false => Err(format!("{file} has no test {test} that runs")),
+    }
+}
+
+/// The functions of a source that are tests, and are run wherever it is compiled: `#[test]` is all that stands before
+/// them, besides what they do when they panic.
+fn tests_of(source: &str) -> BTreeSet<&str> {
+    let mut tests = BTreeSet::new();
+    let mut attributes = Vec::new();
+    for line in source.lines().map(str::trim) {
+        if line.starts_with("#[") {
+            attributes.push(line);
+        } else if !line.starts_with("//") {
+            let all = attributes.drain(..).filter(|one| !one.starts_with("#[should_panic"));
+            let name = line.strip_prefix("fn ").and_then(|rest| rest.split_once('('));
+            if let (Some((name, _)), true) = (name, all.eq(["#[test]"])) {
+                tests.insert(name);
+            }
+        }
+    }
+    tests
 }
 
 fn none(wrong: &[String]) {
@@ -180,4 +205,36 @@ fn every_exception_has_a_reason_and_a_requirement_that_names_it() {
         }
     }
     none(&wrong);
+}
+
+#[test]
+fn only_what_runs_shows_anything() {
+    let source = "
+        fn helper() {}
+        // #[test]
+        // fn commented_out() {}
+        #[test]
+        fn runs() {
+        #[test]
+        #[should_panic(expected = \"so\")]
+        /// Why.
+        fn panics() {
+        #[test]
+        #[ignore]
+        fn ignored() {
+        #[test]
+        #[cfg(any())]
+        fn left_out() {
+    ";
+    assert_eq!(tests_of(source), ["panics", "runs"].into());
+    for (reference, is_there) in [
+        ("tests/rfc.rs::only_what_runs_shows_anything", true),
+        ("tests/rfc.rs::tests_of", false),
+        ("tests/none.rs::only_what_runs_shows_anything", false),
+        ("fixtures/timelines/read-utimeout.txt", true),
+        ("fixtures/timelines/none.txt", false),
+        ("fixtures/names.txt", false),
+    ] {
+        assert_eq!(exists(reference).is_ok(), is_there, "{reference}");
+    }
 }

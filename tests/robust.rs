@@ -2,24 +2,25 @@
 
 mod common;
 
-use assert_cmd::Command;
-use common::{DEADLINE, Daemon, LONGEST_RUN, Running, folder, pattern, rrq, show, until, wrq};
+#[path = "common/programs.rs"]
+mod programs;
+
+use assert_cmd::assert::OutputAssertExt;
+use common::{
+    DEADLINE, Daemon, Running, child, folder, joined, next, pattern, rrq, show, until, wrq,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::contains;
+use programs::{rtftp, shell};
 use std::io::{self, Read};
-use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Server};
 use tftpkit::store::{Readable, Store, StoreError};
-
-fn rtftp(here: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
-    command.current_dir(here).timeout(LONGEST_RUN);
-    command
-}
 
 #[test]
 fn a_name_of_hundreds_of_directories_neither_kills_the_server_nor_leaves_any() {
@@ -95,11 +96,11 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     let (address, handle) = (server.addresses()[0], server.handle());
     let running = std::thread::spawn(move || server.run());
     common::Peer::of(address).ask(&rrq("f", &[]));
-    read.recv_timeout(LONGEST_RUN).expect("it reads");
+    next("it reads", &read);
     let asked = Instant::now();
     handle.drain(Duration::ZERO);
     handle.drain(Duration::ZERO);
-    until("the server returns", || running.is_finished().then_some(()));
+    joined("the server returns", running).expect("a clean end");
     assert!(asked.elapsed() < DEADLINE / 2, "it has two seconds for last words");
     drop(go_on);
 }
@@ -115,12 +116,9 @@ fn a_server_whose_log_cannot_be_written_still_stops() {
         .stderr(full)
         .spawn()
         .expect("a child");
-    let mut banner = [0; 1];
-    child.stdout.take().expect("a pipe").read_exact(&mut banner).expect("it has started");
-    let kill = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(kill.is_ok_and(|status| status.success()));
-    let status = until("its end", || child.try_wait().expect("a child"));
-    assert_eq!(status.code(), Some(0));
+    next("a banner", &child::lines(child.stdout.take().expect("a pipe")));
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("it lives");
+    assert_eq!(child::end("rtftpd", &mut child).code(), Some(0));
 }
 
 #[test]
@@ -141,25 +139,18 @@ fn the_servers_last_word_is_heard_before_its_port_is_closed() {
 fn whoever_closes_the_clients_output_has_seen_enough() {
     let (root, here) = (folder(&[("a", b"x")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let program = env!("CARGO_BIN_EXE_rtftp");
+    let run = |line: &str| shell(here.path(), &server.address.to_string(), line).assert();
     for line in [
-        format!("yes list | {program} {} | head -n 1", server.address),
-        format!("{program} get --json {} a | true", server.address),
-        format!("{program} list {} | true", server.address),
+        "yes list | $rtftp $server | head -n 1",
+        "$rtftp get --json $server a | true",
+        "$rtftp list $server | true",
     ] {
-        let run = Command::new("bash")
-            .args(["-c", &format!("{line}; exit ${{PIPESTATUS[-2]}}")])
-            .current_dir(here.path())
-            .timeout(LONGEST_RUN)
-            .assert();
+        let run = run(&format!("{line}; exit ${{PIPESTATUS[-2]}}"));
         run.success().stderr(contains("panic").not());
     }
-    for arguments in [["list", "--json"], ["get", "--json"]] {
-        let line = format!("{program} {} {} a >/dev/full", arguments.join(" "), server.address);
-        let line = if arguments[0] == "list" { line.replace(" a >", " >") } else { line };
-        let mut run = Command::new("sh");
-        run.args(["-c", &line]).current_dir(here.path()).timeout(LONGEST_RUN);
-        run.assert().code(6).stderr(contains("cannot write to standard output"));
+    for line in ["$rtftp list --json $server >/dev/full", "$rtftp get --json $server a >/dev/full"]
+    {
+        run(line).code(6).stderr(contains("cannot write to standard output"));
     }
 }
 
@@ -208,10 +199,9 @@ fn one_party_has_two_unproven_sessions_at_most() {
 #[test]
 fn a_signal_stops_the_server_in_order() {
     let root = folder(&[]);
-    for signal in ["-INT", "-TERM"] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut server = Daemon::serve(root.path(), &[]);
-        let sent = std::process::Command::new("kill").args([signal, &server.pid()]).status();
-        assert!(sent.is_ok_and(|status| status.success()));
+        server.signal(signal);
         assert_eq!(until("the server's end", || server.exit_status()), 0);
         server.log_line(&["stopping"]);
     }

@@ -11,7 +11,7 @@ mod common;
 mod relay;
 
 use clients::{ATFTP, BUSYBOX, CURL, Client, RTFTP, TFTP_HPA, lines, netascii, octets, said, text};
-use common::{Daemon, folder, rrq, until};
+use common::{Daemon, folder, joined, rrq, seed, setting, until};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use relay::{Fate, Relay};
@@ -41,6 +41,12 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Growth of the server's memory after the first quarter that is no leak: stacks and buffers that the C library keeps
 /// for as many transfers as there ever were at once.
 const KEPT_KIB: u64 = 4 << 10;
+
+/// Of so many transfers of one kind a foreign client may give up one, and a few where there were few: it has a handful
+/// of tries for each datagram, leaves when it has sent its last block twice, or takes longer than we wait. `rtftp`, which
+/// repeats itself for half a minute, never does.
+const ONE_IN: u64 = 20;
+const MAY_GIVE_UP: u64 = 2;
 
 /// What a datagram's way is like. Of a hundred one is lost, one arrives twice, and two are late.
 fn weather(seed: u64) -> impl FnMut(&[u8]) -> Fate + Send {
@@ -144,6 +150,11 @@ impl fmt::Display for Job {
     }
 }
 
+/// How many OACKs curl has taken.
+fn oacks(output: &Output) -> usize {
+    said(output).matches("tsize parsed from OACK").count()
+}
+
 /// What has come of all jobs.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
@@ -181,7 +192,7 @@ impl Soak {
                     tally.done += 1;
                     tally.bytes += job.size as u64;
                 }
-                // It was not let go on.
+                // It was not let go on: the last of this worker.
                 Ok(Some(_)) if Instant::now() > self.end => {}
                 Ok(Some(said)) => {
                     let seconds = begun.elapsed().as_secs();
@@ -237,6 +248,8 @@ impl Soak {
             // busybox leaves when it has sent its last block a second time, whatever comes of it.
             (true, Err(_), Verb::Put) if job.who == "busybox" => gave_up(),
             (false, Ok(_), _) if !ours => gave_up(),
+            // curl goes on with its next block when an OACK comes once more, so that the server never gets one.
+            (_, Ok(_), Verb::Put) if job.who == "curl" && oacks(&output) > 1 => gave_up(),
             (_, Ok(bytes), _) => Err(format!("{} bytes; {}", bytes.len(), said(&output))),
             (true, Err(error), _) => Err(format!("{error}; {}", said(&output))),
         }
@@ -260,13 +273,11 @@ fn figures(daemon: &Daemon) -> (u64, usize, u64) {
 
 #[test]
 fn many_clients_on_a_bad_network_get_every_byte_and_cost_the_server_nothing() {
-    let setting = |name: &str| std::env::var(name).ok();
-    let minutes = setting("SOAK_MINUTES").map_or(0.2, |text| text.parse().expect("minutes"));
-    let seed = setting("SOAK_SEED").map_or_else(rand::random, |text| text.parse().expect("a seed"));
-    let model =
+    let minutes: f64 = setting("SOAK_MINUTES").unwrap_or(0.2);
+    let seed = seed("SOAK_SEED");
+    let model: String =
         setting("SOAK_MODEL").unwrap_or_else(|| ["threads", "events"][seed as usize % 2].into());
-    let program = Daemon::program();
-    println!("SOAK_SEED={seed} SOAK_MINUTES={minutes} SOAK_MODEL={model} {}", program.display());
+    println!("SOAK_MINUTES={minutes} SOAK_MODEL={model} {}", Daemon::program().display());
 
     let root = folder(&[("welcome", b"welcome")]);
     let daemon = Daemon::serve(root.path(), &["--uploads", "overwrite", "--model", &model]);
@@ -312,7 +323,7 @@ fn many_clients_on_a_bad_network_get_every_byte_and_cost_the_server_nothing() {
             );
         }
     }
-    workers.into_iter().for_each(|worker| worker.join().expect("no panic"));
+    workers.into_iter().for_each(|worker| joined("a worker", worker));
     // What clients left in the middle ends when their ports are closed.
     drop(relay);
     let (_, descriptors, threads) = before;
@@ -335,7 +346,12 @@ fn many_clients_on_a_bad_network_get_every_byte_and_cost_the_server_nothing() {
 
     assert_eq!(*soak.wrong.lock().expect("no panic"), Vec::<String>::new());
     let tallies = soak.tallies.lock().expect("no panic");
-    let ours = tallies.iter().filter(|((who, _), _)| *who == "rtftp");
-    assert_eq!(ours.map(|(_, tally)| tally.gave_up).sum::<u64>(), 0, "rtftp never gives up");
+    for ((who, verb), Tally { done, gave_up, .. }) in &*tallies {
+        let most = if *who == "rtftp" { 0 } else { MAY_GIVE_UP.max(done / ONE_IN) };
+        assert!(*gave_up <= most, "{who} {verb}: {gave_up} given up, {done} done");
+    }
+    // Who hangs until the time is up has not given up.
+    let done: u64 = tallies.values().map(|tally| tally.done).sum();
+    assert!(done >= 2 * WORKERS, "{done} done by {WORKERS}: they were held up");
     assert!(late <= early + KEPT_KIB, "{early} KiB in the first quarter, {late} KiB in the last");
 }

@@ -243,7 +243,9 @@ fn only_one_file_of_the_library_asks_what_time_it_is_and_makes_sockets() {
         "nix::sys",
         "rand::random",
     ];
-    let tests_aside = |path: &str| matches!(path, "src/server/entry.rs" | "src/client/tests.rs");
+    let tests_aside = |path: &str| {
+        matches!(path, "src/net/workers.rs" | "src/server/entry.rs" | "src/client/tests.rs")
+    };
     let may = |source: &Source| {
         let kernel = source.path == "src/net/kernel.rs" || source.module() == Some("bin");
         kernel || source.module() == Some("store") || tests_aside(&source.path)
@@ -300,6 +302,16 @@ fn nothing_is_unsafe_unfinished_or_left_out_and_no_test_sleeps() {
     assert_eq!(with_word("tests", &["sleep("], |_| false), NONE);
     assert_eq!(with_word("examples", &words, |_| false), NONE);
     assert_eq!(with_word("examples", &["sleep(", ".unwrap()", ".expect("], |_| false), NONE);
+}
+
+#[test]
+fn each_kind_of_test_has_its_row() {
+    let page = include_str!("README.md");
+    let files = sources("tests").into_iter().map(|source| source.path);
+    let names = files.filter_map(|path| path.strip_prefix("tests/").map(str::to_owned));
+    let tests = names.filter(|name| !name.contains('/'));
+    let without: Vec<_> = tests.filter(|name| !page.contains(&format!("`{name}`"))).collect();
+    assert_eq!(without, NONE);
 }
 
 #[test]

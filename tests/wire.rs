@@ -1,8 +1,14 @@
-//! Packets: what bytes mean, and that nothing that arrives is too odd to be read.
+//! Packets: what bytes mean, and that nothing that arrives is too odd to be read. `PROPTEST_RNG_SEED=n` tries the same
+//! again.
+
+#[path = "common/seed.rs"]
+mod seed;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
+use proptest::test_runner::RngSeed;
+use seed::seed;
 use std::fs;
 use std::num::NonZeroU8;
 use std::time::Duration;
@@ -168,8 +174,13 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+fn config() -> ProptestConfig {
+    let rng_seed = RngSeed::Fixed(seed("PROPTEST_RNG_SEED"));
+    ProptestConfig { failure_persistence: None, rng_seed, ..ProptestConfig::with_cases(2_000) }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+    #![proptest_config(config())]
 
     #[test]
     fn random_bytes_are_read_or_refused(

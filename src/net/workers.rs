@@ -111,25 +111,40 @@ impl std::fmt::Debug for Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::{Barrier, mpsc};
+    use std::sync::mpsc;
+    use std::time::{Duration, Instant};
+
+    /// Nothing takes so long, unless it never comes.
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Runs jobs that say when they begin, and end when their senders are dropped.
+    fn held(workers: &Workers, jobs: usize) -> (mpsc::Receiver<usize>, Vec<mpsc::Sender<()>>) {
+        let (begin, begun) = mpsc::channel();
+        let hold = |n| {
+            let (begin, (end, ended)) = (begin.clone(), mpsc::channel());
+            workers.run(Box::new(move || {
+                begin.send(n).expect("it is waited for");
+                let _ = ended.recv_timeout(DEADLINE);
+            }));
+            end
+        };
+        let ends = (0..jobs).map(hold).collect();
+        (begun, ends)
+    }
 
     #[test]
     fn so_many_jobs_run_at_once_and_all_run_in_the_end() {
         let workers = Workers::new(2);
-        let (both, (done, seen)) = (Arc::new(Barrier::new(3)), mpsc::channel());
-        for n in 0..2 {
-            let (both, done) = (Arc::clone(&both), done.clone());
-            workers.run(Box::new(move || {
-                both.wait();
-                done.send(n).expect("it is waited for");
-            }));
-        }
-        workers.run(Box::new(move || done.send(2).expect("it is waited for")));
-        assert!(seen.try_recv().is_err(), "both threads are busy");
-        both.wait();
-        let mut all: Vec<_> = seen.iter().collect();
-        all.sort_unstable();
-        assert_eq!(all, [0, 1, 2]);
+        let (begun, mut ends) = held(&workers, 4);
+        let next = || begun.recv_timeout(DEADLINE).expect("it is run");
+        let mut first = [next(), next()];
+        first.sort_unstable();
+        // Both run until they are let go, and no thread was made for a third.
+        assert_eq!((first, workers.0.state().threads), ([0, 1], 2));
+        drop(ends.remove(0));
+        assert_eq!((next(), workers.0.state().threads), (2, 2), "in the order of the calls");
+        drop(ends);
+        assert_eq!(next(), 3);
     }
 
     #[test]
@@ -142,9 +157,11 @@ mod tests {
                 workers.run(Box::new(move || {
                     done.send(std::thread::current().id()).expect("waited for");
                 }));
-                let id = seen.recv().expect("it is done");
+                let id = seen.recv_timeout(DEADLINE).expect("it is done");
                 // It waits for the next job.
+                let patience = Instant::now() + DEADLINE;
                 while workers.0.state().idle == 0 {
+                    assert!(Instant::now() < patience, "it waits for no other job");
                     std::thread::yield_now();
                 }
                 id
@@ -159,7 +176,7 @@ mod tests {
         workers.run(Box::new(|| panic!("a store that panics")));
         let (done, seen) = mpsc::channel();
         workers.run(Box::new(move || done.send(()).expect("it is waited for")));
-        assert_eq!(seen.recv_timeout(std::time::Duration::from_secs(30)), Ok(()));
+        assert_eq!(seen.recv_timeout(DEADLINE), Ok(()));
     }
 
     /// Calls `work_off` in place of a thread that could not be made, with so many counted, and tells whether it did the

@@ -3,19 +3,21 @@
 //! out and says so, and `tests/run` names it at its end.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+use super::child;
 use nix::unistd::Uid;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Set in the run of a test that has its own network.
 const INSIDE: &str = "TFTPKIT_TEST_INSIDE";
 
-/// No test takes so many seconds, unless it hangs.
-const LONGEST_TEST: &str = "300";
+/// No test takes so long, unless it hangs: what it waits for has bounds of its own.
+const LONGEST_TEST: Duration = Duration::from_secs(90);
 
 /// Not every user looks where `ip` is.
 fn path() -> String {
@@ -38,7 +40,7 @@ pub(crate) fn namespaces(kinds: &[&str]) -> Option<Vec<String>> {
     for way in ways {
         let mut unshare = Command::new("unshare");
         let tried = unshare.args(&way).args(["sh", "-c", &probe]).env("PATH", path());
-        let tried = tried.output().expect("unshare, of util-linux");
+        let tried = child::output(tried);
         if tried.status.success() {
             let words = ["unshare"].into_iter().chain(way);
             return Some(words.map(str::to_owned).collect());
@@ -98,12 +100,12 @@ pub(crate) fn in_own_network<T>(_: T, prepare: &str) -> bool {
     let Some(unshare) = namespaces(&["--net"]) else { return false };
     let own = std::env::current_exe().expect("a program");
     let script = format!("{prepare} && exec \"$0\" --exact {name} --nocapture");
-    let mut command = Command::new("timeout");
-    command.arg(LONGEST_TEST).args(unshare).args(["sh", "-c", &script]).arg(own);
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args(["sh", "-c", &script]).arg(own);
     command.env(INSIDE, "1").env("PATH", path());
-    let done = command.output().expect("timeout, of coreutils");
-    let [said, errors] = [&done.stdout, &done.stderr].map(|it| String::from_utf8_lossy(it));
-    println!("{said}\n{errors}");
+    let done = child::output_within(LONGEST_TEST, &mut command);
+    let said = child::text(&done);
+    println!("{said}");
     assert!(done.status.success() && said.contains("1 passed"), "{}, see above", done.status);
     false
 }

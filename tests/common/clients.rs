@@ -3,9 +3,11 @@
 //! `tests/setup` installs what is foreign. A program that is missing fails the tests that need it.
 #![allow(dead_code)] // Each test program uses a part of it.
 
+use crate::common::child;
+pub(crate) use crate::common::child::text as said;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::time::Duration;
 
 /// A client as two lines of shell. `HOST`, `PORT`, `SERVER` (both), `NAME` (there) and `FILE` (here) are always set;
@@ -51,7 +53,7 @@ pub(crate) type Settings<'a> = &'a [(&'a str, &'a str)];
 pub(crate) const DEFAULTS: Settings<'static> = &[];
 pub(crate) const NETASCII: Settings<'static> = &[("ASCII", "ascii")];
 
-/// Runs a line of shell, for so long at most.
+/// Runs a line of shell, for so long at most; then it is killed.
 pub(crate) fn run(
     line: &str,
     server: SocketAddr,
@@ -61,18 +63,13 @@ pub(crate) fn run(
 ) -> Output {
     let program = line.split_whitespace().next().expect("a program");
     let _ = installed(program);
-    let mut command = Command::new("timeout");
-    command.arg(patience.as_secs().to_string()).args(["sh", "-c", &format!("exec {line}")]);
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("exec {line}")]);
     command.envs(settings.iter().copied()).env("PATH", path()).env("LC_ALL", "C");
     command.env("HOST", server.ip().to_string());
     command.env("PORT", server.port().to_string());
     command.env("SERVER", server.to_string()).env("NAME", name).env("FILE", file);
-    command.stdin(Stdio::null()).output().expect("sh and timeout")
-}
-
-pub(crate) fn said(output: &Output) -> String {
-    let both = [output.stdout.as_slice(), &output.stderr].concat();
-    String::from_utf8_lossy(&both).into_owned()
+    child::said_within(patience, child::started(&mut command)).unwrap_or_else(|killed| killed)
 }
 
 /// Bytes of which no two blocks are alike.

@@ -1,7 +1,6 @@
 //! The examples, as programs.
 
-use super::common::{DEADLINE, until};
-use std::io::{BufRead, BufReader};
+use crate::common::{child, next};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,12 +29,8 @@ impl Serving {
         command.args(arguments).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")));
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = piped.spawn().expect("a child");
-        let out = BufReader::new(child.stdout.take().expect("a pipe"));
-        let (tell, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            out.lines().map_while(Result::ok).for_each(|line| drop(tell.send(line)));
-        });
-        let first = lines.recv_timeout(DEADLINE).expect("its first line");
+        let lines = child::lines(child.stdout.take().expect("a pipe"));
+        let first = next("its first line", &lines);
         let port = first.strip_suffix(": Enter stops it").and_then(|text| {
             let (_, address) = text.rsplit_once(' ')?;
             Some(address.parse::<SocketAddr>().ok()?.port())
@@ -46,13 +41,13 @@ impl Serving {
 
     /// Waits for the line that has this.
     pub(crate) fn says(&self, what: &str) {
-        while !self.lines.recv_timeout(DEADLINE).expect(what).contains(what) {}
+        while !next(what, &self.lines).contains(what) {}
     }
 
     /// Ends its standard input, which stops it in order.
     pub(crate) fn stop(mut self) {
         drop(self.child.stdin.take());
-        let status = until("it stops", || self.child.try_wait().expect("a child"));
+        let status = child::end("the example", &mut self.child);
         assert!(status.success(), "{status}");
     }
 }

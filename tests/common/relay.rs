@@ -4,6 +4,7 @@
 //! own. Towards the server it is the client, at that same port of its own; a server's second port for the same
 //! request is a stranger there, as it would be to the client.
 
+use crate::common::joined_in_drop;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::net::{SocketAddr, UdpSocket};
@@ -18,6 +19,9 @@ pub(crate) type Fate = Vec<Duration>;
 
 /// Nobody repeats anything after so long.
 const FORGOTTEN: Duration = Duration::from_secs(120);
+
+/// How often it looks around of itself.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Dropped, it closes all its ports.
 pub(crate) struct Relay {
@@ -55,8 +59,7 @@ impl Drop for Relay {
         // Something that comes, so that it looks.
         let _ = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(&[], self.address));
         if let Some(thread) = self.thread.take() {
-            let ended = thread.join();
-            assert!(std::thread::panicking() || ended.is_ok(), "the relay panicked");
+            joined_in_drop("the relay ends", thread);
         }
     }
 }
@@ -127,10 +130,10 @@ impl<F: FnMut(&[u8]) -> Fate> Network<F> {
         let mut fds: Vec<_> =
             sockets.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)).collect();
         let next = self.late.iter().map(|late| late.due).min();
-        let wait = next.map_or(PollTimeout::NONE, |due| {
-            let left = due.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
-            PollTimeout::try_from(left).expect("a short while")
-        });
+        // Where there was no room for what has it look when it is stopped, it looks all the same.
+        let left = next.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        let wait = PollTimeout::try_from(left.min(LOOK) + Duration::from_millis(1));
+        let wait = wait.expect("a short while");
         match poll(&mut fds, wait) {
             // Stopped and continued: whatever there is comes with the next look.
             Ok(_) | Err(Errno::EINTR) => {}

@@ -1,35 +1,31 @@
 //! `rtftp`: its exit status, and words that mean something else than they say.
 
-use crate::common::{Daemon, Running, ack, data, everything_in, folder, pattern};
+use crate::common::{
+    Daemon, Running, Scripted, ack, child, closed, data, error, everything_in, folder, pattern,
+};
 use crate::help::{commands, exit_codes, help};
-use crate::programs::{rtftp, scripted as one_that_leaves};
-use crate::rtftp::{error, few, scripted};
+use crate::programs::rtftp;
+use crate::rtftp::few;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::collections::BTreeSet;
-use std::net::UdpSocket;
 use tftpkit::store::{Readable, Uploads};
 use tftpkit::wire::Packet;
 
 const RTFTP: &str = env!("CARGO_BIN_EXE_rtftp");
-
-fn closed() -> String {
-    let closed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    closed.expect("a port that is free again").to_string()
-}
 
 #[test]
 fn each_exit_status_that_is_documented_is_reached_by_get_put_list_and_the_menu() {
     let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[("mine", b"few")]));
     let server = Daemon::serve(root.path(), &[]);
     let full = Daemon::serve(root.path(), &["--uploads", "create", "--max-upload", "2"]);
-    let (failing, _heard) = scripted(|_| vec![error(0)]);
-    let (forgetful, _thread) = one_that_leaves(|packet| match packet {
+    let failing = Scripted::new(|_| vec![error(0, "no")]);
+    let forgetful = Scripted::that_leaves(|packet| match packet {
         Packet::Request(_) => Some(vec![ack(0)]),
         _ => None,
     });
-    let [remote, full, failing] = [server.address, full.address, failing].map(|a| a.to_string());
-    let (forgetful, closed) = (forgetful.to_string(), closed());
+    let addresses = [server.address, full.address, failing.address, forgetful.address, closed()];
+    let [remote, full, failing, forgetful, closed] = addresses.map(|address| address.to_string());
     let cases: &[(i32, &[&str], &str)] = &[
         (0, &["get", &remote, "a"], ""),
         (0, &["list", &remote], ""),
@@ -100,10 +96,10 @@ fn put_obeys_the_mode_that_a_url_says() {
         ("", &["--mode", "netascii"], "WRQ \"x\" netascii"),
         ("", &[], "WRQ \"x\" octet"),
     ] {
-        let (server, heard) = scripted(few);
-        let url = format!("tftp://{server}/x{end}");
+        let server = Scripted::new(few);
+        let url = format!("tftp://{}/x{end}", server.address);
         rtftp(here.path()).args(["put", "mine", &url]).args(options).assert().success();
-        let heard: Vec<_> = [heard.recv(), heard.recv()].into_iter().flatten().collect();
+        let heard = ["a request", "a block"].map(|what| server.hears(what));
         assert!(heard[0].starts_with(request), "{end}: {heard:?}");
         let bytes = if request.ends_with("netascii") { 6 } else { 4 };
         assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{end}");
@@ -143,7 +139,7 @@ fn where_a_name_has_two_addresses_the_second_is_asked_when_nothing_listens_at_th
         let mut shell = std::process::Command::new("sh");
         let line = format!("exec unshare --mount {own} sh -c '{inside}' \"$0\" \"$@\"");
         shell.args(["-c", &line, RTFTP]).args(words).current_dir(here.path());
-        let done = shell.output().expect("a shell");
+        let done = child::output(&mut shell);
         assert!(done.status.success(), "{words:?}: {done:?}");
     }
     assert_eq!(std::fs::read(here.path().join("got")).expect("downloaded"), b"few");
@@ -181,13 +177,13 @@ fn a_put_tells_how_far_it_is() {
 #[test]
 fn a_client_that_is_told_to_be_quiet_still_says_what_failed() {
     let here = folder(&[("mine", b"few")]);
-    let closed = closed();
+    let closed = closed().to_string();
     for words in [["get", &closed, "a"], ["put", "mine", &closed]] {
         let run = rtftp(here.path()).args(words).arg("--quiet").assert().code(3);
         run.stdout(is_empty())
             .stderr(contains("nothing listens").and(contains("Is the name right")));
     }
-    let (server, _heard) = scripted(|_| vec![data(1, b"few")]);
-    let get = ["get", &server.to_string(), "a", "-q"];
+    let server = Scripted::new(|_| vec![data(1, b"few")]);
+    let get = ["get", &server.remote(), "a", "-q"];
     rtftp(here.path()).args(get).assert().success().stdout(is_empty()).stderr(is_empty());
 }

@@ -1,6 +1,7 @@
 //! What a program's `--help` says that there is.
 
-use assert_cmd::Command;
+use crate::common::child;
+use std::process::Command;
 
 /// An option as the help has it.
 #[derive(Debug, Default)]
@@ -33,8 +34,9 @@ impl Known {
 pub(crate) fn help(program: &str, command: &str) -> String {
     let mut shown = Command::new(program);
     shown.args(Some(command).filter(|command| !command.is_empty())).arg("--help");
-    let shown = shown.assert().success();
-    String::from_utf8(shown.get_output().stdout.clone()).expect("UTF-8")
+    let shown = child::output(&mut shown);
+    assert!(shown.status.success(), "{shown:?}");
+    String::from_utf8(shown.stdout).expect("UTF-8")
 }
 
 /// The commands of a program; the empty one is the program alone.

@@ -1,12 +1,12 @@
 //! `rtftpd`: what is given twice, what it is stopped with, and what the system allows it.
 
-use crate::common::{Daemon, Peer, folder, pattern, rrq, show, until, wrq};
+use crate::common::apart::powerless;
+use crate::common::{Daemon, Peer, child, folder, pattern, rrq, show, until, wrq};
 use crate::given::Given;
 use crate::help::{exit_codes, help};
 use crate::programs::rtftpd;
-use crate::rtftpd::{
-    OFTEN, ends_before_many_repetitions, hanging, interrupt, threads, two_thousand,
-};
+use crate::rtftpd::{OFTEN, ends_before_many_repetitions, hanging, two_thousand};
+use nix::sys::signal::Signal;
 use predicates::prelude::*;
 use predicates::str::contains;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ fn each_exit_status_that_is_documented_is_reached() {
     assert_eq!(told, [0, 1, 2]);
     let root = folder(&[]);
     let mut server = Daemon::serve(root.path(), &[]);
-    interrupt(&server);
+    server.signal(Signal::SIGTERM);
     assert_eq!(until("its end", || server.exit_status()), 0);
     rtftpd().arg("no/such/folder").assert().code(1);
     let both = rtftpd().arg(root.path()).args(["-v", "-q"]).assert();
@@ -65,14 +65,14 @@ fn a_second_signal_ends_what_the_first_has_let_run_on() {
     let root = two_thousand();
     let mut server = Daemon::serve(root.path(), &[&OFTEN[..], &["--drain", "1h"]].concat());
     let (peer, tid) = hanging(&server);
-    interrupt(&server);
+    server.signal(Signal::SIGTERM);
     server.log_line(&["stopping", "transfers=1", "grace=3600"]);
     let transfer = (peer, tid);
     assert!(!ends_before_many_repetitions(&transfer, || server.exit_status().is_some()));
     // It takes no more requests meanwhile.
     let late = server.peer();
     late.ask(&rrq("f", &[]));
-    interrupt(&server);
+    server.signal(Signal::SIGTERM);
     let why = "ERROR 0 \"the server is shutting down\"";
     until("the last word", || {
         transfer.0.pending().iter().find(|(packet, _)| show(packet) == why).map(drop)
@@ -83,13 +83,8 @@ fn a_second_signal_ends_what_the_first_has_let_run_on() {
 
 /// Runs it with so many descriptors, and without the privilege to have more.
 fn limited(descriptors: u32, root: &std::path::Path, arguments: &[&str]) -> Daemon {
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--nofile={descriptors}"));
-    if nix::unistd::geteuid().is_root() {
-        command.args(["setpriv", "--bounding-set=-all", "--inh-caps=-all"]);
-    }
-    command.arg(Daemon::program()).arg(root).args(["--listen", "127.0.0.1:0"]).args(arguments);
-    Daemon::spawn(&mut command)
+    let limit = ["prlimit", &format!("--nofile={descriptors}")];
+    Daemon::behind(&[&limit, powerless()].concat(), root, arguments)
 }
 
 #[test]
@@ -122,7 +117,7 @@ fn a_transfer_has_no_more_descriptors_than_it_is_counted_with() {
         (peer, tid)
     };
     let _first = (new(0), hanging(&server));
-    until("it has looked for what was left", || (threads(&server, "sweep") == 0).then_some(()));
+    until("it has looked for what was left", || (server.threads("sweep") == 0).then_some(()));
     let before = server.descriptors();
     let _uploads: Vec<_> = (1..=8).map(new).collect();
     let of_uploads = server.descriptors() - before;
@@ -141,7 +136,7 @@ fn colours_are_for_terminals_that_want_them() {
         let line = format!("timeout 1 {} . --listen 127.0.0.1:0", Daemon::program().display());
         script.args(["-qec", &line, "/dev/null"]).current_dir(root.path()).env_remove("NO_COLOR");
         script.envs(no_color.map(|value| ("NO_COLOR", value)));
-        let output = script.stdin(std::process::Stdio::null()).output().expect("script");
+        let output = child::output(&mut script);
         told.push(String::from_utf8_lossy(&output.stdout).contains("\x1b["));
     }
     assert_eq!(told, [true, false]);

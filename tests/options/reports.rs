@@ -1,15 +1,14 @@
 //! Every field of every line that is meant for programs.
 
-use crate::common::{Daemon, ack, data, folder, list, pattern, rrq, wrq};
+use crate::common::{Daemon, Scripted, ack, closed, data, error, folder, list, pattern, rrq, wrq};
 use crate::given::Given;
 use crate::programs::rtftp;
-use crate::rtftp::{error, few, report, scripted};
-use crate::rtftpd::{OFTEN, hanging, interrupt};
+use crate::rtftp::{few, report};
+use crate::rtftpd::{OFTEN, hanging};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::net::SocketAddr;
 use tempfile::TempDir;
 use tftpkit::wire::Packet;
 
@@ -110,13 +109,10 @@ fn a_list_has_its_entries_and_their_number() {
 }
 
 /// A server that does not hear the first packet of one kind.
-fn deaf_once(
-    is_of_the_kind: impl Fn(&Packet<'_>) -> bool + Send + 'static,
-) -> (SocketAddr, mpsc::Receiver<String>) {
-    let seen = AtomicUsize::new(0);
-    scripted(move |packet| {
-        let deaf = is_of_the_kind(packet) && seen.fetch_add(1, Ordering::Relaxed) == 0;
-        if deaf { Vec::new() } else { few(packet) }
+fn deaf_once(is_of_the_kind: impl Fn(&Packet<'_>) -> bool + Send + 'static) -> Scripted {
+    let mut deaf = true;
+    Scripted::new(move |packet| {
+        if is_of_the_kind(packet) && std::mem::take(&mut deaf) { Vec::new() } else { few(packet) }
     })
 }
 
@@ -124,16 +120,16 @@ fn deaf_once(
 fn packets_and_those_that_were_sent_again_are_counted() {
     let here = folder(&[("mine", b"few")]);
     for (command, again) in [("get", "RRQ"), ("put", "DATA"), ("bench", "RRQ")] {
-        let (server, heard) = deaf_once(move |packet| packet.to_string().starts_with(again));
-        let remote = server.to_string();
+        let server = deaf_once(move |packet| packet.to_string().starts_with(again));
+        let remote = server.remote();
         let report = match command {
             "put" => said(&here, &["put", "mine", &remote], 0).remove(0),
             "get" => said(&here, &["get", &remote, "a"], 0).remove(0),
-            _ => report(&Given::default(), &["--count", "1", "--clients", "1"], server),
+            _ => report(&Given::default(), &["--count", "1", "--clients", "1"], server.address),
         };
         // Where the machine is busy there may be more of both.
         let packets = report["packets"].as_u64().expect("a number");
-        let heard: Vec<_> = (0..packets).map(|_| heard.recv().expect("a packet")).collect();
+        let heard: Vec<_> = (0..packets).map(|_| server.hears("a packet")).collect();
         assert!(heard.iter().filter(|packet| packet.starts_with(again)).count() > 1, "{heard:?}");
         let distinct = heard.iter().collect::<BTreeSet<_>>().len() as u64;
         assert_eq!(report["retransmitted"], packets - distinct, "{command}: {heard:?}");
@@ -153,24 +149,22 @@ fn a_load_is_reported_with_all_its_fields() {
         )
     };
     let octave = "{count whole, from real, to real}";
-    let (good, _heard) = scripted(few);
-    let of = |more: &[&str], server| report(&Given::default(), more, server);
-    let whole = of(&["--count", "2", "--rate", "50"], good);
+    let good = Scripted::new(few);
+    let of = |more: &[&str], server: &Scripted| report(&Given::default(), more, server.address);
+    let whole = of(&["--count", "2", "--rate", "50"], &good);
     assert_eq!(shape(&whole), shape_of("", [spans, spans], octave, "real"));
-    assert_eq!((&whole["server"], &whole["rate"]), (&good.to_string().into(), &50.0.into()));
-    let (refusing, _heard) = scripted(|_| vec![error(1)]);
-    let refused = of(&["--count", "2"], refusing);
+    assert_eq!((&whole["server"], &whole["rate"]), (&good.remote().into(), &50.0.into()));
+    let refused = of(&["--count", "2"], &Scripted::new(|_| vec![error(1, "no")]));
     let coded = failure.replace("CODE", "whole");
     assert_eq!(shape(&refused), shape_of(&coded, [spans, "null"], "", "null"));
-    let silent =
-        of(&["--count", "2", "--timeout", "1", "--retries", "0"], scripted(|_| Vec::new()).0);
+    let silent = Scripted::new(|_| Vec::new());
+    let silent = of(&["--count", "2", "--timeout", "1", "--retries", "0"], &silent);
     let uncoded = failure.replace("CODE", "null");
     assert_eq!(shape(&silent), shape_of(&uncoded, ["null", "null"], "", "null"));
 }
 
 #[test]
 fn a_load_tells_its_failures_apart() {
-    let closed = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
     let kind = |server: SocketAddr, more: &[&str]| {
         let report = report(&Given::default(), &[&["--count", "2"], more].concat(), server);
         let [failure] = &report["failures"].as_array().expect("a list")[..] else {
@@ -180,14 +174,14 @@ fn a_load_tells_its_failures_apart() {
         failure["kind"].as_str().expect("a kind").to_owned()
     };
     let impatient = ["--timeout", "1", "--retries", "0"];
-    assert_eq!(kind(closed.expect("a port that is free again"), &[]), "closed");
-    assert_eq!(kind(scripted(|_| Vec::new()).0, &impatient), "no answer");
-    assert_eq!(kind(scripted(|_| vec![error(0)]).0, &[]), "refused");
+    assert_eq!(kind(closed(), &[]), "closed");
+    assert_eq!(kind(Scripted::new(|_| Vec::new()).address, &impatient), "no answer");
+    assert_eq!(kind(Scripted::new(|_| vec![error(0, "no")]).address, &[]), "refused");
     let rude = |packet: &Packet<'_>| match packet {
         Packet::Request(_) => vec![data(1, &[7; 513])],
         _ => Vec::new(),
     };
-    assert_eq!(kind(scripted(rude).0, &["--no-options"]), "protocol");
+    assert_eq!(kind(Scripted::new(rude).address, &["--no-options"]), "protocol");
 }
 
 /// What each line of the log has.
@@ -221,10 +215,10 @@ fn each_line_of_the_log_about_a_transfer_has_all_its_fields() {
     server.peer().fetch(&list("", &[])).expect("a list");
     assert_eq!(told("listed", "INFO")["file"], "");
     let (_, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
-    peer.send(&error(8), tid);
+    peer.send(&error(8, "no"), tid);
     assert_eq!(told("probed", "INFO")["outcome"], "the client only asked for the size");
     let (stopped, tid) = hanging(&server);
-    stopped.send(&error(0), tid);
+    stopped.send(&error(0, "no"), tid);
     assert_eq!(told("ended", "INFO")["outcome"], "ended by the client: no (code 0)");
     let (silent, tid) = hanging(&server);
     let lost = told("lost", "WARN");
@@ -261,7 +255,7 @@ fn each_line_of_the_log_about_anything_else_has_all_its_fields() {
     peers.iter().for_each(|peer| peer.ask(&rrq("f", &[])));
     let away = told("dropped", "WARN", &format!("{ABOUT_A_PEER}, why text"));
     assert_eq!(away["why"], "too many transfers at once");
-    interrupt(&server);
+    server.signal(Signal::SIGTERM);
     let about = format!("grace real, {ALWAYS}, timestamp text, transfers whole");
     let stopping = told("stopping", "INFO", &about);
     assert_eq!((&stopping["grace"], &stopping["transfers"]), (&10.0.into(), &1.into()));

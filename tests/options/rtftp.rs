@@ -1,14 +1,15 @@
 //! What is seen of each option of `rtftp`, in each of its commands.
 
-use crate::common::{DEADLINE, Running, ack, data, everything_in, folder, pattern, until};
+use crate::common::{
+    LONGEST_RUN, Running, Scripted, ack, child, data, error, everything_in, folder, pattern, until,
+};
 use crate::given::{Given, Row};
 use crate::programs::on_a_terminal;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::io::Write;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
 use tempfile::TempDir;
 use tftpkit::store::Uploads;
 use tftpkit::wire::{Operation, Options, Packet, TransferOption, WindowSize, WireBlock};
@@ -48,31 +49,6 @@ pub(crate) const ROWS: &[Row] = &[
     row(&[""], ("--version", &[]), ("works", "is named"), asked_about_itself),
 ];
 
-/// A server that reacts as `react` says; what it hears comes out of the channel.
-pub(crate) fn scripted(
-    react: impl Fn(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
-) -> (SocketAddr, mpsc::Receiver<String>) {
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-    let (address, (tell, heard)) = (socket.local_addr().expect("an address"), mpsc::channel());
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 65_536];
-        while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
-            let packet = Packet::parse(&buffer[..len]).expect("our client sends packets");
-            // Who has started it may be gone.
-            let _ = tell.send(packet.to_string());
-            for answer in react(&packet) {
-                let _ = socket.send_to(&answer, peer);
-            }
-        }
-    });
-    (address, heard)
-}
-
-pub(crate) fn error(code: u16) -> Vec<u8> {
-    Packet::Error { code: code.into(), message: b"no" }.to_vec()
-}
-
 fn operation(packet: &Packet<'_>) -> Option<Operation> {
     match packet {
         Packet::Request(request) => Some(request.operation),
@@ -83,7 +59,7 @@ fn operation(packet: &Packet<'_>) -> Option<Operation> {
 /// A server of few words, which knows neither options nor LIST.
 pub(crate) fn few(packet: &Packet<'_>) -> Vec<Vec<u8>> {
     match packet {
-        Packet::Request(request) if request.operation == Operation::List => vec![error(4)],
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
         Packet::Request(request) if request.name.ends_with(b".list") => {
             vec![data(1, b"# 0 entries\n")]
         }
@@ -128,17 +104,23 @@ fn here() -> TempDir {
     folder(&[("mine", b"few")])
 }
 
+/// Waits for the end of a program, and gives what it said.
+pub(crate) fn ended(child: Child) -> Output {
+    let output = child::said_within(LONGEST_RUN, child);
+    output.unwrap_or_else(|said| panic!("it does not end; it said:\n{}", child::text(&said)))
+}
+
 fn run(command: &str, given: &Given, more: &[&str], server: &str) -> Output {
     let here = here();
-    start(command, given, more, server, &here).wait_with_output().expect("it ends")
+    ended(start(command, given, more, server, &here))
 }
 
 /// The first request that a server hears, in words.
 fn request(command: &str, given: &Given) -> String {
-    let (server, heard) = scripted(few);
-    let output = run(command, given, &[], &server.to_string());
+    let server = Scripted::new(few);
+    let output = run(command, given, &[], &server.remote());
     assert!(output.status.success(), "{output:?}");
-    heard.recv().expect("a request")
+    server.hears("a request")
 }
 
 fn asked(command: &str, given: &Given, option: &str) -> String {
@@ -170,18 +152,18 @@ fn has_options(command: &str, given: &Given) -> String {
 
 /// A request that nobody answers. LIST has times of its own, and is refused.
 fn repetition(command: &str, given: &Given) -> String {
-    let (server, heard) = scripted(|packet| match operation(packet) {
-        Some(Operation::List) => vec![error(4)],
+    let server = Scripted::new(|packet| match operation(packet) {
+        Some(Operation::List) => vec![error(4, "no")],
         _ => Vec::new(),
     });
     let one = ["--no-options", "--count", "1", "--clients", "1"];
     let more = if command == "bench" { &one[..] } else { &one[..1] };
     let here = here();
-    let mut child = start(command, given, more, &server.to_string(), &here);
+    let mut child = start(command, given, more, &server.remote(), &here);
     let (mut requests, mut status) = (0, None);
     until("the end, or a repetition", || {
         status = child.try_wait().expect("a child");
-        requests += heard.try_iter().filter(|packet| !packet.starts_with("LIST")).count();
+        requests += server.heard().iter().filter(|packet| !packet.starts_with("LIST")).count();
         (requests > 1 || status.is_some()).then_some(())
     });
     let _ = child.kill().and_then(|()| child.wait());
@@ -192,7 +174,7 @@ fn repetition(command: &str, given: &Given) -> String {
 /// Looks at the socket of a transfer with a window that has come to a stop.
 fn offload(command: &str, given: &Given) -> String {
     let window = Options::NONE.with(TransferOption::WindowSize(WindowSize::new(2).expect("two")));
-    let (server, heard) = scripted(move |packet| match packet {
+    let server = Scripted::new(move |packet| match packet {
         Packet::Request(_) => vec![Packet::Oack(window).to_vec()],
         Packet::Ack { block: WireBlock(0) } => vec![data(1, &[7; 512]), data(2, &[7; 512])],
         _ => Vec::new(),
@@ -200,9 +182,9 @@ fn offload(command: &str, given: &Given) -> String {
     let here = folder(&[("mine", &pattern(10_000, 1))]);
     let count = ["--windowsize", "2", "--blksize", "512", "--count", "1"];
     let more = if command == "bench" { &count[..] } else { &count[..4] };
-    let mut child = start(command, given, more, &server.to_string(), &here);
+    let mut child = start(command, given, more, &server.remote(), &here);
     let far = if command == "put" { "DATA 2 512" } else { "ACK 2" };
-    until("the first window", || heard.try_iter().find(|packet| packet == far));
+    server.hears_at_last(far);
     let pid = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).expect("a process");
     let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it lives").flatten();
     let numbers = fds.filter_map(|fd| fd.file_name().to_str()?.parse().ok());
@@ -221,9 +203,8 @@ fn offload(command: &str, given: &Given) -> String {
 }
 
 fn names_here(command: &str, given: &Given) -> String {
-    let (here, (server, _heard)) = (folder(&[]), scripted(few));
-    let child = start(command, given, &[], &server.to_string(), &here);
-    child.wait_with_output().expect("it ends");
+    let (here, server) = (folder(&[]), Scripted::new(few));
+    ended(start(command, given, &[], &server.remote(), &here));
     everything_in(here.path()).join(" ")
 }
 
@@ -280,37 +261,34 @@ pub(crate) fn report(given: &Given, more: &[&str], server: SocketAddr) -> serde_
 }
 
 fn clients(_: &str, given: &Given) -> String {
-    let report = report(given, &["--count", "30"], scripted(few).0);
+    let report = report(given, &["--count", "30"], Scripted::new(few).address);
     assert_eq!(report["clients"], report["most_at_once"]);
     report["clients"].to_string()
 }
 
 fn rate(_: &str, given: &Given) -> String {
-    let report = report(given, &["--count", "7"], scripted(few).0);
+    let report = report(given, &["--count", "7"], Scripted::new(few).address);
     let seconds = report["seconds"].as_f64().expect("a number");
     if seconds < 1.2 { "at once".into() } else { "over a second".into() }
 }
 
 fn duration(_: &str, given: &Given) -> String {
-    let report = report(given, &["--count", "9", "--rate", "10"], scripted(few).0);
+    let report = report(given, &["--count", "9", "--rate", "10"], Scripted::new(few).address);
     if report["begun"] == 9 { "all".into() } else { "some".into() }
 }
 
 fn count(_: &str, given: &Given) -> String {
-    let report = report(given, &["--duration", "0.2"], scripted(few).0);
+    let report = report(given, &["--duration", "0.2"], Scripted::new(few).address);
     if report["begun"] == 3 { "3".into() } else { "more".into() }
 }
 
 fn verify(_: &str, given: &Given) -> String {
-    let asked = std::sync::atomic::AtomicU8::new(0);
-    let (server, _heard) = scripted(move |packet| match operation(packet) {
-        Some(_) => {
-            let first = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
-            vec![data(1, &[u8::from(first); 9])]
-        }
+    let mut first = true;
+    let server = Scripted::new(move |packet| match operation(packet) {
+        Some(_) => vec![data(1, &[u8::from(std::mem::take(&mut first)); 9])],
         None => Vec::new(),
     });
-    let report = report(given, &["--count", "4", "--clients", "1"], server);
+    let report = report(given, &["--count", "4", "--clients", "1"], server.address);
     match (report["failed"].as_u64(), report["failures"][0]["kind"].as_str()) {
         (Some(0), None) => "all whole".into(),
         (Some(3), Some("differs")) => "others differ".into(),
@@ -319,8 +297,8 @@ fn verify(_: &str, given: &Given) -> String {
 }
 
 fn asked_about_itself(command: &str, given: &Given) -> String {
-    let (server, _heard) = scripted(few);
-    let output = run(command, given, &[], &server.to_string());
+    let server = Scripted::new(few);
+    let output = run(command, given, &[], &server.remote());
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let usage = format!("Usage: rtftp {command}");

@@ -1,14 +1,15 @@
 //! What is seen of each option of `rtftpd`.
 
-use crate::common::{Daemon, Peer, ack, error_code, folder, list, pattern, rrq, show, until, wrq};
+use crate::common::{
+    DEADLINE, Daemon, Own, Peer, ack, child, error_code, folder, list, next, pattern, rrq, show,
+    until, wrq,
+};
 use crate::given::{Given, Row};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::Pid;
-use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::process::Stdio;
+use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -113,14 +114,16 @@ fn terms(_: &str, given: &Given) -> String {
 
 fn address(_: &str, given: &Given) -> String {
     let root = two_thousand();
-    let mut command = given.rtftpd(root.path(), &[]);
-    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn().expect("a child");
+    let mut child = child::started(&mut given.rtftpd(root.path(), &[]));
     let (out, err) = (child.stdout.take().expect("a pipe"), child.stderr.take().expect("a pipe"));
-    let mut lines = BufReader::new(out).lines().map_while(Result::ok);
-    let listening = lines.find_map(|line| line.trim().strip_prefix("listening").map(str::to_owned));
+    let (out, err) = (child::lines(out), child::lines(err));
+    let listening = until("its address, or its end", || match out.try_recv() {
+        Ok(line) => line.trim().strip_prefix("listening").map(|address| Some(address.to_owned())),
+        Err(TryRecvError::Empty) => None,
+        Err(TryRecvError::Disconnected) => Some(None),
+    });
     // Where the default port is another's, or a privilege, it is named as well.
-    let told = listening.or_else(|| BufReader::new(err).lines().next()?.ok()).expect("a line");
+    let told = listening.unwrap_or_else(|| next("why it ended", &err));
     child.kill().and_then(|()| child.wait()).expect("killed");
     let address = told
         .split_whitespace()
@@ -163,18 +166,11 @@ fn name_of_the_listing(_: &str, given: &Given) -> String {
     there.collect::<Vec<_>>().join(" ")
 }
 
-/// How many threads have this name.
-pub(crate) fn threads(server: &Daemon, name: &str) -> usize {
-    let tasks = std::fs::read_dir(server.proc("task")).expect("it lives").flatten();
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.filter(|comm| comm.trim() == name).count()
-}
-
 fn model(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let server = given.serve(root.path(), &OFTEN);
     let first = hanging(&server);
-    let thread = if threads(&server, "transfer") > 0 { "a thread" } else { "no thread" };
+    let thread = if server.transfer_threads() > 0 { "a thread" } else { "no thread" };
     let second = server.peer();
     second.ask(&rrq("f", &[]));
     let answered = || !second.pending().is_empty();
@@ -186,15 +182,15 @@ fn threads_of_three(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let server = given.serve(root.path(), &[]);
     let _three = [hanging(&server), hanging(&server), hanging(&server)];
-    format!("{} transfer", threads(&server, "transfer"))
+    format!("{} transfer", server.transfer_threads())
 }
 
 fn threads_of_loops(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let server = given.serve(root.path(), &["--model", "events"]);
     // One more is the thread that takes requests. A thread has its own name a moment after its start.
-    until("their names", || (threads(&server, "rtftpd") == 1).then_some(()));
-    format!("{} events", threads(&server, "events"))
+    until("their names", || (server.threads("rtftpd") == 1).then_some(()));
+    format!("{} events", server.threads("events"))
 }
 
 fn second_client(_: &str, given: &Given) -> String {
@@ -226,7 +222,7 @@ fn block_size_on_a_path_of_1280(_: &str, given: &Given) -> String {
     given.to(&mut shell);
     shell.args(["--listen", "127.0.0.1:0"]).env("line", line);
     let here = folder(&[]);
-    let done = shell.current_dir(here.path()).stdin(Stdio::null()).output().expect("a shell");
+    let done = child::output(shell.current_dir(here.path()));
     let report: serde_json::Value =
         serde_json::from_slice(&done.stdout).unwrap_or_else(|_| panic!("no report: {done:?}"));
     report["blksize"].to_string()
@@ -248,15 +244,15 @@ fn pieces_of_a_window(_: &str, given: &Given) -> String {
 }
 
 fn port(_: &str, given: &Given) -> String {
-    let free = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-    let port = free.expect("a port that is free again").port();
+    let (own, port) = (Own::new(), Own::FIRST);
     let mut given = given.clone();
     let values = given.variables.iter_mut().map(|(_, value)| value);
     for word in given.words.iter_mut().chain(values) {
         *word = word.replace("PORT", &port.to_string());
     }
     let root = two_thousand();
-    let (_, tid) = given.serve(root.path(), &[]).peer().answer(&rrq("f", &[]));
+    let server = Daemon::spawn(&mut given.rtftpd(root.path(), &["--listen", &own.any_port()]));
+    let (_, tid) = server.peer().answer(&rrq("f", &[]));
     if tid.port() == port { "the one".into() } else { "any".into() }
 }
 
@@ -309,16 +305,11 @@ fn least((one, other): (u128, u128)) -> u128 {
     one.min(other)
 }
 
-pub(crate) fn interrupt(server: &Daemon) {
-    let pid = Pid::from_raw(server.pid().parse().expect("a number"));
-    kill(pid, Signal::SIGTERM).expect("a signal");
-}
-
 fn drained(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let mut server = given.serve(root.path(), &OFTEN);
     let transfer = hanging(&server);
-    interrupt(&server);
+    server.signal(Signal::SIGTERM);
     let ended = ends_before_many_repetitions(&transfer, || server.exit_status() == Some(0));
     if ended { "ended".into() } else { "goes on".into() }
 }
@@ -355,21 +346,19 @@ fn levels(_: &str, given: &Given) -> String {
     let root = folder(&[]);
     // One after the other, so that the lines have an order.
     let options = ["--listen", "127.0.0.1:0", "--model", "iterative"];
-    let mut command = given.rtftpd(root.path(), &options);
-    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = piped.spawn().expect("a child");
+    let mut child = child::started(&mut given.rtftpd(root.path(), &options));
     let peer = Peer::of(request_port(child.id()));
     // It is bound before it says so; what it answers comes after.
     peer.ask(&ack(1));
     peer.fetch(&rrq("missing", &[])).expect_err("it is not there");
     peer.store(&wrq("f", &[]), b"").expect_err("no uploads");
     let mut log = String::new();
-    let mut lines = BufReader::new(child.stderr.take().expect("a pipe"));
+    let lines = child::lines(child.stderr.take().expect("a pipe"));
     while !log.contains("refused") {
-        assert!(lines.read_line(&mut log).expect("a line") > 0, "it ended: {log}");
+        log += &next("a line of its log", &lines);
     }
     child.kill().expect("killed");
-    let output = child.wait_with_output().expect("its end");
+    let output = child::said_within(DEADLINE, child).expect("its end");
     let mut seen: Vec<&str> = Vec::new();
     seen.extend(log.contains("DEBUG").then_some("DEBUG"));
     seen.extend(log.contains("INFO").then_some("INFO"));
@@ -383,7 +372,7 @@ fn asked_about_itself(_: &str, given: &Given) -> String {
         given.serve(root.path(), &[]);
         return "serves".into();
     }
-    let output = given.rtftpd(root.path(), &[]).output().expect("it ends");
+    let output = child::output(&mut given.rtftpd(root.path(), &[]));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{output:?}");
     let version = format!("rtftpd {}\n", env!("CARGO_PKG_VERSION"));
