@@ -4,64 +4,62 @@
 //! beside its target, where a rename cannot fail for want of space or rights; and its writer holds a lock on it, which
 //! ends with the process. So what can be locked is what nobody writes any more.
 
-use cap_std::fs::{Dir, File, MetadataExt, OpenOptions};
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use super::disk::{Directory, NewFile};
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// File systems without unnamed files say so in many ways.
+const NO_UNNAMED_FILES: [Errno; 5] =
+    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS];
+
+fn is_one_of(error: &io::Error, errors: &[Errno]) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
+}
 
 /// A file that nobody sees yet.
-pub(super) struct Temporary {
-    dir: Dir,
-    file: File,
+pub(super) struct Temporary<D: Directory> {
+    dir: D,
+    file: D::File,
     /// Its name, where the file system cannot do without; removed when this is dropped.
     name: Option<OsString>,
 }
 
-impl Temporary {
-    /// A file in `dir`; `can_link` says whether a descriptor can be given a name.
-    pub(super) fn create(dir: Dir, can_link: bool) -> io::Result<Self> {
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let unnamed = if can_link {
-            rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666))
-        } else {
-            Err(Errno::OPNOTSUPP)
-        };
+impl<D: Directory> Temporary<D> {
+    /// A file in `dir`; `can_link` says whether a file without a name can be given one.
+    pub(super) fn create(dir: D, can_link: bool) -> io::Result<Self> {
+        let unnamed = if can_link { dir.create(None) } else { Err(Errno::OPNOTSUPP.into()) };
         match unnamed {
             Ok(file) => {
-                let file = File::from(file);
                 // For the moment between its first name and its own.
-                let _ = lock(&file);
+                let _ = file.lock();
                 Ok(Self { dir, file, name: None })
             }
-            // File systems without unnamed files say so in many ways.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {
-                Self::create_named(dir)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) if is_one_of(&error, &NO_UNNAMED_FILES) => Self::create_named(dir),
+            Err(error) => Err(error),
         }
     }
 
-    fn create_named(dir: Dir) -> io::Result<Self> {
+    fn create_named(dir: D) -> io::Result<Self> {
         loop {
             let name = random_name();
-            let mut options = OpenOptions::new();
-            let file = dir.open_with(&name, options.write(true).create_new(true))?;
-            // Until it was locked, a sweep may have taken it for left. A file system without locks has no sweeps.
-            if lock(&file) != Err(Errno::WOULDBLOCK) && file.metadata()?.nlink() > 0 {
+            let file = dir.create(Some(&name))?;
+            if file.lock()? {
                 return Ok(Self { dir, file, name: Some(name) });
             }
         }
     }
 
-    pub(super) const fn dir(&self) -> &Dir {
+    pub(super) const fn dir(&self) -> &D {
         &self.dir
     }
 
-    pub(super) const fn file(&self) -> &File {
+    pub(super) const fn file(&self) -> &D::File {
         &self.file
     }
 
@@ -90,16 +88,16 @@ impl Temporary {
     }
 
     /// The name is one of `to`, or of its own directory.
-    fn give_name(&mut self, to: Option<&Dir>, target: &OsStr, replace: bool) -> io::Result<()> {
+    fn give_name(&mut self, to: Option<&D>, target: &OsStr, replace: bool) -> io::Result<()> {
         let to = to.unwrap_or(&self.dir);
         if self.name.is_some() {
             self.rename(to, target, replace)?;
         } else {
-            match self.link(to, target) {
+            match to.link(&self.file, target) {
                 // Only a rename replaces, and for that it needs a name that nobody asks for.
-                Err(Errno::EXIST) if replace => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && replace => {
                     let name = random_name();
-                    self.link(&self.dir, &name)?;
+                    self.dir.link(&self.file, &name)?;
                     self.name = Some(name);
                     self.rename(to, target, replace)?;
                 }
@@ -111,38 +109,28 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives a file without a name one that is new.
-    fn link(&self, to: &Dir, name: &OsStr) -> rustix::io::Result<()> {
-        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, unnamed, to, name, AtFlags::SYMLINK_FOLLOW)
-    }
-
-    fn rename(&self, to: &Dir, target: &OsStr, replace: bool) -> io::Result<()> {
+    fn rename(&self, to: &D, target: &OsStr, replace: bool) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
-        if replace {
-            rustix::fs::renameat(&self.dir, name, to, target)?;
-            return Ok(());
-        }
-        match rustix::fs::renameat_with(&self.dir, name, to, target, RenameFlags::NOREPLACE) {
-            // The file system does not know this flag; a second name does the same, and the first goes.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::linkat(&self.dir, name, to, target, AtFlags::empty())?;
+        match self.dir.rename(name, to, target, replace) {
+            // The file system cannot do this; a second name does the same, and the first goes.
+            Err(error) if !replace && is_one_of(&error, &[Errno::INVAL, Errno::NOSYS]) => {
+                self.dir.hard_link(name, to, target)?;
                 self.dir.remove_file(name)
             }
-            renamed => Ok(renamed?),
+            renamed => renamed,
         }
     }
 }
 
-impl Drop for Temporary {
+impl<D: Directory> Drop for Temporary<D> {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
-            let _ = self.dir.remove_file(name);
+            let _ = self.dir.remove_file(&name);
         }
     }
 }
 
-impl Write for Temporary {
+impl<D: Directory> Write for Temporary<D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }
@@ -153,33 +141,29 @@ impl Write for Temporary {
 }
 
 /// Makes directories in each other, and gives the last. Those that are new are added to `made`.
-fn make_directories(
-    from: &Dir,
+fn make_directories<D: Directory>(
+    from: &D,
     names: &[OsString],
     made: &mut Vec<PathBuf>,
-) -> io::Result<Option<Dir>> {
+) -> io::Result<Option<D>> {
     let (mut last, mut path) = (None, PathBuf::new());
     for name in names {
         let within = last.as_ref().unwrap_or(from);
         path.push(name);
         match within.create_dir(name) {
             Ok(()) => made.push(path.clone()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
         sync(within);
-        last = Some(within.open_dir(name)?);
+        last = Some(within.directory(Path::new(name))?);
     }
     Ok(last)
 }
 
 /// A name is on the disk when its directory is; some file systems cannot say.
-fn sync(dir: &Dir) {
-    let _ = rustix::fs::fsync(dir);
-}
-
-fn lock(file: impl AsFd) -> rustix::io::Result<()> {
-    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+fn sync<D: Directory>(dir: &D) {
+    let _ = dir.sync();
 }
 
 const PREFIX: &str = ".rtftp-";
@@ -245,7 +229,7 @@ fn remove_if_left(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     // To write: over NFS only such a file can be locked.
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    lock(&file)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     rustix::fs::unlinkat(dir, name, AtFlags::empty())
 }
 
