@@ -4,11 +4,11 @@
 //! was not synced (`crash`).
 
 use super::StoreError;
-use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions};
+use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
@@ -107,27 +107,28 @@ pub(super) struct Room {
     pub(super) longest_name: u64,
 }
 
+fn is_dead_end(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::LOOP))
+}
+
 impl Directory for Dir {
     type File = File;
 
     fn look(&self, path: &Path) -> io::Result<About> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        match self.metadata(path) {
-            Ok(metadata) => {
-                let access = rustix::fs::accessat(self, path, Access::WRITE_OK, AtFlags::EACCESS);
-                let (kind, mode) = (FileKind::of(&metadata), metadata.mode() & 0o777);
-                Ok(About { kind, mode, may_write: access.is_ok() })
-            }
-            Err(error)
-                if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::LOOP)) =>
-            {
-                let found = self.symlink_metadata(path);
-                let is_link = found.is_ok_and(|found| found.is_symlink());
-                let kind = is_link.then_some(FileKind::DeadLink).ok_or(error)?;
-                Ok(About { kind, mode: 0, may_write: false })
-            }
-            Err(error) => Err(error),
+        // What is no link is looked at without a descriptor, which there may be none of.
+        let mut metadata = self.symlink_metadata(path)?;
+        if metadata.is_symlink() {
+            metadata = match self.metadata(path) {
+                Err(error) if is_dead_end(&error) => {
+                    return Ok(About { kind: FileKind::DeadLink, mode: 0, may_write: false });
+                }
+                found => found?,
+            };
         }
+        let access = rustix::fs::accessat(self, path, Access::WRITE_OK, AtFlags::EACCESS);
+        let (kind, mode) = (FileKind::of(&metadata), metadata.mode() & 0o777);
+        Ok(About { kind, mode, may_write: access.is_ok() })
     }
 
     fn room(&self) -> io::Result<Room> {
@@ -137,7 +138,16 @@ impl Directory for Dir {
     }
 
     fn directory(&self, path: &Path) -> io::Result<Self> {
-        if path.as_os_str().is_empty() { self.try_clone() } else { self.open_dir(path) }
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        // `open_dir` opens it for nothing but its names (`O_PATH`), and that cannot be synced.
+        let mut options = OpenOptions::new();
+        options.read(true).custom_flags(OFlags::DIRECTORY.bits() as i32);
+        match self.open_with(path, &options) {
+            Ok(opened) => Ok(Self::from_std_file(opened.into_std())),
+            // It may be one that this process may write and not read.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => self.open_dir(path),
+            Err(error) => Err(error),
+        }
     }
 
     fn create(&self, name: Option<&OsStr>) -> io::Result<File> {
@@ -178,7 +188,11 @@ impl Directory for Dir {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::io::retry_on_intr(|| rustix::fs::fsync(self))?)
+        match rustix::io::retry_on_intr(|| rustix::fs::fsync(self)) {
+            // It could not be opened to be read.
+            Err(Errno::BADF) => Err(Errno::OPNOTSUPP.into()),
+            synced => Ok(synced?),
+        }
     }
 }
 
