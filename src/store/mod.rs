@@ -3,6 +3,8 @@
 //! This module knows names, folders and listings. It must not know packets' timing, sockets or transfers under
 //! way: it opens a source, a sink or a listing and forgets it.
 
+#[cfg(test)]
+pub(crate) mod crash;
 mod dir;
 mod disk;
 mod error;

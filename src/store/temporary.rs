@@ -4,7 +4,7 @@
 //! beside its target, where a rename cannot fail for want of space or rights; and its writer holds a lock on it, which
 //! ends with the process. So what can be locked is what nobody writes any more.
 
-use super::disk::{Directory, NewFile};
+use super::disk::{Directory, FileKind, NewFile};
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -49,8 +49,13 @@ impl<D: Directory> Temporary<D> {
         loop {
             let name = random_name();
             let file = dir.create(Some(&name))?;
-            if file.lock()? {
-                return Ok(Self { dir, file, name: Some(name) });
+            match file.lock() {
+                Ok(true) => return Ok(Self { dir, file, name: Some(name) }),
+                Ok(false) => {}
+                Err(error) => {
+                    let _ = dir.remove_file(&name);
+                    return Err(error);
+                }
             }
         }
     }
@@ -67,8 +72,8 @@ impl<D: Directory> Temporary<D> {
         self.name.is_some()
     }
 
-    /// Makes the directories that are missing, and gives it its name in one step. Without `replace` a file that has
-    /// the name already stays. Where that fails, no directory is left behind.
+    /// Makes the directories that are missing, and gives it its name in one step, for good. Without `replace` a file that
+    /// has the name already stays. Where that fails, no directory is left behind.
     pub(super) fn persist(
         mut self,
         missing: &[OsString],
@@ -105,17 +110,26 @@ impl<D: Directory> Temporary<D> {
             }
         }
         self.name = None;
-        sync(to);
-        Ok(())
+        let synced = sync(to);
+        if synced.is_err() && !replace {
+            // Whoever sends it again would find that it exists. With `replace` somebody else's may have the name by now.
+            let _ = to.remove_file(target);
+        }
+        synced
     }
 
     fn rename(&self, to: &D, target: &OsStr, replace: bool) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
+        if replace {
+            may_replace(to, target)?;
+        }
         match self.dir.rename(name, to, target, replace) {
             // The file system cannot do this; a second name does the same, and the first goes.
             Err(error) if !replace && is_one_of(&error, &[Errno::INVAL, Errno::NOSYS]) => {
                 self.dir.hard_link(name, to, target)?;
-                self.dir.remove_file(name)
+                // It is whole; a first name that stays is removed by a sweep.
+                let _ = self.dir.remove_file(name);
+                Ok(())
             }
             renamed => renamed,
         }
@@ -155,15 +169,32 @@ fn make_directories<D: Directory>(
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        sync(within);
+        // One that was there may have been made a moment ago.
+        sync(within)?;
         last = Some(within.directory(Path::new(name))?);
     }
     Ok(last)
 }
 
-/// A name is on the disk when its directory is; some file systems cannot say.
-fn sync<D: Directory>(dir: &D) {
-    let _ = dir.sync();
+/// What has come to the name meanwhile may be something that an upload does not replace.
+fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
+    match to.look(Path::new(target)) {
+        Ok(about) if about.kind != FileKind::Regular || !about.may_write => {
+            let why = "what has the name by now may not be written";
+            Err(io::Error::new(ErrorKind::PermissionDenied, why))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a directory last. A file system that cannot do that for directories does what it can of itself;
+/// any other error is one of the disk, after which nobody knows what is on it.
+pub(super) fn sync<D: Directory>(dir: &D) -> io::Result<()> {
+    match dir.sync() {
+        Err(error) if is_one_of(&error, &[Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS]) => Ok(()),
+        synced => synced,
+    }
 }
 
 const PREFIX: &str = ".rtftp-";
