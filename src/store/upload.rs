@@ -2,7 +2,7 @@
 
 use super::StoreError;
 use super::disk::{About, Directory, FileKind, NewFile};
-use super::temporary::{Temporary, is_temporary};
+use super::temporary::{Temporary, is_temporary, sync};
 use crate::limits;
 use crate::query::Query;
 use crate::transfer::{MayWait, Sink};
@@ -135,6 +135,9 @@ impl Rules {
         for existing in parent.ancestors() {
             match root.directory(existing) {
                 Ok(dir) => {
+                    if self.create_dirs {
+                        last(root, existing)?;
+                    }
                     missing.reverse();
                     return Ok((dir, missing));
                 }
@@ -151,6 +154,15 @@ impl Rules {
         }
         Err(StoreError::NotFound)
     }
+}
+
+/// Makes a directory last that another upload, or one of a server that was killed, may have made a moment ago: what is
+/// stored in it would be lost with it.
+fn last<D: Directory>(root: &D, directory: &Path) -> Result<(), StoreError> {
+    for above in directory.ancestors().skip(1) {
+        sync(&root.directory(above)?)?;
+    }
+    Ok(())
 }
 
 /// A file that is being uploaded.
