@@ -189,23 +189,8 @@ impl Store for Folder {
             return Err(StoreError::NotFound);
         }
         let dir = self.root.directory(path)?;
-        let mut entries = Vec::new();
-        let mut cut = false;
-        for (looks, found) in dir.entries()?.enumerate() {
-            let Some(entry) = self.entry(&dir, path, &found?.file_name())? else {
-                if looks < limits::LISTING_NAMES {
-                    continue;
-                }
-                cut = true;
-                break;
-            };
-            if entries.len() == limits::LISTING_ENTRIES || looks >= limits::LISTING_NAMES {
-                cut = true;
-                break;
-            }
-            entries.push(entry);
-        }
-        Ok(Listing::new(entries, cut))
+        let names = dir.entries()?.map(|found| Ok(found?.file_name()));
+        Listing::gather(names, |name| self.entry(&dir, path, name))
     }
 }
 
