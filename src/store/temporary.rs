@@ -277,6 +277,54 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_there_is_replaced_only_by_who_may_whether_files_have_names_or_not() {
+        for can_link in [true, false] {
+            let (_folder, dir) = folder();
+            let persist = |missing: &[OsString], replace| {
+                let mut file = Temporary::create(dir.try_clone()?, can_link)?;
+                file.write_all(if replace { b"over" } else { b"new" })?;
+                file.persist(missing, OsStr::new("target"), replace)
+            };
+            let made = ["made".into(), "on the way".into()];
+            for (missing, path) in [(&[][..], "target"), (&made, "made/on the way/target")] {
+                persist(missing, false).expect("a new name");
+                let kept = persist(missing, false).expect_err("it is there");
+                assert_eq!(kept.kind(), ErrorKind::AlreadyExists);
+                assert_eq!(dir.read(path).expect("a file"), b"new", "{can_link}");
+                persist(missing, true).expect("replaced");
+                assert_eq!(dir.read(path).expect("a file"), b"over", "{can_link}");
+            }
+            for (within, names) in [(".", ["made", "target"]), ("made", ["on the way"; 2])] {
+                let entries = dir.read_dir(within).expect("a folder");
+                let mut found: Vec<_> = entries.map(|it| it.expect("it").file_name()).collect();
+                found.sort();
+                assert_eq!(found, &names[..found.len()], "{can_link}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_never_replaced() {
+        for can_link in [true, false] {
+            let (folder, dir) = folder();
+            dir.create_dir("directory").expect("a directory");
+            dir.symlink("nowhere", "link").expect("a link");
+            let pipe = folder.path().join("pipe");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+            for name in ["directory", "link", "pipe"] {
+                let file = Temporary::create(dir.try_clone().expect("a descriptor"), can_link);
+                let kept = file.expect("a file").persist(&[], OsStr::new(name), true);
+                let kept = kept.expect_err("it is no file");
+                assert_eq!(kept.kind(), ErrorKind::PermissionDenied, "{name}, {can_link}");
+            }
+            let entries = dir.entries().expect("a folder");
+            let files =
+                entries.filter(|it| it.as_ref().expect("it").metadata().expect("it").is_file());
+            assert_eq!(files.count(), 0, "{can_link}");
+        }
+    }
+
+    #[test]
     fn a_sweep_looks_at_so_many_names_and_no_more() {
         let (_folder, dir) = folder();
         for (names, removed) in [(2, 2), (3, 3), (4, 3)] {

@@ -202,3 +202,30 @@ impl<D: Directory> Sink for Upload<D> {
         MayWait::OnCommit
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Folder, Store};
+    use crate::wire::Operation;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_refused_before_the_first_byte() {
+        let root = tempfile::tempdir().expect("a folder");
+        let link = |to: &str, name| {
+            std::os::unix::fs::symlink(to, root.path().join(name)).expect("a link");
+        };
+        link("nowhere", "dead");
+        link("round", "round");
+        link("dead", "deader");
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
+        let folder = folder.create_dirs(true);
+        for name in ["dead", "round", "deader", "dead/new", "deader/made/new"] {
+            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let query = Query::new((local, 2000).into(), local, Operation::Write, name);
+            let refused = folder.write(&query).map(|_| ()).expect_err(name);
+            assert_eq!(refused.to_string(), "not allowed: a link that leads nowhere", "{name}");
+        }
+    }
+}

@@ -237,32 +237,28 @@ fn begun(disk: &Disk, uploads: Uploads, path: &str) -> Box<dyn Sink> {
 
 #[test]
 fn what_is_stored_in_a_directory_that_another_upload_just_made_is_not_lost_with_it() {
-    for path in
-        ["made/second", "made/on/the/second", "made/on/the/way/second", "made/on/other/second"]
-    {
-        // The first one ends with each of its calls, as if it were slow.
-        let first = |disk: &Disk| {
-            let mut sink = begun(disk, Uploads::Create, "made/on/the/way/first");
-            let begun = disk.calls().len();
-            (begun, move || sink.commit())
-        };
-        let whole = Disk::new();
-        let (begun, mut commit) = first(&whole);
-        commit().expect("committed");
-        for ends in begun..=whole.calls().len() {
+    let paths =
+        ["made/second", "made/on/the/second", "made/on/the/way/second", "made/on/other/second"];
+    for (path, begins_later) in paths.map(|path| [(path, true), (path, false)]).concat() {
+        // The first one gets so far, as if it were slow.
+        let run = |calls: usize| {
             let disk = Disk::new();
-            let (_, mut commit) = first(&disk);
-            disk.cut_before(ends);
-            let _ = commit();
+            let mut first = begun(&disk, Uploads::Create, "made/on/the/way/first");
+            let second = || begun(&disk, Uploads::Create, path);
+            let earlier = (!begins_later).then(second);
+            let from = disk.calls().len();
+            disk.cut_before(from.saturating_add(calls));
+            let _ = first.commit();
+            let made = disk.calls()[from..].to_vec();
             disk.cut_before(usize::MAX);
-            self::begun(&disk, Uploads::Create, path).commit().expect("committed");
+            earlier.unwrap_or_else(second).commit().expect("committed");
+            (disk, made)
+        };
+        for calls in 0..=run(usize::MAX).1.len() {
+            let (disk, made) = run(calls);
             disk.every_left(|left| {
-                let calls = &whole.calls()[..ends];
-                assert_eq!(
-                    left.bytes(path).as_deref(),
-                    Some(NEW),
-                    "{path}, the first after {calls:?}"
-                );
+                let when = format!("{path}, begun later: {begins_later}, the first after {made:?}");
+                assert_eq!(left.bytes(path).as_deref(), Some(NEW), "{when}");
             });
         }
     }
