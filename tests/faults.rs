@@ -230,6 +230,67 @@ fn what_the_server_may_not_read_or_write_is_an_access_violation() {
         .expect("a mode");
 }
 
+#[test]
+fn a_file_that_the_server_may_not_write_is_replaced_in_no_way() {
+    let root = folder(&[("kept", b"x"), ("sub/kept", b"x"), ("became", b"x")]);
+    let place = |name: &str| root.path().join(name);
+    let close = |name: &str| {
+        std::fs::set_permissions(place(name), PermissionsExt::from_mode(0o444)).expect("a mode");
+    };
+    close("kept");
+    close("sub/kept");
+    std::os::unix::fs::symlink("kept", place("link")).expect("a link");
+    std::os::unix::fs::symlink("sub", place("way")).expect("a link");
+    std::fs::hard_link(place("kept"), place("second")).expect("a second name");
+    let daemon = without_rights(&root);
+    for name in ["kept", "/./kept", "sub/kept", r"sub\kept", "link", "way/kept", "second"] {
+        let put = daemon.peer().store(&wrq(name, &[]), b"new").map_err(|error| error_code(&error));
+        assert_eq!(put, Err(2), "{name}");
+    }
+    // Another one that is there by the end of the upload.
+    for name in ["became", "came"] {
+        let peer = daemon.peer();
+        let (_, tid) = peer.answer(&wrq(name, &[]));
+        peer.exchange(&data(1, &[7; 512]), tid, "ACK 1");
+        std::fs::write(place(name), "x").expect("a file");
+        close(name);
+        let put = peer.store_rest(tid, 2, b"").map_err(|error| error_code(&error));
+        assert_eq!(put, Err(0), "{name}");
+        daemon.log_line(&[name, "what has the name by now may not be written"]);
+    }
+    let (program, wrapper) = powerless().split_first().expect("a program");
+    let mut get = Command::new(program);
+    get.args(wrapper).arg(env!("CARGO_BIN_EXE_rtftp")).current_dir(place("sub"));
+    let got = get.args(["get", "--quiet", &daemon.address.to_string(), "kept"]).output();
+    let got = got.expect("a client");
+    assert!(!got.status.success(), "{got:?}");
+    for name in ["kept", "sub/kept", "became", "came"] {
+        assert_eq!(std::fs::read(place(name)).expect("a file"), b"x", "{name}");
+    }
+    let names = ["became", "came", "kept", "link", "second", "sub", "way"];
+    assert_eq!(
+        (everything_in(root.path()), everything_in(&place("sub"))),
+        (names.map(str::to_owned).into(), vec!["kept".to_owned()])
+    );
+}
+
+/// It cannot be synced, for that it would have to be read.
+#[test]
+fn an_upload_to_a_directory_that_the_server_may_not_read_is_stored() {
+    let root = folder(&[("box/old", b"old")]);
+    let mode = |mode| {
+        let closed = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(root.path().join("box"), closed).expect("a mode");
+    };
+    mode(0o333);
+    let daemon = without_rights(&root);
+    let put = |name: &str| daemon.peer().store(&wrq(name, &[]), b"new");
+    assert_eq!((put("box/new"), put("box/old")), (Ok(()), Ok(())));
+    mode(0o755);
+    assert_eq!(everything_in(&root.path().join("box")), ["new", "old"]);
+    assert_eq!(std::fs::read(root.path().join("box/old")).expect("a file"), b"new");
+}
+
 /// A download that is under way.
 struct Download {
     peer: Peer,

@@ -7,7 +7,7 @@ mod common;
 #[path = "common/relay.rs"]
 mod relay;
 
-use common::apart::namespaces;
+use common::apart::{namespaces, without_proc};
 use common::{
     Daemon, child, everything_in, folder, next, pattern, random, rrq, setting, until, wrq,
 };
@@ -36,10 +36,9 @@ fn command(program: &Path, temporaries: Temporaries) -> Command {
     if temporaries == Temporaries::Unnamed {
         return Command::new(program);
     }
-    let unshare = namespaces(&["--mount"]).expect("it had some");
-    let mut command = Command::new(&unshare[0]);
-    let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
-    command.args(&unshare[1..]).args(["sh", "-c", hide]).arg(program);
+    let hidden = without_proc().expect("it had some");
+    let mut command = Command::new(&hidden[0]);
+    command.args(&hidden[1..]).arg(program);
     command
 }
 

@@ -3,44 +3,32 @@
 //! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
+use super::disk::{Directory, FileKind};
 use super::error::is_shortage;
 use super::listing::is_listable;
-use super::temporary::{Temporary, is_temporary, sweep};
-use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError};
+use super::temporary::sweep;
+use super::upload::{Rules, Uploads};
+use super::{Entry, Kind, Listing, Readable, Store, StoreError};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{MayWait, Sink, Source};
+use crate::transfer::{Sink, Source};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use rustix::fs::{Access, AtFlags, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, OFlags};
 use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
-use std::io::{self, BufWriter, ErrorKind, IntoInnerError, IoSliceMut, Write};
+use std::ffi::OsStr;
+use std::io::{self, IoSliceMut};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::SystemTime;
 
-/// What clients may write.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Uploads {
-    /// Nothing.
-    #[default]
-    Off,
-    /// Files whose names are new.
-    Create,
-    /// Any file; the last one to finish stays.
-    Overwrite,
-}
-
 /// A folder that is served.
 #[derive(Debug)]
 pub struct Folder {
     root: Dir,
-    uploads: Uploads,
-    create_dirs: bool,
-    largest_upload: u64,
+    rules: Rules,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
     /// Whether it lies behind a network.
@@ -55,45 +43,37 @@ impl Folder {
     /// Opens the folder; from here on it is this very folder, whatever happens to its name.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
         let root = Dir::open_ambient_dir(root, ambient_authority())?;
-        let largest_upload = limits::UPLOAD_BYTES;
         let has_proc = Path::new("/proc/self/fd").is_dir();
         let is_remote =
             rustix::fs::fstatfs(&root).is_ok_and(|about| REMOTE.contains(&about.f_type));
-        let uploads = Uploads::Off;
-        let shared = Mutex::default();
-        Ok(Self { root, uploads, create_dirs: false, largest_upload, has_proc, is_remote, shared })
+        let rules = Rules {
+            uploads: Uploads::Off,
+            create_dirs: false,
+            largest: limits::UPLOAD_BYTES,
+            can_link: has_proc,
+        };
+        Ok(Self { root, rules, has_proc, is_remote, shared: Mutex::default() })
     }
 
     /// Allows uploads; without this there are none.
     #[must_use]
     pub const fn uploads(mut self, uploads: Uploads) -> Self {
-        self.uploads = uploads;
+        self.rules.uploads = uploads;
         self
     }
 
     /// Whether an upload makes the directories in its name.
     #[must_use]
     pub const fn create_dirs(mut self, create: bool) -> Self {
-        self.create_dirs = create;
+        self.rules.create_dirs = create;
         self
     }
 
     /// The most bytes of one upload.
     #[must_use]
     pub const fn largest_upload(mut self, bytes: u64) -> Self {
-        self.largest_upload = bytes;
+        self.rules.largest = bytes;
         self
-    }
-
-    /// Looks at what `name` stands for, the literal name first.
-    fn find<'a>(&self, name: &'a RootedPath) -> Result<(&'a Path, Seen), StoreError> {
-        match (self.see(name.path()), name.slashed()) {
-            (Err(StoreError::NotFound), Some(slashed)) => {
-                let slashed = slashed?;
-                Ok((slashed, self.see(slashed)?))
-            }
-            (found, _) => Ok((name.path(), found?)),
-        }
     }
 
     /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
@@ -130,7 +110,7 @@ impl Folder {
 
     /// Opens by name what was looked at, where `/proc` is missing: never waiting, and only if it is still the same.
     fn open_as_seen(&self, path: &Path, seen: &Seen) -> Result<std::fs::File, StoreError> {
-        regular(&seen.metadata)?;
+        FileKind::of(&seen.metadata).regular()?;
         let mut options = OpenOptions::new();
         options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
         let file = self.root.open_with(path, &options)?;
@@ -139,50 +119,15 @@ impl Folder {
         if same { Ok(file.into_std()) } else { Err(StoreError::NotFound) }
     }
 
-    fn directory(&self, path: &Path) -> io::Result<Dir> {
-        if path.as_os_str().is_empty() { self.root.try_clone() } else { self.root.open_dir(path) }
-    }
-
-    /// The directory of `path`, as far as it exists, and the names that are to be made below it at the end.
-    fn parent(&self, path: &Path) -> Result<(Dir, Vec<OsString>), StoreError> {
-        let parent = path.parent().unwrap_or_else(|| Path::new(""));
-        let mut missing = Vec::new();
-        for existing in parent.ancestors() {
-            match self.directory(existing) {
-                Ok(dir) => {
-                    missing.reverse();
-                    return Ok((dir, missing));
-                }
-                // A file in the place of a directory, or a name that is too long, would still be there at the end.
-                Err(error)
-                    if error.kind() == ErrorKind::NotFound
-                        && self.create_dirs
-                        && missing.len() < limits::CREATED_DIRECTORIES =>
-                {
-                    missing.extend(existing.file_name().map(OsStr::to_owned));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(StoreError::NotFound)
-    }
-
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
     /// end, and keeps its permissions.
     ///
     /// Where the file system has no unnamed files, a process that is killed leaves a `.rtftp-….part` beside it; the
     /// next call for the same directory removes it.
     pub fn replace(&self, path: &Path) -> Result<Box<dyn Sink>, StoreError> {
-        let existing = match self.see(path) {
-            Ok(seen) => Some(seen.metadata),
-            Err(StoreError::NotFound) => None,
-            Err(error) => return Err(error),
-        };
-        let upload = self.upload(path, existing.as_ref(), None)?;
-        if let Some(temporary) = upload.file.as_ref().map(BufWriter::get_ref)
-            && temporary.is_named()
-        {
-            sweep(temporary.dir(), limits::SWEPT_NAMES, 1);
+        let upload = self.rules.replace(&self.root, path)?;
+        if let Some(place) = upload.place() {
+            sweep(place, limits::SWEPT_NAMES, 1);
         }
         Ok(Box::new(upload))
     }
@@ -191,56 +136,6 @@ impl Folder {
     /// living processes are not touched, not even those of other servers of this folder.
     pub fn sweep(&self) -> usize {
         sweep(&self.root, limits::SWEPT_NAMES, limits::SWEPT_DEPTH)
-    }
-
-    fn upload(
-        &self,
-        path: &Path,
-        existing: Option<&Metadata>,
-        size: Option<u64>,
-    ) -> Result<Upload, StoreError> {
-        existing.map_or(Ok(()), regular)?;
-        let target = path.file_name().ok_or_else(|| StoreError::denied("a directory"))?;
-        let (dir, missing) = self.parent(path)?;
-        let disk = rustix::fs::fstatvfs(&dir).ok();
-        let longest = disk.as_ref().map_or(u64::MAX, |disk| disk.f_namemax);
-        let is_too_long = |name: &OsStr| name.len() as u64 > longest;
-        if is_too_long(target) || missing.iter().any(|name| is_too_long(name)) {
-            return Err(StoreError::NotFound);
-        }
-        let first = missing.first().map_or(target, OsString::as_os_str);
-        let found = dir.symlink_metadata(first);
-        if existing.is_none() && found.is_ok_and(|found| found.is_symlink()) {
-            return Err(StoreError::denied("a link that leads nowhere"));
-        }
-        if existing.is_some() {
-            // The folder would let us replace a file that we may not write.
-            rustix::fs::accessat(&dir, target, Access::WRITE_OK, AtFlags::EACCESS)
-                .map_err(|_| StoreError::denied("a file that the server may not write"))?;
-        }
-        let free = disk.map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        match size {
-            Some(size) if size > self.largest_upload => {
-                return Err(StoreError::full("larger than an upload may be"));
-            }
-            Some(size) if size > free => {
-                return Err(StoreError::full("larger than the free space"));
-            }
-            _ => {}
-        }
-        let temporary = Temporary::create(dir, self.has_proc)?;
-        if let Some(metadata) = existing {
-            let mode = Mode::from_raw_mode(metadata.mode() & 0o777);
-            // Some file systems have no modes; that is no reason to refuse.
-            let _ = rustix::fs::fchmod(temporary.file(), mode);
-        }
-        Ok(Upload {
-            file: Some(BufWriter::new(temporary)),
-            missing,
-            target: target.to_owned(),
-            replace: self.uploads != Uploads::Create,
-            room: self.largest_upload,
-        })
     }
 
     /// An entry of a listing, unless it is something that a read would not get.
@@ -273,32 +168,14 @@ impl Folder {
 impl Store for Folder {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
         let name = query.path()?;
-        let (path, seen) = self.find(&name)?;
+        let (path, seen) = name.find(|path| self.see(path))?;
         let file = self.opened(path, &seen)?;
         let size = seen.metadata.len();
         Ok(Readable::exact(Contents::new(file, size, self.is_remote), size))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        if self.uploads == Uploads::Off {
-            return Err(StoreError::denied("uploads are off"));
-        }
-        let name = query.path()?;
-        let (path, existing) = match self.find(&name) {
-            Ok((path, seen)) => (path, Some(seen.metadata)),
-            Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
-            Err(error) => return Err(error),
-        };
-        if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::denied("a name that only unfinished uploads have"));
-        }
-        if let Some(metadata) = &existing
-            && regular(metadata).is_ok()
-            && self.uploads == Uploads::Create
-        {
-            return Err(StoreError::Exists);
-        }
-        Ok(Box::new(self.upload(path, existing.as_ref(), query.announced_size())?))
+        Ok(Box::new(self.rules.open(&self.root, query)?))
     }
 
     fn may_wait(&self) -> bool {
@@ -307,28 +184,13 @@ impl Store for Folder {
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
         let name = query.path()?;
-        let (path, seen) = self.find(&name)?;
+        let (path, seen) = name.find(|path| self.see(path))?;
         if !seen.metadata.is_dir() {
             return Err(StoreError::NotFound);
         }
-        let dir = self.directory(path)?;
-        let mut entries = Vec::new();
-        let mut cut = false;
-        for (looks, found) in dir.entries()?.enumerate() {
-            let Some(entry) = self.entry(&dir, path, &found?.file_name())? else {
-                if looks < limits::LISTING_NAMES {
-                    continue;
-                }
-                cut = true;
-                break;
-            };
-            if entries.len() == limits::LISTING_ENTRIES || looks >= limits::LISTING_NAMES {
-                cut = true;
-                break;
-            }
-            entries.push(entry);
-        }
-        Ok(Listing::new(entries, cut))
+        let dir = self.root.directory(path)?;
+        let names = dir.entries()?.map(|found| Ok(found?.file_name()));
+        Listing::gather(names, |name| self.entry(&dir, path, name))
     }
 }
 
@@ -341,17 +203,9 @@ struct Seen {
 impl Seen {
     /// Opens this very file, whatever its name stands for by now, if it is a regular one.
     fn open(&self) -> Result<std::fs::File, StoreError> {
-        regular(&self.metadata)?;
+        FileKind::of(&self.metadata).regular()?;
         let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         Ok(std::fs::File::open(same)?)
-    }
-}
-
-fn regular(metadata: &Metadata) -> Result<(), StoreError> {
-    match metadata.file_type() {
-        kind if kind.is_file() => Ok(()),
-        kind if kind.is_dir() => Err(StoreError::denied("a directory")),
-        _ => Err(StoreError::denied("not a regular file")),
     }
 }
 
@@ -428,33 +282,5 @@ impl Source for Contents {
         }
         // A file system of this machine that cannot tell is one in memory, more or less.
         if self.is_remote { Ok(None) } else { self.read(bufs).map(Some) }
-    }
-}
-
-struct Upload {
-    /// There until it has its name.
-    file: Option<BufWriter<Temporary>>,
-    /// Directories to make before it gets its name.
-    missing: Vec<OsString>,
-    target: OsString,
-    replace: bool,
-    /// Bytes that may still come.
-    room: u64,
-}
-
-impl Sink for Upload {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(ErrorKind::FileTooLarge)?;
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
-    }
-
-    fn commit(&mut self) -> io::Result<()> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
-        temporary.file().sync_all()?;
-        temporary.persist(&self.missing, &self.target, self.replace)
-    }
-    fn may_wait(&self) -> MayWait {
-        MayWait::OnCommit
     }
 }

@@ -1,9 +1,11 @@
 //! Listings, and the three forms they travel in (`rfc/list.md`).
 
+use super::StoreError;
 use crate::limits;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::time::SystemTime;
 
@@ -104,6 +106,26 @@ impl Listing {
         entries.retain(|entry| is_listable(&entry.name));
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Self { entries, cut }
+    }
+
+    /// Looks at names until there are enough entries, or enough was looked at.
+    pub(super) fn gather(
+        names: impl Iterator<Item = io::Result<OsString>>,
+        mut look: impl FnMut(&OsStr) -> io::Result<Option<Entry>>,
+    ) -> Result<Self, StoreError> {
+        let mut entries = Vec::new();
+        for (looks, name) in names.enumerate() {
+            let name = name?;
+            if looks == limits::LISTING_NAMES {
+                return Ok(Self::new(entries, true));
+            }
+            let Some(entry) = look(&name)? else { continue };
+            if entries.len() == limits::LISTING_ENTRIES {
+                return Ok(Self::new(entries, true));
+            }
+            entries.push(entry);
+        }
+        Ok(Self::new(entries, false))
     }
 
     /// The entries' lines, as many as fit before an end of at most `reserve` bytes.
@@ -360,6 +382,49 @@ mod tests {
         }
         assert!(Listing::from_text(&large.to_text()).expect("valid").cut);
         assert!(Listing::from_json(&large.to_json()).expect("valid").cut);
+    }
+
+    #[test]
+    fn a_listing_looks_at_so_many_names_and_tells_when_there_are_more() {
+        let [most, entries] = [limits::LISTING_NAMES, limits::LISTING_ENTRIES];
+        // So many names, of which those from here on have an entry; what is listed and what was looked at.
+        let cases = [
+            (most, most, (0, false), most),
+            (most + 1, most, (0, true), most),
+            (most, most - 1, (1, false), most),
+            (most + 1, most - 1, (1, true), most),
+            (2 * most, most, (0, true), most),
+            (entries, 0, (entries, false), entries),
+            (entries + 1, 0, (entries, true), entries + 1),
+            (entries + 1, 1, (entries, false), entries + 1),
+            (most + 1, most - entries, (entries, true), most),
+            (most, most - entries - 1, (entries, true), most),
+            (most + 1, most - entries - 1, (entries, true), most),
+        ];
+        let one = listing(&["a"]).entries.remove(0);
+        for (names, first, listed, looked) in cases {
+            let mut looks = 0;
+            let names = (0..names).map(|n| Ok(n.to_string().into()));
+            let gathered = Listing::gather(names, |_| {
+                looks += 1;
+                Ok((looks > first).then(|| one.clone()))
+            });
+            let gathered = gathered.expect("a listing");
+            assert_eq!(((gathered.entries.len(), gathered.cut), looks), (listed, looked));
+        }
+    }
+
+    #[test]
+    fn a_listing_fails_with_the_first_name_that_cannot_be_looked_at() {
+        let broken = || io::Error::other("broken");
+        let names = |last| ["a", "b"].map(|name| Ok(name.into())).into_iter().chain([last]);
+        let gathered = Listing::gather(names(Err(broken())), |_| Ok(None));
+        assert!(matches!(gathered, Err(StoreError::Io(_))), "{gathered:?}");
+        let gathered = Listing::gather(names(Ok("c".into())), |name| match name.to_str() {
+            Some("c") => Err(broken()),
+            _ => Ok(None),
+        });
+        assert!(matches!(gathered, Err(StoreError::Io(_))), "{gathered:?}");
     }
 
     #[test]

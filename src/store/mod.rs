@@ -3,7 +3,10 @@
 //! This module knows names, folders and listings. It must not know packets' timing, sockets or transfers under
 //! way: it opens a source, a sink or a listing and forgets it.
 
+#[cfg(test)]
+pub(crate) mod crash;
 mod dir;
+mod disk;
 mod error;
 mod generated;
 mod in_memory;
@@ -11,15 +14,17 @@ mod listing;
 mod path;
 mod stream;
 mod temporary;
+mod upload;
 mod whole_file;
 
-pub use dir::{Folder, Uploads};
+pub use dir::Folder;
 pub use error::StoreError;
 pub(crate) use error::{SERVER_ERROR, is_shortage};
 pub use generated::Generated;
 pub use in_memory::InMemory;
 pub use listing::{Entry, Kind, Listing, ListingError};
 pub use path::RootedPath;
+pub use upload::Uploads;
 pub use whole_file::WholeFile;
 
 use crate::limits;

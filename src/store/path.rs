@@ -44,6 +44,20 @@ impl RootedPath {
         Some(slashed.as_deref().ok_or_else(|| StoreError::denied("outside the served folder")))
     }
 
+    /// What `look` finds under it, under the literal name first.
+    pub(super) fn find<T>(
+        &self,
+        look: impl Fn(&Path) -> Result<T, StoreError>,
+    ) -> Result<(&Path, T), StoreError> {
+        match (look(self.path()), self.slashed()) {
+            (Err(StoreError::NotFound), Some(slashed)) => {
+                let slashed = slashed?;
+                Ok((slashed, look(slashed)?))
+            }
+            (found, _) => Ok((self.path(), found?)),
+        }
+    }
+
     /// The directory and the last part, where there is one.
     pub fn split(&self) -> Option<(Self, &OsStr)> {
         let path = match &self.slashed {

@@ -4,64 +4,67 @@
 //! beside its target, where a rename cannot fail for want of space or rights; and its writer holds a lock on it, which
 //! ends with the process. So what can be locked is what nobody writes any more.
 
-use cap_std::fs::{Dir, File, MetadataExt, OpenOptions};
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags};
+use super::disk::{Directory, FileKind, NewFile};
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// File systems without unnamed files say so in many ways.
+const NO_UNNAMED_FILES: [Errno; 5] =
+    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS];
+
+fn is_one_of(error: &io::Error, errors: &[Errno]) -> bool {
+    Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
+}
 
 /// A file that nobody sees yet.
-pub(super) struct Temporary {
-    dir: Dir,
-    file: File,
+pub(super) struct Temporary<D: Directory> {
+    dir: D,
+    file: D::File,
     /// Its name, where the file system cannot do without; removed when this is dropped.
     name: Option<OsString>,
 }
 
-impl Temporary {
-    /// A file in `dir`; `can_link` says whether a descriptor can be given a name.
-    pub(super) fn create(dir: Dir, can_link: bool) -> io::Result<Self> {
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let unnamed = if can_link {
-            rustix::fs::openat(&dir, ".", flags, Mode::from_raw_mode(0o666))
-        } else {
-            Err(Errno::OPNOTSUPP)
-        };
+impl<D: Directory> Temporary<D> {
+    /// A file in `dir`; `can_link` says whether a file without a name can be given one.
+    pub(super) fn create(dir: D, can_link: bool) -> io::Result<Self> {
+        let unnamed = if can_link { dir.create(None) } else { Err(Errno::OPNOTSUPP.into()) };
         match unnamed {
             Ok(file) => {
-                let file = File::from(file);
                 // For the moment between its first name and its own.
-                let _ = lock(&file);
+                let _ = file.lock();
                 Ok(Self { dir, file, name: None })
             }
-            // File systems without unnamed files say so in many ways.
-            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS) => {
-                Self::create_named(dir)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) if is_one_of(&error, &NO_UNNAMED_FILES) => Self::create_named(dir),
+            Err(error) => Err(error),
         }
     }
 
-    fn create_named(dir: Dir) -> io::Result<Self> {
+    fn create_named(dir: D) -> io::Result<Self> {
         loop {
             let name = random_name();
-            let mut options = OpenOptions::new();
-            let file = dir.open_with(&name, options.write(true).create_new(true))?;
-            // Until it was locked, a sweep may have taken it for left. A file system without locks has no sweeps.
-            if lock(&file) != Err(Errno::WOULDBLOCK) && file.metadata()?.nlink() > 0 {
-                return Ok(Self { dir, file, name: Some(name) });
+            let file = dir.create(Some(&name))?;
+            match file.lock() {
+                Ok(true) => return Ok(Self { dir, file, name: Some(name) }),
+                Ok(false) => {}
+                Err(error) => {
+                    let _ = dir.remove_file(&name);
+                    return Err(error);
+                }
             }
         }
     }
 
-    pub(super) const fn dir(&self) -> &Dir {
+    pub(super) const fn dir(&self) -> &D {
         &self.dir
     }
 
-    pub(super) const fn file(&self) -> &File {
+    pub(super) const fn file(&self) -> &D::File {
         &self.file
     }
 
@@ -69,8 +72,8 @@ impl Temporary {
         self.name.is_some()
     }
 
-    /// Makes the directories that are missing, and gives it its name in one step. Without `replace` a file that has
-    /// the name already stays. Where that fails, no directory is left behind.
+    /// Makes the directories that are missing, and gives it its name in one step, for good. Without `replace` a file that
+    /// has the name already stays. Where that fails, no directory is left behind.
     pub(super) fn persist(
         mut self,
         missing: &[OsString],
@@ -90,16 +93,16 @@ impl Temporary {
     }
 
     /// The name is one of `to`, or of its own directory.
-    fn give_name(&mut self, to: Option<&Dir>, target: &OsStr, replace: bool) -> io::Result<()> {
+    fn give_name(&mut self, to: Option<&D>, target: &OsStr, replace: bool) -> io::Result<()> {
         let to = to.unwrap_or(&self.dir);
         if self.name.is_some() {
             self.rename(to, target, replace)?;
         } else {
-            match self.link(to, target) {
+            match to.link(&self.file, target) {
                 // Only a rename replaces, and for that it needs a name that nobody asks for.
-                Err(Errno::EXIST) if replace => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && replace => {
                     let name = random_name();
-                    self.link(&self.dir, &name)?;
+                    self.dir.link(&self.file, &name)?;
                     self.name = Some(name);
                     self.rename(to, target, replace)?;
                 }
@@ -107,42 +110,41 @@ impl Temporary {
             }
         }
         self.name = None;
-        sync(to);
-        Ok(())
+        let synced = sync(to);
+        if synced.is_err() && !replace {
+            // Whoever sends it again would find that it exists. With `replace` somebody else's may have the name by now.
+            let _ = to.remove_file(target);
+        }
+        synced
     }
 
-    /// Gives a file without a name one that is new.
-    fn link(&self, to: &Dir, name: &OsStr) -> rustix::io::Result<()> {
-        let unnamed = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, unnamed, to, name, AtFlags::SYMLINK_FOLLOW)
-    }
-
-    fn rename(&self, to: &Dir, target: &OsStr, replace: bool) -> io::Result<()> {
+    fn rename(&self, to: &D, target: &OsStr, replace: bool) -> io::Result<()> {
         let Some(name) = &self.name else { return Ok(()) };
         if replace {
-            rustix::fs::renameat(&self.dir, name, to, target)?;
-            return Ok(());
+            may_replace(to, target)?;
         }
-        match rustix::fs::renameat_with(&self.dir, name, to, target, RenameFlags::NOREPLACE) {
-            // The file system does not know this flag; a second name does the same, and the first goes.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::linkat(&self.dir, name, to, target, AtFlags::empty())?;
-                self.dir.remove_file(name)
+        match self.dir.rename(name, to, target, replace) {
+            // The file system cannot do this; a second name does the same, and the first goes.
+            Err(error) if !replace && is_one_of(&error, &[Errno::INVAL, Errno::NOSYS]) => {
+                self.dir.hard_link(name, to, target)?;
+                // It is whole; a first name that stays is removed by a sweep.
+                let _ = self.dir.remove_file(name);
+                Ok(())
             }
-            renamed => Ok(renamed?),
+            renamed => renamed,
         }
     }
 }
 
-impl Drop for Temporary {
+impl<D: Directory> Drop for Temporary<D> {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
-            let _ = self.dir.remove_file(name);
+            let _ = self.dir.remove_file(&name);
         }
     }
 }
 
-impl Write for Temporary {
+impl<D: Directory> Write for Temporary<D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }
@@ -153,33 +155,46 @@ impl Write for Temporary {
 }
 
 /// Makes directories in each other, and gives the last. Those that are new are added to `made`.
-fn make_directories(
-    from: &Dir,
+fn make_directories<D: Directory>(
+    from: &D,
     names: &[OsString],
     made: &mut Vec<PathBuf>,
-) -> io::Result<Option<Dir>> {
+) -> io::Result<Option<D>> {
     let (mut last, mut path) = (None, PathBuf::new());
     for name in names {
         let within = last.as_ref().unwrap_or(from);
         path.push(name);
         match within.create_dir(name) {
             Ok(()) => made.push(path.clone()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
-        sync(within);
-        last = Some(within.open_dir(name)?);
+        // One that was there may have been made a moment ago.
+        sync(within)?;
+        last = Some(within.directory(Path::new(name))?);
     }
     Ok(last)
 }
 
-/// A name is on the disk when its directory is; some file systems cannot say.
-fn sync(dir: &Dir) {
-    let _ = rustix::fs::fsync(dir);
+/// What has come to the name meanwhile may be something that an upload does not replace.
+fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
+    match to.look(Path::new(target)) {
+        Ok(about) if about.kind != FileKind::Regular || !about.may_write => {
+            let why = "what has the name by now may not be written";
+            Err(io::Error::new(ErrorKind::PermissionDenied, why))
+        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
-fn lock(file: impl AsFd) -> rustix::io::Result<()> {
-    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+/// Makes the names in a directory last. A file system that cannot do that for directories does what it can of itself;
+/// any other error is one of the disk, after which nobody knows what is on it.
+pub(super) fn sync<D: Directory>(dir: &D) -> io::Result<()> {
+    match dir.sync() {
+        Err(error) if is_one_of(&error, &[Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS]) => Ok(()),
+        synced => synced,
+    }
 }
 
 const PREFIX: &str = ".rtftp-";
@@ -245,7 +260,7 @@ fn remove_if_left(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<()> {
     // To write: over NFS only such a file can be locked.
     let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = rustix::fs::openat(dir, name, flags, Mode::empty())?;
-    lock(&file)?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     rustix::fs::unlinkat(dir, name, AtFlags::empty())
 }
 
@@ -259,6 +274,54 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("it opens");
         (folder, dir)
+    }
+
+    #[test]
+    fn a_name_that_is_there_is_replaced_only_by_who_may_whether_files_have_names_or_not() {
+        for can_link in [true, false] {
+            let (_folder, dir) = folder();
+            let persist = |missing: &[OsString], replace| {
+                let mut file = Temporary::create(dir.try_clone()?, can_link)?;
+                file.write_all(if replace { b"over" } else { b"new" })?;
+                file.persist(missing, OsStr::new("target"), replace)
+            };
+            let made = ["made".into(), "on the way".into()];
+            for (missing, path) in [(&[][..], "target"), (&made, "made/on the way/target")] {
+                persist(missing, false).expect("a new name");
+                let kept = persist(missing, false).expect_err("it is there");
+                assert_eq!(kept.kind(), ErrorKind::AlreadyExists);
+                assert_eq!(dir.read(path).expect("a file"), b"new", "{can_link}");
+                persist(missing, true).expect("replaced");
+                assert_eq!(dir.read(path).expect("a file"), b"over", "{can_link}");
+            }
+            for (within, names) in [(".", ["made", "target"]), ("made", ["on the way"; 2])] {
+                let entries = dir.read_dir(within).expect("a folder");
+                let mut found: Vec<_> = entries.map(|it| it.expect("it").file_name()).collect();
+                found.sort();
+                assert_eq!(found, &names[..found.len()], "{can_link}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_never_replaced() {
+        for can_link in [true, false] {
+            let (folder, dir) = folder();
+            dir.create_dir("directory").expect("a directory");
+            dir.symlink("nowhere", "link").expect("a link");
+            let pipe = folder.path().join("pipe");
+            nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+            for name in ["directory", "link", "pipe"] {
+                let file = Temporary::create(dir.try_clone().expect("a descriptor"), can_link);
+                let kept = file.expect("a file").persist(&[], OsStr::new(name), true);
+                let kept = kept.expect_err("it is no file");
+                assert_eq!(kept.kind(), ErrorKind::PermissionDenied, "{name}, {can_link}");
+            }
+            let entries = dir.entries().expect("a folder");
+            let files =
+                entries.filter(|it| it.as_ref().expect("it").metadata().expect("it").is_file());
+            assert_eq!(files.count(), 0, "{can_link}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What some tests want for themselves: a network, mounts, to be root there. Ordinary users have it too, where the
-//! kernel gives them namespaces. Where it does not, such a test fails; with `TFTPKIT_LEAVE_OUT=namespaces` it is left
-//! out and says so, and `tests/run` names it at its end.
+//! What some tests want for themselves: a network, mounts, to be root there; or to see a program's system calls. Ordinary
+//! users have it too, where the kernel gives them namespaces and lets them trace. Where it does not, such a test fails;
+//! with `TFTPKIT_LEAVE_OUT=namespaces`, or `ptrace`, or both with a comma, it is left out and says so, and `tests/run`
+//! names it at its end.
 #![allow(dead_code)] // Each test program uses a part of it.
 
 use super::child;
@@ -47,17 +48,44 @@ pub(crate) fn namespaces(kinds: &[&str]) -> Option<Vec<String>> {
         }
         said = String::from_utf8_lossy(&tried.stderr).trim().to_owned();
     }
+    let why = format!("it needs namespaces ({}), and there are none: {said}", kinds.join(" "));
+    leave_out("namespaces", &why, "`unshare --map-root-user --net --mount true` works");
+    None
+}
+
+/// A command that starts another one, given behind it, without `/proc`. It can then give no file a name later, and takes
+/// names from the start. There is none where there are no namespaces.
+pub(crate) fn without_proc() -> Option<Vec<String>> {
+    let mut words = namespaces(&["--mount"])?;
+    let hide = "mount -t tmpfs none /proc && exec \"$0\" \"$@\"";
+    words.extend(["sh", "-c", hide].map(str::to_owned));
+    Some(words)
+}
+
+/// A command that starts another one, given behind it, and writes down its system calls. There is none where no process
+/// may be traced and tests that need it are left out.
+pub(crate) fn strace() -> Option<Command> {
+    let tried = Command::new("strace").args(["-f", "-e", "trace=none", "true"]).output();
+    let tried = tried.expect("strace");
+    if tried.status.success() {
+        return Some(Command::new("strace"));
+    }
+    let why = format!("it traces a program: {}", String::from_utf8_lossy(&tried.stderr).trim());
+    leave_out("ptrace", &why, "`strace -f true` works");
+    None
+}
+
+/// Fails, unless tests that need `what` are left out, which is then told.
+fn leave_out(what: &str, why: &str, works: &str) {
     let current = std::thread::current();
     let test = current.name().unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
     let program = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let program = program.split('-').next().unwrap_or_default();
-    let why = format!("it needs namespaces ({}), and there are none: {said}", kinds.join(" "));
-    let leave_out = std::env::var("TFTPKIT_LEAVE_OUT");
+    let all = std::env::var("TFTPKIT_LEAVE_OUT").unwrap_or_default();
     assert!(
-        leave_out.is_ok_and(|what| what == "namespaces"),
-        "{why}. Run it where `unshare --map-root-user --net --mount true` works, or leave such tests out: \
-         TFTPKIT_LEAVE_OUT=namespaces tests/run"
+        all.split(',').any(|one| one == what),
+        "{why}. Run it where {works}, or leave such tests out: TFTPKIT_LEAVE_OUT={what} tests/run"
     );
     let line = format!("NOT RUN: {program}, {test}: {why}\n");
     // Not by a macro, whose words are only shown where a test fails.
@@ -67,7 +95,6 @@ pub(crate) fn namespaces(kinds: &[&str]) -> Option<Vec<String>> {
         list.and_then(|mut list| list.write_all(line.as_bytes()))
             .expect("the list of what is left out");
     }
-    None
 }
 
 /// A command that starts another one, given behind it, without any right that others do not have. It needs no other

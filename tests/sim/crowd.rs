@@ -119,7 +119,7 @@ fn config(random: &mut Random, bounds: &Bounds) -> Config {
 }
 
 /// One after the other would be a crowd that waits.
-fn model(random: &mut Random) -> Model {
+pub(crate) fn model(random: &mut Random) -> Model {
     loop {
         let model = swarm::model(random);
         if model != Model::Iterative {

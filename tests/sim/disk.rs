@@ -302,11 +302,18 @@ pub(crate) struct Files {
     pub(crate) listing: Listing,
     /// By the place in memory of the query, which a session keeps for as long as it lives.
     pub(crate) opened: Arc<Mutex<BTreeMap<usize, Ledger>>>,
+    /// What takes uploads in place of the library.
+    pub(crate) folder: Option<Box<dyn Store>>,
 }
 
 impl Files {
     pub(crate) fn new(library: Library) -> Self {
-        Self { library, listing: Listing::new(Vec::new(), false), opened: Arc::default() }
+        Self {
+            library,
+            listing: Listing::new(Vec::new(), false),
+            opened: Arc::default(),
+            folder: None,
+        }
     }
 
     fn note(&self, query: &Query, ledger: Ledger) {
@@ -326,6 +333,9 @@ impl Store for Files {
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        if let Some(folder) = &self.folder {
+            return folder.write(query);
+        }
         let (sink, ledger) = self.library.sink();
         self.note(query, ledger);
         Ok(sink)

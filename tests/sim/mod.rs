@@ -10,6 +10,7 @@
 //! models of others with their timers.
 
 mod client;
+mod crash;
 mod crowd;
 mod disk;
 mod engine;
@@ -114,6 +115,13 @@ fn a_crowd_is_served_within_all_bounds_whoever_else_is_there() {
         .filter_map(|seed| Some(format!("SIM_SEED={seed}: {}", crowd::run(seed, false).err()?)))
         .collect();
     assert!(wrong.is_empty(), "{} seeds\n{}", wrong.len(), wrong[..wrong.len().min(20)].join("\n"));
+}
+
+#[test]
+fn after_a_crash_each_upload_is_whole_or_not_there_and_what_was_acknowledged_is() {
+    for seed in 0..100 {
+        crash::run(seed).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+    }
 }
 
 #[test]

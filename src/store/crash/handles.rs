@@ -1,0 +1,196 @@
+//! What is open of a file system in memory.
+
+use super::{Call, DirectoryNode, Disk, FileNode, Node};
+use crate::store::disk::{About, Directory, FileKind, NewFile, Room};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Bytes that one call writes at most, so that an upload takes several.
+const WRITE_BYTES: usize = 2000;
+
+/// A directory, or a file that is being written.
+pub(in crate::store) struct Handle {
+    disk: Disk,
+    node: usize,
+}
+
+impl Handle {
+    pub(super) fn new(disk: &Disk, node: usize) -> Self {
+        Self { disk: disk.clone(), node }
+    }
+
+    /// The bytes of a regular file.
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut state = self.disk.state();
+        let node = state.find(self.node, path)?;
+        Ok(state.file(node).bytes.clone())
+    }
+}
+
+impl Directory for Handle {
+    type File = Self;
+
+    fn look(&self, path: &Path) -> io::Result<About> {
+        self.disk.call(Call::Look, |state| {
+            let node = state.find(self.node, path)?;
+            Ok(match &state.nodes[node] {
+                Node::Directory(_) => {
+                    About { kind: FileKind::Directory, mode: 0o755, may_write: true }
+                }
+                Node::File(file) => About {
+                    kind: FileKind::Regular,
+                    mode: file.mode,
+                    may_write: file.mode & 0o200 != 0,
+                },
+            })
+        })
+    }
+
+    fn room(&self) -> io::Result<Room> {
+        self.disk.call(Call::Room, |_| Ok(Room { free: 1 << 40, longest_name: 255 }))
+    }
+
+    fn directory(&self, path: &Path) -> io::Result<Self> {
+        self.disk.call(Call::OpenDirectory, |state| {
+            let node = state.find(self.node, path)?;
+            match &state.nodes[node] {
+                Node::Directory(_) => Ok(Self::new(&self.disk, node)),
+                Node::File(_) => Err(Errno::NOTDIR.into()),
+            }
+        })
+    }
+
+    fn create(&self, name: Option<&OsStr>) -> io::Result<Self> {
+        let file = Node::File(FileNode { mode: 0o644, synced: (0, 0o644), ..FileNode::default() });
+        let node = match name {
+            None => self.disk.call(Call::CreateUnnamed, |state| {
+                state.nodes.push(file);
+                Ok(state.nodes.len() - 1)
+            }),
+            Some(name) => self.disk.call(Call::CreateNamed, |state| {
+                state.vacant(self.node, name)?;
+                Ok(state.add(self.node, name, file))
+            }),
+        };
+        Ok(Self::new(&self.disk, node?))
+    }
+
+    fn link(&self, file: &Self, name: &OsStr) -> io::Result<()> {
+        self.disk.call(Call::Link, |state| {
+            state.vacant(self.node, name)?;
+            state.directory(self.node).change(vec![(name.to_owned(), Some(file.node))]);
+            Ok(())
+        })
+    }
+
+    fn hard_link(&self, name: &OsStr, to: &Self, target: &OsStr) -> io::Result<()> {
+        self.disk.call(Call::HardLink, |state| {
+            let file = state.find(self.node, Path::new(name))?;
+            state.vacant(to.node, target)?;
+            state.directory(to.node).change(vec![(target.to_owned(), Some(file))]);
+            Ok(())
+        })
+    }
+
+    fn rename(&self, name: &OsStr, to: &Self, target: &OsStr, replace: bool) -> io::Result<()> {
+        let call = if replace { Call::RenameOver } else { Call::RenameNew };
+        self.disk.call(call, |state| {
+            let file = state.find(self.node, Path::new(name))?;
+            match state.vacant(to.node, target) {
+                Err(error) if !replace || error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(error);
+                }
+                _ => {}
+            }
+            let (gone, new) = ((name.to_owned(), None), (target.to_owned(), Some(file)));
+            if to.node == self.node {
+                state.directory(self.node).change(vec![gone, new]);
+            } else {
+                state.directory(self.node).change(vec![gone]);
+                state.directory(to.node).change(vec![new]);
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_file(&self, name: &OsStr) -> io::Result<()> {
+        self.disk.call(Call::RemoveFile, |state| {
+            state.find(self.node, Path::new(name))?;
+            state.directory(self.node).change(vec![(name.to_owned(), None)]);
+            Ok(())
+        })
+    }
+
+    fn create_dir(&self, name: &OsStr) -> io::Result<()> {
+        self.disk.call(Call::CreateDirectory, |state| {
+            state.vacant(self.node, name)?;
+            state.add(self.node, name, Node::Directory(DirectoryNode::default()));
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.disk.call(Call::RemoveDirectory, |state| {
+            let node = state.find(self.node, path)?;
+            let directory = state.directory(node);
+            if !directory.entries.is_empty() {
+                return Err(Errno::NOTEMPTY.into());
+            }
+            directory.is_removed = true;
+            let parent = path.parent().unwrap_or_else(|| Path::new(""));
+            let within = state.find(self.node, parent)?;
+            let name = path.file_name().ok_or(Errno::INVAL)?;
+            state.directory(within).change(vec![(name.to_owned(), None)]);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.disk.call(Call::SyncDirectory, |state| {
+            let directory = state.directory(self.node);
+            directory.synced = directory.entries.clone();
+            directory.changes.clear();
+            Ok(())
+        })
+    }
+}
+
+impl NewFile for Handle {
+    fn lock(&self) -> io::Result<bool> {
+        self.disk.call(Call::Lock, |_| Ok(true))
+    }
+
+    fn set_mode(&self, mode: u32) -> io::Result<()> {
+        self.disk.call(Call::SetMode, |state| {
+            state.file(self.node).mode = mode;
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let synced = self.disk.call(Call::SyncFile, |state| {
+            state.file(self.node).sync();
+            Ok(())
+        });
+        if synced.is_err() {
+            self.disk.state().file(self.node).is_broken = true;
+        }
+        synced
+    }
+}
+
+impl Write for Handle {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.call(Call::Write, |state| {
+            let written = &bytes[..bytes.len().min(WRITE_BYTES)];
+            state.file(self.node).bytes.extend_from_slice(written);
+            Ok(written.len())
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+//! A folder on a file system in memory: uploads go the way of those to a [`Folder`](crate::store::Folder).
+
+use super::Disk;
+use super::handles::Handle;
+use crate::limits;
+use crate::query::Query;
+use crate::store::disk::Directory;
+use crate::store::upload::Rules;
+use crate::store::{Readable, Store, StoreError, Uploads};
+use crate::transfer::{Memory, Sink};
+use std::path::Path;
+
+pub(crate) struct Served {
+    root: Handle,
+    rules: Rules,
+}
+
+impl Disk {
+    /// Its root as a folder that takes such uploads.
+    pub(crate) fn serve(&self, uploads: Uploads, create_dirs: bool) -> Served {
+        let largest = limits::UPLOAD_BYTES;
+        let rules = Rules { uploads, create_dirs, largest, can_link: true };
+        Served { root: self.root(), rules }
+    }
+
+    /// A file that is there whole or not at all, as a client's downloads are.
+    pub(crate) fn whole_file(&self, path: &str) -> Result<Box<dyn Sink>, StoreError> {
+        let Served { root, rules } = self.serve(Uploads::Off, false);
+        Ok(Box::new(rules.replace(&root, Path::new(path))?))
+    }
+}
+
+impl Store for Served {
+    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
+        let name = query.path()?;
+        let (path, about) = name.find(|path| Ok(self.root.look(path)?))?;
+        about.kind.regular()?;
+        let source = Memory::new(self.root.read(path)?);
+        let size = source.len() as u64;
+        Ok(Readable::exact(source, size))
+    }
+
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        Ok(Box::new(self.rules.open(&self.root, query)?))
+    }
+
+    fn may_wait(&self) -> bool {
+        false
+    }
+}

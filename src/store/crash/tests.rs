@@ -1,0 +1,381 @@
+use super::*;
+use crate::query::Query;
+use crate::store::disk::{Directory, NewFile};
+use crate::store::temporary::is_temporary;
+use crate::store::{Store, StoreError, Uploads};
+use crate::transfer::Sink;
+use crate::wire::Operation;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// Who writes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writer {
+    Server(Uploads),
+    Client,
+}
+
+/// One file that is written, and on what kind of file system.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    writer: Writer,
+    path: &'static str,
+    /// Whether there is an old file.
+    replaces: bool,
+    has_unnamed: bool,
+    has_noreplace: bool,
+}
+
+const OLD_MODE: u32 = 0o640;
+const NEW_MODE: u32 = 0o644;
+
+const OLD: &[u8] = &[b'o'; 7000];
+
+/// More than a buffer holds, so that some of it is written before the end.
+const NEW: &[u8] = &[b'n'; 9000];
+
+fn query(path: &str) -> Query {
+    let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    Query::new((local, 2000).into(), local, Operation::Write, path)
+}
+
+fn cases() -> Vec<Case> {
+    let (create, overwrite) = (Writer::Server(Uploads::Create), Writer::Server(Uploads::Overwrite));
+    let mut cases = Vec::new();
+    for writer in [create, overwrite, Writer::Client] {
+        for path in ["file", "there/file", "made/file", "there/made/on/the/way/file"] {
+            for bits in 0..8 {
+                let [replaces, has_unnamed, has_noreplace] = [1, 2, 4].map(|bit| bits & bit != 0);
+                let makes = path.contains("made");
+                if (makes && (replaces || writer == Writer::Client))
+                    || (replaces && writer == create)
+                {
+                    continue;
+                }
+                cases.push(Case { writer, path, replaces, has_unnamed, has_noreplace });
+            }
+        }
+    }
+    cases
+}
+
+impl Case {
+    /// What there is before.
+    fn disk(self) -> Disk {
+        let disk = Disk::new();
+        disk.put("beside", b"beside", 0o644);
+        disk.put("there/beside", b"beside", 0o644);
+        if self.replaces {
+            disk.put(self.path, OLD, OLD_MODE);
+        }
+        self.fail_at(&disk, usize::MAX, Errno::IO);
+        disk
+    }
+
+    /// The call of this number gets this error; others get those of the file system.
+    fn fail_at(self, disk: &Disk, at: usize, error: Errno) {
+        disk.fail(move |number, call| match call {
+            _ if number == at => Some(error),
+            Call::CreateUnnamed if !self.has_unnamed => Some(Errno::OPNOTSUPP),
+            Call::RenameNew if !self.has_noreplace => Some(Errno::INVAL),
+            _ => None,
+        });
+    }
+
+    fn open(self, disk: &Disk) -> Result<Box<dyn Sink>, StoreError> {
+        match self.writer {
+            Writer::Server(uploads) => disk.serve(uploads, true).write(&query(self.path)),
+            Writer::Client => disk.whole_file(self.path),
+        }
+    }
+
+    fn run(self, disk: &Disk) -> Result<(), StoreError> {
+        let mut sink = self.open(disk)?;
+        for bytes in NEW.chunks(512) {
+            sink.write(bytes)?;
+        }
+        Ok(sink.commit()?)
+    }
+
+    /// The calls of the whole upload.
+    fn calls(self) -> Vec<Call> {
+        let disk = self.disk();
+        self.run(&disk).unwrap_or_else(|error| panic!("{self:?}: {error}"));
+        assert_eq!(disk.bytes(self.path).as_deref(), Some(NEW), "{self:?}");
+        disk.calls()
+    }
+
+    fn before(self) -> Option<&'static [u8]> {
+        self.replaces.then_some(OLD)
+    }
+
+    /// The mode that the new file has.
+    fn mode(self) -> u32 {
+        if self.replaces { OLD_MODE } else { NEW_MODE }
+    }
+
+    /// Names beside the file and what was there before.
+    fn strays(self, disk: &Disk) -> Vec<PathBuf> {
+        let mut tree = disk.tree();
+        for kept in ["beside", "there/beside"] {
+            let bytes = tree.remove(Path::new(kept)).flatten();
+            assert_eq!(bytes.as_deref(), Some(&b"beside"[..]), "{self:?}: {kept}");
+        }
+        tree.remove(Path::new("there")).expect("a directory that was there");
+        tree.remove(Path::new(self.path));
+        tree.into_keys().collect()
+    }
+
+    /// Looks at what a crash left.
+    fn check(self, left: &Disk, is_done: bool, when: &str) {
+        let found = left.bytes(self.path);
+        let found = found.as_deref();
+        let whole = found == Some(NEW);
+        let shown = found.map(<[u8]>::len);
+        assert!(whole || found == self.before(), "{self:?}, {when}: neither, {shown:?} bytes");
+        assert!(whole || !is_done, "{self:?}, {when}: it was done, and is lost");
+        if is_done {
+            let mode = left.root().look(Path::new(self.path)).expect("a file").mode;
+            assert_eq!(mode, self.mode(), "{self:?}, {when}");
+        }
+        for stray in self.strays(left) {
+            let is_on_the_way = Path::new(self.path).starts_with(&stray);
+            let is_swept = stray.file_name().is_some_and(is_temporary);
+            assert!(is_on_the_way || is_swept, "{self:?}, {when}: {} stays", stray.display());
+        }
+    }
+}
+
+impl Disk {
+    /// The same in each way that a crash may leave.
+    fn every_left(&self, mut look: impl FnMut(&Self)) {
+        every(|choose| look(&self.left(choose)));
+    }
+}
+
+#[test]
+fn a_crash_at_any_call_leaves_the_old_file_or_the_new_one_whole() {
+    let mut looks = 0;
+    for case in cases() {
+        let calls = case.calls();
+        for cut in 0..=calls.len() {
+            let disk = case.disk();
+            disk.cut_before(cut);
+            let is_done = case.run(&disk).is_ok();
+
+            let when = format!("cut after {:?}", &calls[..cut]);
+            disk.every_left(|left| {
+                case.check(left, is_done, &when);
+                looks += 1;
+            });
+        }
+    }
+    assert!(looks > 2_000, "{looks} states are not all");
+}
+
+/// What may fail without a word: the file is safe all the same.
+const MAY_FAIL: [Call; 5] = [Call::Lock, Call::SetMode, Call::Room, Call::Look, Call::RemoveFile];
+
+#[test]
+fn an_error_of_any_call_is_told_and_leaves_nothing() {
+    for case in cases() {
+        let calls = case.calls();
+        for (at, call) in calls.iter().enumerate() {
+            for error in [Errno::IO, Errno::NOSPC, Errno::DQUOT] {
+                let disk = case.disk();
+                case.fail_at(&disk, at, error);
+                let done = case.run(&disk);
+                let when = format!("{error:?} of the last of {:?}", &calls[..=at]);
+                let is_last_sync =
+                    *call == Call::SyncDirectory && !calls[at + 1..].contains(&Call::SyncDirectory);
+                let found = disk.bytes(case.path);
+                let found = found.as_deref();
+                if done.is_ok() {
+                    let is_late = *call == Call::Look && calls[..at].contains(&Call::SyncFile);
+                    let may_fail = MAY_FAIL.contains(call) && !is_late;
+                    assert!(may_fail, "{case:?}, {when}: it is not told");
+                    assert_eq!(found, Some(NEW), "{case:?}, {when}");
+                } else if is_last_sync && case.writer != Writer::Server(Uploads::Create) {
+                    // The old file is gone by then; that the new one stays is not known.
+                    assert_eq!(found, Some(NEW), "{case:?}, {when}");
+                } else {
+                    assert_eq!(disk.tree(), case.disk().tree(), "{case:?}, {when}");
+                }
+                if done.is_err() || *call != Call::RemoveFile {
+                    let strays = case.strays(&disk);
+                    let is_temporary = |name: &PathBuf| name.file_name().is_some_and(is_temporary);
+                    assert!(!strays.iter().any(is_temporary), "{case:?}, {when}: {strays:?}");
+                }
+                let is_done = done.is_ok() && *call != Call::SetMode;
+                if error == Errno::IO {
+                    disk.every_left(|left| case.check(left, is_done, &when));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn where_a_directory_cannot_be_synced_an_upload_goes_on() {
+    for case in cases() {
+        for error in [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS] {
+            let disk = case.disk();
+            disk.fail(move |_, call| (call == Call::SyncDirectory).then_some(error));
+            case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
+            disk.every_left(|left| case.check(left, false, "without directories that last"));
+        }
+    }
+}
+
+/// An upload to its last block, which is not committed.
+fn begun(disk: &Disk, uploads: Uploads, path: &str) -> Box<dyn Sink> {
+    let mut sink = disk.serve(uploads, true).write(&query(path)).expect("an upload");
+    sink.write(NEW).expect("written");
+    sink
+}
+
+#[test]
+fn what_is_stored_in_a_directory_that_another_upload_just_made_is_not_lost_with_it() {
+    let paths =
+        ["made/second", "made/on/the/second", "made/on/the/way/second", "made/on/other/second"];
+    for (path, begins_later) in paths.map(|path| [(path, true), (path, false)]).concat() {
+        // The first one gets so far, as if it were slow.
+        let run = |calls: usize| {
+            let disk = Disk::new();
+            let mut first = begun(&disk, Uploads::Create, "made/on/the/way/first");
+            let second = || begun(&disk, Uploads::Create, path);
+            let earlier = (!begins_later).then(second);
+            let from = disk.calls().len();
+            disk.cut_before(from.saturating_add(calls));
+            let _ = first.commit();
+            let made = disk.calls()[from..].to_vec();
+            disk.cut_before(usize::MAX);
+            earlier.unwrap_or_else(second).commit().expect("committed");
+            (disk, made)
+        };
+        for calls in 0..=run(usize::MAX).1.len() {
+            let (disk, made) = run(calls);
+            disk.every_left(|left| {
+                let when = format!("{path}, begun later: {begins_later}, the first after {made:?}");
+                assert_eq!(left.bytes(path).as_deref(), Some(NEW), "{when}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_name_that_another_upload_has_by_then_is_replaced_or_not_as_uploads_may() {
+    for case in cases() {
+        let Writer::Server(uploads) = case.writer else { continue };
+        let disk = case.disk();
+        let mut sink = case.open(&disk).expect("an upload");
+        sink.write(NEW).expect("written");
+        disk.put(case.path, b"faster", NEW_MODE);
+        let kept = match (uploads, sink.commit()) {
+            (Uploads::Create, Err(error)) if error.kind() == io::ErrorKind::AlreadyExists => {
+                &b"faster"[..]
+            }
+            (Uploads::Overwrite, Ok(())) => NEW,
+            (_, other) => panic!("{case:?}: {other:?}"),
+        };
+        // What its end does comes too late.
+        disk.cut();
+        drop(sink);
+        disk.every_left(|left| {
+            assert_eq!(left.bytes(case.path).as_deref(), Some(kept), "{case:?}");
+        });
+        let strays = case.strays(&disk);
+        let others = strays.iter().filter(|stray| !Path::new(case.path).starts_with(stray));
+        assert_eq!(others.count(), 0, "{case:?}: {strays:?}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_not_replaced_whenever_it_became_so() {
+    for case in cases() {
+        if case.writer == Writer::Server(Uploads::Create) {
+            continue;
+        }
+        for mode in [0o444, 0o044, 0] {
+            let disk = case.disk();
+            disk.put(case.path, b"kept", mode);
+            let calls = disk.calls().len();
+            let refused = case.open(&disk).map(|_| ()).expect_err("it may not be written");
+            assert!(matches!(refused, StoreError::Denied(_)), "{case:?}: {refused}");
+            let made = |call: &Call| matches!(call, Call::CreateUnnamed | Call::CreateNamed);
+            assert!(!disk.calls()[calls..].iter().any(made), "{case:?}");
+
+            let disk = case.disk();
+            let mut sink = case.open(&disk).expect("an upload");
+            sink.write(NEW).expect("written");
+            disk.put(case.path, b"kept", mode);
+            let refused = sink.commit().expect_err("it may not be written");
+            assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{case:?}");
+            drop(sink);
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(&b"kept"[..]), "{case:?}");
+            disk.every_left(|left| {
+                assert_eq!(left.bytes(case.path).as_deref(), Some(&b"kept"[..]), "{case:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn a_file_is_synced_once_and_then_each_directory_that_has_a_new_name() {
+    for case in cases() {
+        let made = case.path.split_once("made").map_or(0, |(_, made)| made.matches('/').count());
+        let above = usize::from(case.path.starts_with("there/") && case.writer != Writer::Client);
+        let disk = case.disk();
+        case.run(&disk).expect("committed");
+        assert_eq!(disk.syncs(), (1, above + made + 1), "{case:?}");
+    }
+    let plain = Case {
+        writer: Writer::Server(Uploads::Overwrite),
+        path: "file",
+        replaces: true,
+        has_unnamed: true,
+        has_noreplace: true,
+    };
+    let calls: Vec<_> = plain.calls().into_iter().filter(|call| *call >= Call::SyncFile).collect();
+    let [link, over] = [Call::Link, Call::RenameOver];
+    assert_eq!(calls, [Call::SyncFile, link, link, over, Call::SyncDirectory]);
+}
+
+#[test]
+fn what_is_not_synced_is_lost_in_all_ways() {
+    let (temporary, file) = (OsStr::new("temporary"), OsStr::new("file"));
+    // Which calls are made, in this order; and which lengths and zeros of the file are seen afterwards.
+    let seen = |calls: &[Call]| {
+        let disk = Disk::new();
+        disk.put("file", b"before", OLD_MODE);
+        let root = disk.root();
+        let mut new = root.create(Some(temporary)).expect("a file");
+        for call in calls {
+            let made = match call {
+                Call::Write => new.write(b"afterwards").map(|_| ()),
+                Call::SyncFile => NewFile::sync(&new),
+                Call::SyncDirectory => Directory::sync(&root),
+                _ => root.rename(temporary, &root, file, true),
+            };
+            made.expect("made");
+        }
+        let mut seen = BTreeSet::new();
+        disk.every_left(|left| {
+            seen.insert(String::from_utf8(left.bytes("file").expect("a file")).expect("text"));
+        });
+        seen.into_iter().map(|text| text.replace('\0', "0")).collect::<Vec<_>>()
+    };
+    let lost = ["", "0000000000", "after", "after00000", "afterwards"];
+    let [all, none] = ["afterwards", "before"];
+    assert_eq!(seen(&[Call::Write, Call::SyncFile, Call::RenameOver, Call::SyncDirectory]), [all]);
+    assert_eq!(seen(&[Call::Write, Call::SyncFile, Call::RenameOver]), [all, none]);
+    assert_eq!(
+        seen(&[Call::Write, Call::SyncFile, Call::SyncDirectory, Call::RenameOver]),
+        [all, none]
+    );
+    assert_eq!(seen(&[Call::Write, Call::RenameOver, Call::SyncDirectory]), lost);
+    assert_eq!(seen(&[Call::SyncFile, Call::Write, Call::RenameOver, Call::SyncDirectory]), lost);
+    assert_eq!(seen(&[Call::Write, Call::RenameOver]), [&lost[..], &[none]].concat());
+    assert_eq!(seen(&[Call::Write, Call::SyncFile]), [none]);
+}
