@@ -148,7 +148,7 @@ const REPLACED: &[&str] = &[
     "fsync .",
 ];
 
-/// The directories above are synced first: another upload may have made them a moment ago.
+/// The directory above is synced first: another upload may have made this one a moment ago.
 const BELOW: &[&str] = &["fsync .", "write file", "fsync file", "link new", "fsync there"];
 
 const MADE: &[&str] = &[

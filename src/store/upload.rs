@@ -135,8 +135,12 @@ impl Rules {
         for existing in parent.ancestors() {
             match root.directory(existing) {
                 Ok(dir) => {
-                    if self.create_dirs {
-                        last(root, existing)?;
+                    if self.create_dirs
+                        && let Some(above) = existing.parent()
+                    {
+                        // Another upload, or one of a server that was killed, may have made it a moment ago, and what
+                        // is stored in it would be lost with it. Those above were synced before it was made.
+                        sync(&root.directory(above)?)?;
                     }
                     missing.reverse();
                     return Ok((dir, missing));
@@ -154,15 +158,6 @@ impl Rules {
         }
         Err(StoreError::NotFound)
     }
-}
-
-/// Makes a directory last that another upload, or one of a server that was killed, may have made a moment ago: what is
-/// stored in it would be lost with it.
-fn last<D: Directory>(root: &D, directory: &Path) -> Result<(), StoreError> {
-    for above in directory.ancestors().skip(1) {
-        sync(&root.directory(above)?)?;
-    }
-    Ok(())
 }
 
 /// A file that is being uploaded.
@@ -210,6 +205,25 @@ mod tests {
     use crate::wire::Operation;
     use std::net::{IpAddr, Ipv4Addr};
 
+    fn refused(folder: &Folder, name: &str) -> String {
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let query = Query::new((local, 2000).into(), local, Operation::Write, name);
+        folder.write(&query).map(|_| ()).expect_err(name).to_string()
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_had_is_refused_before_the_first_byte() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("there"), "x").expect("a file");
+        let folder = |uploads| Folder::open(root.path()).expect("a folder").uploads(uploads);
+        assert_eq!(refused(&folder(Uploads::Create), "there"), "exists already");
+        for uploads in [Uploads::Create, Uploads::Overwrite] {
+            let told = refused(&folder(uploads), ".rtftp-0123456789abcdef.part");
+            assert_eq!(told, "not allowed: a name that only unfinished uploads have");
+            assert_eq!(refused(&folder(uploads), "missing/new"), "not found");
+        }
+    }
+
     #[test]
     fn a_link_that_leads_nowhere_is_refused_before_the_first_byte() {
         let root = tempfile::tempdir().expect("a folder");
@@ -222,10 +236,8 @@ mod tests {
         let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
         let folder = folder.create_dirs(true);
         for name in ["dead", "round", "deader", "dead/new", "deader/made/new"] {
-            let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            let query = Query::new((local, 2000).into(), local, Operation::Write, name);
-            let refused = folder.write(&query).map(|_| ()).expect_err(name);
-            assert_eq!(refused.to_string(), "not allowed: a link that leads nowhere", "{name}");
+            let told = refused(&folder, name);
+            assert_eq!(told, "not allowed: a link that leads nowhere", "{name}");
         }
     }
 }
