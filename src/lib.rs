@@ -66,7 +66,7 @@
 //! | [`rate`] | the token bucket: how much there may be in a time | clocks |
 //! | [`transfer`] | a machine with its opening packet and payload | sockets, clocks, folders |
 //! | [`query`] | who asks for what, read once from the datagram | what is made of it |
-//! | `net` | sockets, the clock, the loops that drive transfers | files, names |
+//! | `net` | what is asked of the operating system (sockets, time, threads), and the loops that drive transfers | files, names |
 //! | [`store`] | names, folders, listings | packets, sockets |
 //! | [`server`] | who gets what ([`Policy`](server::Policy)), sessions, quotas, what is told | how a transfer works, where files live |
 //! | [`client`] | what to ask for, when to ask otherwise | terminals |
