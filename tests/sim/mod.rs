@@ -110,7 +110,7 @@ fn a_crowd_is_served_within_all_bounds_whoever_else_is_there() {
     if let Some(seed) = number("SIM_SEED") {
         return crowd::run(seed, true).expect("no promise is broken");
     }
-    let seeds = number("SIM_SEEDS").map_or(100, |seeds| seeds / 10 + 1);
+    let seeds = number("SIM_SEEDS").map_or(60, |seeds| seeds / 10 + 1);
     let wrong: Vec<_> = (0..seeds)
         .filter_map(|seed| Some(format!("SIM_SEED={seed}: {}", crowd::run(seed, false).err()?)))
         .collect();
