@@ -94,9 +94,14 @@ impl Shared {
 
     /// What one more transfer may read ahead.
     fn read_ahead(&self) -> usize {
-        let share = limits::ALL_READ_AHEAD_BYTES / self.admission.under_way().max(1);
-        share.min(limits::READ_AHEAD_BYTES)
+        share_of_read_ahead(self.admission.under_way())
     }
+}
+
+/// What each of so many transfers may read ahead.
+fn share_of_read_ahead(transfers: usize) -> usize {
+    let share = limits::ALL_READ_AHEAD_BYTES / transfers.max(1);
+    share.min(limits::READ_AHEAD_BYTES)
 }
 
 /// A server that is bound and not yet running.
@@ -289,5 +294,18 @@ impl fmt::Debug for Server {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handle").field("transfers", &self.transfers()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_read_ahead_as_much_as_they_may_and_together_no_more_than_that() {
+        let enough = limits::ALL_READ_AHEAD_BYTES / limits::READ_AHEAD_BYTES;
+        let whole = limits::READ_AHEAD_BYTES;
+        assert_eq!([0, 1, enough].map(share_of_read_ahead), [whole; 3]);
+        assert_eq!([2 * enough, 4 * enough].map(share_of_read_ahead), [whole / 2, whole / 4]);
     }
 }
