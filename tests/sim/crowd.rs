@@ -21,7 +21,7 @@ use crate::transfer::Outcome;
 use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 /// The bounds of a server, as a crowd sees them.
@@ -79,9 +79,12 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<(), String> {
     let served = host.serve(world, move |machine, handle| {
         machine.state().watch = Some(watch(machine, handle, bounds, told));
         if let Some((at, grace)) = bounds.drain {
-            let handle = handle.clone();
-            let stop = move || handle.drain(grace);
-            machine.state().world.actions.insert(at, Box::new(stop));
+            let (handle, again) = (handle.clone(), handle.clone());
+            let actions = &mut machine.state().world.actions;
+            actions.insert(at, Box::new(move || handle.drain(grace)));
+            // Whoever is told so once more, with more patience, ends no later for that.
+            let later = at + Duration::from_millis(100);
+            actions.insert(later, Box::new(move || again.drain(2 * grace)));
         }
     })?;
     let ended = *ended.lock().expect("no panic");
@@ -198,6 +201,12 @@ impl Crowd {
             }
         }
         of_networks(bounds, served, ended)?;
+        let may_send = |local: &SocketAddr| {
+            bounds.ports.is_none_or(|ports| (ports.first()..=ports.last()).contains(&local.port()))
+        };
+        if let Some(sent) = served.sent.iter().find(|sent| !may_send(&sent.local)) {
+            return Err(format!("{} is none of its ports", sent.local));
+        }
         for client in &self.own {
             let client = client.lock().expect("no panic");
             let outcome = &client.engine.transfer.summary().outcome;
@@ -263,11 +272,7 @@ fn within_quotas(bounds: &Bounds, gauges: Gauges) -> Result<(), String> {
 
 fn within_sockets(bounds: &Bounds, state: &State) -> Result<(), String> {
     let mut of_network: BTreeMap<[u8; 3], usize> = BTreeMap::new();
-    for (local, peer, sent) in state.sockets.connected(&state.world.sent) {
-        if bounds.ports.is_some_and(|ports| !(ports.first()..=ports.last()).contains(&local.port()))
-        {
-            return Err(format!("{local} is none of its ports"));
-        }
+    for (peer, sent) in state.sockets.connected(&state.world.sent) {
         let proven = sent.is_some_and(|sent| sent.is_proven);
         if let (false, IpAddr::V4(peer)) = (proven, peer.ip()) {
             let [a, b, c, _] = peer.octets();

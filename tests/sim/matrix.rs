@@ -4,6 +4,7 @@ use super::client::OwnClient;
 use super::disk::{Files, Library, Troubles};
 use super::network::{CLIENT, Faults, Network, Path};
 use super::serve::{Host, Served};
+use super::sockets::Offload;
 use super::world::World;
 use crate::client::Wishes;
 use crate::server::{Config, Model};
@@ -96,6 +97,31 @@ fn lock(client: &Client) -> MutexGuard<'_, OwnClient> {
     client.lock().expect("no panic")
 }
 
+/// Packets of the server of one download of 200 blocks of 512 bytes, over such a device.
+pub(crate) fn offloaded(offload: Offload) -> u64 {
+    let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);
+    let path = Path { delay: Duration::from_micros(250), ..Path::default() };
+    let mut host = Host::new(0, Files::new(library.clone()));
+    host.offload = offload;
+    of_64(host, Operation::Read, library, path).1.packets()
+}
+
+/// The window that an upload is granted where receive buffers have so many bytes.
+pub(crate) fn granted(receive_buffer: usize) -> u16 {
+    let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);
+    let mut host = Host::new(0, Files::new(library.clone()));
+    host.receive_buffer = Some(receive_buffer);
+    let (client, _) = of_64(host, Operation::Write, library, Path::default());
+    lock(&client).engine.transfer.summary().agreed.window().get()
+}
+
+fn of_64(host: Host, operation: Operation, library: Library, path: Path) -> (Client, Served) {
+    let window = WindowSize::new(64).expect("a window");
+    let options = Options::NONE.with(TransferOption::WindowSize(window));
+    let network = Network::new(0, path, Faults::default());
+    transfer_from(host, operation, options, library, network)
+}
+
 /// One whole transfer.
 fn transfer(
     operation: Operation,
@@ -104,10 +130,19 @@ fn transfer(
     theirs: Library,
     network: Network,
 ) -> (Client, Served) {
+    transfer_from(Host::new(0, Files::new(theirs)), operation, options, ours, network)
+}
+
+fn transfer_from(
+    mut host: Host,
+    operation: Operation,
+    options: Options,
+    ours: Library,
+    network: Network,
+) -> (Client, Served) {
     let request = Request { operation, name: b"file", mode: Mode::Octet, options };
     let client = OwnClient::new(CLIENT, Wishes::default(), request, ours, VecDeque::new());
     let client = Arc::new(Mutex::new(client));
-    let mut host = Host::new(0, Files::new(theirs));
     host.config = Config::default().model(Model::Events(NonZeroUsize::MIN));
     let mut world = World::new(network, vec![client.clone()]);
     world.trace = std::env::var_os("SIM_TRACE").is_some();

@@ -35,6 +35,7 @@ use disk::{Files, Library};
 use network::{CLIENT, Faults, Network, Path};
 use peers::{Habits, Peer};
 use serve::{Host, Served};
+use sockets::Offload;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -306,6 +307,23 @@ fn a_burst_of_requests_is_one_session() {
         let most = 20 + u64::from(limits::UNPROVEN_PACKETS);
         assert!(sent <= most, "{sent} packets to {}", habits.name);
     }
+}
+
+/// What a device refuses leaves packet by packet, at once.
+#[test]
+fn a_device_that_knows_no_bursts_or_fails_at_them_costs_no_packet() {
+    for offload in [Offload::Works, Offload::Unknown, Offload::Fails] {
+        assert_eq!(matrix::offloaded(offload), 201, "{offload:?}");
+    }
+}
+
+/// The kernel may give less than is asked for, and the window is what it gave.
+#[test]
+fn an_upload_gets_the_window_that_its_socket_holds() {
+    // What 512 bytes cost with all that the kernel keeps of a datagram.
+    let each = 1024 + 256;
+    let granted = [65, 64, 63, 7, 1, 0].map(|blocks| matrix::granted(blocks * each));
+    assert_eq!(granted, [64, 64, 63, 7, 1, 1]);
 }
 
 /// A read that takes longer than the interval must not look like a loss.

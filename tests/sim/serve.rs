@@ -23,6 +23,8 @@ pub(crate) struct Host {
     /// How many threads and sockets it can have.
     pub(crate) most_threads: usize,
     pub(crate) most_sockets: usize,
+    /// Bytes that its receive buffers have.
+    pub(crate) receive_buffer: Option<usize>,
 }
 
 /// A transfer that began.
@@ -58,7 +60,8 @@ impl Served {
 impl Host {
     pub(crate) fn new(seed: u64, files: Files) -> Self {
         let (config, offload) = (Config::default(), Offload::Works);
-        Self { seed, config, files, offload, most_threads: usize::MAX, most_sockets: usize::MAX }
+        let (most_threads, most_sockets) = (usize::MAX, usize::MAX);
+        Self { seed, config, files, offload, most_threads, most_sockets, receive_buffer: None }
     }
 
     /// Serves until nothing happens in the world any more, and stops then. Nothing may be left. `prepare` may have a
@@ -88,6 +91,9 @@ impl Host {
             let mut state = machine.state();
             state.sockets.offload = self.offload;
             state.most_threads = self.most_threads;
+            if let Some(bytes) = self.receive_buffer {
+                state.sockets.receive_buffer = bytes;
+            }
             // The request port has one, too.
             state.sockets.most = self.most_sockets.saturating_add(1);
             let stop = handle.clone();

@@ -30,6 +30,8 @@ pub(crate) struct Sockets {
     pub(crate) most: usize,
     /// What the device does with bursts.
     pub(crate) offload: Offload,
+    /// Bytes that each receive buffer has, whatever is asked for.
+    pub(crate) receive_buffer: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +47,8 @@ pub(crate) enum Offload {
 impl Default for Sockets {
     fn default() -> Self {
         let (open, bound) = (BTreeMap::new(), BTreeMap::new());
-        Self { open, bound, last: 0, most: usize::MAX, offload: Offload::Works }
+        let (most, offload) = (usize::MAX, Offload::Works);
+        Self { open, bound, last: 0, most, offload, receive_buffer: 2 * BUFFER }
     }
 }
 
@@ -103,13 +106,12 @@ impl Sockets {
         self.open.get(&id).is_some_and(ready)
     }
 
-    /// Those of transfers and of ERRORs: where each is bound, its peer, and what it sent.
+    /// Those of transfers and of ERRORs: the peer of each, and what it sent.
     pub(crate) fn connected<'a>(
         &'a self,
         sent: &'a BTreeMap<SocketId, Sent>,
-    ) -> impl Iterator<Item = (SocketAddr, SocketAddr, Option<&'a Sent>)> {
-        let of =
-            |(id, inside): (&SocketId, &Inside)| Some((inside.local, inside.peer?, sent.get(id)));
+    ) -> impl Iterator<Item = (SocketAddr, Option<&'a Sent>)> {
+        let of = |(id, inside): (&SocketId, &Inside)| Some((inside.peer?, sent.get(id)));
         self.open.iter().filter_map(of)
     }
 
@@ -281,8 +283,8 @@ impl Udp for Socket {
     }
 
     fn receive_buffer(&self) -> io::Result<usize> {
-        // The server counts the kernel's bookkeeping, which is not here.
-        Ok(2 * BUFFER)
+        // Twice what a queue holds by default: the server counts the kernel's bookkeeping, which is not here.
+        Ok(self.machine.state().sockets.receive_buffer)
     }
 
     fn ask_receive_buffer(&self, _: usize) {}

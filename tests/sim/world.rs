@@ -46,6 +46,7 @@ pub(crate) struct World {
 /// What a socket sent to its peer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sent {
+    pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) packets: u64,
     pub(crate) errors: u64,
@@ -178,9 +179,15 @@ impl World {
 
     /// A socket of the server sends. To an address that has not answered it may not send much.
     pub(super) fn send(&mut self, now: Time, id: SocketId, datagram: Datagram) {
-        let peer = datagram.to;
-        let new =
-            Sent { peer, packets: 0, errors: 0, closed: None, unproven: (0, 0), is_proven: false };
+        let new = Sent {
+            local: datagram.from,
+            peer: datagram.to,
+            packets: 0,
+            errors: 0,
+            closed: None,
+            unproven: (0, 0),
+            is_proven: false,
+        };
         let sent = self.sent.entry(id).or_insert(new);
         sent.packets += 1;
         sent.errors += u64::from(datagram.bytes.starts_with(&[0, 5]));
