@@ -1,8 +1,8 @@
 //! A load on a server: what is told while it is under way, and the report.
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, ReportArgs};
 use crate::remote::{Server, get_targets};
-use crate::report::{self, Class};
+use crate::report::{self, Class, Reporter};
 use crate::signals::on_interrupt;
 use crate::text::harmless;
 use anyhow::{Context, Result, anyhow, bail};
@@ -31,11 +31,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
     on_interrupt(move || told.store(true, Ordering::Relaxed))?;
-    let what = format!("bench {host}");
+    let reporter = Reporter::new(ReportArgs { quiet: args.quiet, json: args.json }, false);
     let mut server = Server::new(host, args.wishes.wishes(*mode));
     let client = match server.client() {
         Ok(client) => client,
-        Err(error) => return Ok(report::fail(&what, &error)),
+        Err(error) => return Ok(reporter.failed("bench", host, &error)),
     };
     let line = Line::new(args.quiet || args.json);
     let tally = client.load(&load, |tally| {
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     drop(line);
     let tally = match tally.map_err(cannot_go_on) {
         Ok(tally) => tally,
-        Err(error) => return Ok(report::fail(&what, &error)),
+        Err(error) => return Ok(reporter.failed("bench", host, &error)),
     };
     let out = if args.json {
         let mut out = serde_json::to_vec(&Report::new(client.server(), &load, &tally))?;

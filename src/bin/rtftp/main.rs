@@ -12,7 +12,7 @@ mod text;
 mod typed;
 
 use anyhow::Result;
-use args::{Args, Command};
+use args::{Args, Command, ReportArgs};
 use clap::Parser;
 use local::{Destination, base_name, is_stdout};
 use remote::{Server, get_targets, list_target, put_targets};
@@ -61,10 +61,11 @@ fn main() -> ExitCode {
             })
         }
         Some(Command::List { remote, directory, wishes, json }) => run(|| {
+            let reporter = Reporter::new(ReportArgs { quiet: false, json }, false);
             let target = list_target(&remote, directory.as_deref())?;
             let listing = match Server::new(&target.host, wishes.wishes(None)).list(&target.name) {
                 Ok(listing) => listing,
-                Err(error) => return Ok(report::fail(&format!("list {target}"), &error)),
+                Err(error) => return Ok(reporter.failed("list", &target, &error)),
             };
             let out =
                 if json { listing.to_json() } else { text::table(&listing, false).into_bytes() };

@@ -191,16 +191,24 @@ impl Reporter {
     ) -> Class {
         match transfer() {
             Ok(summary) => self.done(operation, &target.to_string(), &summary),
-            Err(error) => {
-                let class = fail(&format!("{operation} {target}"), &error);
-                if self.args.json {
-                    let (remote, exit) = (&*target.to_string(), class as u8);
-                    let error = format!("{error:#}");
-                    self.line(&FailureReport { operation, remote, error, exit });
-                }
-                class
-            }
+            Err(error) => self.failed(operation, target, &error),
         }
+    }
+
+    /// Tells what failed, programs as well as people.
+    pub(crate) fn failed(
+        &self,
+        operation: &str,
+        target: &impl Display,
+        error: &anyhow::Error,
+    ) -> Class {
+        let class = fail(&format!("{operation} {target}"), error);
+        if self.args.json {
+            let (remote, exit) = (&*target.to_string(), class as u8);
+            let error = format!("{error:#}");
+            self.line(&FailureReport { operation, remote, error, exit });
+        }
+        class
     }
 
     fn line(&self, report: &impl Serialize) -> Class {
