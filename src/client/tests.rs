@@ -237,6 +237,37 @@ fn between_two_addresses_a_cancellation_is_not_lost() {
     assert_eq!(unasked.load(Ordering::SeqCst), 0);
 }
 
+#[test]
+fn a_server_that_lists_by_a_file_is_asked_for_the_file_alone_from_then_on() {
+    let (tell, told) = mpsc::channel();
+    let (address, _) = answering(move |packet| {
+        let Packet::Request(request) = packet else { return None };
+        let (operation, name) = (request.operation, request.name.escape_ascii().to_string());
+        tell.send(format!("{operation} {name}")).expect("it is heard");
+        let no = |code| Packet::Error { code, message: b"" }.to_vec();
+        Some(match (operation, &*name) {
+            (Operation::List, _) => no(ErrorCode::IllegalOperation),
+            (_, "gone/.list") => no(ErrorCode::NotFound),
+            _ => data(1, b"# 0 entries\n"),
+        })
+    });
+    let client = Client::new(address).wishes(impatient());
+    let asked = || told.try_iter().collect::<Vec<_>>();
+    // Of a server that has listed nothing yet it is not known whether it can.
+    let failure = client.list("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::NoListing), "{failure}");
+    assert_eq!(asked(), ["LIST gone", "RRQ gone/.list"]);
+    for (directory, requests) in
+        [("", &["LIST ", "RRQ .list"][..]), ("a", &["RRQ a/.list"]), ("b/", &["RRQ b/.list"])]
+    {
+        assert!(client.clone().list(directory).expect("a listing").entries.is_empty());
+        assert_eq!(asked(), requests);
+    }
+    let failure = client.list("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
+    assert_eq!(asked(), ["RRQ gone/.list"]);
+}
+
 /// What panics in the hands of a client.
 struct Panicking;
 
