@@ -39,6 +39,18 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
 }
 
+#[test]
+fn the_line_to_try_opens_the_menu_of_this_server() {
+    let root = folder(&[("only", b"few")]);
+    let server = Daemon::serve(root.path(), &[]);
+    let banner = server.banner();
+    let line = banner.lines().find_map(|line| line.trim().strip_prefix("try "));
+    let line = line.expect("a line to try").trim();
+    // On this machine, and where the server was started, as a shell does it.
+    let menu = Command::new("sh").args(["-c", line]).write_stdin("list\n").assert();
+    menu.success().stdout(contains("1  only "));
+}
+
 /// Runs the server without any privilege.
 fn unprivileged(root: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
     let (program, wrapper) = powerless().split_first().expect("a program");

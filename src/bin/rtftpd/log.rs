@@ -16,6 +16,8 @@ use tracing::{Level, debug, error, info, warn};
 const BURST_LINES: u32 = 5_000;
 /// Lines in each second after that: nobody can fill a disk by asking.
 const LINES_PER_SECOND: u32 = 500;
+/// What was left out is told no more often.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
@@ -55,9 +57,14 @@ struct Ration {
 
 impl Default for Log {
     fn default() -> Self {
+        Self { start: Instant::now(), ration: Mutex::default() }
+    }
+}
+
+impl Default for Ration {
+    fn default() -> Self {
         let lines = TokenBucket::new(Time::START, BURST_LINES, LINES_PER_SECOND);
-        let ration = Mutex::new(Ration { lines, suppressed: 0, told: Time::START });
-        Self { start: Instant::now(), ration }
+        Self { lines, suppressed: 0, told: Time::START }
     }
 }
 
@@ -82,19 +89,27 @@ impl Log {
     }
 
     fn may_write(&self) -> bool {
-        let mut ration = self.ration.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Time::START + self.start.elapsed();
-        if !ration.lines.try_take(now) {
-            ration.suppressed += 1;
-            return false;
-        }
-        let told = now - ration.told < Duration::from_secs(1);
-        if ration.suppressed > 0 && !told {
-            let lines = std::mem::take(&mut ration.suppressed);
-            ration.told = now;
+        let taken = self.ration.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        if let Some(lines @ 1..) = taken {
             warn!(lines, "log lines left out: too many in too short a time");
         }
-        true
+        taken.is_some()
+    }
+}
+
+impl Ration {
+    /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.
+    fn take(&mut self, now: Time) -> Option<u64> {
+        if !self.lines.try_take(now) {
+            self.suppressed += 1;
+            return None;
+        }
+        if self.suppressed == 0 || now - self.told < BETWEEN_COMPLAINTS {
+            return Some(0);
+        }
+        self.told = now;
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
@@ -224,6 +239,81 @@ mod tests {
             log.tell(Event::Dropped { peer, query: None, reason: &DropReason::TooManySessions });
         }
         assert!((0..BURST_LINES).all(|_| log.may_write()));
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
+        let mut ration = Ration::default();
+        let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
+        assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
+        assert_eq!([0, 0, 0].map(&mut take), [None; 3]);
+        // There is a new line every two milliseconds, and none has been told within the first second.
+        assert_eq!([2, 2, 998].map(&mut take), [Some(0), None, Some(0)]);
+        assert_eq!([1000, 1000].map(&mut take), [Some(4), Some(0)]);
+        let crowd = (0..BURST_LINES).filter(|_| take(1000).is_none()).count() as u64;
+        assert!(crowd > 4000, "{crowd}");
+        assert_eq!([1999, 2000, 2001].map(&mut take), [Some(0), Some(crowd), Some(0)]);
+    }
+
+    fn query(operation: Operation) -> Query {
+        let local = [127, 0, 0, 1];
+        Query::new((local, 2000).into(), local.into(), operation, "f")
+    }
+
+    #[test]
+    fn what_clients_often_ask_for_in_vain_is_no_trouble() {
+        let refused = |operation, code| {
+            let (query, refusal) = (query(operation), Refusal::new(code, "why"));
+            level(&Event::Refused { query: &query, refusal: &refusal })
+        };
+        use ErrorCode::{AccessViolation, NotFound};
+        assert_eq!(refused(Operation::Read, NotFound), Some(Level::INFO));
+        assert_eq!(refused(Operation::List, NotFound), Some(Level::INFO));
+        assert_eq!(refused(Operation::Write, NotFound), Some(Level::WARN));
+        assert_eq!(refused(Operation::Read, AccessViolation), Some(Level::WARN));
+        let peer = ([127, 0, 0, 1], 2000).into();
+        assert_eq!(level(&Event::Stray { peer }), Some(Level::DEBUG));
+        let (query, summary) = (query(Operation::Read), Summary::default());
+        assert_eq!(level(&Event::Progress { query: &query, summary: &summary }), None);
+        assert_eq!(level(&Event::Finished { query: &query, summary: &summary }), Some(Level::WARN));
+        let error = std::io::Error::other("no descriptor");
+        assert_eq!(level(&Event::Failed { query: &query, error: &error }), Some(Level::ERROR));
+    }
+
+    #[test]
+    fn each_end_of_a_transfer_has_its_level_and_its_words() {
+        use Operation::{List, Read, Write};
+        use Outcome as O;
+        let by_peer = |code: ErrorCode| O::PeerError(code, b"no\x7f".to_vec());
+        let cut = "ended by the client: no\\u{7f} (code 0)";
+        let (probed, unanswered) =
+            ("the client only asked for the size", "the client did not answer");
+        let cases = [
+            (Read, 9, O::Complete, "INFO sent: complete"),
+            (Write, 9, O::Complete, "INFO received: complete"),
+            (List, 9, O::Complete, "INFO listed: complete"),
+            (Read, 9, O::Unconfirmed, "INFO sent: unconfirmed"),
+            (Read, 0, by_peer(ErrorCode::Undefined), &format!("INFO probed: {probed}")),
+            (List, 0, by_peer(ErrorCode::OptionRefused), &format!("INFO probed: {probed}")),
+            (Read, 9, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
+            (Write, 0, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
+            (Read, 0, O::Silent, &format!("INFO unanswered: {unanswered}")),
+            (Read, 0, O::Unreachable, &format!("INFO unanswered: {unanswered}")),
+            (Write, 0, O::Silent, "WARN lost: the client fell silent"),
+            (Read, 9, O::Silent, "WARN lost: the client fell silent"),
+            (Write, 0, O::Unreachable, "WARN lost: the client's port is closed"),
+            (Read, 9, O::Local(ErrorCode::Undefined, "bad disk".into()), "ERROR failed: bad disk"),
+            (Write, 9, O::Oversized, "WARN failed: a block larger than agreed"),
+            (Write, 9, O::Short, "WARN failed: it ended before all was there that its tsize said"),
+            (Read, 9, O::Superseded, "INFO ended: the client asked for something else"),
+            (Read, 9, O::Stopped, "WARN ended: ended by the server"),
+        ];
+        for (operation, bytes, outcome, told) in cases {
+            let mut summary = Summary::default();
+            (summary.bytes, summary.outcome) = (bytes, Some(outcome));
+            let (level, message, outcome) = judge(&summary, operation);
+            assert_eq!(format!("{level} {message}: {outcome}"), told);
+        }
     }
 
     #[test]

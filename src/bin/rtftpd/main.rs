@@ -99,16 +99,16 @@ fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Res
     let (listen, is_given) = args.listen();
     let started = match bind(&listen) {
         // A machine without IPv6 still has the default port.
-        Err(StartError::Bind { source, .. })
-            if !is_given
-                && source.kind() != ErrorKind::PermissionDenied
-                && source.kind() != ErrorKind::AddrInUse =>
-        {
-            bind(&[args::default_ipv4()])
-        }
+        Err(error) if !is_given && may_lack_ipv6(&error) => bind(&[args::default_ipv4()]),
         started => started,
     };
     started.map_err(explain)
+}
+
+/// Whether the address cannot be bound for another reason than that it is taken, or not for this user.
+fn may_lack_ipv6(error: &StartError) -> bool {
+    let other = [ErrorKind::PermissionDenied, ErrorKind::AddrInUse];
+    matches!(error, StartError::Bind { source, .. } if !other.contains(&source.kind()))
 }
 
 /// Says what to do about an address that cannot be bound.
@@ -163,4 +163,37 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
         );
     }
     sessions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unbound(address: &str, kind: ErrorKind) -> StartError {
+        StartError::Bind { address: address.parse().expect("an address"), source: kind.into() }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_bound_is_told_with_what_to_do() {
+        let told = |address, kind| explain(unbound(address, kind)).to_string();
+        let denied = told("192.0.2.1:69", ErrorKind::PermissionDenied);
+        assert!(denied.starts_with("cannot listen on 192.0.2.1:69: ports below 1024"), "{denied}");
+        assert!(denied.contains("--listen '192.0.2.1:6969'"), "{denied}");
+        let denied = told("[::]:169", ErrorKind::PermissionDenied);
+        assert!(denied.contains("--listen '[::]:6969'"), "{denied}");
+        let taken = told("[::]:7", ErrorKind::AddrInUse);
+        assert!(taken.contains("it is taken") && taken.contains("'sport = :7'"), "{taken}");
+        let foreign = told("192.0.2.1:7", ErrorKind::AddrNotAvailable);
+        assert!(foreign.ends_with("this machine does not have that address."), "{foreign}");
+        let other = told("[::]:7", ErrorKind::Unsupported);
+        assert_eq!(other, "cannot listen on [::]:7: unsupported");
+    }
+
+    #[test]
+    fn ipv4_alone_is_tried_only_where_ipv6_may_be_missing() {
+        let tried = |kind| may_lack_ipv6(&unbound("[::]:69", kind));
+        assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
+        assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
+        assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+    }
 }
