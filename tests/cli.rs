@@ -76,6 +76,22 @@ fn reports_are_json_for_scripts() {
 }
 
 #[test]
+fn a_list_for_people_has_sizes_and_the_times_of_where_they_are() {
+    let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[]));
+    let then = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for name in ["a", "dir"] {
+        let file = std::fs::File::open(root.path().join(name)).expect("it is there");
+        file.set_modified(then).expect("it is ours");
+    }
+    let server = Daemon::serve(root.path(), &[]);
+    let list = ["list", &server.address.to_string()];
+    for (zone, time) in [("UTC0", "2023-11-14 22:13"), ("IST-5:30", "2023-11-15 03:43")] {
+        let run = rtftp(here.path()).args(list).env("TZ", zone).assert().success();
+        run.stdout(format!("a             3 B  {time}\ndir/               {time}\n"));
+    }
+}
+
+#[test]
 fn exit_codes_tell_the_class_of_a_failure() {
     let (root, here) = (folder(&[("a", b"x"), ("dir/b", b"y")]), folder(&[("mine", b"z")]));
     let server = Daemon::serve(root.path(), &[]);

@@ -95,3 +95,24 @@ fn run(command: impl FnOnce() -> Result<Class>) -> Class {
         Class::Usage
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_would_end_as_one_are_refused_where_they_become_files() {
+        let targets = |names: &[&str]| -> Vec<Remote> {
+            names.iter().map(|name| format!("h:{name}").parse().expect("a remote")).collect()
+        };
+        let told = |names: &[&str], output: Option<&str>| {
+            let refused = refuse_same_names(&targets(names), output.map(Path::new));
+            refused.map_err(|error| error.to_string())
+        };
+        let why = Err("several of these files would be called 'x' here".to_owned());
+        assert_eq!(told(&["a/x", "b/x"], None), why);
+        assert_eq!(told(&["a/x", "b/x"], Some("folder")), why);
+        assert_eq!(told(&["a/x", "b/x"], Some("-")), Ok(()));
+        assert_eq!(told(&["a/x", "b/y"], None), Ok(()));
+    }
+}

@@ -421,3 +421,115 @@ fn pair(candidate: &str) -> Pair {
     };
     Pair { display: candidate.trim_end().to_owned(), replacement }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustyline::history::DefaultHistory;
+    use tftpkit::store::Entry;
+
+    fn listing(names: &[&str]) -> Listing {
+        let entry = |name: &&str| {
+            let kind = if name.ends_with('/') { Kind::Directory } else { Kind::File };
+            let name = name.trim_end_matches('/').into();
+            Entry { name, kind, size: 0, modified: std::time::UNIX_EPOCH }
+        };
+        Listing { entries: names.iter().map(entry).collect(), cut: false }
+    }
+
+    /// A menu that has listed `directory`, of a server where nothing listens.
+    fn session(directory: &str) -> Session {
+        let unused =
+            std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = unused.expect("a port that is free again").port();
+        let host = Host { host: "127.0.0.1".into(), port };
+        Session {
+            server: Server::new(&host, Wishes::default()),
+            host,
+            directory: directory.into(),
+            listing: Some(listing(&["7", "a b", "dir/", "fine", "first"])),
+            completing: None,
+        }
+    }
+
+    #[test]
+    fn a_word_is_a_number_a_name_of_the_last_list_or_a_name_as_it_is() {
+        let name = |directory: &str, word: &str| {
+            let name = session(directory).name_of(word).map_err(|error| error.to_string());
+            name.map(|name| String::from_utf8_lossy(&name).into_owned())
+        };
+        let cases = [
+            ("", "1", "7"),
+            ("", "3", "dir/"),
+            ("sub", "1", "sub/7"),
+            ("sub/", "3", "sub/dir/"),
+            ("sub", "7", "sub/7"),
+            ("sub", "dir", "sub/dir/"),
+            ("sub", "dir/", "sub/dir/"),
+            ("sub", "other", "other"),
+            ("sub", "+1", "+1"),
+            ("sub", "", ""),
+            ("", "..", ""),
+            ("sub/", "..", ""),
+            ("a/b", "..", "a"),
+            ("a/b/c/", "..", "a/b"),
+        ];
+        for (directory, word, expected) in cases {
+            assert_eq!(name(directory, word), Ok(expected.into()), "{word} in {directory}");
+        }
+        for number in ["0", "6", "99999999999999999999"] {
+            let refused = Err(format!("the list has no number {number}; it ends at 5"));
+            assert_eq!(name("", number), refused);
+        }
+        let mut nothing = session("");
+        nothing.listing = None;
+        assert_eq!(nothing.name_of("6").expect("a name"), b"6", "there is no list to have numbers");
+    }
+
+    #[test]
+    fn names_are_completed_from_the_list_on_the_screen_and_others_from_the_server() {
+        let mut below = session("sub");
+        assert_eq!(below.completions("fi"), ["fine", "first"]);
+        assert_eq!(below.completions("d"), ["dir/"]);
+        assert_eq!(below.completing, None, "the server was not asked");
+        below.completing = Some((b"dir".to_vec(), listing(&["x", "xy/", "z"])));
+        assert_eq!(below.completions("dir/x"), ["dir/x", "dir/xy/"]);
+        // Where it cannot be asked there is nothing, and it is not asked again at the next key.
+        below.server.canceller().cancel();
+        assert_eq!(below.completions("other/x"), [""; 0]);
+        assert_eq!(below.completing, Some((b"other".to_vec(), Listing::default())));
+        assert!(!below.server.canceller().is_cancelled(), "an earlier Ctrl-C is not about this");
+        let mut root = session("");
+        root.completing = Some((Vec::new(), listing(&["x", "y/"])));
+        assert_eq!(root.completions(""), ["x", "y/"]);
+    }
+
+    #[test]
+    fn a_line_is_completed_by_what_its_command_takes() {
+        let completion = Completion {
+            session: Rc::new(RefCell::new(session("sub"))),
+            files: FilenameCompleter::new(),
+        };
+        let history = DefaultHistory::new();
+        let complete = |line: &str| {
+            let context = rustyline::Context::new(&history);
+            let (start, found) = completion.complete(line, line.len(), &context).expect("names");
+            (start, found.into_iter().map(|pair| pair.replacement).collect::<Vec<_>>())
+        };
+        let found = |start: usize, names: &[&str]| {
+            (start, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let all = ["list ", "download ", "upload ", "quit", "help"];
+        assert_eq!(complete(""), found(0, &all));
+        assert_eq!(complete("  do"), found(2, &["download "]));
+        assert_eq!(complete("bogus"), found(0, &[]));
+        assert_eq!(complete("list d"), found(5, &["dir/"]));
+        assert_eq!(complete("2 one fi"), found(6, &["fine", "first"]));
+        assert_eq!(complete("get a"), found(4, &["'a b'"]), "what has a blank is quoted");
+        for upload in ["3 Cargo.to", "put Cargo.to", "UP Cargo.to"] {
+            assert_eq!(complete(upload), found(upload.len() - 8, &["Cargo.toml"]), "{upload}");
+        }
+        let shown = pair("download ");
+        assert_eq!((&*shown.display, &*shown.replacement), ("download", "download "));
+    }
+}
