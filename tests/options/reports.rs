@@ -1,10 +1,10 @@
 //! Every field of every line that is meant for programs.
 
-use crate::common::{Daemon, ack, data, folder, list, pattern, rrq, wrq};
+use crate::common::{Daemon, ack, data, folder, list, pattern, rrq, until, wrq};
 use crate::given::Given;
 use crate::programs::rtftp;
 use crate::rtftp::{error, few, report, scripted};
-use crate::rtftpd::{OFTEN, hanging, interrupt};
+use crate::rtftpd::{OFTEN, hanging, interrupt, threads};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
@@ -276,4 +276,12 @@ fn what_a_killed_server_left_is_told_in_the_log() {
     let line: Value = serde_json::from_str(&server.log_line(&["unfinished"])).expect("JSON");
     assert_eq!(shape(&line), format!("{{files whole, {ALWAYS}, timestamp text}}"));
     assert_eq!((&line["files"], &line["level"]), (&1.into(), &"INFO".into()));
+    // One that finds nothing says nothing.
+    let next = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let ask = |name| next.peer().fetch(&rrq(name, &[])).expect_err("it is not there");
+    ask("missing");
+    until("it has looked", || (threads(&next, "sweep") == 0).then_some(()));
+    ask("later");
+    next.log_line(&["not there", "later"]);
+    assert_eq!(next.logged(&["unfinished"]), None);
 }

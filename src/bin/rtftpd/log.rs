@@ -163,8 +163,7 @@ fn refused(query: &Query, refusal: &Refusal) {
 }
 
 fn finished(query: &Query, summary: &Summary) {
-    let seconds = summary.elapsed.as_secs_f64();
-    let rate = format!("{:.1} MB/s", summary.bytes as f64 / 1e6 / seconds.max(1e-6));
+    let (seconds, rate) = pace(summary);
     let (level, message, outcome) = judge(summary, query.operation);
     macro_rules! line {
         ($level:ident) => {
@@ -172,7 +171,7 @@ fn finished(query: &Query, summary: &Summary) {
                 file = file(query),
                 peer = %query.peer,
                 bytes = summary.bytes,
-                seconds = (seconds * 1e4).round() / 1e4,
+                seconds,
                 rate,
                 retransmitted = summary.retransmitted,
                 outcome,
@@ -185,6 +184,13 @@ fn finished(query: &Query, summary: &Summary) {
         Level::WARN => line!(warn),
         _ => line!(info),
     }
+}
+
+/// Seconds, to a tenth of a millisecond, and bytes in each.
+fn pace(summary: &Summary) -> (f64, String) {
+    let seconds = summary.elapsed.as_secs_f64();
+    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
+    ((seconds * 1e4).round() / 1e4, format!("{rate:.1} MB/s"))
 }
 
 /// How bad it is, and in which words.
@@ -314,6 +320,18 @@ mod tests {
             let (level, message, outcome) = judge(&summary, operation);
             assert_eq!(format!("{level} {message}: {outcome}"), told);
         }
+    }
+
+    #[test]
+    fn a_time_is_told_to_a_tenth_of_a_millisecond_and_its_rate_from_all_its_digits() {
+        let told = |bytes, micros| {
+            let mut summary = Summary::default();
+            (summary.bytes, summary.elapsed) = (bytes, Duration::from_micros(micros));
+            pace(&summary)
+        };
+        assert_eq!(told(70_001, 913), (0.0009, "76.7 MB/s".into()));
+        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.4 MB/s".into()));
+        assert_eq!(told(0, 0), (0.0, "0.0 MB/s".into()));
     }
 
     #[test]
