@@ -92,7 +92,7 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
 }
 
 #[test]
-fn put_obeys_the_mode_that_a_url_says() {
+fn an_upload_obeys_the_mode_that_a_url_says() {
     let here = folder(&[("mine", b"a\nb\n")]);
     for (end, options, request) in [
         (";mode=netascii", &[][..], "WRQ \"x\" netascii"),
@@ -101,12 +101,16 @@ fn put_obeys_the_mode_that_a_url_says() {
         ("", &[], "WRQ \"x\" octet"),
     ] {
         let (server, heard) = scripted(few);
-        let url = format!("tftp://{server}/x{end}");
-        rtftp(here.path()).args(["put", "mine", &url]).args(options).assert().success();
-        let heard: Vec<_> = [heard.recv(), heard.recv()].into_iter().flatten().collect();
-        assert!(heard[0].starts_with(request), "{end}: {heard:?}");
-        let bytes = if request.ends_with("netascii") { 6 } else { 4 };
-        assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{end}");
+        let (file, host) = (format!("tftp://{server}/x{end}"), format!("tftp://{server}/{end}"));
+        let menu = (&[&*host][..], "upload mine x\n");
+        for (words, typed) in [(&["put", "mine", &*file][..], ""), menu] {
+            let mut rtftp = rtftp(here.path());
+            rtftp.args(words).args(options).write_stdin(typed).assert().success();
+            let heard: Vec<_> = [heard.recv(), heard.recv()].into_iter().flatten().collect();
+            assert!(heard[0].starts_with(request), "{words:?}: {heard:?}");
+            let bytes = if request.ends_with("netascii") { 6 } else { 4 };
+            assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{words:?}");
+        }
     }
 }
 

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     signals::survive_size_limit();
     let class = match args.command {
         None => match args.host {
-            Some(host) => menu::open(&host, args.wishes.wishes(None)),
+            Some(host) => menu::open(&host, &args.wishes),
             None => Class::Usage,
         },
         Some(Command::Get { remotes, output, wishes, report }) => {

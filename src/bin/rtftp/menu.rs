@@ -1,5 +1,6 @@
 //! The menu: list, download, upload, quit, by number or by name, typed or from a pipe.
 
+use crate::args::WishArgs;
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
@@ -15,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tftpkit::client::{Failure, Host, Remote, Wishes};
+use tftpkit::client::{Failure, Host, Remote};
 use tftpkit::store::{Kind, Listing};
 
 const HELP: &str = "\
@@ -27,9 +28,9 @@ const HELP: &str = "\
 ";
 
 /// Opens the menu for the server that was named, and stays until the user quits.
-pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
-    let host = match host.parse() {
-        Ok(Remote { host, name, .. }) if name.is_empty() => host,
+pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
+    let (host, wishes) = match host.parse() {
+        Ok(Remote { host, name, mode }) if name.is_empty() => (host, wishes.wishes(mode)),
         Ok(_) => {
             complain(format_args!(
                 "rtftp: the menu opens with a host alone; 'rtftp get {host}' gets a file"
@@ -426,6 +427,7 @@ fn pair(candidate: &str) -> Pair {
 mod tests {
     use super::*;
     use rustyline::history::DefaultHistory;
+    use tftpkit::client::Wishes;
     use tftpkit::store::Entry;
 
     fn listing(names: &[&str]) -> Listing {
