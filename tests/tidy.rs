@@ -201,9 +201,7 @@ fn each_module_with_code_has_tests_that_notice_its_mutants() {
     let known: BTreeSet<&str> =
         all.and_then(|all| all.split('}').next()).expect("all folders").split(' ').collect();
     let modules = MODULES.iter().map(|(module, _)| *module).filter(|module| *module != "limits");
-    // The programs, and what they share.
-    let programs = ["rtftpd", "rtftp", "shared"];
-    assert_eq!(known, modules.chain(programs).collect());
+    assert_eq!(known, modules.chain(["rtftpd", "rtftp"]).collect());
 }
 
 #[test]
