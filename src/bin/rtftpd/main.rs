@@ -142,19 +142,14 @@ fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
 
 /// Sees to it that so many transfers find the descriptors that they need, and gives how many do.
 fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
-    let of_session = match uploads {
-        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
-        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
-    };
-    let needed = wanted as u64 * of_session + limits::DESCRIPTORS_OF_SERVER;
+    let needed = descriptors_for(wanted, uploads);
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
     if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
-    let most = allowed.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session;
-    let sessions = wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
+    let sessions = wanted.min(sessions_with(allowed, uploads)).max(1);
     if sessions < wanted {
         tracing::warn!(
             transfers = sessions,
@@ -163,6 +158,22 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
         );
     }
     sessions
+}
+
+const fn of_session(uploads: Uploads) -> u64 {
+    match uploads {
+        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
+        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
+    }
+}
+
+const fn descriptors_for(sessions: usize, uploads: Uploads) -> u64 {
+    sessions as u64 * of_session(uploads) + limits::DESCRIPTORS_OF_SERVER
+}
+
+fn sessions_with(descriptors: u64, uploads: Uploads) -> usize {
+    let sessions = descriptors.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session(uploads);
+    usize::try_from(sessions).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -195,5 +206,14 @@ mod tests {
         assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
         assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
         assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+    }
+    #[test]
+    fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
+        for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {
+            assert_eq!(descriptors_for(1000, uploads), 1000 * each + 64);
+            assert_eq!(sessions_with(1000 * each + 64, uploads), 1000);
+            assert_eq!(sessions_with(1000 * each + 63, uploads), 999);
+            assert_eq!([0, 64].map(|few| sessions_with(few, uploads)), [0, 0]);
+        }
     }
 }
