@@ -245,6 +245,8 @@ mod tests {
             log.tell(Event::Dropped { peer, query: None, reason: &DropReason::TooManySessions });
         }
         assert!((0..BURST_LINES).all(|_| log.may_write()));
+        // It would take ten seconds to have as many again.
+        assert!(!(0..BURST_LINES).all(|_| log.may_write()));
     }
 
     #[test]
