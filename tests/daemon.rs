@@ -5,7 +5,7 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::apart::{in_own_network, powerless};
+use common::apart::{for_all, in_own_network, powerless};
 use common::{Daemon, LONGEST_RUN, Peer, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
@@ -57,10 +57,9 @@ fn the_line_to_try_opens_the_menu_of_this_server() {
     let server = Daemon::serve(root.path(), &[]);
     lists(behind("try", &server.banner()).expect("a line to try"));
     // Where no client lies beside it, cargo builds one, or it is somewhere else.
-    let copied = Command::new("cp").arg(Daemon::program()).arg(root.path()).assert();
-    copied.success();
+    let copy = for_all(&root);
     for (clone, client) in [(None, "rtftp"), (Some("."), "cargo run --release --bin rtftp --")] {
-        let mut alone = std::process::Command::new(root.path().join("rtftpd"));
+        let mut alone = std::process::Command::new(&copy);
         alone.env_remove("CARGO_MANIFEST_DIR").envs(clone.map(|dir| ("CARGO_MANIFEST_DIR", dir)));
         let alone = Daemon::spawn(alone.arg(root.path()).args(["--listen", "127.0.0.1:0"]));
         let expected = format!("{client} {}", alone.address);
