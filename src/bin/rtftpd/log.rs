@@ -234,19 +234,58 @@ fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{self, Write};
+    use std::sync::Arc;
     use tftpkit::server::DropReason;
 
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("the lines").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// One test: what is wanted is known to the whole process.
     #[test]
-    fn a_line_that_is_not_written_costs_no_other_its_place() {
-        // Nothing is set up that would write.
-        let log = Log::default();
+    fn a_line_that_is_not_written_costs_no_other_its_place_and_the_others_have_their_level() {
+        let (log, query) = (Log::default(), query(Operation::Read));
         for _ in 0..10 {
-            let peer = ([127, 0, 0, 1], 2000).into();
-            log.tell(Event::Dropped { peer, query: None, reason: &DropReason::TooManySessions });
+            // Nothing is set up that would write.
+            let reason = &DropReason::TooManySessions;
+            log.tell(Event::Dropped { peer: query.peer, query: None, reason });
         }
         assert!((0..BURST_LINES).all(|_| log.may_write()));
-        // It would take ten seconds to have as many again.
+        // It would take ten seconds to have as many again, and the next is there in two milliseconds.
         assert!(!(0..BURST_LINES).all(|_| log.may_write()));
+        let start = Instant::now();
+        while !log.may_write() {
+            assert!(start.elapsed() < Duration::from_secs(30), "there are no new lines");
+        }
+
+        let (log, lines) = (Log::default(), Lines::default());
+        let writer = lines.clone();
+        let all = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
+        let all = all.with_target(false).without_time().with_writer(move || writer.clone());
+        let mut summary = Summary::default();
+        summary.outcome = Some(Outcome::Local(ErrorCode::Undefined, "bad disk".into()));
+        tracing::subscriber::with_default(all.finish(), || {
+            log.tell(Event::Failed { query: &query, error: &io::Error::other("no descriptor") });
+            log.tell(Event::Finished { query: &query, summary: &summary });
+            log.tell(Event::Stray { peer: query.peer });
+        });
+        let lines = lines.0.lock().expect("the lines").clone();
+        let expected = "\
+            ERROR failed file=\"f\" peer=127.0.0.1:2000 error=no descriptor\n\
+            ERROR failed file=\"f\" peer=127.0.0.1:2000 bytes=0 seconds=0.0 rate=\"0.0 MB/s\" retransmitted=0 \
+            outcome=\"bad disk\"\n\
+            DEBUG stray packet peer=127.0.0.1:2000\n";
+        let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
+        assert_eq!(told, expected.lines().collect::<Vec<_>>());
     }
 
     #[test]
@@ -284,7 +323,7 @@ mod tests {
         let (query, summary) = (query(Operation::Read), Summary::default());
         assert_eq!(level(&Event::Progress { query: &query, summary: &summary }), None);
         assert_eq!(level(&Event::Finished { query: &query, summary: &summary }), Some(Level::WARN));
-        let error = std::io::Error::other("no descriptor");
+        let error = io::Error::other("no descriptor");
         assert_eq!(level(&Event::Failed { query: &query, error: &error }), Some(Level::ERROR));
     }
 
