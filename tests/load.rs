@@ -193,6 +193,12 @@ fn a_load_is_put_on_the_address_that_answers() {
     let client = Client::new(closed()).with_addresses([server.address]).wishes(plain());
     let tally = run(&client, &load(&["a"], 2, 5));
     assert_eq!((tally.whole, tally.failed(), client.server()), (5, 0, server.address));
+    server.event("the end of what only asked who answers", |told| match told {
+        Told::Finished(_, Summary { bytes, outcome: Some(Outcome::PeerError(..)), .. }) => {
+            (bytes < 200_000).then_some(())
+        }
+        _ => None,
+    });
     let nobody = Client::new(closed()).with_addresses([closed()]);
     let refused = nobody.load(&load(&["a"], 1, 1), |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Closed(_))), "{refused:?}");
