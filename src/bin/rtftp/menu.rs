@@ -489,6 +489,44 @@ mod tests {
     }
 
     #[test]
+    fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
+        let session = Rc::new(RefCell::new(session("")));
+        // The exit status where it fails, and what was asked.
+        let obeyed = |line: &str, answer: Option<&str>| {
+            let mut asked = Vec::new();
+            let done = obey(&session, line, |question| {
+                asked.push(question.to_owned());
+                answer.map(str::to_owned)
+            });
+            let class = match done {
+                Line::Done => Some(Class::Done),
+                Line::Failed(class) => Some(class),
+                Line::Quit => None,
+            };
+            (class, asked.concat())
+        };
+        let (which, whose) = ("Which file (name or number)? ", "Which of your files? ");
+        let cases = [
+            ("upload", Some("absent"), Some(Class::Local), whose),
+            ("3", Some("  "), Some(Class::Usage), whose),
+            ("put absent", Some("other"), Some(Class::Local), ""),
+            ("download", Some("a/"), Some(Class::Usage), which),
+            ("GET", None, Some(Class::Usage), which),
+            ("2 name -", None, Some(Class::NoAnswer), ""),
+            ("ls", None, Some(Class::NoAnswer), ""),
+            ("l a b", None, Some(Class::Usage), ""),
+            ("download '", None, Some(Class::Usage), ""),
+            ("bogus", None, Some(Class::Usage), ""),
+            (" ", None, Some(Class::Done), ""),
+            ("q", None, None, ""),
+            ("exit", None, None, ""),
+        ];
+        for (line, answer, class, asked) in cases {
+            assert_eq!(obeyed(line, answer), (class, asked.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
     fn names_are_completed_from_the_list_on_the_screen_and_others_from_the_server() {
         let mut below = session("sub");
         assert_eq!(below.completions("fi"), ["fine", "first"]);
