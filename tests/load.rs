@@ -227,6 +227,30 @@ fn a_load_ends_when_it_is_cancelled_and_does_not_begin_before_that_is_taken_back
 }
 
 #[test]
+fn what_has_to_be_asked_again_is_counted() {
+    let mut requests = 0;
+    let deaf_once = answering(move |packet| {
+        let is_request = matches!(packet, Packet::Request(_));
+        requests += u32::from(is_request);
+        (is_request && requests > 1).then(|| data(1, b"few"))
+    });
+    let tally = run(&Client::new(deaf_once).wishes(plain()), &load(&["a"], 1, 1));
+    // Beside the request and its ACK there is only what has left before.
+    assert!(tally.retransmitted > 0, "one of {} packets is a repetition", tally.packets);
+    assert_eq!((tally.packets, tally.whole), (2 + tally.retransmitted, 1));
+}
+
+#[test]
+fn a_load_that_is_over_waits_for_nobody() {
+    let few = |packet: &Packet<'_>| matches!(packet, Packet::Request(_)).then(|| data(1, b"few"));
+    let client = Client::new(answering(few)).wishes(plain());
+    let begun = std::time::Instant::now();
+    (0..20).for_each(|_| drop(run(&client, &load(&["a"], 1, 1))));
+    // Those that are cut off would have a second each.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn a_load_without_files_is_none() {
     let client = Client::new(closed());
     let refused = client.load(&load(&[], 1, 1), |_| ControlFlow::Continue(()));
