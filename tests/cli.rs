@@ -73,6 +73,22 @@ fn reports_are_json_for_scripts() {
 }
 
 #[test]
+fn a_list_for_people_has_sizes_and_the_times_of_where_they_are() {
+    let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[]));
+    let then = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    for name in ["a", "dir"] {
+        let file = std::fs::File::open(root.path().join(name)).expect("it is there");
+        file.set_modified(then).expect("it is ours");
+    }
+    let server = Daemon::serve(root.path(), &[]);
+    let list = ["list", &server.address.to_string()];
+    for (zone, time) in [("UTC0", "2023-11-14 22:13"), ("IST-5:30", "2023-11-15 03:43")] {
+        let run = rtftp(here.path()).args(list).env("TZ", zone).assert().success();
+        run.stdout(format!("a             3 B  {time}\ndir/               {time}\n"));
+    }
+}
+
+#[test]
 fn exit_codes_tell_the_class_of_a_failure() {
     let (root, here) = (folder(&[("a", b"x"), ("dir/b", b"y")]), folder(&[("mine", b"z")]));
     let server = Daemon::serve(root.path(), &[]);
@@ -195,6 +211,32 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
     assert_eq!(on_a_terminal(here.path(), &quiet, &[]).trim(), "");
+    // What reads the report reads no picture.
+    let json = format!("{program} get {} a --json", server.address);
+    let report: serde_json::Value =
+        serde_json::from_str(&on_a_terminal(here.path(), &json, &[])).expect("JSON alone");
+    assert_eq!(report["bytes"], 3_000_000);
+}
+
+#[test]
+fn at_a_terminal_a_get_of_unknown_size_shows_how_much_has_come() {
+    let here = folder(&[]);
+    let mut waits = 0;
+    let (server, _thread) = scripted(move |packet| {
+        Some(match packet {
+            Packet::Request(_) => vec![data(1, &[1; 512])],
+            // So often does the client have to ask that there is time to look.
+            Packet::Ack { block: WireBlock(1) } if waits < 4 => {
+                waits += 1;
+                Vec::new()
+            }
+            Packet::Ack { block: WireBlock(1) } => vec![data(2, b"end")],
+            _ => Vec::new(),
+        })
+    });
+    let get = format!("{} get {server} a --no-options", env!("CARGO_BIN_EXE_rtftp"));
+    let screen = on_a_terminal(here.path(), &get, &[]);
+    assert!(screen.contains(" 512 B "), "{screen}");
 }
 
 /// Runs `rtftp` against a scripted server, which is HOST, and gives what that heard and when.
@@ -408,6 +450,18 @@ fn without_anywhere_to_complain_the_exit_code_still_tells() {
         ("$rtftp get 2> /dev/full", 2),
     ] {
         assert_eq!(shell(here.path(), &remote, line).status.code(), Some(code), "{line}");
+    }
+}
+
+#[test]
+fn whoever_closes_the_pipe_has_seen_enough() {
+    let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    for command in ["list $server", "list $server --json", "bench $server a --count 1"] {
+        // Nobody reads it any more when it is written.
+        let line = format!("exec 3> >(:); wait $!; $rtftp {command} >&3");
+        let output = shell(here.path(), &server, &line);
+        assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::apart::{in_own_network, powerless};
+use common::apart::{for_all, in_own_network, powerless};
 use common::{Daemon, LONGEST_RUN, Peer, ack, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
@@ -37,6 +37,50 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
         rtftpd().arg(".").args(nonsense).assert().code(2);
     }
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+/// What stands behind `label` in a banner.
+fn behind<'a>(label: &str, banner: &'a str) -> Option<&'a str> {
+    let mut lines = banner.lines().filter_map(|line| line.trim().strip_prefix(label));
+    lines.find_map(|line| line.strip_prefix(' ')).map(str::trim)
+}
+
+/// Lists the root by the menu that this line of shell opens.
+fn lists(line: &str) {
+    let menu = Command::new("sh").args(["-c", line]).write_stdin("list\n").assert();
+    menu.success().stdout(contains("1  only "));
+}
+
+#[test]
+fn the_line_to_try_opens_the_menu_of_this_server() {
+    let root = folder(&[("only", b"few")]);
+    let server = Daemon::serve(root.path(), &[]);
+    lists(behind("try", &server.banner()).expect("a line to try"));
+    // Where no client lies beside it, cargo builds one, or it is somewhere else.
+    let copy = for_all(&root);
+    for (clone, client) in [(None, "rtftp"), (Some("."), "cargo run --release --bin rtftp --")] {
+        let mut alone = std::process::Command::new(&copy);
+        alone.env_remove("CARGO_MANIFEST_DIR").envs(clone.map(|dir| ("CARGO_MANIFEST_DIR", dir)));
+        let alone = Daemon::spawn(alone.arg(root.path()).args(["--listen", "127.0.0.1:0"]));
+        let expected = format!("{client} {}", alone.address);
+        assert_eq!(behind("try", &alone.banner()), Some(&*expected));
+    }
+}
+
+#[test]
+fn the_line_for_those_who_are_elsewhere_has_an_address_that_leads_here() {
+    let test = the_line_for_those_who_are_elsewhere_has_an_address_that_leads_here;
+    if !in_own_network(test, "ip link set lo up && ip address add 192.0.2.1/32 dev lo") {
+        return;
+    }
+    let root = folder(&[("only", b"few")]);
+    let mut server = std::process::Command::new(Daemon::program());
+    let server = Daemon::spawn(server.arg(root.path()).args(["--listen", "0.0.0.0:0"]));
+    let banner = server.banner();
+    let line = behind("from afar", &banner).expect("a line");
+    let expected = format!("rtftp 192.0.2.1:{}", server.address.port());
+    assert_eq!(line, expected);
+    lists(&line.replace("rtftp", env!("CARGO_BIN_EXE_rtftp")));
 }
 
 /// Runs the server without any privilege.

@@ -188,6 +188,12 @@ fn a_load_is_put_on_the_address_that_answers() {
     let client = Client::new(closed()).with_addresses([server.address]).wishes(plain());
     let tally = run(&client, &load(&["a"], 2, 5));
     assert_eq!((tally.whole, tally.failed(), client.server()), (5, 0, server.address));
+    server.event("the end of what only asked who answers", |told| match told {
+        Told::Finished(_, Summary { bytes, outcome: Some(Outcome::PeerError(..)), .. }) => {
+            (bytes < 200_000).then_some(())
+        }
+        _ => None,
+    });
     let nobody = Client::new(closed()).with_addresses([closed()]);
     let refused = nobody.load(&load(&["a"], 1, 1), |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Closed(_))), "{refused:?}");
@@ -213,6 +219,33 @@ fn a_load_ends_when_it_is_cancelled_and_does_not_begin_before_that_is_taken_back
     assert_eq!((tally.begun, tally.cut, tally.failed()), (2, 2, 0));
     let refused = client.load(&endless, |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Cancelled)), "{refused:?}");
+}
+
+#[test]
+fn what_has_to_be_asked_again_is_counted() {
+    let mut requests = 0;
+    let deaf_once = Scripted::new(move |packet| {
+        let is_request = matches!(packet, Packet::Request(_));
+        requests += u32::from(is_request);
+        (is_request && requests > 1).then(|| data(1, b"few")).into_iter().collect()
+    });
+    let tally = run(&Client::new(deaf_once.address).wishes(plain()), &load(&["a"], 1, 1));
+    // Beside the request and its ACK there is only what has left before.
+    assert!(tally.retransmitted > 0, "one of {} packets is a repetition", tally.packets);
+    assert_eq!((tally.packets, tally.whole), (2 + tally.retransmitted, 1));
+}
+
+#[test]
+fn a_load_that_is_over_waits_for_nobody() {
+    let few = Scripted::new(|packet| match packet {
+        Packet::Request(_) => vec![data(1, b"few")],
+        _ => Vec::new(),
+    });
+    let client = Client::new(few.address).wishes(plain());
+    let begun = std::time::Instant::now();
+    (0..20).for_each(|_| drop(run(&client, &load(&["a"], 1, 1))));
+    // Those that are cut off would have a second each.
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
 #[test]

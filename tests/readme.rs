@@ -71,7 +71,7 @@ fn the_first_command_serves_the_library_and_shows_what_the_readme_shows() {
 
 #[test]
 fn the_second_command_is_what_ci_runs() {
-    for script in ["tests/run", "tests/setup", ".ci/run", ".ci/elsewhere"] {
+    for script in ["tests/run", "tests/setup", "tests/mutants", ".ci/run", ".ci/elsewhere"] {
         let mode = clone().join(script).metadata().expect("the script").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} can be run");
     }

@@ -195,6 +195,16 @@ fn the_crates_docs_have_the_same_modules_in_the_same_order() {
 }
 
 #[test]
+fn each_module_with_code_has_tests_that_notice_its_mutants() {
+    let script = include_str!("mutants");
+    let all = script.lines().find_map(|line| line.strip_prefix("for folder in ${folders:-"));
+    let known: BTreeSet<&str> =
+        all.and_then(|all| all.split('}').next()).expect("all folders").split(' ').collect();
+    let modules = MODULES.iter().map(|(module, _)| *module).filter(|module| *module != "limits");
+    assert_eq!(known, modules.chain(["rtftpd", "rtftp"]).collect());
+}
+
+#[test]
 fn a_module_imports_only_from_those_below() {
     let mut wrong = Vec::new();
     for source in sources("src") {

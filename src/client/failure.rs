@@ -122,3 +122,57 @@ fn said(code: ErrorCode, message: &str) -> String {
         format!("{message} (code {code})")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_transfer_is_told_and_what_may_fare_better_is_tried() {
+        use ErrorCode as E;
+        use Outcome as O;
+        const SILENT: &str = "no answer from 127.0.0.1:69";
+        const BROKEN: &str = "127.0.0.1:69 broke off after 9 bytes";
+        const CLOSED: &str = "nothing listens at 127.0.0.1:69 (UDP), or it cannot be reached";
+        let says = |code| Some(O::PeerError(code, b"no".to_vec()));
+        let by_server = |code: E| format!("the server says: no (code {code})");
+        let broke = |how: &str| format!("the server broke the protocol: {how}");
+        let unconfirmed = "everything was sent, but the server did not confirm that it stored it";
+        let larger = broke("a block is larger than was agreed");
+        let short = broke("the file ended before the size that was told");
+        let senseless = broke("its OACK makes no sense");
+        // Whether options may be why, and the address.
+        let cases = [
+            (None, false, SILENT, [true, true]),
+            (Some(O::Silent), false, SILENT, [true, true]),
+            (Some(O::Silent), true, BROKEN, [false, false]),
+            (Some(O::Unreachable), false, CLOSED, [false, true]),
+            (Some(O::Unreachable), true, BROKEN, [false, false]),
+            (Some(O::Unconfirmed), true, unconfirmed, [false, false]),
+            (Some(O::Stopped), true, "cancelled", [false, false]),
+            (Some(O::Oversized), true, &larger, [true, false]),
+            (Some(O::Short), true, &short, [true, false]),
+            (Some(O::Disagreement(None)), true, &senseless, [true, false]),
+            (says(E::Undefined), true, &by_server(E::Undefined), [true, false]),
+            (says(E::IllegalOperation), true, &by_server(E::IllegalOperation), [true, false]),
+            (says(E::OptionRefused), true, &by_server(E::OptionRefused), [true, false]),
+            (says(E::NotFound), true, &by_server(E::NotFound), [false, false]),
+            (Some(O::Local(E::DiskFull, "full".into())), true, "full", [false, false]),
+        ];
+        let server = ([127, 0, 0, 1], 69).into();
+        for (outcome, answered, told, fares_better) in cases {
+            let failure = Failure::of(outcome, server, 9, answered);
+            assert_eq!(failure.to_string(), told);
+            let may = [failure.may_be_about_options(), failure.may_be_about_the_address()];
+            assert_eq!(may, fares_better, "{told}");
+        }
+        let full = |code| match Failure::of(Some(O::Local(code, String::new())), server, 9, true) {
+            Failure::Local { disk_full, .. } => disk_full,
+            other => panic!("{other}"),
+        };
+        assert!(full(E::DiskFull) && !full(E::Undefined));
+        // Words that say no more than the code are not said twice, and none at all is made good.
+        let known = ["File not found", ""].map(|words| said(E::NotFound, words));
+        assert_eq!(known, ["file not found (code 1)"; 2]);
+    }
+}

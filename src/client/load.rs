@@ -494,3 +494,43 @@ impl Sink for Digested {
         MayWait::Never
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_second_are_those_of_the_time_in_which_downloads_began() {
+        let mut tally = Tally::default();
+        assert_eq!((tally.bytes_per_second(), tally.transfers_per_second()), (0.0, 0.0));
+        (tally.elapsed, tally.bytes, tally.whole_in_time) = (Duration::from_secs(2), 3000, 5);
+        (tally.begun, tally.whole) = (9, 7);
+        assert_eq!((tally.bytes_per_second(), tally.transfers_per_second()), (1500.0, 2.5));
+    }
+
+    #[test]
+    fn failures_are_of_one_kind_whatever_the_server_says_to_its_code() {
+        let says = |code, message: &str| Failure::Server { code, message: message.into() };
+        let at = ([127, 0, 0, 1], 69).into();
+        let mut tally = Tally::default();
+        for failure in [
+            says(ErrorCode::NotFound, "first"),
+            says(ErrorCode::DiskFull, "first"),
+            Failure::NoAnswer(at),
+            says(ErrorCode::NotFound, "second"),
+            Failure::Closed(at),
+            Failure::NoAnswer(at),
+        ] {
+            tally.fail(failure);
+        }
+        let told = tally.failures.iter().map(|kind| (kind.count, kind.first.to_string()));
+        let told: Vec<_> = told.map(|(count, first)| format!("{count} {first}")).collect();
+        let expected = [
+            "2 the server says: first (code 1)",
+            "1 the server says: first (code 3)",
+            "2 no answer from 127.0.0.1:69",
+            "1 nothing listens at 127.0.0.1:69 (UDP), or it cannot be reached",
+        ];
+        assert_eq!((told, tally.failed()), (expected.map(str::to_owned).to_vec(), 6));
+    }
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::WholeFile;
 use crate::transfer::Writer;
-use crate::wire::{ErrorCode, Packet, WireBlock};
+use crate::wire::{BlockSize, ErrorCode, Packet, WindowSize, WireBlock};
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::num::NonZeroU8;
@@ -208,10 +208,20 @@ fn between_two_attempts_a_cancellation_is_not_lost() {
         _ => None,
     });
     let client = Client::new(address);
-    // When its answer has been heard the first attempt is over.
-    let failure = client.get("a", Counted::default(), |_| client.canceller().cancel());
-    assert!(matches!(failure, Err(Failure::Cancelled)), "{failure:?}");
-    assert_eq!(requests.load(Ordering::SeqCst), 1);
+    let canceller = client.canceller();
+    for taken_back in [false, true] {
+        // When its answer has been heard the first attempt is over.
+        let failure = client.get("a", Counted::default(), |_| {
+            canceller.cancel();
+            if taken_back {
+                canceller.reset();
+            }
+        });
+        assert!(matches!(failure, Err(Failure::Cancelled)), "{failure:?}");
+        assert_eq!(requests.swap(0, Ordering::SeqCst), 1);
+        assert_eq!(canceller.is_cancelled(), !taken_back);
+        canceller.reset();
+    }
 }
 
 #[test]
@@ -235,6 +245,95 @@ fn between_two_addresses_a_cancellation_is_not_lost() {
     );
     assert!(matches!(failed, Err(Failure::Cancelled)), "{failed:?}");
     assert_eq!(unasked.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_server_that_lists_by_a_file_is_asked_for_the_file_alone_from_then_on() {
+    let (tell, told) = mpsc::channel();
+    let (address, _) = answering(move |packet| {
+        let Packet::Request(request) = packet else { return None };
+        let (operation, name) = (request.operation, request.name.escape_ascii().to_string());
+        tell.send(packet.to_string()).expect("it is heard");
+        let no = |code| Packet::Error { code, message: b"" }.to_vec();
+        Some(match (operation, &*name) {
+            (Operation::List, _) => no(ErrorCode::IllegalOperation),
+            (_, "gone/.list") => no(ErrorCode::NotFound),
+            _ => data(1, b"# 0 entries\n"),
+        })
+    });
+    // A list is no text, whatever files are.
+    let client = Client::new(address).wishes(impatient().mode(Mode::Netascii));
+    let asked = || told.try_iter().collect::<Vec<_>>();
+    // Of a server that has listed nothing yet it is not known whether it can.
+    let failure = client.list("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::NoListing), "{failure}");
+    assert_eq!(asked(), ["LIST \"gone\" octet", "RRQ \"gone/.list\" octet"]);
+    for (directory, requests) in [
+        ("", &["LIST \"\" octet", "RRQ \".list\" octet"][..]),
+        ("a", &["RRQ \"a/.list\" octet"]),
+        ("b/", &["RRQ \"b/.list\" octet"]),
+    ] {
+        assert!(client.clone().list(directory).expect("a listing").entries.is_empty());
+        assert_eq!(asked(), requests);
+    }
+    let failure = client.list("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
+    assert_eq!(asked(), ["RRQ \"gone/.list\" octet"]);
+}
+
+#[test]
+fn a_server_that_refuses_options_is_asked_once_more_without_them() {
+    for code in [ErrorCode::OptionRefused, ErrorCode::IllegalOperation, ErrorCode::Undefined] {
+        let no = Packet::Error { code, message: b"" }.to_vec();
+        let (address, requests) = answering(move |packet| match packet {
+            Packet::Request(request) if request.options.is_empty() => Some(data(1, b"plain")),
+            Packet::Request(_) => Some(no.clone()),
+            _ => None,
+        });
+        assert_eq!(Client::new(address).read("a").expect("a file"), b"plain");
+        assert_eq!(requests.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
+fn what_was_not_wished_for_is_what_fits_into_half_a_megabyte() {
+    let (tell, told) = mpsc::channel();
+    let (address, _) = answering(move |packet| {
+        let is_request = matches!(packet, Packet::Request(_));
+        is_request.then(|| tell.send(packet.to_string()).expect("it is heard"))?;
+        Some(data(1, b"few"))
+    });
+    let size = |bytes| Wishes::default().block_size(BlockSize::new(bytes));
+    let cases = [
+        (size(512), "blksize=512 windowsize=64"),
+        (size(16_384), "blksize=16384 windowsize=31"),
+        (size(512).window(WindowSize::new(1)), "blksize=512"),
+        (size(512).window(WindowSize::new(9)), "blksize=512 windowsize=9"),
+        (size(512).timeout(NonZeroU8::new(9)), "blksize=512 windowsize=64 timeout=9"),
+    ];
+    for (wishes, asked) in cases {
+        Client::new(address).wishes(wishes).read("a").expect("a file");
+        assert_eq!(told.recv(), Ok(format!("RRQ \"a\" octet tsize=0 {asked}")));
+    }
+}
+
+#[test]
+fn a_put_knows_its_total_where_the_bytes_on_the_wire_are_those_of_the_file() {
+    let (address, _) = answering(|packet| match packet {
+        Packet::Request(_) => Some(Packet::Ack { block: WireBlock(0) }.to_vec()),
+        Packet::Data { block, .. } => Some(Packet::Ack { block: *block }.to_vec()),
+        _ => None,
+    });
+    for (mode, total) in [(Mode::Octet, Some(4)), (Mode::Netascii, None)] {
+        let client = Client::new(address).wishes(impatient().mode(mode));
+        let mut told = Vec::new();
+        let put = client.put("a", Readable::bytes(b"few\n"), |progress| told.push(progress));
+        put.expect("an upload");
+        assert!(
+            told.iter().all(|progress| progress.total == total) && !told.is_empty(),
+            "{told:?}"
+        );
+    }
 }
 
 /// What panics in the hands of a client.

@@ -128,5 +128,8 @@ mod tests {
         assert_eq!(waits(timed, Operation::Read), (3000, 3000 + 5000 + 5000));
         let both = timed.retries(0);
         assert_eq!(waits(both, Operation::Read), (3000, 3000));
+        // No wait is longer than five seconds, unless that was asked for.
+        let ceiling = |wishes: Wishes| wishes.timing(Operation::Read).ceiling.as_secs();
+        assert_eq!([timed, standard.timeout(NonZeroU8::new(9))].map(ceiling), [5, 9]);
     }
 }

@@ -109,7 +109,11 @@ pub(crate) fn powerless() -> &'static [&'static str] {
 /// A copy of rtftpd that everybody can start: where the build lies, nobody else may be able to read.
 pub(crate) fn for_all(place: &TempDir) -> PathBuf {
     let program = place.path().join("rtftpd");
-    std::fs::copy(env!("CARGO_BIN_EXE_rtftpd"), &program).expect("a copy");
+    // Not by this process: a child that another test just starts would have it open for writing, too, and what is open
+    // for writing cannot be run.
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_rtftpd")).arg(&program).status();
+    assert!(copied.is_ok_and(|status| status.success()), "a copy");
     for open in [place.path(), &program] {
         std::fs::set_permissions(open, PermissionsExt::from_mode(0o755)).expect("a mode");
     }

@@ -88,7 +88,7 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
 }
 
 #[test]
-fn put_obeys_the_mode_that_a_url_says() {
+fn an_upload_obeys_the_mode_that_a_url_says() {
     let here = folder(&[("mine", b"a\nb\n")]);
     for (end, options, request) in [
         (";mode=netascii", &[][..], "WRQ \"x\" netascii"),
@@ -96,13 +96,18 @@ fn put_obeys_the_mode_that_a_url_says() {
         ("", &["--mode", "netascii"], "WRQ \"x\" netascii"),
         ("", &[], "WRQ \"x\" octet"),
     ] {
-        let server = Scripted::new(few);
-        let url = format!("tftp://{}/x{end}", server.address);
-        rtftp(here.path()).args(["put", "mine", &url]).args(options).assert().success();
-        let heard = ["a request", "a block"].map(|what| server.hears(what));
-        assert!(heard[0].starts_with(request), "{end}: {heard:?}");
-        let bytes = if request.ends_with("netascii") { 6 } else { 4 };
-        assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{end}");
+        for in_menu in [false, true] {
+            let server = Scripted::new(few);
+            let at = server.address;
+            let (url, host) = (format!("tftp://{at}/x{end}"), format!("tftp://{at}/{end}"));
+            let words = if in_menu { vec![&*host] } else { vec!["put", "mine", &*url] };
+            let typed = if in_menu { "upload mine x\n" } else { "" };
+            rtftp(here.path()).args(&words).args(options).write_stdin(typed).assert().success();
+            let heard = ["a request", "a block"].map(|what| server.hears(what));
+            assert!(heard[0].starts_with(request), "{words:?}: {heard:?}");
+            let bytes = if request.ends_with("netascii") { 6 } else { 4 };
+            assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{words:?}");
+        }
     }
 }
 

@@ -87,23 +87,44 @@ fn limited(descriptors: u32, root: &std::path::Path, arguments: &[&str]) -> Daem
     Daemon::behind(&[&limit, powerless()].concat(), root, arguments)
 }
 
+/// Sees that nothing was said about fewer transfers than were asked for.
+fn has_enough(server: &Daemon) {
+    server.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
+    server.log_line(&["not there"]);
+    assert_eq!(server.logged(&["fewer transfers"]), None);
+}
+
 #[test]
 fn too_few_descriptors_lower_the_sessions_and_that_is_told() {
     let root = two_thousand();
-    for (options, transfers) in [(&[][..], 36), (&["--uploads", "create"], 12)] {
-        let server = limited(100, root.path(), options);
+    let uploads = ["--uploads", "create"];
+    // The hard limit is its own to take.
+    for (descriptors, options, transfers) in
+        [("100", &[][..], 36), ("100", &uploads, 12), ("80:100", &[], 36)]
+    {
+        let server = limited(descriptors, root.path(), options);
         let told = ["WARN", "fewer transfers at once than --max-sessions", "descriptors=100"];
         let line = server.log_line(&told);
         assert!(line.contains(&format!("transfers={transfers} ")), "{line}");
     }
-    let enough = limited(100, root.path(), &["--max-sessions", "36"]);
-    enough.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
-    enough.log_line(&["not there"]);
-    assert_eq!(enough.logged(&["fewer transfers"]), None);
-    let one = limited(65, root.path(), &[]);
+    has_enough(&limited("100", root.path(), &["--max-sessions", "36"]));
+    let one = limited("65", root.path(), &[]);
     let _hanging = hanging(&one);
     one.peer().ask(&rrq("f", &[]));
     one.log_line(&["dropped", "too many transfers at once"]);
+    // Who may have more than the hard limit gets it, as the user root often may.
+    let few = ["--nofile=100", "prlimit", "--nofile=200"];
+    let may = Command::new("prlimit").args(few).arg("true").output();
+    if may.is_ok_and(|raised| raised.status.success()) {
+        let mut command = Command::new("prlimit");
+        let server = command.arg(few[0]).arg(Daemon::program()).arg(root.path());
+        has_enough(&Daemon::spawn(server.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--max-sessions",
+            "99",
+        ])));
+    }
 }
 
 #[test]

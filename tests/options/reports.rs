@@ -1,6 +1,8 @@
 //! Every field of every line that is meant for programs.
 
-use crate::common::{Daemon, Scripted, ack, closed, data, error, folder, list, pattern, rrq, wrq};
+use crate::common::{
+    Daemon, Scripted, ack, closed, data, error, folder, list, pattern, rrq, until, wrq,
+};
 use crate::given::Given;
 use crate::programs::rtftp;
 use crate::rtftp::{few, report};
@@ -69,16 +71,20 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
     let (root, here) = (folder(&[("dir/a", b"")]), folder(&[("b", b"few")]));
     let server = Daemon::serve(root.path(), &[]);
     let remote = server.address.to_string();
+    let (file, directory) = (format!("tftp://{remote}/b"), format!("tftp://{remote}/dir"));
+    let (absent, nowhere) = (format!("tftp://{remote}/absent"), "no-such-host.invalid");
     let cases = [
-        ("get", vec!["get", &remote, "dir"], "dir", "access violation (code 2)"),
-        ("put", vec!["put", "b", &remote], "b", "access violation (code 2)"),
+        (vec!["get", &remote, "dir"], &*directory, 5, "access violation (code 2)"),
+        (vec!["put", "b", &remote], &file, 5, "access violation (code 2)"),
+        (vec!["list", &remote, "absent"], &absent, 4, "file not found (code 1)"),
+        (vec!["bench", nowhere, "a"], nowhere, 3, "cannot find the host"),
     ];
-    for (operation, words, name, why) in cases {
-        let reports = said(&here, &words, 5);
+    for (words, remote, code, why) in cases {
+        let reports = said(&here, &words, code);
         let [report] = &reports[..] else { panic!("{reports:?}") };
         assert_eq!(shape(report), FAILURE);
-        assert_eq!((&report["operation"], &report["exit"]), (&operation.into(), &5.into()));
-        assert_eq!(report["remote"], format!("tftp://{remote}/{name}"));
+        assert_eq!((&report["operation"], &report["exit"]), (&words[0].into(), &code.into()));
+        assert_eq!(report["remote"], remote);
         assert!(report["error"].as_str().is_some_and(|error| error.contains(why)), "{report}");
     }
     let several = said(&here, &["get", &remote, "missing", "dir"], 4);
@@ -86,8 +92,6 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
         several.iter().map(|line| line["exit"].as_u64()).collect::<Vec<_>>(),
         [4, 5].map(Some)
     );
-    // There is no list, and so no entries and no end of them.
-    assert!(said(&here, &["list", &remote, "missing"], 4).is_empty());
 }
 
 #[test]
@@ -268,4 +272,12 @@ fn what_a_killed_server_left_is_told_in_the_log() {
     let line: Value = serde_json::from_str(&server.log_line(&["unfinished"])).expect("JSON");
     assert_eq!(shape(&line), format!("{{files whole, {ALWAYS}, timestamp text}}"));
     assert_eq!((&line["files"], &line["level"]), (&1.into(), &"INFO".into()));
+    // One that finds nothing says nothing.
+    let next = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let ask = |name| next.peer().fetch(&rrq(name, &[])).expect_err("it is not there");
+    ask("missing");
+    until("it has looked", || (threads(&next, "sweep") == 0).then_some(()));
+    ask("later");
+    next.log_line(&["not there", "later"]);
+    assert_eq!(next.logged(&["unfinished"]), None);
 }

@@ -92,7 +92,7 @@ pub(crate) enum Command {
         directory: Option<OsString>,
         #[command(flatten)]
         wishes: WishArgs,
-        /// One JSON object for each entry, and one at the end
+        /// One JSON object for each entry, and one at the end; or one that says what failed
         #[arg(long)]
         json: bool,
     },
@@ -124,7 +124,7 @@ pub(crate) struct BenchArgs {
     /// No line on the terminal while it is under way
     #[arg(long, short)]
     pub(crate) quiet: bool,
-    /// The report as one JSON object; times are in seconds
+    /// The report as one JSON object, or what failed where there is none; times are in seconds
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]

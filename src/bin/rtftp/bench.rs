@@ -1,8 +1,8 @@
 //! A load on a server: what is told while it is under way, and the report.
 
-use crate::args::BenchArgs;
+use crate::args::{BenchArgs, ReportArgs};
 use crate::remote::{Server, get_targets};
-use crate::report::{self, Class};
+use crate::report::{self, Class, Reporter};
 use crate::signals::on_interrupt;
 use crate::text::harmless;
 use anyhow::{Context, Result, anyhow, bail};
@@ -31,11 +31,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
     on_interrupt(move || told.store(true, Ordering::Relaxed))?;
-    let what = format!("bench {host}");
+    let reporter = Reporter::new(ReportArgs { quiet: args.quiet, json: args.json }, false);
     let mut server = Server::new(host, args.wishes.wishes(*mode));
     let client = match server.client() {
         Ok(client) => client,
-        Err(error) => return Ok(report::fail(&what, &error)),
+        Err(error) => return Ok(reporter.failed("bench", host, &error)),
     };
     let line = Line::new(args.quiet || args.json);
     let tally = client.load(&load, |tally| {
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     drop(line);
     let tally = match tally.map_err(cannot_go_on) {
         Ok(tally) => tally,
-        Err(error) => return Ok(report::fail(&what, &error)),
+        Err(error) => return Ok(reporter.failed("bench", host, &error)),
     };
     let out = if args.json {
         let mut out = serde_json::to_vec(&Report::new(client.server(), &load, &tally))?;
@@ -352,5 +352,124 @@ mod tests {
         cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
         let cases = [(123_456, "123 ms"), (1_000_000, "1.00 s"), (123_000_000, "123 s")];
         cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
+    }
+    #[test]
+    fn each_failure_has_its_kind() {
+        let at = ([127, 0, 0, 1], 69).into();
+        let code = tftpkit::wire::ErrorCode::NotFound;
+        let cases = [
+            (Failure::NoAnswer(at), "no answer"),
+            (Failure::Closed(at), "closed"),
+            (Failure::BrokenOff(at, 9), "broken off"),
+            (Failure::Server { code, message: String::new() }, "refused"),
+            (Failure::Protocol(String::new()), "protocol"),
+            (Failure::Differs, "differs"),
+            (Failure::Cancelled, "local"),
+        ];
+        cases.iter().for_each(|(failure, expected)| assert_eq!(kind(failure), *expected));
+    }
+
+    /// Figures of which no two are the same.
+    fn figures() -> (Load, Tally) {
+        let (load, mut tally) = (Load::of(["a"]), Tally::default());
+        (tally.elapsed, tally.bytes, tally.whole_in_time) = (Duration::from_secs(2), 3 << 20, 4);
+        (tally.begun, tally.whole, tally.cut, tally.missed) = (8, 5, 1, 2);
+        (tally.most_at_once, tally.packets, tally.retransmitted) = (3, 1000, 7);
+        (load, tally)
+    }
+
+    #[test]
+    fn the_report_has_each_figure_in_its_place() {
+        let (load, tally) = figures();
+        let server = ([127, 0, 0, 1], 69).into();
+        let body = "\
+            \x20 goodput     1.6 MB/s (3.00 MiB)\n\
+            \x20 transfers   2.0/s (5 whole, 1 cut off, 2 not begun for want of a free client)\n\
+            \x20 at once     3 at most\n\
+            \x20 sent again  7 of 1,000 packets from here\n";
+        let told = in_words(server, &load, &tally);
+        assert_eq!(told, format!("127.0.0.1:69, 10 clients, 2.0 s\n{body}"));
+        let load = load.rate(0.5);
+        let told = in_words(server, &load, &tally);
+        assert_eq!(told, format!("127.0.0.1:69, 0.5 a second, 10 clients at most, 2.0 s\n{body}"));
+        let nothing = in_words(server, &load, &Tally::default());
+        assert!(nothing.contains("  transfers   0.0/s (0 whole)\n"), "{nothing}");
+
+        let report = serde_json::to_value(Report::new(server, &load, &tally)).expect("JSON");
+        let expected = serde_json::json!({
+            "server": "127.0.0.1:69", "clients": 10, "rate": 0.5, "seconds": 2.0, "bytes": 3 << 20,
+            "bytes_per_second": 1_572_864.0, "transfers_per_second": 2.0, "begun": 8, "whole": 5,
+            "failed": 0, "cut": 1, "missed": 2, "most_at_once": 3, "packets": 1000,
+            "retransmitted": 7, "failures": [], "first_answer": null, "transfer": null,
+            "histogram": [],
+        });
+        assert_eq!(report, expected);
+    }
+
+    /// A load on a server that has two files, and refuses others.
+    fn under_load() -> Tally {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let answer = move || {
+            let mut buffer = [0; 600];
+            while let Ok((len, peer)) = socket.recv_from(&mut buffer) {
+                let answer: &[u8] = match &buffer[..len] {
+                    [0, 1, b'a', ..] => b"\0\x03\0\x01few",
+                    [0, 1, b'n', ..] => b"\0\x05\0\x01no\0",
+                    [0, 1, ..] => b"\0\x05\0\x02\x1b\0",
+                    _ => continue,
+                };
+                let _ = socket.send_to(answer, peer);
+            }
+        };
+        std::thread::spawn(answer);
+        let load = Load::of(["a", "denied", "none", "none"]).count(8).duration(Duration::MAX);
+        let client = tftpkit::client::Client::new(address);
+        client.load(&load, |_| ControlFlow::Continue(())).expect("a load")
+    }
+
+    #[test]
+    fn failures_and_times_are_in_both_forms_of_the_report() {
+        let (load, tally) = (Load::of(["a"]), under_load());
+        let server = ([127, 0, 0, 1], 69).into();
+        assert_eq!(class(&tally, false), Class::NotFound, "that of the most frequent failure");
+        let told = in_words(server, &load, &tally);
+        let told: Vec<_> = told.lines().collect();
+        assert!(told[2].ends_with("/s (2 whole, 6 failed)"), "{told:?}");
+        assert_eq!(told[5], "  failed      4: the server says: no (code 1)");
+        assert_eq!(told[6], "  failed      2: the server says: \\u{1b} (code 2)");
+        assert_eq!(
+            told[7],
+            format!("{:14}{:>10}{:>10}{:>10}{:>10}", "", "p50", "p90", "p99", "max")
+        );
+        for (line, what) in [(told[8], "answer"), (told[9], "transfer")] {
+            let spans = line.strip_prefix(&format!("  {what:<12}")).expect("its name");
+            assert_eq!((spans.len(), spans.split_whitespace().count()), (40, 8), "{line}");
+        }
+        // The octave that has the most has the longest bar.
+        let bars: Vec<_> = told[10..].iter().map(|line| line.matches('#').count()).collect();
+        assert_eq!(bars.iter().max(), Some(&40), "{told:?}");
+        assert_eq!(told[10..].concat(), drawn(&tally.transfer).replace('\n', ""));
+        assert!(told[10..].iter().all(|line| line.starts_with("  ") && line.contains("< ")));
+
+        let report = serde_json::to_value(Report::new(server, &load, &tally)).expect("JSON");
+        let failures = &report["failures"];
+        let fields =
+            |n: usize| ["kind", "code", "count", "first"].map(|f| failures[n][f].to_string());
+        assert_eq!(fields(0), ["\"refused\"", "1", "4", "\"the server says: no (code 1)\""]);
+        assert_eq!(fields(1)[..3], ["\"refused\"", "2", "2"]);
+        assert_eq!((&report["failed"], &report["whole"]), (&6.into(), &2.into()));
+        for (field, latency) in
+            [("first_answer", &tally.first_answer), ("transfer", &tally.transfer)]
+        {
+            let spans = ["p50", "p90", "p99", "max"].map(|span| report[field][span].as_f64());
+            assert_eq!(spans[3], Some(latency.max().as_secs_f64()), "{report}");
+            assert_eq!(spans[0], Some(latency.quantile(0.5).as_secs_f64()), "{report}");
+            assert!(spans.is_sorted(), "{spans:?}");
+        }
+        for octave in report["histogram"].as_array().expect("a list") {
+            let [from, to] = ["from", "to"].map(|end| octave[end].as_f64().expect("a number"));
+            assert_eq!(to, 2.0 * from);
+        }
     }
 }

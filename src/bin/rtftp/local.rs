@@ -115,4 +115,28 @@ mod tests {
         assert_eq!(base(b"x/").as_deref(), Some("x"));
         assert_eq!([base(b""), base(b"/"), base(b".."), base(b"a/..")], [None, None, None, None]);
     }
+    #[test]
+    fn a_download_goes_where_the_user_said_or_under_its_own_name() {
+        let here = std::env::temp_dir();
+        let to = |output: Option<&str>, several| {
+            let output = output.map(Path::new);
+            Destination::new(output, OsStr::new("own"), several).map_err(|error| error.to_string())
+        };
+        let file = |path: &str| Ok(Destination::File(path.into()));
+        assert_eq!(to(None, true), file("own"));
+        assert_eq!(to(Some("other"), false), file("other"));
+        assert_eq!(to(Some("-"), true), Ok(Destination::Stdout));
+        let inside = Destination::File(here.join("own"));
+        assert_eq!(to(here.to_str(), true), Ok(inside), "a folder takes several");
+        assert_eq!(to(Some("no/"), false), Err("there is no folder 'no/'".into()));
+        let one = "several files cannot all become 'other': give a folder";
+        assert_eq!(to(Some("other"), true), Err(one.into()));
+    }
+
+    #[test]
+    fn open_files_have_names_that_are_not_replaced() {
+        let is = |path: &str| is_descriptor(Path::new(path));
+        assert!(is("/dev/stderr") && is("/dev/fd/3") && is("/proc/self/fd/3"));
+        assert!(!is("/dev/null") && !is("/dev/fd") && !is("fd/3") && !is("/dev/fd/3/x"));
+    }
 }

@@ -12,7 +12,7 @@ mod text;
 mod typed;
 
 use anyhow::Result;
-use args::{Args, Command};
+use args::{Args, Command, ReportArgs};
 use clap::Parser;
 use local::{Destination, base_name, is_stdout};
 use remote::{Server, get_targets, list_target, put_targets};
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     signals::survive_size_limit();
     let class = match args.command {
         None => match args.host {
-            Some(host) => menu::open(&host, args.wishes.wishes(None)),
+            Some(host) => menu::open(&host, &args.wishes),
             None => Class::Usage,
         },
         Some(Command::Get { remotes, output, wishes, report }) => {
@@ -61,10 +61,11 @@ fn main() -> ExitCode {
             })
         }
         Some(Command::List { remote, directory, wishes, json }) => run(|| {
+            let reporter = Reporter::new(ReportArgs { quiet: false, json }, false);
             let target = list_target(&remote, directory.as_deref())?;
             let listing = match Server::new(&target.host, wishes.wishes(None)).list(&target.name) {
                 Ok(listing) => listing,
-                Err(error) => return Ok(report::fail(&format!("list {target}"), &error)),
+                Err(error) => return Ok(reporter.failed("list", &target, &error)),
             };
             let out =
                 if json { listing.to_json() } else { text::table(&listing, false).into_bytes() };
@@ -93,4 +94,25 @@ fn run(command: impl FnOnce() -> Result<Class>) -> Class {
         complain(format_args!("rtftp: {error:#}"));
         Class::Usage
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_would_end_as_one_are_refused_where_they_become_files() {
+        let targets = |names: &[&str]| -> Vec<Remote> {
+            names.iter().map(|name| format!("h:{name}").parse().expect("a remote")).collect()
+        };
+        let told = |names: &[&str], output: Option<&str>| {
+            let refused = refuse_same_names(&targets(names), output.map(Path::new));
+            refused.map_err(|error| error.to_string())
+        };
+        let why = Err("several of these files would be called 'x' here".to_owned());
+        assert_eq!(told(&["a/x", "b/x"], None), why);
+        assert_eq!(told(&["a/x", "b/x"], Some("folder")), why);
+        assert_eq!(told(&["a/x", "b/x"], Some("-")), Ok(()));
+        assert_eq!(told(&["a/x", "b/y"], None), Ok(()));
+    }
 }

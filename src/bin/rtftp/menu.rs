@@ -1,5 +1,6 @@
 //! The menu: list, download, upload, quit, by number or by name, typed or from a pipe.
 
+use crate::args::WishArgs;
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
@@ -15,7 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use tftpkit::client::{Failure, Host, Remote, Wishes};
+use tftpkit::client::{Failure, Host, Remote};
 use tftpkit::store::{Kind, Listing};
 
 const HELP: &str = "\
@@ -27,9 +28,9 @@ const HELP: &str = "\
 ";
 
 /// Opens the menu for the server that was named, and stays until the user quits.
-pub(crate) fn open(host: &str, wishes: Wishes) -> Class {
-    let host = match host.parse() {
-        Ok(Remote { host, name, .. }) if name.is_empty() => host,
+pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
+    let (host, wishes) = match host.parse() {
+        Ok(Remote { host, name, mode }) if name.is_empty() => (host, wishes.wishes(mode)),
         Ok(_) => {
             complain(format_args!(
                 "rtftp: the menu opens with a host alone; 'rtftp get {host}' gets a file"
@@ -420,4 +421,155 @@ fn pair(candidate: &str) -> Pair {
         _ => candidate.to_owned(),
     };
     Pair { display: candidate.trim_end().to_owned(), replacement }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustyline::history::DefaultHistory;
+    use tftpkit::client::Wishes;
+    use tftpkit::store::Entry;
+
+    fn listing(names: &[&str]) -> Listing {
+        let entry = |name: &&str| {
+            let kind = if name.ends_with('/') { Kind::Directory } else { Kind::File };
+            let name = name.trim_end_matches('/').into();
+            Entry { name, kind, size: 0, modified: std::time::UNIX_EPOCH }
+        };
+        Listing { entries: names.iter().map(entry).collect(), cut: false }
+    }
+
+    /// A menu that has listed `directory`, of a server where nothing listens.
+    fn session(directory: &str) -> Session {
+        let unused =
+            std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let port = unused.expect("a port that is free again").port();
+        let host = Host { host: "127.0.0.1".into(), port };
+        Session {
+            server: Server::new(&host, Wishes::default()),
+            host,
+            directory: directory.into(),
+            listing: Some(listing(&["7", "a b", "dir/", "fine", "first"])),
+            completing: None,
+        }
+    }
+
+    #[test]
+    fn a_word_is_a_number_a_name_of_the_last_list_or_a_name_as_it_is() {
+        let name = |directory: &str, word: &str| {
+            let name = session(directory).name_of(word).map_err(|error| error.to_string());
+            name.map(|name| String::from_utf8_lossy(&name).into_owned())
+        };
+        let cases = [
+            ("", "1", "7"),
+            ("", "3", "dir/"),
+            ("sub", "1", "sub/7"),
+            ("sub/", "3", "sub/dir/"),
+            ("sub", "7", "sub/7"),
+            ("sub", "dir", "sub/dir/"),
+            ("sub", "dir/", "sub/dir/"),
+            ("sub", "other", "other"),
+            ("sub", "+1", "+1"),
+            ("sub", "", ""),
+            ("", "..", ""),
+            ("sub/", "..", ""),
+            ("a/b", "..", "a"),
+            ("a/b/c/", "..", "a/b"),
+        ];
+        for (directory, word, expected) in cases {
+            assert_eq!(name(directory, word), Ok(expected.into()), "{word} in {directory}");
+        }
+        for number in ["0", "6", "99999999999999999999"] {
+            let refused = Err(format!("the list has no number {number}; it ends at 5"));
+            assert_eq!(name("", number), refused);
+        }
+        let mut nothing = session("");
+        nothing.listing = None;
+        assert_eq!(nothing.name_of("6").expect("a name"), b"6", "there is no list to have numbers");
+    }
+
+    #[test]
+    fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
+        let session = Rc::new(RefCell::new(session("")));
+        // The exit status where it fails, and what was asked.
+        let obeyed = |line: &str, answer: Option<&str>| {
+            let mut asked = Vec::new();
+            let done = obey(&session, line, |question| {
+                asked.push(question.to_owned());
+                answer.map(str::to_owned)
+            });
+            let class = match done {
+                Line::Done => Some(Class::Done),
+                Line::Failed(class) => Some(class),
+                Line::Quit => None,
+            };
+            (class, asked.concat())
+        };
+        let (which, whose) = ("Which file (name or number)? ", "Which of your files? ");
+        let cases = [
+            ("upload", Some("absent"), Some(Class::Local), whose),
+            ("3", Some("  "), Some(Class::Usage), whose),
+            ("put absent", Some("other"), Some(Class::Local), ""),
+            ("download", Some("a/"), Some(Class::Usage), which),
+            ("GET", None, Some(Class::Usage), which),
+            ("2 name -", None, Some(Class::NoAnswer), ""),
+            ("ls", None, Some(Class::NoAnswer), ""),
+            ("l a b", None, Some(Class::Usage), ""),
+            ("download '", None, Some(Class::Usage), ""),
+            ("bogus", None, Some(Class::Usage), ""),
+            (" ", None, Some(Class::Done), ""),
+            ("q", None, None, ""),
+            ("exit", None, None, ""),
+        ];
+        for (line, answer, class, asked) in cases {
+            assert_eq!(obeyed(line, answer), (class, asked.to_owned()), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_are_completed_from_the_list_on_the_screen_and_others_from_the_server() {
+        let mut below = session("sub");
+        assert_eq!(below.completions("fi"), ["fine", "first"]);
+        assert_eq!(below.completions("d"), ["dir/"]);
+        assert_eq!(below.completing, None, "the server was not asked");
+        below.completing = Some((b"dir".to_vec(), listing(&["x", "xy/", "z"])));
+        assert_eq!(below.completions("dir/x"), ["dir/x", "dir/xy/"]);
+        // Where it cannot be asked there is nothing, and it is not asked again at the next key.
+        below.server.canceller().cancel();
+        assert_eq!(below.completions("other/x"), [""; 0]);
+        assert_eq!(below.completing, Some((b"other".to_vec(), Listing::default())));
+        assert!(!below.server.canceller().is_cancelled(), "an earlier Ctrl-C is not about this");
+        let mut root = session("");
+        root.completing = Some((Vec::new(), listing(&["x", "y/"])));
+        assert_eq!(root.completions(""), ["x", "y/"]);
+    }
+
+    #[test]
+    fn a_line_is_completed_by_what_its_command_takes() {
+        let completion = Completion {
+            session: Rc::new(RefCell::new(session("sub"))),
+            files: FilenameCompleter::new(),
+        };
+        let history = DefaultHistory::new();
+        let complete = |line: &str| {
+            let context = rustyline::Context::new(&history);
+            let (start, found) = completion.complete(line, line.len(), &context).expect("names");
+            (start, found.into_iter().map(|pair| pair.replacement).collect::<Vec<_>>())
+        };
+        let found = |start: usize, names: &[&str]| {
+            (start, names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let all = ["list ", "download ", "upload ", "quit", "help"];
+        assert_eq!(complete(""), found(0, &all));
+        assert_eq!(complete("  do"), found(2, &["download "]));
+        assert_eq!(complete("bogus"), found(0, &[]));
+        assert_eq!(complete("list d"), found(5, &["dir/"]));
+        assert_eq!(complete("2 one fi"), found(6, &["fine", "first"]));
+        assert_eq!(complete("get a"), found(4, &["'a b'"]), "what has a blank is quoted");
+        for upload in ["3 Cargo.to", "put Cargo.to", "UP Cargo.to"] {
+            assert_eq!(complete(upload), found(upload.len() - 8, &["Cargo.toml"]), "{upload}");
+        }
+        let shown = pair("download ");
+        assert_eq!((&*shown.display, &*shown.replacement), ("download", "download "));
+    }
 }

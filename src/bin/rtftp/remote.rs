@@ -176,4 +176,28 @@ mod tests {
         assert!(put_targets(&words(&["a", "b", "h:y"])).is_err());
         assert!(put_targets(&words(&["-", "h"])).is_err());
     }
+    #[test]
+    fn the_words_of_a_put_are_files_unless_they_can_only_be_a_host_and_a_name() {
+        assert_eq!(put(&["x", "g", "h"]), ["x tftp://g/h"]);
+        // There is such a file, and so it is not a host.
+        let known = ["x tftp://h/x", "Cargo.toml tftp://h/Cargo.toml"];
+        assert_eq!(put(&["x", "Cargo.toml", "h"]), known);
+        assert_eq!(put(&["x", "g", "h:"]), ["x tftp://h/x", "g tftp://h/g"]);
+        assert_eq!(put(&["x", "g:a", "h"]), ["x tftp://h/x", "g:a tftp://h/g:a"]);
+        assert_eq!(put(&["x", "h"]), ["x tftp://h/x"]);
+        let nameless = put_targets(&words(&["x", "-", "h"])).map_err(|error| error.to_string());
+        assert!(nameless.is_err_and(|why| why.contains("standard input has no name")));
+    }
+
+    #[test]
+    fn a_list_is_of_the_directory_after_the_host_or_of_the_one_within_its_word() {
+        let listed = |host: &str, directory: Option<&str>| {
+            let target = list_target(OsStr::new(host), directory.map(OsStr::new));
+            target.expect("a target").to_string()
+        };
+        assert_eq!(listed("h:7", None), "tftp://h:7/");
+        assert_eq!(listed("h:a/b", None), "tftp://h/a/b");
+        assert_eq!(listed("h:7", Some("a b")), "tftp://h:7/a%20b");
+        assert_eq!(listed("h:a", Some("b")), "tftp://h/b");
+    }
 }

@@ -191,16 +191,24 @@ impl Reporter {
     ) -> Class {
         match transfer() {
             Ok(summary) => self.done(operation, &target.to_string(), &summary),
-            Err(error) => {
-                let class = fail(&format!("{operation} {target}"), &error);
-                if self.args.json {
-                    let (remote, exit) = (&*target.to_string(), class as u8);
-                    let error = format!("{error:#}");
-                    self.line(&FailureReport { operation, remote, error, exit });
-                }
-                class
-            }
+            Err(error) => self.failed(operation, target, &error),
         }
+    }
+
+    /// Tells what failed, programs as well as people.
+    pub(crate) fn failed(
+        &self,
+        operation: &str,
+        target: &impl Display,
+        error: &anyhow::Error,
+    ) -> Class {
+        let class = fail(&format!("{operation} {target}"), error);
+        if self.args.json {
+            let (remote, exit) = (&*target.to_string(), class as u8);
+            let error = format!("{error:#}");
+            self.line(&FailureReport { operation, remote, error, exit });
+        }
+        class
     }
 
     fn line(&self, report: &impl Serialize) -> Class {
@@ -280,5 +288,79 @@ impl Drop for Bar {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: ErrorCode) -> Failure {
+        Failure::Server { code, message: String::new() }
+    }
+
+    fn local(disk_full: bool) -> Failure {
+        Failure::Local { error: "broken".into(), disk_full }
+    }
+
+    #[test]
+    fn each_failure_has_its_exit_status_and_says_what_can_be_done() {
+        use ErrorCode as E;
+        let at = ([127, 0, 0, 1], 69).into();
+        let cases: [(Failure, Class, &str); 19] = [
+            (Failure::NoAnswer(at), Class::NoAnswer, "Is the name right"),
+            (Failure::Closed(at), Class::NoAnswer, "Is the name right"),
+            (Failure::BrokenOff(at, 9), Class::NoAnswer, "try again"),
+            (Failure::Unconfirmed, Class::Unconfirmed, "Get the file back"),
+            (Failure::Nul, Class::Usage, ""),
+            (local(true), Class::DiskFull, "on this machine"),
+            (local(false), Class::Local, ""),
+            (Failure::Socket(io::ErrorKind::Other.into()), Class::Local, ""),
+            (Failure::Cancelled, Class::Local, ""),
+            (server(E::NotFound), Class::NotFound, "'rtftp list HOST' shows"),
+            (server(E::AccessViolation), Class::Denied, "with --uploads."),
+            (server(E::FileExists), Class::Denied, "--uploads overwrite"),
+            (server(E::NoSuchUser), Class::Denied, ""),
+            (server(E::DiskFull), Class::DiskFull, "on the server"),
+            (server(E::Undefined), Class::Protocol, ""),
+            (server(E::OptionRefused), Class::Protocol, ""),
+            (Failure::Protocol(String::new()), Class::Protocol, ""),
+            (Failure::NoListing, Class::Protocol, ""),
+            (Failure::TooLong(9), Class::Protocol, ""),
+        ];
+        for (failure, class, says) in cases {
+            let told = failure.to_string();
+            let error = anyhow::Error::from(failure).context("about a file");
+            assert_eq!(Class::of(&error), class, "{told}");
+            let advice = advice(&error).unwrap_or_default();
+            assert_eq!(advice.is_empty(), says.is_empty(), "{told}: {advice}");
+            assert!(advice.contains(says), "{told}: {advice}");
+        }
+    }
+
+    #[test]
+    fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
+        let of = |error: anyhow::Error| (Class::of(&error), advice(&error).is_some());
+        let full = StoreError::full("the disk is full");
+        assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
+        let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
+        assert_eq!(of(unresolved.into()), (Class::NoAnswer, true));
+        assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, false));
+    }
+
+    #[test]
+    fn of_several_classes_the_first_failure_counts() {
+        let first = |all: &[Class]| Class::first(all.iter().copied());
+        assert_eq!(first(&[]), Class::Done);
+        assert_eq!(first(&[Class::Done, Class::Denied, Class::Done, Class::Local]), Class::Denied);
+    }
+
+    #[test]
+    fn a_transfer_is_told_in_a_few_words() {
+        let mut summary = Summary::default();
+        (summary.bytes, summary.elapsed) = (3 << 20, Duration::from_millis(250));
+        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.6 MB/s)");
+        (summary.retransmitted, summary.elapsed) = (7, Duration::ZERO);
+        assert!(in_words(&summary).ends_with(" MB/s, 7 packets sent again)"));
     }
 }

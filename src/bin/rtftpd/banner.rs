@@ -2,20 +2,27 @@
 
 use crate::args::{Args, UploadsArg};
 use nix::ifaddrs::getifaddrs;
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 /// Addresses of this machine that are shown where all are bound.
 const MOST_ADDRESSES: usize = 4;
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
 pub(crate) fn show(args: &Args, bound: &[SocketAddr]) {
-    if !args.quiet {
-        let _ = io::stdout().write_all(text(args, bound).as_bytes());
+    if args.quiet {
+        return;
     }
+    let mut text = text(args, bound, &client_program());
+    if io::stdout().is_terminal() {
+        text += "Ctrl-C stops it.\n";
+    }
+    let _ = io::stdout().write_all(text.as_bytes());
 }
 
-fn text(args: &Args, bound: &[SocketAddr]) -> String {
+fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
     let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
     let mut out = format!("rtftpd {} serves {}\n", env!("CARGO_PKG_VERSION"), root.display());
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
@@ -40,7 +47,7 @@ fn text(args: &Args, bound: &[SocketAddr]) -> String {
     );
     if let Some(address) = bound.first() {
         let near = client_address(*address);
-        line("try", &format!("{} {near}", client_program()));
+        line("try", &format!("{client} {near}"));
         let (host, port) = (near.ip(), near.port());
         line(
             "or",
@@ -53,29 +60,31 @@ fn text(args: &Args, bound: &[SocketAddr]) -> String {
             line("from afar", &format!("rtftp {address}"));
         }
     }
-    if io::stdout().is_terminal() {
-        out += "Ctrl-C stops it.\n";
-    }
     out
 }
 
+const CLIENT: &str = "rtftp";
+
 /// How to call our client from here: it lies beside this program, or cargo builds it.
 fn client_program() -> String {
-    let name = "rtftp";
-    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(name));
-    let Some(beside) = beside.filter(|program| program.is_file()) else {
-        let in_a_clone = std::env::var_os("CARGO_MANIFEST_DIR").is_some();
-        return if in_a_clone {
-            format!("cargo run --release --bin {name} --")
-        } else {
-            name.into()
-        };
-    };
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = beside.parent().is_some_and(|dir| std::env::split_paths(&path).any(|p| p == dir));
-    let here = std::env::current_dir().unwrap_or_default();
-    let shortest = beside.strip_prefix(here).unwrap_or(&beside);
-    if on_path { name.into() } else { shortest.display().to_string() }
+    let beside = std::env::current_exe().ok().map(|program| program.with_file_name(CLIENT));
+    match beside.filter(|program| program.is_file()) {
+        Some(program) => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            as_typed(&program, &path, &std::env::current_dir().unwrap_or_default())
+        }
+        None if std::env::var_os("CARGO_MANIFEST_DIR").is_some() => {
+            format!("cargo run --release --bin {CLIENT} --")
+        }
+        None => CLIENT.into(),
+    }
+}
+
+/// The shortest name by which a shell with this PATH finds the client in this folder.
+fn as_typed(program: &Path, path: &OsStr, here: &Path) -> String {
+    let on_path = program.parent().is_some_and(|dir| std::env::split_paths(path).any(|p| p == dir));
+    let shortest = program.strip_prefix(here).unwrap_or(program);
+    if on_path { CLIENT.into() } else { shortest.display().to_string() }
 }
 
 /// Where a client on this machine reaches it.
@@ -94,10 +103,90 @@ fn own_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
         let v4 = address.as_sockaddr_in().map(|v4| IpAddr::from(v4.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::from(v6.ip())))
     });
+    reachable(bound, addresses)
+}
+
+/// Those of this machine's addresses that clients elsewhere can ask.
+fn reachable(bound: SocketAddr, addresses: impl Iterator<Item = IpAddr>) -> Vec<SocketAddr> {
     addresses
         .filter(|ip| !ip.is_loopback() && (ip.is_ipv4() || bound.is_ipv6()))
         .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()))
         .map(|ip| SocketAddr::new(ip, bound.port()))
         .take(MOST_ADDRESSES)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    /// The banner of a server with these options that is bound there, but for what other machines would try.
+    fn told(options: &[&str], bound: &str) -> String {
+        let args = Args::parse_from([&["rtftpd", "/"], options].concat());
+        let bound: Vec<_> =
+            bound.split(' ').map(|address| address.parse().expect("an address")).collect();
+        let lines = text(&args, &bound, "bin/rtftp");
+        let lines = lines.lines().filter(|line| !line.contains("from afar"));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+
+    #[test]
+    fn the_banner_tells_what_is_bound_served_and_allowed_and_what_to_try() {
+        let version = env!("CARGO_PKG_VERSION");
+        let expected = format!(
+            "rtftpd {version} serves /\n\
+            \x20 listening  [::]:7 (IPv4 and IPv6)\n\
+            \x20 listening  127.0.0.1:8\n\
+            \x20 uploads    off (--uploads create or --uploads overwrite allows them)\n\
+            \x20 listing    on: LIST, and the file .list in every directory\n\
+            \x20 try        bin/rtftp 127.0.0.1:7\n\
+            \x20 or         busybox tftp -g -r .list -l - 127.0.0.1 7\n"
+        );
+        assert_eq!(told(&[], "[::]:7 127.0.0.1:8"), expected);
+        let other = told(&["--uploads", "create", "--no-list"], "[2001:db8::1]:7");
+        for line in [
+            "  listening  [2001:db8::1]:7\n",
+            "  uploads    new names only\n",
+            "  listing    off\n",
+            "  try        bin/rtftp [2001:db8::1]:7\n",
+            "  or         busybox tftp -g -r FILE 2001:db8::1 7\n",
+        ] {
+            assert!(other.contains(line), "{line}{other}");
+        }
+        let any = told(&["--uploads", "overwrite", "--list-name", "ls"], "0.0.0.0:7");
+        for line in [
+            "  listening  0.0.0.0:7\n",
+            "  uploads    any name; existing files are replaced\n",
+            "  listing    on: LIST, and the file ls in every directory\n",
+            "  or         busybox tftp -g -r ls -l - 127.0.0.1 7\n",
+        ] {
+            assert!(any.contains(line), "{line}{any}");
+        }
+    }
+
+    #[test]
+    fn the_client_is_named_as_briefly_as_a_shell_finds_it() {
+        let typed = |path: &str, here: &str| {
+            as_typed(Path::new("/opt/bin/rtftp"), OsStr::new(path), Path::new(here))
+        };
+        assert_eq!(typed("/bin:/opt/bin", "/opt"), "rtftp");
+        assert_eq!(typed("/bin", "/opt"), "bin/rtftp");
+        assert_eq!(typed("/bin", "/srv"), "/opt/bin/rtftp");
+    }
+
+    #[test]
+    fn from_afar_only_addresses_are_shown_that_lead_here() {
+        let shown = |bound: &str, all: &[&str]| -> Vec<String> {
+            let all = all.iter().map(|ip| ip.parse().expect("an address"));
+            let shown = reachable(bound.parse().expect("an address"), all);
+            shown.iter().map(ToString::to_string).collect()
+        };
+        let all = ["127.0.0.1", "192.0.2.1", "::1", "2001:db8::1", "fe80::1", "192.0.2.2"];
+        assert_eq!(shown("[::]:7", &all), ["192.0.2.1:7", "[2001:db8::1]:7", "192.0.2.2:7"]);
+        assert_eq!(shown("0.0.0.0:7", &all), ["192.0.2.1:7", "192.0.2.2:7"]);
+        assert_eq!(shown("0.0.0.0:7", &["192.0.2.1"; 9]).len(), MOST_ADDRESSES);
+        let one = "192.0.2.1:7".parse().expect("an address");
+        assert_eq!(own_addresses(one), [], "only that one is bound, and it is shown above");
+    }
 }

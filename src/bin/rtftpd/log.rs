@@ -16,6 +16,8 @@ use tracing::{Level, debug, error, info, warn};
 const BURST_LINES: u32 = 5_000;
 /// Lines in each second after that: nobody can fill a disk by asking.
 const LINES_PER_SECOND: u32 = 500;
+/// What was left out is told no more often.
+const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
@@ -55,9 +57,14 @@ struct Ration {
 
 impl Default for Log {
     fn default() -> Self {
+        Self { start: Instant::now(), ration: Mutex::default() }
+    }
+}
+
+impl Default for Ration {
+    fn default() -> Self {
         let lines = TokenBucket::new(Time::START, BURST_LINES, LINES_PER_SECOND);
-        let ration = Mutex::new(Ration { lines, suppressed: 0, told: Time::START });
-        Self { start: Instant::now(), ration }
+        Self { lines, suppressed: 0, told: Time::START }
     }
 }
 
@@ -82,19 +89,27 @@ impl Log {
     }
 
     fn may_write(&self) -> bool {
-        let mut ration = self.ration.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Time::START + self.start.elapsed();
-        if !ration.lines.try_take(now) {
-            ration.suppressed += 1;
-            return false;
-        }
-        let told = now - ration.told < Duration::from_secs(1);
-        if ration.suppressed > 0 && !told {
-            let lines = std::mem::take(&mut ration.suppressed);
-            ration.told = now;
+        let taken = self.ration.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        if let Some(lines @ 1..) = taken {
             warn!(lines, "log lines left out: too many in too short a time");
         }
-        true
+        taken.is_some()
+    }
+}
+
+impl Ration {
+    /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.
+    fn take(&mut self, now: Time) -> Option<u64> {
+        if !self.lines.try_take(now) {
+            self.suppressed += 1;
+            return None;
+        }
+        if self.suppressed == 0 || now - self.told < BETWEEN_COMPLAINTS {
+            return Some(0);
+        }
+        self.told = now;
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
@@ -148,8 +163,7 @@ fn refused(query: &Query, refusal: &Refusal) {
 }
 
 fn finished(query: &Query, summary: &Summary) {
-    let seconds = summary.elapsed.as_secs_f64();
-    let rate = format!("{:.1} MB/s", summary.bytes as f64 / 1e6 / seconds.max(1e-6));
+    let (seconds, rate) = pace(summary);
     let (level, message, outcome) = judge(summary, query.operation);
     macro_rules! line {
         ($level:ident) => {
@@ -157,7 +171,7 @@ fn finished(query: &Query, summary: &Summary) {
                 file = file(query),
                 peer = %query.peer,
                 bytes = summary.bytes,
-                seconds = (seconds * 1e4).round() / 1e4,
+                seconds,
                 rate,
                 retransmitted = summary.retransmitted,
                 outcome,
@@ -170,6 +184,13 @@ fn finished(query: &Query, summary: &Summary) {
         Level::WARN => line!(warn),
         _ => line!(info),
     }
+}
+
+/// Seconds, to a tenth of a millisecond, and bytes in each.
+fn pace(summary: &Summary) -> (f64, String) {
+    let seconds = summary.elapsed.as_secs_f64();
+    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
+    ((seconds * 1e4).round() / 1e4, format!("{rate:.1} MB/s"))
 }
 
 /// How bad it is, and in which words.
@@ -213,17 +234,145 @@ fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{self, Write};
+    use std::sync::Arc;
     use tftpkit::server::DropReason;
 
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("the lines").write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// One test: what is wanted is known to the whole process.
     #[test]
-    fn a_line_that_is_not_written_costs_no_other_its_place() {
-        // Nothing is set up that would write.
-        let log = Log::default();
+    fn a_line_that_is_not_written_costs_no_other_its_place_and_the_others_have_their_level() {
+        let (log, query) = (Log::default(), query(Operation::Read));
         for _ in 0..10 {
-            let peer = ([127, 0, 0, 1], 2000).into();
-            log.tell(Event::Dropped { peer, query: None, reason: &DropReason::TooManySessions });
+            // Nothing is set up that would write.
+            let reason = &DropReason::TooManySessions;
+            log.tell(Event::Dropped { peer: query.peer, query: None, reason });
         }
         assert!((0..BURST_LINES).all(|_| log.may_write()));
+        // It would take ten seconds to have as many again, and the next is there in two milliseconds.
+        assert!(!(0..BURST_LINES).all(|_| log.may_write()));
+        let start = Instant::now();
+        while !log.may_write() {
+            assert!(start.elapsed() < Duration::from_secs(30), "there are no new lines");
+        }
+
+        let (log, lines) = (Log::default(), Lines::default());
+        let writer = lines.clone();
+        let all = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
+        let all = all.with_target(false).without_time().with_writer(move || writer.clone());
+        let mut summary = Summary::default();
+        summary.outcome = Some(Outcome::Local(ErrorCode::Undefined, "bad disk".into()));
+        tracing::subscriber::with_default(all.finish(), || {
+            log.tell(Event::Failed { query: &query, error: &io::Error::other("no descriptor") });
+            log.tell(Event::Finished { query: &query, summary: &summary });
+            log.tell(Event::Stray { peer: query.peer });
+        });
+        let lines = lines.0.lock().expect("the lines").clone();
+        let expected = "\
+            ERROR failed file=\"f\" peer=127.0.0.1:2000 error=no descriptor\n\
+            ERROR failed file=\"f\" peer=127.0.0.1:2000 bytes=0 seconds=0.0 rate=\"0.0 MB/s\" retransmitted=0 \
+            outcome=\"bad disk\"\n\
+            DEBUG stray packet peer=127.0.0.1:2000\n";
+        let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
+        assert_eq!(told, expected.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
+        let mut ration = Ration::default();
+        let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
+        assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
+        assert_eq!([0, 0, 0].map(&mut take), [None; 3]);
+        // There is a new line every two milliseconds, and none has been told within the first second.
+        assert_eq!([2, 2, 998].map(&mut take), [Some(0), None, Some(0)]);
+        assert_eq!([1000, 1000].map(&mut take), [Some(4), Some(0)]);
+        let crowd = (0..BURST_LINES).filter(|_| take(1000).is_none()).count() as u64;
+        assert!(crowd > 4000, "{crowd}");
+        assert_eq!([1999, 2000, 2001].map(&mut take), [Some(0), Some(crowd), Some(0)]);
+    }
+
+    fn query(operation: Operation) -> Query {
+        let local = [127, 0, 0, 1];
+        Query::new((local, 2000).into(), local.into(), operation, "f")
+    }
+
+    #[test]
+    fn what_clients_often_ask_for_in_vain_is_no_trouble() {
+        let refused = |operation, code| {
+            let (query, refusal) = (query(operation), Refusal::new(code, "why"));
+            level(&Event::Refused { query: &query, refusal: &refusal })
+        };
+        use ErrorCode::{AccessViolation, NotFound};
+        assert_eq!(refused(Operation::Read, NotFound), Some(Level::INFO));
+        assert_eq!(refused(Operation::List, NotFound), Some(Level::INFO));
+        assert_eq!(refused(Operation::Write, NotFound), Some(Level::WARN));
+        assert_eq!(refused(Operation::Read, AccessViolation), Some(Level::WARN));
+        let peer = ([127, 0, 0, 1], 2000).into();
+        assert_eq!(level(&Event::Stray { peer }), Some(Level::DEBUG));
+        let (query, summary) = (query(Operation::Read), Summary::default());
+        assert_eq!(level(&Event::Progress { query: &query, summary: &summary }), None);
+        assert_eq!(level(&Event::Finished { query: &query, summary: &summary }), Some(Level::WARN));
+        let error = io::Error::other("no descriptor");
+        assert_eq!(level(&Event::Failed { query: &query, error: &error }), Some(Level::ERROR));
+    }
+
+    #[test]
+    fn each_end_of_a_transfer_has_its_level_and_its_words() {
+        use Operation::{List, Read, Write};
+        use Outcome as O;
+        let by_peer = |code: ErrorCode| O::PeerError(code, b"no\x7f".to_vec());
+        let cut = "ended by the client: no\\u{7f} (code 0)";
+        let (probed, unanswered) =
+            ("the client only asked for the size", "the client did not answer");
+        let cases = [
+            (Read, 9, O::Complete, "INFO sent: complete"),
+            (Write, 9, O::Complete, "INFO received: complete"),
+            (List, 9, O::Complete, "INFO listed: complete"),
+            (Read, 9, O::Unconfirmed, "INFO sent: unconfirmed"),
+            (Read, 0, by_peer(ErrorCode::Undefined), &format!("INFO probed: {probed}")),
+            (List, 0, by_peer(ErrorCode::OptionRefused), &format!("INFO probed: {probed}")),
+            (Read, 9, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
+            (Write, 0, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
+            (Read, 0, O::Silent, &format!("INFO unanswered: {unanswered}")),
+            (Read, 0, O::Unreachable, &format!("INFO unanswered: {unanswered}")),
+            (Write, 0, O::Silent, "WARN lost: the client fell silent"),
+            (Read, 9, O::Silent, "WARN lost: the client fell silent"),
+            (Write, 0, O::Unreachable, "WARN lost: the client's port is closed"),
+            (Read, 9, O::Local(ErrorCode::Undefined, "bad disk".into()), "ERROR failed: bad disk"),
+            (Write, 9, O::Oversized, "WARN failed: a block larger than agreed"),
+            (Write, 9, O::Short, "WARN failed: it ended before all was there that its tsize said"),
+            (Read, 9, O::Superseded, "INFO ended: the client asked for something else"),
+            (Read, 9, O::Stopped, "WARN ended: ended by the server"),
+        ];
+        for (operation, bytes, outcome, told) in cases {
+            let mut summary = Summary::default();
+            (summary.bytes, summary.outcome) = (bytes, Some(outcome));
+            let (level, message, outcome) = judge(&summary, operation);
+            assert_eq!(format!("{level} {message}: {outcome}"), told);
+        }
+    }
+
+    #[test]
+    fn a_time_is_told_to_a_tenth_of_a_millisecond_and_its_rate_from_all_its_digits() {
+        let told = |bytes, micros| {
+            let mut summary = Summary::default();
+            (summary.bytes, summary.elapsed) = (bytes, Duration::from_micros(micros));
+            pace(&summary)
+        };
+        assert_eq!(told(70_001, 913), (0.0009, "76.7 MB/s".into()));
+        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.4 MB/s".into()));
+        assert_eq!(told(0, 0), (0.0, "0.0 MB/s".into()));
     }
 
     #[test]

@@ -99,16 +99,16 @@ fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Res
     let (listen, is_given) = args.listen();
     let started = match bind(&listen) {
         // A machine without IPv6 still has the default port.
-        Err(StartError::Bind { source, .. })
-            if !is_given
-                && source.kind() != ErrorKind::PermissionDenied
-                && source.kind() != ErrorKind::AddrInUse =>
-        {
-            bind(&[args::default_ipv4()])
-        }
+        Err(error) if !is_given && may_lack_ipv6(&error) => bind(&[args::default_ipv4()]),
         started => started,
     };
     started.map_err(explain)
+}
+
+/// Whether the address cannot be bound for another reason than that it is taken, or not for this user.
+fn may_lack_ipv6(error: &StartError) -> bool {
+    let other = [ErrorKind::PermissionDenied, ErrorKind::AddrInUse];
+    matches!(error, StartError::Bind { source, .. } if !other.contains(&source.kind()))
 }
 
 /// Says what to do about an address that cannot be bound.
@@ -142,19 +142,14 @@ fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
 
 /// Sees to it that so many transfers find the descriptors that they need, and gives how many do.
 fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
-    let of_session = match uploads {
-        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
-        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
-    };
-    let needed = wanted as u64 * of_session + limits::DESCRIPTORS_OF_SERVER;
+    let needed = descriptors_for(wanted, uploads);
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
     if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
-    let most = allowed.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session;
-    let sessions = wanted.min(usize::try_from(most).unwrap_or(usize::MAX)).max(1);
+    let sessions = wanted.min(sessions_with(allowed, uploads)).max(1);
     if sessions < wanted {
         tracing::warn!(
             transfers = sessions,
@@ -163,4 +158,62 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
         );
     }
     sessions
+}
+
+const fn of_session(uploads: Uploads) -> u64 {
+    match uploads {
+        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
+        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
+    }
+}
+
+const fn descriptors_for(sessions: usize, uploads: Uploads) -> u64 {
+    sessions as u64 * of_session(uploads) + limits::DESCRIPTORS_OF_SERVER
+}
+
+fn sessions_with(descriptors: u64, uploads: Uploads) -> usize {
+    let sessions = descriptors.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session(uploads);
+    usize::try_from(sessions).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unbound(address: &str, kind: ErrorKind) -> StartError {
+        StartError::Bind { address: address.parse().expect("an address"), source: kind.into() }
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_bound_is_told_with_what_to_do() {
+        let told = |address, kind| explain(unbound(address, kind)).to_string();
+        let denied = told("192.0.2.1:69", ErrorKind::PermissionDenied);
+        assert!(denied.starts_with("cannot listen on 192.0.2.1:69: ports below 1024"), "{denied}");
+        assert!(denied.contains("--listen '192.0.2.1:6969'"), "{denied}");
+        let denied = told("[::]:169", ErrorKind::PermissionDenied);
+        assert!(denied.contains("--listen '[::]:6969'"), "{denied}");
+        let taken = told("[::]:7", ErrorKind::AddrInUse);
+        assert!(taken.contains("it is taken") && taken.contains("'sport = :7'"), "{taken}");
+        let foreign = told("192.0.2.1:7", ErrorKind::AddrNotAvailable);
+        assert!(foreign.ends_with("this machine does not have that address."), "{foreign}");
+        let other = told("[::]:7", ErrorKind::Unsupported);
+        assert_eq!(other, "cannot listen on [::]:7: unsupported");
+    }
+
+    #[test]
+    fn ipv4_alone_is_tried_only_where_ipv6_may_be_missing() {
+        let tried = |kind| may_lack_ipv6(&unbound("[::]:69", kind));
+        assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
+        assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
+        assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+    }
+    #[test]
+    fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
+        for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {
+            assert_eq!(descriptors_for(1000, uploads), 1000 * each + 64);
+            assert_eq!(sessions_with(1000 * each + 64, uploads), 1000);
+            assert_eq!(sessions_with(1000 * each + 63, uploads), 999);
+            assert_eq!([0, 64].map(|few| sessions_with(few, uploads)), [0, 0]);
+        }
+    }
 }
