@@ -222,19 +222,17 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
 fn at_a_terminal_a_get_of_unknown_size_shows_how_much_has_come() {
     let here = folder(&[]);
     let mut waits = 0;
-    let (server, _thread) = scripted(move |packet| {
-        Some(match packet {
-            Packet::Request(_) => vec![data(1, &[1; 512])],
-            // So often does the client have to ask that there is time to look.
-            Packet::Ack { block: WireBlock(1) } if waits < 4 => {
-                waits += 1;
-                Vec::new()
-            }
-            Packet::Ack { block: WireBlock(1) } => vec![data(2, b"end")],
-            _ => Vec::new(),
-        })
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(_) => vec![data(1, &[1; 512])],
+        // So often does the client have to ask that there is time to look.
+        Packet::Ack { block: WireBlock(1) } if waits < 4 => {
+            waits += 1;
+            Vec::new()
+        }
+        Packet::Ack { block: WireBlock(1) } => vec![data(2, b"end")],
+        _ => Vec::new(),
     });
-    let get = format!("{} get {server} a --no-options", env!("CARGO_BIN_EXE_rtftp"));
+    let get = format!("{} get {} a --no-options", env!("CARGO_BIN_EXE_rtftp"), server.address);
     let screen = on_a_terminal(here.path(), &get, &[]);
     assert!(screen.contains(" 512 B "), "{screen}");
 }
@@ -460,7 +458,7 @@ fn whoever_closes_the_pipe_has_seen_enough() {
     for command in ["list $server", "list $server --json", "bench $server a --count 1"] {
         // Nobody reads it any more when it is written.
         let line = format!("exec 3> >(:); wait $!; $rtftp {command} >&3");
-        let output = shell(here.path(), &server, &line);
+        let output = shell(here.path(), &server.address.to_string(), &line);
         assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
     }
 }

@@ -82,7 +82,7 @@ fn a_second_signal_ends_what_the_first_has_let_run_on() {
 }
 
 /// Runs it with so many descriptors, and without the privilege to have more.
-fn limited(descriptors: u32, root: &std::path::Path, arguments: &[&str]) -> Daemon {
+fn limited(descriptors: &str, root: &std::path::Path, arguments: &[&str]) -> Daemon {
     let limit = ["prlimit", &format!("--nofile={descriptors}")];
     Daemon::behind(&[&limit, powerless()].concat(), root, arguments)
 }

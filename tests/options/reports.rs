@@ -276,7 +276,7 @@ fn what_a_killed_server_left_is_told_in_the_log() {
     let next = Daemon::serve(root.path(), &["--uploads", "create"]);
     let ask = |name| next.peer().fetch(&rrq(name, &[])).expect_err("it is not there");
     ask("missing");
-    until("it has looked", || (threads(&next, "sweep") == 0).then_some(()));
+    until("it has looked", || (next.threads("sweep") == 0).then_some(()));
     ask("later");
     next.log_line(&["not there", "later"]);
     assert_eq!(next.logged(&["unfinished"]), None);
