@@ -170,6 +170,8 @@ fn upload(name: &str, wanted: &[&str], model: &str, temporaries: Temporaries) ->
     command.arg(traced.root.path()).args(["--listen", "127.0.0.1:0", "--model", model]);
     command.args(["--uploads", "overwrite", "--create-dirs"]);
     let daemon = Daemon::spawn(&mut command);
+    // While it looks for what others left, it may take a temporary that is not locked yet, and the upload makes another.
+    until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
     assert_eq!(daemon.peer().store(&wrq(name, &[]), &pattern(SIZE, 1)), Ok(()));
     let stored = std::fs::read(traced.root.path().join(name)).expect("a file");
     assert!(stored == pattern(SIZE, 1));
