@@ -61,7 +61,10 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Verdict, String> {
         OwnClient::new(CLIENT, Wishes::default(), plan.request, library, plan.restarts.clone());
     let client = Arc::new(Mutex::new(client));
     let mut host = Host::new(seed, plan.files());
-    (host.config, host.offload) = (config(&mut random), plan.offload);
+    let model = model(&mut random);
+    // Who is started anew waits until the server has given up who it was before.
+    plan.gentle &= model != Model::Iterative || plan.restarts.is_empty();
+    (host.config, host.offload) = (config(&mut random).model(model), plan.offload);
     let network = Network::new(random.next(), plan.path.clone(), plan.faults.clone());
     let mut world = World::new(network, vec![client.clone()]);
     world.trace = trace;
@@ -70,7 +73,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Verdict, String> {
     judge(&plan, &client, &served)
 }
 
-/// What drives transfers, and what is granted at most.
+/// What is granted at most.
 fn config(random: &mut Random) -> Config {
     let size = random.pick(&[512, 1428, 65464, 65464, 65464]);
     let window = random.pick(&[1, 4, u16::MAX, u16::MAX]);
@@ -80,8 +83,7 @@ fn config(random: &mut Random) -> Config {
         window_bytes: random.pick(&[4000, limits::WINDOW_BYTES, limits::WINDOW_BYTES]),
     };
     let profile = Profile::default().limits(limits);
-    let config = Config::default().model(model(random));
-    config.policy(move |_: &crate::query::Query| Decision::Serve(profile.clone()))
+    Config::default().policy(move |_: &crate::query::Query| Decision::Serve(profile.clone()))
 }
 
 /// Threads cost a simulation more than loops do.
@@ -391,8 +393,11 @@ fn traffic(
     let least = text * plan.library.file.len() as u64 / size + 2;
     let window = u64::from(summary.agreed.window().get());
     let stalls = own.stalls() + session.stalls();
-    // A path whose delay changes all the time makes timers fire in vain.
-    let changes = if plan.path.jitter.is_zero() { 0 } else { 4 + least / window / 2 };
+    // A path whose delay changes all the time makes timers fire in vain, and so does one on which a window takes longer
+    // than the shortest interval.
+    let sending = Duration::from_nanos(plan.path.nanos_per_byte * size * window);
+    let is_steady = plan.path.jitter.is_zero() && sending < limits::SHORTEST_INTERVAL;
+    let changes = if is_steady { 0 } else { 4 + least / window / 2 };
     let harm = served.harm.total() + TIMERS_IN_A_STALL * stalls + changes;
     let asked = summary.agreed.interval();
     let asked = asked.map_or(0, |asked| summary.elapsed.as_micros() / asked.get().as_micros());
