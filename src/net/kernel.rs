@@ -330,6 +330,18 @@ mod tests {
     }
 
     #[test]
+    fn a_receive_buffer_grows_as_far_as_the_kernel_lets_anybody() {
+        let socket = Kernel::start().bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
+        let most = std::fs::read_to_string("/proc/sys/net/core/rmem_max").expect("it is Linux");
+        let most: usize = most.trim().parse().expect("a number");
+        // It reports the double of what it lets one ask for.
+        let asked = (2 * most - 2).min(socket.receive_buffer().expect("its size") * 3 / 2);
+        socket.ask_receive_buffer(asked);
+        let has = socket.receive_buffer().expect("its size");
+        assert!(has >= asked, "{has} for {asked}");
+    }
+
+    #[test]
     fn a_poller_tells_what_has_something_and_that_it_was_woken() {
         let kernel = Kernel::start();
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));

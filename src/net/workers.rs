@@ -171,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_for_one_job_is_not_counted_for_two() {
+        let workers = Workers::new(4);
+        // One thread that waits and does not come.
+        let mut state = workers.0.state();
+        (state.threads, state.idle) = (1, 1);
+        drop(state);
+        let (done, seen) = mpsc::channel();
+        for n in 0..2 {
+            let done = done.clone();
+            workers.run(Box::new(move || done.send(n).expect("it is waited for")));
+        }
+        let next = || seen.recv_timeout(DEADLINE);
+        assert_eq!((next(), next()), (Ok(0), Ok(1)), "by a second thread");
+    }
+
+    #[test]
     fn a_job_that_panics_costs_no_thread() {
         let workers = Workers::new(1);
         workers.run(Box::new(|| panic!("a store that panics")));

@@ -89,10 +89,13 @@ mod tests {
     use super::super::{Config, Gauges};
     use super::*;
     use crate::limits;
-    use crate::proto::Time;
+    use crate::net::{Kernel, Session, TransferSocket};
+    use crate::proto::{Agreed, Time, Timing};
     use crate::query::Query;
-    use crate::wire::Operation;
+    use crate::transfer::{MayWait, Sink, Terms, Transfer};
+    use crate::wire::{Mode, Operation, Options};
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const NOW: Time = Time::START;
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -211,7 +214,11 @@ mod tests {
         let mut kept = std::collections::VecDeque::new();
         let mut ask = |n: u32| {
             let admitted = admit(&admission, peer(1), &n.to_string());
-            let Ok(Some(permit)) = admitted else { return admitted.err() };
+            let Ok(Some(permit)) = admitted else {
+                // Who gets no session takes the place of none.
+                assert!(kept.iter().all(|permit: &Permit| !permit.entry.is_ended()));
+                return admitted.err();
+            };
             // What is superseded ends.
             assert!(kept.len() < 2 || kept.pop_front().is_some_and(|p: Permit| p.entry.is_ended()));
             kept.push_back(permit);
@@ -221,6 +228,49 @@ mod tests {
         let dropped: Vec<_> = (0..most + 500).filter_map(&mut ask).collect();
         assert!((1..=500).contains(&dropped.len()), "{}", dropped.len());
         assert!(dropped.iter().all(|why| *why == DropReason::TooManyAnswers));
+    }
+
+    /// Looks, when it goes, how many are under way.
+    struct Looks(Arc<Admission>, Arc<AtomicUsize>);
+
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.1.store(self.0.under_way(), Ordering::Relaxed);
+        }
+    }
+
+    impl Sink for Looks {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn commit(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+
+        fn may_wait(&self) -> MayWait {
+            MayWait::Never
+        }
+    }
+
+    #[test]
+    fn what_a_session_has_goes_before_it_counts_no_more() {
+        let admission = admission(&Config::default());
+        let permit = permit(&admission, peer(1), "a");
+        let seen = Arc::new(AtomicUsize::new(0));
+        let terms = Terms {
+            agreed: Agreed::default(),
+            answer: Options::default(),
+            mode: Mode::Octet,
+            timing: Timing::default(),
+        };
+        let sink = Box::new(Looks(Arc::clone(&admission), Arc::clone(&seen)));
+        let transfer = Transfer::serve_write(NOW, &terms, sink);
+        let (system, local) = (Kernel::start(), Ipv4Addr::LOCALHOST);
+        let socket = TransferSocket::answer(&*system, local.into(), (local, 9).into(), None);
+        drop(permit.entry().attach(Session::new(socket.expect("a socket"), system, transfer)));
+        drop(permit);
+        assert_eq!((seen.load(Ordering::Relaxed), admission.under_way()), (1, 0));
     }
 
     fn dallying(admission: &Arc<Admission>, last: u32) -> Permit {

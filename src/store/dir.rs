@@ -284,3 +284,47 @@ impl Source for Contents {
         if self.is_remote { Ok(None) } else { self.read(bufs).map(Some) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Operation;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn query(operation: Operation, name: &str) -> Query {
+        Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
+    }
+
+    #[test]
+    fn a_link_to_elsewhere_in_the_root_is_listed_as_what_a_read_of_it_gets() {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| root.path().join(name);
+        std::fs::write(at("file"), "whole").expect("a file");
+        std::fs::create_dir(at("sub")).expect("a directory");
+        symlink("../file", at("sub/link")).expect("a link");
+        symlink("../../file", at("sub/out")).expect("a link");
+        let folder = Folder::open(root.path()).expect("it opens");
+        let listing = folder.list(&query(Operation::List, "sub")).expect("a listing");
+        let seen = listing.entries.iter().map(|entry| (entry.name.to_str(), entry.size));
+        assert!(seen.eq([(Some("link"), 5)]), "{listing:?}");
+        assert!(folder.read(&query(Operation::Read, "sub/link")).is_ok());
+    }
+
+    #[test]
+    fn a_new_file_has_the_mode_that_any_program_gives_one() {
+        let root = tempfile::tempdir().expect("a folder");
+        let mode = |name: &str| {
+            let metadata = std::fs::metadata(root.path().join(name)).expect("a file");
+            metadata.permissions().mode()
+        };
+        std::fs::write(root.path().join("theirs"), "").expect("a file");
+        for (name, can_link) in [("unnamed", true), ("named", false)] {
+            let folder = Folder::open(root.path()).expect("it opens");
+            let mut folder = folder.uploads(Uploads::Create);
+            folder.rules.can_link = can_link;
+            let mut sink = folder.write(&query(Operation::Write, name)).expect("a sink");
+            sink.commit().expect("it is stored");
+            assert_eq!(mode(name), mode("theirs"), "{name}");
+        }
+    }
+}

@@ -111,7 +111,9 @@ impl Host {
         });
         ran?;
         let world = &machine.state().world;
-        let Told { sessions, turned_away } = std::mem::take(&mut *told.lock().expect("no panic"));
+        let Told { sessions, turned_away, wrong } =
+            std::mem::take(&mut *told.lock().expect("no panic"));
+        wrong.map_or(Ok(()), Err)?;
         let (sent, harm) = (world.sent.values().copied().collect(), world.network.harm.clone());
         Ok(Served { sessions, sent, turned_away, harm })
     }
@@ -133,6 +135,8 @@ fn is_clean(handle: &Handle, machine: &Machine) -> Result<(), String> {
 struct Told {
     sessions: Vec<Session>,
     turned_away: Vec<String>,
+    /// Something that may not be told.
+    wrong: Option<String>,
 }
 
 impl Told {
@@ -156,6 +160,14 @@ impl Told {
                 // The place of one that is over may be another's.
                 if let Some(session) = self.sessions.iter_mut().rev().find(of_it) {
                     (session.ended, session.summary) = (now, Some((*summary).clone()));
+                }
+            }
+            Event::Progress { query, .. } => {
+                let place = place_of(query);
+                let of_it = |session: &&Session| session.place == place;
+                let is_over = |session: &Session| session.summary.is_some();
+                if self.sessions.iter().rev().find(of_it).is_some_and(is_over) {
+                    self.wrong = Some(format!("progress after the end: {query}"));
                 }
             }
             Event::Refused { .. } | Event::Dropped { .. } | Event::Failed { .. } => {
