@@ -318,6 +318,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_could_drive_a_terminal_is_not_listed() {
+        for name in ["a\u{1b}[2J", "a\u{9b}2J", "a\u{85}b", "a\u{7f}", "a\nb"] {
+            assert!(!is_listable(OsStr::new(name)), "{name:?}");
+        }
+        assert!(["a b", "\u{e9}", "%2e"].into_iter().all(|name| is_listable(OsStr::new(name))));
+    }
+
+    #[test]
     fn all_forms_come_back_as_they_were() {
         for names in [&[][..], &["a", "sub", "with space", "ümlaut", "#", "- x"]] {
             let listing = listing(names);
