@@ -19,7 +19,7 @@ use std::any::Any;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The kernel this runs on.
@@ -82,7 +82,8 @@ impl System for Kernel {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let waker = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         epoll.add(&waker, EpollEvent::new(EpollFlags::EPOLLIN, WOKEN))?;
-        Ok(Box::new(KernelPoller { epoll, waker }))
+        let events = Mutex::new(vec![EpollEvent::empty(); limits::EVENTS_AT_ONCE]);
+        Ok(Box::new(KernelPoller { epoll, waker, events }))
     }
 
     fn spawn(&self, name: &str, job: Job) -> io::Result<()> {
@@ -237,6 +238,8 @@ fn std_address(address: &SockaddrStorage) -> Option<SocketAddr> {
 struct KernelPoller {
     epoll: Epoll,
     waker: EventFd,
+    /// Where the kernel writes them, made once: a turn for one datagram would pay for it.
+    events: Mutex<Vec<EpollEvent>>,
 }
 
 impl Poller for KernelPoller {
@@ -249,7 +252,7 @@ impl Poller for KernelPoller {
     }
 
     fn wait(&self, most: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
-        let mut events = [EpollEvent::empty(); limits::EVENTS_AT_ONCE];
+        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         let count = match self.epoll.wait(&mut events, epoll_timeout(most)) {
             Ok(count) => count,
             Err(Errno::EINTR) => 0,
