@@ -144,9 +144,7 @@ fn transfer_from(
     let client = OwnClient::new(CLIENT, Wishes::default(), request, ours, VecDeque::new());
     let client = Arc::new(Mutex::new(client));
     host.config = Config::default().model(Model::Events(NonZeroUsize::MIN));
-    let mut world = World::new(network, vec![client.clone()]);
-    world.trace = std::env::var_os("SIM_TRACE").is_some();
-    let served = host.serve(world, |_, _| {});
+    let served = host.serve(World::new(network, vec![client.clone()]), |_, _| {});
     let served = served.expect("no promise is broken");
     let outcome = lock(&client).engine.transfer.summary().outcome.clone();
     assert_eq!(outcome, Some(Outcome::Complete));
