@@ -361,8 +361,8 @@ const FEWEST_COUNTED: u64 = 32;
 const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;
 
-/// No pace is slower than a block in 50 ms.
-const SLOWEST: u64 = 50_000_000;
+/// No pace is slower than a block in 10 ms: a receiver takes a longer pause within a window for a loss.
+const SLOWEST: u64 = 10_000_000;
 
 const fn nanos(span: Duration) -> u64 {
     span.as_nanos() as u64

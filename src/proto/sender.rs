@@ -193,8 +193,8 @@ impl Sender {
 
     fn advance(&mut self, now: Time, block: BlockNumber) {
         match self.timed_block {
-            // Its first copy is lost for certain.
-            _ if self.mended => self.rto.sample(now - self.base_sent_at),
+            // Its first copy is lost, unless it was only late.
+            _ if self.mended && self.is_an_answer(now) => self.rto.sample(now - self.base_sent_at),
             Some((BlockNumber::OPENING, sent_at)) if self.window > WindowSize::LOCKSTEP => {
                 self.rto.sample_opening(now - sent_at);
                 self.timed_block = None;
@@ -252,6 +252,12 @@ impl Sender {
                 (self.mend, self.next) = (false, self.base);
             }
         }
+    }
+
+    /// Whether what was sent of `base` last can have been answered by now.
+    fn is_an_answer(&self, now: Time) -> bool {
+        let trips = self.rto.trips();
+        trips.is_some_and(|trips| now - self.base_sent_at >= trips.shortest / 2)
     }
 
     /// Whether there was silence until now, so that only a probe or the timer brought the answer that came.
