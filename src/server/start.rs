@@ -41,6 +41,8 @@ pub(super) fn start(
     if payload.held() > permit.most_bytes() {
         let why = "it holds more memory than the transfers of its network may have";
         let refusal = Refusal::new(ErrorCode::Undefined, why).text(SERVER_ERROR);
+        // What the session has goes before it stops counting.
+        drop(payload);
         drop(permit);
         answer::refuse(shared, query, &refusal);
         return None;

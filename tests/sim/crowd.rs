@@ -286,8 +286,9 @@ fn within_sockets(bounds: &Bounds, state: &State) -> Result<(), String> {
     }
 }
 
-/// What one network can cause: as many ERRORs as it may get that are longer than a request, and as many sessions without proof as it may have, where
-/// none ends before it has waited for a second. (A host that says at once that its port is closed ends them sooner.)
+/// What one network can cause: as many ERRORs with a text as it may get, and as many sessions without proof as it may
+/// have, where none ends before it has waited for a second. (A host that says at once that its port is closed ends them
+/// sooner.) An ERROR without a text is shorter than any request.
 fn of_networks(bounds: &Bounds, served: &Served, ended: Time) -> Result<(), String> {
     let seconds = (ended - Time::START).as_secs() + 1;
     let answers = u64::from(limits::ERROR_BURST) + seconds * u64::from(limits::ERRORS_PER_SECOND);
