@@ -113,11 +113,11 @@ pub(crate) const PROVEN_RESERVE_DIVISOR: usize = 4;
 /// answered. Loopback cannot be forged from outside and is exempt.
 pub(crate) const UNPROVEN_SHARE_DIVISOR: usize = 4;
 
-/// One network gets 512 ERROR answers at once. PXELINUX and GRUB ask for tens of files that are not there in one go,
-/// and a rack behind one address does so together.
+/// One network gets 512 ERROR answers at once that are longer than the request. PXELINUX and GRUB ask for tens of files that
+/// are not there in one go, and a rack behind one address does so together.
 pub const ERROR_BURST: u32 = 512;
 
-/// After a burst, one network gets 128 ERROR answers in each second.
+/// After a burst, one network gets 128 of them in each second; the others go without their text.
 pub const ERRORS_PER_SECOND: u32 = 128;
 
 /// Networks whose ERROR answers are counted apart; those that share a slot share its tokens.

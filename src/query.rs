@@ -50,6 +50,12 @@ impl Query {
         Self { peer, local, operation, name, mode, options }
     }
 
+    /// The bytes of the shortest request that asks for this.
+    pub(crate) fn shortest_request(&self) -> usize {
+        const OPCODE_AND_NULS: usize = 2 + 1 + 1;
+        OPCODE_AND_NULS + self.name.as_bytes().len() + self.mode.name().len()
+    }
+
     /// Reads the datagram that came from `peer` to the request port at `local`.
     pub fn parse(datagram: &[u8], peer: SocketAddr, local: IpAddr) -> Result<Self, NotAQuery> {
         match Packet::parse(datagram) {

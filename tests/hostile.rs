@@ -157,7 +157,8 @@ fn what_is_no_good_request_gets_one_error_4() {
     assert_eq!(peer.pending(), [], "one each");
 }
 
-/// How many of so many bad requests are answered, and after how many seconds all of them have been looked at.
+/// How many of so many bad requests are answered, and after how many seconds all of them have been looked at. Each is
+/// shorter than any ERROR.
 fn errors_for(requests: u32) -> (u32, f64) {
     let root = folder(&[("good", b"x")]);
     let server = Running::serve(root.path());
@@ -173,6 +174,24 @@ fn errors_for(requests: u32) -> (u32, f64) {
     }
     server.peer().fetch(&rrq("good", &[])).expect("a download");
     (answers + peer.pending().len() as u32, started.elapsed().as_secs_f64())
+}
+
+/// A rack behind one address asks for many files that are not there.
+#[test]
+fn an_error_that_is_no_longer_than_the_request_is_never_withheld() {
+    let root = folder(&[("good", b"x")]);
+    let server = Running::serve(root.path());
+    let asked = 2 * limits::ERROR_BURST;
+    let answers = |name: &str| {
+        let request = rrq(name, &[]);
+        let peer = server.peer();
+        let answers: Vec<_> = (0..asked).map(|_| peer.answer(&request).0).collect();
+        assert!(answers.iter().all(|answer| answer.starts_with(&[0, 5, 0, 1])), "each says which");
+        answers.iter().filter(|answer| answer.len() > 5).count() as u32
+    };
+    assert_eq!(answers("pxelinux.cfg/01-00-11-22-33-44-55"), asked, "and all have their text");
+    let with_text = answers("a");
+    assert!((limits::ERROR_BURST..asked).contains(&with_text), "{with_text} of {asked}");
 }
 
 #[test]

@@ -10,16 +10,23 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Answers a query with an ERROR.
 pub(super) fn refuse(shared: &Shared, query: &Query, refusal: &Refusal) {
-    let asked = Asked { peer: query.peer, local: query.local, query: Some(query) };
+    let (peer, local, len) = (query.peer, query.local, query.shortest_request());
+    let asked = Asked { peer, local, len, query: Some(query) };
     if send_error(shared, asked, refusal.code, &refusal.text) {
         shared.tell(Event::Refused { query, refusal });
     }
 }
 
-/// Answers what was meant for a request with ERROR 4.
-pub(super) fn malformed(shared: &Shared, peer: SocketAddr, local: IpAddr, why: Malformed) {
+/// Answers what was meant for a request, and had `len` bytes, with ERROR 4.
+pub(super) fn malformed(
+    shared: &Shared,
+    peer: SocketAddr,
+    local: IpAddr,
+    len: usize,
+    why: Malformed,
+) {
     let code = ErrorCode::IllegalOperation;
-    if send_error(shared, Asked { peer, local, query: None }, code, code.text()) {
+    if send_error(shared, Asked { peer, local, len, query: None }, code, code.text()) {
         shared.tell(Event::Malformed { peer, why });
     }
 }
@@ -43,23 +50,23 @@ pub(super) fn dropped(shared: &Shared, query: &Query, reason: &DropReason) {
     shared.tell(Event::Dropped { peer: query.peer, query: Some(query), reason });
 }
 
-/// Who asked, at which address of ours, and what, if it could be read.
+/// Who asked, at which address of ours, in how many bytes at least, and for what, if it could be read.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     peer: SocketAddr,
     local: IpAddr,
+    len: usize,
     query: Option<&'a Query>,
 }
 
-/// Sends an ERROR from a port of its own, within what the client's network may get. Tells whether it was sent.
+/// Sends an ERROR from a port of its own. Tells whether it was sent.
 fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) -> bool {
-    let Asked { peer, local, query } = asked;
+    let Asked { peer, local, query, .. } = asked;
     let drop = |reason| shared.tell(Event::Dropped { peer, query, reason });
-    if !shared.admission.may_send_error(peer.ip(), shared.system.now()) {
+    let Some(packet) = error_for(shared, asked, code, text) else {
         drop(&DropReason::TooManyAnswers);
         return false;
-    }
-    let packet = Packet::Error { code, message: error_text(text) }.to_vec();
+    };
     let sent = TransferSocket::answer(&*shared.system, local, peer, shared.config.ports)
         .and_then(|socket| socket.send_packet(&packet));
     let Err(error) = sent else { return true };
@@ -70,4 +77,15 @@ fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) ->
         shared.tell(Event::Failed { query, error: &error });
     }
     false
+}
+
+/// The ERROR within what the client's network may get. One that is no longer than the request makes nothing of a forgery
+/// that the forger could not send himself, and needs no ration; where that is used up, the ERROR goes without its text.
+fn error_for(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) -> Option<Vec<u8>> {
+    let told = Packet::Error { code, message: error_text(text) }.to_vec();
+    let is_free = |packet: &Vec<u8>| packet.len() <= asked.len;
+    if is_free(&told) || shared.admission.may_send_error(asked.peer.ip(), shared.system.now()) {
+        return Some(told);
+    }
+    Some(Packet::Error { code, message: b"" }.to_vec()).filter(is_free)
 }

@@ -250,7 +250,9 @@ fn take_requests(
             Ok(Some(Requested { len, peer, local })) => {
                 match Query::parse(&buffer[..len], peer, local) {
                     Ok(query) => take_request(shared, dispatcher, &query),
-                    Err(NotAQuery::Malformed(why)) => answer::malformed(shared, peer, local, why),
+                    Err(NotAQuery::Malformed(why)) => {
+                        answer::malformed(shared, peer, local, len, why);
+                    }
                     Err(NotAQuery::Stray) => shared.tell(Event::Stray { peer }),
                 }
             }

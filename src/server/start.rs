@@ -28,6 +28,8 @@ pub(super) fn start(
     let payload = match open(&*shared.store, query, profile) {
         Ok(payload) => payload,
         Err(Unserved::Refused(refusal)) => {
+            // Who has the answer may ask at once for the same again: that is no repeat of what is over.
+            drop(permit);
             answer::refuse(shared, query, &refusal);
             return None;
         }
@@ -39,6 +41,9 @@ pub(super) fn start(
     if payload.held() > permit.most_bytes() {
         let why = "it holds more memory than the transfers of its network may have";
         let refusal = Refusal::new(ErrorCode::Undefined, why).text(SERVER_ERROR);
+        // What the session has goes before it stops counting.
+        drop(payload);
+        drop(permit);
         answer::refuse(shared, query, &refusal);
         return None;
     }

@@ -286,8 +286,9 @@ fn within_sockets(bounds: &Bounds, state: &State) -> Result<(), String> {
     }
 }
 
-/// What one network can cause: as many ERRORs as it may get, and as many sessions without proof as it may have, where
-/// none ends before it has waited for a second. (A host that says at once that its port is closed ends them sooner.)
+/// What one network can cause: as many ERRORs with a text as it may get, and as many sessions without proof as it may
+/// have, where none ends before it has waited for a second. (A host that says at once that its port is closed ends them
+/// sooner.) An ERROR without a text is shorter than any request.
 fn of_networks(bounds: &Bounds, served: &Served, ended: Time) -> Result<(), String> {
     let seconds = (ended - Time::START).as_secs() + 1;
     let answers = u64::from(limits::ERROR_BURST) + seconds * u64::from(limits::ERRORS_PER_SECOND);
@@ -297,8 +298,8 @@ fn of_networks(bounds: &Bounds, served: &Served, ended: Time) -> Result<(), Stri
         let IpAddr::V4(peer) = sent.peer.ip() else { continue };
         let network = std::net::Ipv4Addr::from_bits(peer.to_bits() & !0xff).into();
         let [all, errors] = sockets.entry(network).or_default();
-        *all += 1;
-        *errors += u64::from(sent.errors == 1 && sent.packets == 1);
+        *all += u64::from(sent.errors == 0 || sent.has_text());
+        *errors += u64::from(sent.errors == 1 && sent.packets == 1 && sent.has_text());
     }
     let passes = |(_, [all, errors]): &(&IpAddr, &[u64; 2])| {
         *errors > answers || (!bounds.tells_closed && *all > answers + sessions)

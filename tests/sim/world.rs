@@ -57,6 +57,13 @@ pub(crate) struct Sent {
     pub(crate) is_proven: bool,
 }
 
+impl Sent {
+    /// Whether more was sent than an ERROR without a text.
+    pub(crate) const fn has_text(&self) -> bool {
+        self.unproven.1 > 5
+    }
+}
+
 impl World {
     pub(crate) fn new(network: Network, clients: Vec<Shared<dyn Client>>) -> Self {
         let mut hosts: BTreeMap<_, Vec<_>> = BTreeMap::new();
