@@ -253,10 +253,7 @@ impl Receiver {
     }
 
     fn measure(&mut self, now: Time) {
-        // What was asked more than once has been answered within the time since it was asked first: that is no less than a
-        // round trip, and better than no measure.
-        let asked_at = (!self.is_answered()).then_some(self.progress_at);
-        if let Some(at) = self.trip_began.take().or(asked_at) {
+        if let Some(at) = self.trip_began.take() {
             self.rto.sample(now - at);
         }
     }
@@ -264,7 +261,8 @@ impl Receiver {
     /// What to do now: an acknowledgement to send, or a time to wait for. `now` must never be before that of an earlier
     /// call.
     pub fn poll(&mut self, now: Time) -> Step<Acknowledgement> {
-        if core::mem::take(&mut self.gap_filled) {
+        let gap_filled = core::mem::take(&mut self.gap_filled);
+        if gap_filled {
             // What was kept behind the gap need not come again, or there is another gap.
             self.ack_due = true;
             self.gap_acked = self.next <= self.furthest && !self.ended;
@@ -277,7 +275,8 @@ impl Receiver {
         let block = BlockNumber(self.next.0 - 1);
         let first_time = self.acked.is_none_or(|acked| block > acked);
         // What tells of a gap, or of silence, may be crossed by the block that it waits for.
-        self.trip_began = (first_time && !self.gap_acked && !self.ended).then_some(now);
+        let waits_for_answer = first_time && !self.gap_acked && !gap_filled && !self.ended;
+        self.trip_began = waits_for_answer.then_some(now);
         self.ack_due = false;
         self.acked = Some(block);
         self.sent_at = now;

@@ -120,6 +120,18 @@ impl Rto {
         });
     }
 
+    /// Takes the time to an answer that may have waited for something else than the path: a round trip is no longer.
+    pub(super) fn sample_at_most(&mut self, span: Duration) {
+        match &mut self.estimate {
+            Some(estimate) if span < estimate.smoothed => {
+                self.doublings = 0;
+                (estimate.smoothed, estimate.shortest) = (span, estimate.shortest.min(span));
+            }
+            Some(_) => self.doublings = 0,
+            None => self.sample(span),
+        }
+    }
+
     /// Takes the round trip of the opening packet, which says little about that of a window: the interval stays what it
     /// was, and goes down with what is measured.
     pub(super) fn sample_opening(&mut self, trip: Duration) {

@@ -57,8 +57,8 @@ pub struct Sender {
     /// Whether what is under way went out twice, so that its acknowledgement may come twice: the second is no report
     /// on the next window, or one copy in the network would double all windows to the end of the file.
     sent_twice: bool,
-    /// A block that was sent once, and when: its acknowledgement measures a round trip (RFC 6298 § 3, Karn's rule).
-    timed_block: Option<(BlockNumber, Time)>,
+    /// A block that was sent once: its acknowledgement measures a round trip (RFC 6298 § 3, Karn's rule).
+    timed: Option<Timed>,
     /// When a gap last made the window start again.
     restarted_at: Option<Time>,
     /// When `base` was sent last.
@@ -71,6 +71,14 @@ pub struct Sender {
     /// Whether the timer has fired since the last progress.
     timed_out: bool,
     progress_at: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Timed {
+    block: BlockNumber,
+    sent_at: Time,
+    /// Whether its acknowledgement may wait until a gap before it is filled.
+    behind_a_gap: bool,
 }
 
 /// What a receiver does with blocks that lie behind a gap.
@@ -108,7 +116,7 @@ impl Sender {
             restart_done: false,
             is_doubtful: false,
             sent_twice: false,
-            timed_block: None,
+            timed: None,
             restarted_at: None,
             base_sent_at: now,
             sent_at: now,
@@ -192,16 +200,24 @@ impl Sender {
     }
 
     fn advance(&mut self, now: Time, block: BlockNumber) {
-        match self.timed_block {
+        let is_first = !self.restart_done && !self.sent_twice;
+        match self.timed {
             // Its first copy is lost, unless it was only late.
             _ if self.mended && self.is_an_answer(now) => self.rto.sample(now - self.base_sent_at),
-            Some((BlockNumber::OPENING, sent_at)) if self.window > WindowSize::LOCKSTEP => {
-                self.rto.sample_opening(now - sent_at);
-                self.timed_block = None;
+            Some(timed) if block >= timed.block => {
+                let trip = now - timed.sent_at;
+                match timed.block {
+                    BlockNumber::OPENING if self.window > WindowSize::LOCKSTEP => {
+                        self.rto.sample_opening(trip);
+                    }
+                    _ if timed.behind_a_gap => self.rto.sample_at_most(trip),
+                    _ => self.rto.sample(trip),
+                }
+                self.timed = None;
             }
-            Some((timed, sent_at)) if block >= timed => {
-                self.rto.sample(now - sent_at);
-                self.timed_block = None;
+            // A gap is told of in the midst of a window: since that began to leave, which is better than no measure.
+            _ if self.pace.is_some() && is_first && self.rto.trips().is_none() => {
+                self.rto.sample(now - self.base_sent_at);
             }
             _ => self.rto.progress(now - self.probed_at.unwrap_or(self.sent_at)),
         }
@@ -287,12 +303,15 @@ impl Sender {
             BehindAGap::Kept => pace.last_lost(),
             _ => pace.tail_lost(now, gap),
         });
-        (self.restart_done, self.is_doubtful) = (true, false);
-        self.timed_block = self.timed_block.filter(|_| self.rto.trips().is_none());
+        (self.restart_done, self.is_doubtful, self.probe_done) = (true, false, false);
         (self.restarted_at, self.sent_before) = (Some(now), self.sent);
         if mend {
             self.mend = true;
+            if let Some(timed) = &mut self.timed {
+                timed.behind_a_gap = true;
+            }
         } else {
+            self.timed = None;
             self.next = self.base;
             self.paced(Pace::forget_flight);
         }
@@ -333,7 +352,7 @@ impl Sender {
             // Nothing may be missing.
             self.sent_twice = true;
         } else {
-            self.is_doubtful |= !self.restart_done;
+            self.is_doubtful |= !self.restart_done || self.probed_at.is_some();
         }
     }
 
@@ -348,7 +367,7 @@ impl Sender {
     fn resend(&mut self) {
         self.next = self.base;
         (self.mend, self.mended, self.probed_at) = (false, false, None);
-        self.timed_block = None;
+        self.timed = None;
         self.paced(Pace::forget_flight);
         // In lock-step time tells an echo, whatever was sent twice.
         self.sent_twice = self.window > WindowSize::LOCKSTEP;
@@ -370,8 +389,10 @@ impl Sender {
         let mut wake = patience_ends;
         if !self.may_send() && self.next > self.base {
             let resend_at = self.rto.resend_at(self.sent_at, self.probed_at);
-            let probe_at = self.rto.probe_span().map(|span| self.sent_at + span);
-            match probe_at.filter(|at| !self.probe_done && *at < resend_at) {
+            let last = self.probed_at.unwrap_or(self.sent_at);
+            let probe_at = self.rto.probe_span().map(|span| last + span);
+            let is_awaited = !self.probe_done || self.is_doubtful;
+            match probe_at.filter(|at| is_awaited && *at < resend_at) {
                 _ if now >= resend_at => {
                     self.rto.back_off();
                     self.restart_done = false;
@@ -405,7 +426,7 @@ impl Sender {
 
     /// The last packet under way once more: what it brings back tells whether that was lost, or what before it.
     fn probe(&mut self) -> Run {
-        self.timed_block = None;
+        self.timed = None;
         self.sent_twice = self.window > WindowSize::LOCKSTEP;
         Run { first: BlockNumber(self.next.0 - 1), count: 1, again: 1 }
     }
@@ -437,11 +458,10 @@ impl Sender {
             return Some(Run { first, count, again: count });
         }
         let (end, again) = (first + count, (self.sent - first).min(count));
-        let unmeasured = self.rto.trips().is_none();
-        if end > self.sent && (!self.restart_done || unmeasured && self.timed_block.is_none()) {
-            // The last block of the run goes out for the first time, so its acknowledgement is unambiguous. Behind a gap
-            // it may be late, which is better than no measure.
-            self.timed_block = Some((BlockNumber(end.0 - 1), now));
+        let behind_a_gap = self.restart_done;
+        if end > self.sent && (!behind_a_gap || self.timed.is_none()) {
+            // The last block of the run goes out for the first time, so its acknowledgement is unambiguous.
+            self.timed = Some(Timed { block: BlockNumber(end.0 - 1), sent_at: now, behind_a_gap });
         }
         if first == self.base {
             self.base_sent_at = now;
