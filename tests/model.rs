@@ -12,9 +12,10 @@
 //! - Clocks move by events alone. An arrival takes no time. A tick is 50 ms, the span of an echo; first interval,
 //!   floor and ceiling are two ticks, so that intervals never change. A probe is due within a tick, and leaves at the
 //!   tick: a driver may wake late.
-//! - What its pace holds back leaves within a tick, by an event of its own: the sender's clock moves on by whole
-//!   milliseconds, and falls back into step at its next tick. A tick in place of that would pass for silence. On a
-//!   counted network it is a fault.
+//! - On a counted network the sender is paced. What its pace holds back leaves within a tick, by an event of its own:
+//!   the sender's clock moves on by whole milliseconds, and falls back into step at its next tick. A tick in place of
+//!   that would pass for silence, and is a fault. On a wild network, which delays everything as it likes, a pace would
+//!   change nothing but the number of moments: there the sender has none.
 //! - Each side has its own clock. How they stand to each other is part of what is explored.
 //! - What can go on forever is bounded, by one of two networks. **Wild** remembers each datagram that was ever
 //!   sent: it can arrive at any later time, any number of times, or never. That is every loss, duplication, delay

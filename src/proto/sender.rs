@@ -28,6 +28,7 @@ pub struct Sender {
     rto: Rto,
     /// How fast blocks leave; lock-step needs none.
     pace: Option<Box<Pace>>,
+    is_paced: bool,
     /// The largest block that travels in one packet.
     path_block: BlockSize,
     /// Where it began: block 0 if there was an opening packet, else block 1.
@@ -102,6 +103,7 @@ impl Sender {
             numbers: NUMBERS,
             rto: Rto::new(timing),
             pace: None,
+            is_paced: true,
             path_block: BlockSize::ETHERNET,
             start,
             base: start,
@@ -137,12 +139,20 @@ impl Sender {
         self
     }
 
+    /// Lets blocks leave as soon as they may, which a model check can explore: on its network, which delays them as it
+    /// likes, a pace makes no other order of events, but more moments that have to be told apart.
+    #[must_use]
+    pub fn unpaced(mut self) -> Self {
+        (self.pace, self.is_paced) = (None, false);
+        self
+    }
+
     /// Sets the terms, when they become known after the start: by a server's OACK to a client's WRQ.
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover().unwrap_or_default();
         self.rto.set_negotiated(agreed.interval());
-        let is_paced = self.window > WindowSize::LOCKSTEP;
+        let is_paced = self.is_paced && self.window > WindowSize::LOCKSTEP;
         self.pace = is_paced.then(|| Box::new(Pace::new(agreed.block_size(), self.window)));
     }
 
@@ -216,7 +226,7 @@ impl Sender {
                 self.timed = None;
             }
             // A gap is told of in the midst of a window: since that began to leave, which is better than no measure.
-            _ if self.pace.is_some() && is_first && self.rto.trips().is_none() => {
+            _ if self.window > WindowSize::LOCKSTEP && is_first && self.rto.trips().is_none() => {
                 self.rto.sample(now - self.base_sent_at);
             }
             _ => self.rto.progress(now - self.probed_at.unwrap_or(self.sent_at)),
@@ -304,7 +314,7 @@ impl Sender {
             _ => pace.tail_lost(now, gap),
         });
         (self.restart_done, self.is_doubtful, self.probe_done) = (true, false, false);
-        (self.restarted_at, self.sent_before) = (Some(now), self.sent);
+        (self.restarted_at, self.sent_before, self.probed_at) = (Some(now), self.sent, None);
         if mend {
             self.mend = true;
             if let Some(timed) = &mut self.timed {

@@ -284,6 +284,7 @@ impl Setup {
         let agreed = if settled { self.agreed(self.rollover) } else { Agreed::default() };
         let machine =
             Sender::new(now, self.timing(), &agreed, self.has_block_zero()).among(self.numbers);
+        let machine = if self.counted() { machine } else { machine.unpaced() };
         let sent = u64::from(!self.has_block_zero());
         let lag = Duration::ZERO;
         Sending {
