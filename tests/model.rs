@@ -315,7 +315,7 @@ fn every_planted_fault_is_found() {
     use Opening::{Past, ReadOack, Write, WriteOack};
     let (one, two) = (Network::Counted(1), Network::Counted(2));
     // A probe leaves within a tick: only behind it a timer is far enough away to be pushed.
-    let three = Network::Counted(3);
+    let four = Network::Counted(4);
     let planted = [
         (Fault::OldAcksCountAsNew, Past(6), 1, two, WINDOW),
         (Fault::DuplicateBlocksGoUnanswered, Write, 1, one, FRAGILE),
@@ -323,7 +323,7 @@ fn every_planted_fault_is_found() {
         (Fault::EveryRepeatedAckRestartsTheWindow, Past(6), 2, one, TRAFFIC),
         (Fault::EveryDuplicateBlockIsAcknowledged, Past(6), 3, one, TRAFFIC),
         (Fault::NoDallying, Write, 1, one, FRAGILE),
-        (Fault::StaleAcksPushTheTimer, Past(6), 1, three, DEADLINE),
+        (Fault::StaleAcksPushTheTimer, Past(6), 1, four, DEADLINE),
         (Fault::OpeningIsSentOnce, Write, 1, one, RECOVERY),
         (Fault::OpeningIsSentOnce, WriteOack, 2, one, RECOVERY),
         (Fault::OpeningIsSentOnce, ReadOack, 1, one, RECOVERY),
