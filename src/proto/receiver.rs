@@ -52,7 +52,7 @@ pub struct Receiver {
     /// Blocks before this one come once more, for a gap was told: as duplicates they do not say that an
     /// acknowledgement was lost.
     resent_before: BlockNumber,
-    /// The block that lies farthest behind a gap, and the one that came last.
+    /// The block that lies farthest behind a gap, and the one behind it that came last; block 0 where there is none.
     furthest: BlockNumber,
     latest: BlockNumber,
     /// Whether a gap that was told has been filled since the last acknowledgement, with blocks behind it.
@@ -159,22 +159,28 @@ impl Receiver {
     /// the file.
     pub fn arrive(&mut self, now: Time, wire: WireBlock, last: bool) -> Arrival {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
-        let latest = core::mem::replace(&mut self.latest, block);
-        self.arrived_at = now;
+        let quiet = now - core::mem::replace(&mut self.arrived_at, now);
         if block != self.next || self.ended {
-            self.out_of_place(now, block, latest);
+            self.out_of_place(now, block, quiet);
             if !self.is_early(block) {
                 return Arrival::Other;
             }
+            self.latest = block;
             self.furthest = self.furthest.max(block);
             return Arrival::Early(block);
         }
+        self.latest = BlockNumber::OPENING;
         self.measure(now);
         self.rto.progress(Duration::ZERO);
         self.next = block + 1;
         self.progress_at = now;
         (self.silent_since, self.probe_done) = (None, false);
-        self.gap_filled |= core::mem::take(&mut self.gap_acked) && self.furthest > block;
+        let told = core::mem::take(&mut self.gap_acked);
+        if self.furthest > block {
+            self.gap_filled |= told;
+        } else {
+            self.furthest = BlockNumber::OPENING;
+        }
         self.ended = last;
         self.ack_due = last || self.unacknowledged() >= u64::from(self.window.get());
         Arrival::Next
@@ -206,8 +212,8 @@ impl Receiver {
         BlockNumber::widen(wire, self.next, self.numbers, self.rollover.unwrap_or_default())
     }
 
-    /// A gap (a later block) or a duplicate (an earlier one).
-    fn out_of_place(&mut self, now: Time, block: BlockNumber, latest: BlockNumber) {
+    /// A gap (a later block) or a duplicate (an earlier one), after no block came for a while.
+    fn out_of_place(&mut self, now: Time, block: BlockNumber, quiet: Duration) {
         let duplicate = block < self.next;
         // A duplicate while blocks wait for their acknowledgement is the front of a repeated window: what follows
         // it brings the end of the window, and an acknowledgement now would tear that one too.
@@ -215,13 +221,13 @@ impl Receiver {
         let since = now - self.sent_at;
         // The sender went back, or sent its last block once more. What comes again for an acknowledgement is here a round
         // trip later: if that told of a gap, what fills it went out in front of this and is lost once more. What was taken
-        // already comes again for no acknowledgement, when it was not heard, and not so soon.
+        // already comes again for no acknowledgement, when it was not heard: after silence.
         let again = if self.window == WindowSize::LOCKSTEP {
             since >= self.rto.echo_span()
         } else if duplicate {
-            block <= latest && since >= self.rto.probe_span().unwrap_or(limits::ECHO_SPAN)
+            quiet >= self.rto.probe_span().unwrap_or(limits::ECHO_SPAN)
         } else {
-            block <= latest && since >= self.rto.smoothed()
+            block <= self.latest && since >= self.rto.smoothed()
         };
         let told = self.gap_acked || duplicate && block < self.resent_before;
         let beyond_the_end = self.ended && !duplicate;
@@ -248,7 +254,8 @@ impl Receiver {
     /// block.
     pub fn opening_repeated(&mut self, now: Time) {
         if !self.has_block() {
-            self.out_of_place(now, BlockNumber::OPENING, BlockNumber::OPENING);
+            let quiet = now - self.sent_at;
+            self.out_of_place(now, BlockNumber::OPENING, quiet);
         }
     }
 
