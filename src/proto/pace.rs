@@ -367,3 +367,126 @@ const SLOWEST: u64 = 10_000_000;
 const fn nanos(span: Duration) -> u64 {
     span.as_nanos() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIPS: Trips =
+        Trips { shortest: Duration::from_millis(1), smoothed: Duration::from_millis(1) };
+
+    fn us(n: u64) -> Time {
+        Time::from_micros(n)
+    }
+
+    fn begun(window: u16, block: u16) -> Pace {
+        let [window, block] = [WindowSize::new(window).expect("a window").get(), block];
+        let (window, block) = (WindowSize::new(window), BlockSize::new(block));
+        let mut pace = Pace::new(block.expect("a size"), window.expect("a window"));
+        pace.begin(BlockSize::ETHERNET, Some(TRIPS.shortest));
+        pace
+    }
+
+    /// A window leaves from `start` on: the moment and the number of blocks of each burst.
+    fn leaves(pace: &mut Pace, start: u64, first: u64) -> Vec<(u64, u64)> {
+        let (mut now, mut left, mut bursts) = (us(start), 0, Vec::new());
+        pace.measure(now, BlockNumber(first));
+        while left < pace.window {
+            match pace.allows(now, pace.window - left) {
+                0 => now = pace.due(),
+                count => {
+                    pace.left(now, count);
+                    left += count;
+                    bursts.push((now.as_micros(), count));
+                }
+            }
+        }
+        bursts
+    }
+
+    /// How long windows of 64 take to leave, each of which is acknowledged a round trip after its last block.
+    fn spans(pace: &mut Pace, windows: u64) -> Vec<u64> {
+        let mut now = 1000;
+        (0..windows)
+            .map(|n| {
+                let bursts = leaves(pace, now, 1 + 64 * n);
+                let last = bursts.last().expect("a burst").0;
+                let span = last - now;
+                now = last + 1000;
+                pace.delivered(us(now), BlockNumber(65 + 64 * n), Some(TRIPS));
+                span
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ten_packets_leave_in_one_piece_and_a_wider_window_begins_with_ten() {
+        assert_eq!(leaves(&mut begun(10, 1428), 0, 1), [(0, 10)]);
+        let bursts = leaves(&mut begun(11, 1428), 0, 1);
+        assert_eq!(bursts, [(0, 10), (500, 1)]);
+        // A block of 65,464 bytes is 45 packets, so none leaves with another.
+        assert_eq!(leaves(&mut begun(2, 65464), 0, 1), [(0, 1), (2250, 1)]);
+    }
+
+    #[test]
+    fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
+        let pace = &mut begun(64, 1428);
+        assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
+    }
+
+    #[test]
+    fn blocks_leave_as_they_arrived_before_the_gap_where_they_waited_on_the_path() {
+        // A window left in one piece, of which 40 blocks arrived, in 4 ms.
+        let mut pace = begun(64, 1428);
+        spans(&mut pace, 6);
+        assert_eq!(leaves(&mut pace, 20_000, 1000), [(20_000, 64)]);
+        let base = BlockNumber(1040);
+        let gap = Gap { base, under_way: 24, again_from: base };
+        pace.gap(us(25_100), gap, Some(TRIPS));
+        assert_eq!(pace.spacing / 1000, 114, "100 us and a seventh, so that the buffer empties");
+        assert_eq!(pace.limit.map(|limit| limit / 1000), Some(100));
+        assert!(pace.due() > us(25_100), "half of what fills the buffer goes first");
+    }
+
+    #[test]
+    fn who_arrives_as_fast_as_it_leaves_is_not_slowed_by_a_loss() {
+        let mut pace = begun(64, 1428);
+        leaves(&mut pace, 0, 1);
+        let (before, base) = (pace.spacing, BlockNumber(31));
+        // The 30th block left 1 ms after the first, and a round trip later there is an answer.
+        let gap = Gap { base, under_way: 34, again_from: BlockNumber(65) };
+        pace.gap(us(2000 + 31), gap, Some(TRIPS));
+        assert!(pace.spacing <= before && pace.limit.is_none());
+    }
+
+    #[test]
+    fn a_tail_that_is_lost_slows_and_after_many_blocks_without_loss_more_is_tried() {
+        let mut pace = begun(64, 1428);
+        spans(&mut pace, 6);
+        leaves(&mut pace, 20_000, 1000);
+        let base = BlockNumber(1040);
+        pace.tail_lost(us(31_000), Gap { base, under_way: 24, again_from: base });
+        let slowed = pace.limit.expect("a limit");
+        assert!(slowed > 0 && pace.spacing >= slowed);
+        let windows = |pace: &mut Pace, count| {
+            spans(pace, count);
+            pace.spacing
+        };
+        let before = windows(&mut pace, HOLD / 64);
+        assert!(windows(&mut pace, 12) < before, "it was not tried");
+    }
+
+    #[test]
+    fn no_pace_is_slower_than_a_block_in_ten_milliseconds() {
+        let mut pace = begun(64, 1428);
+        for n in 0..40 {
+            leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
+            let base = BlockNumber(2 + 64 * n);
+            pace.tail_lost(
+                us(2_000_000 * n + 1_900_000),
+                Gap { base, under_way: 1, again_from: base },
+            );
+        }
+        assert_eq!(pace.spacing, SLOWEST);
+    }
+}
