@@ -71,6 +71,9 @@ pub struct Sender {
     probe_done: bool,
     /// Whether the timer has fired since the last progress.
     timed_out: bool,
+    /// Whether silence ended with all acknowledged: the last block was lost, or its acknowledgement, unless that comes
+    /// once more, for then both it and what repeated it had only been late.
+    may_be_lost: bool,
     progress_at: Time,
 }
 
@@ -125,6 +128,7 @@ impl Sender {
             probed_at: None,
             probe_done: false,
             timed_out: false,
+            may_be_lost: false,
             progress_at: now,
         };
         sender.agree(agreed);
@@ -256,13 +260,16 @@ impl Sender {
         self.probe_done = false;
         self.is_doubtful = false;
         let silence = self.silence_ended(now);
+        if core::mem::replace(&mut self.may_be_lost, silence && !short) {
+            self.paced(Pace::last_lost);
+        }
         if filled {
             return;
         }
         if !short {
             let (base, trips) = (self.base, self.rto.trips());
             self.paced(|pace| match silence {
-                true => pace.last_lost(),
+                true => pace.forget_flight(),
                 false => pace.delivered(now, base, trips),
             });
             return;
@@ -329,6 +336,7 @@ impl Sender {
 
     /// The block before the window was acknowledged once more.
     fn repeated_ack(&mut self, now: Time) {
+        self.may_be_lost = false;
         let nothing_under_way = self.next == self.base;
         if self.mend || nothing_under_way {
             return;

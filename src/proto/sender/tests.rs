@@ -154,6 +154,24 @@ fn a_report_that_came_too_early_counts_when_silence_follows() {
 }
 
 #[test]
+fn a_last_block_that_was_lost_slows_what_follows_and_one_that_was_late_does_not() {
+    for (late, then) in [(false, 2), (true, 8)] {
+        let mut sender = sender(8, 100);
+        assert_eq!(all(&mut sender, ms(0)), [(1, 8)]);
+        sender.acknowledge(ms(1), WireBlock(8));
+        assert_eq!(all(&mut sender, ms(1)), [(9, 8)]);
+        assert_eq!(sends(&mut sender, ms(11)), Some((16, 1)), "the probe");
+        sender.acknowledge(ms(12), WireBlock(16));
+        if late {
+            sender.acknowledge(ms(12), WireBlock(16));
+        }
+        assert_eq!(sends(&mut sender, ms(12)), Some((17, 8)), "it is not known yet");
+        sender.acknowledge(ms(13), WireBlock(24));
+        assert_eq!(sends(&mut sender, ms(13)), Some((25, then)));
+    }
+}
+
+#[test]
 fn an_ack_that_answers_a_probe_tells_what_was_lost_behind_it() {
     let mut sender = sender(4, 100);
     sends(&mut sender, ms(0));
