@@ -9,8 +9,16 @@ use core::time::Duration;
 /// The retransmission interval before a round trip was measured is 1 s (RFC 6298 § 2.1).
 pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// No measured retransmission interval is shorter than 50 ms: below this a busy peer's scheduling looks like loss.
-pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(50);
+/// No measured retransmission interval is shorter than 200 ms: it sends all again that is under way, and a busy peer is
+/// silent for as long. What is lost by chance the probe before it repairs.
+pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A probe leaves after 10 ms of silence at the earliest: below this a busy peer's scheduling looks like loss.
+pub const SHORTEST_PROBE: Duration = Duration::from_millis(10);
+
+/// An acknowledgement that comes again within 1 ms of the window's first block may be a copy of the network's or of an eager
+/// peer's; if it was a report of a gap, silence follows, and tells.
+pub(crate) const SOONEST_REPORT: Duration = Duration::from_millis(1);
 
 /// No retransmission interval is longer than 5 s: beyond this a transfer that could go on looks dead to the person who
 /// waits.
@@ -40,6 +48,10 @@ pub const DALLY_INTERVALS: u32 = 2;
 /// longer for its one ACK costs all others a port meanwhile. It is two [`PEER_INTERVAL`].
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 
+/// A wait of less than 5 ms is kept to the microsecond: what is paced leaves at a part of a millisecond, and the kernel's
+/// timeout of a socket is a multiple of four.
+pub(crate) const BRIEF_WAIT: Duration = Duration::from_millis(5);
+
 /// How long a thread polls for an answer before it sleeps: about what it costs to be woken.
 pub(crate) const BUSY_POLL: Duration = Duration::from_micros(50);
 
@@ -52,6 +64,10 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 /// A window has 32,767 blocks at most, half of the 16-bit number space less one: beyond it a block number no longer
 /// says which block is meant.
 pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;
+
+/// A window begins with a burst of 10 packets at most, until it was seen what the path bears. RFC 6928 has found that nearly
+/// all paths do.
+pub const BURST_PACKETS: u64 = 10;
 
 /// The window of one transfer has 1 MiB of memory at most. It holds 64 blocks of 1,428 bytes ten times over, or 15 of
 /// 65,464.

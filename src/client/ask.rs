@@ -164,8 +164,13 @@ impl Ask<'_> {
 
     /// What is wished for, or what fits the path in one piece.
     pub(super) fn block_size(&self) -> BlockSize {
-        let fitting = || TransferSocket::path_block_size(&**self.system, self.address);
-        self.wishes.block_size.unwrap_or_else(|| fitting().max(BlockSize::DEFAULT))
+        let fitting = || self.path_block_size().max(BlockSize::DEFAULT);
+        self.wishes.block_size.unwrap_or_else(fitting)
+    }
+
+    /// The largest block that travels in one packet.
+    pub(super) fn path_block_size(&self) -> BlockSize {
+        TransferSocket::path_block_size(&**self.system, self.address)
     }
 
     /// In netascii the size on the wire is another, and tftp-hpa's server refuses all options for it.

@@ -193,7 +193,10 @@ impl Client {
             || !source.is_used(),
             |ask| {
                 self.ask_twice(ask, question, &source, &mut watch, |now, timing, request| {
-                    Transfer::put(now, timing, request, Box::new(source.clone()))
+                    let mut transfer =
+                        Transfer::put(now, timing, request, Box::new(source.clone()));
+                    transfer.set_path_block(ask.path_block_size());
+                    transfer
                 })
             },
         )

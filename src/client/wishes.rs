@@ -100,10 +100,10 @@ const REPEATS: u32 = 2;
 /// When nobody asked for other times, a request to read is repeated after so long: on the paths of today a loss is
 /// far likelier than a longer way, and a second is a hundred times what a small file takes. A request to write is
 /// not, for there are servers that open, and so cut, the file for each of them.
-const EARLY_REPEAT: Duration = Duration::from_millis(250);
+const EARLY_REPEAT: Duration = Duration::from_millis(100);
 
-/// How often then, doubling as before: last after 3.75 seconds, and after 7.75 there is no answer.
-const EARLY_REPEATS: u32 = 4;
+/// How often then, doubling as before: last after 3.1 seconds, and after 6.3 there is no answer.
+const EARLY_REPEATS: u32 = 5;
 
 /// More repeats than anyone waits for.
 const MOST_REPEATS: u32 = 1_000;
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn a_request_to_read_is_repeated_early_and_times_that_were_asked_for_are_kept() {
         let standard = Wishes::default();
-        assert_eq!(waits(standard, Operation::Read), (250, 7750));
+        assert_eq!(waits(standard, Operation::Read), (100, 6300));
         assert_eq!(waits(standard, Operation::Write), (1000, 7000));
         let counted = standard.retries(2);
         assert_eq!(waits(counted, Operation::Read), (1000, 7000));

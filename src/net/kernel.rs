@@ -14,11 +14,12 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
     setsockopt, sockopt,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::any::Any;
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -176,6 +177,10 @@ impl Udp for KernelSocket {
         }
     }
 
+    fn wait(&self, most: Duration) {
+        wait_briefly(&self.0, most);
+    }
+
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.0.set_read_timeout(Some(timeout))
     }
@@ -253,10 +258,20 @@ impl Poller for KernelPoller {
 
     fn wait(&self, most: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = match self.epoll.wait(&mut events, epoll_timeout(most)) {
-            Ok(count) => count,
-            Err(Errno::EINTR) => 0,
-            Err(errno) => return Err(errno.into()),
+        let mut wait = |timeout| match self.epoll.wait(&mut events, timeout) {
+            Err(Errno::EINTR) => Ok(0),
+            waited => waited,
+        };
+        let count = match most {
+            // Epoll counts milliseconds, and what is paced leaves at a part of one.
+            Some(brief) if !brief.is_zero() && brief < BRIEF => match wait(EpollTimeout::ZERO)? {
+                0 => {
+                    wait_briefly(&self.epoll.0, brief);
+                    wait(EpollTimeout::ZERO)?
+                }
+                count => count,
+            },
+            most => wait(epoll_timeout(most))?,
         };
         ready.clear();
         ready.extend(events[..count].iter().map(EpollEvent::data));
@@ -276,10 +291,20 @@ fn own(socket: &dyn Udp) -> io::Result<&KernelSocket> {
     (socket as &dyn Any).downcast_ref().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// A time in epoll's milliseconds, rounded up: who wakes too early has to wait once more.
+/// A wait that is not left to the kernel's coarse clocks.
+const BRIEF: Duration = Duration::from_millis(2);
+
+/// Waits until `fd` can be read, or for so long.
+fn wait_briefly(fd: &impl AsFd, most: Duration) {
+    let timeout = Timespec::try_from(most).ok();
+    // Whoever waits looks himself what there is.
+    let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref());
+}
+
+/// A time in epoll's milliseconds, rounded down: what is left of it is [`BRIEF`].
 fn epoll_timeout(most: Option<Duration>) -> EpollTimeout {
     let Some(most) = most else { return EpollTimeout::NONE };
-    let millis = most.as_micros().div_ceil(1000).min(i32::MAX as u128) as i32;
+    let millis = most.as_millis().min(i32::MAX as u128) as i32;
     EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::ZERO)
 }
 
@@ -323,11 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn no_one_wakes_before_the_time() {
+    fn no_one_wakes_behind_the_time() {
         let timeout = |micros| epoll_timeout(Some(Duration::from_micros(micros)));
         let millis = |millis: u16| EpollTimeout::from(millis);
-        assert_eq!([timeout(0), timeout(1), timeout(1000)], [millis(0), millis(1), millis(1)]);
-        assert_eq!(timeout(1001), millis(2));
+        assert_eq!([timeout(0), timeout(2000), timeout(2999)], [millis(0), millis(2), millis(2)]);
+        assert_eq!(timeout(3000), millis(3));
         assert_eq!(epoll_timeout(None), EpollTimeout::NONE);
         assert!(epoll_timeout(Some(Duration::MAX)).as_millis().is_some_and(|most| most > 1 << 30));
     }

@@ -176,11 +176,16 @@ impl Session {
         while let Next::Wait(until) = self.advance(&mut transfer, true) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
-            let received = match busy_poll.receive(&self.socket, &mut buffer)? {
-                Received::Nothing => {
-                    timeout.set(&self.socket, until - self.system.now())?;
-                    self.socket.receive(&mut buffer)?
-                }
+            let received = match busy_poll.receive(&self.socket, &mut buffer, until)? {
+                Received::Nothing => match until - self.system.now() {
+                    brief if brief < limits::BRIEF_WAIT => {
+                        self.socket.receive_within(&mut buffer, brief)?
+                    }
+                    long => {
+                        timeout.set(&self.socket, long)?;
+                        self.socket.receive(&mut buffer)?
+                    }
+                },
                 received => received,
             };
             transfer = self.lock();
@@ -259,13 +264,19 @@ impl<'a> BusyPoll<'a> {
         Self { system, misses: 0, sleeps: 0 }
     }
 
-    fn receive(&mut self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
+    /// Takes what comes before `until`, as long as it pays to poll for it.
+    fn receive(
+        &mut self,
+        socket: &TransferSocket,
+        buffer: &mut [u8],
+        until: Time,
+    ) -> io::Result<Received> {
         let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
             _ if self.sleeps > 0 => {
                 self.sleeps -= 1;
                 return Ok(Received::Nothing);
             }
-            Less => self.spin(socket, buffer)?,
+            Less => self.spin(socket, buffer, until)?,
             // The peer may need this processor.
             Equal => return Ok(Received::Nothing),
             Greater => {
@@ -283,11 +294,16 @@ impl<'a> BusyPoll<'a> {
     }
 
     /// Looks again and again for a moment.
-    fn spin(&self, socket: &TransferSocket, buffer: &mut [u8]) -> io::Result<Received> {
-        let start = self.system.now();
+    fn spin(
+        &self,
+        socket: &TransferSocket,
+        buffer: &mut [u8],
+        until: Time,
+    ) -> io::Result<Received> {
+        let until = until.min(self.system.now() + limits::BUSY_POLL);
         loop {
             let received = socket.try_receive(buffer)?;
-            if received != Received::Nothing || self.system.now() - start > limits::BUSY_POLL {
+            if received != Received::Nothing || self.system.now() > until {
                 return Ok(received);
             }
             std::hint::spin_loop();

@@ -284,6 +284,12 @@ impl TransferSocket {
         Ok(one_datagram(datagram.len()))
     }
 
+    /// Takes datagrams from the peer, and waits for them no longer than `most`, which is short.
+    pub(super) fn receive_within(&self, buffer: &mut [u8], most: Duration) -> io::Result<Received> {
+        self.socket.wait(most);
+        self.try_receive(buffer)
+    }
+
     /// How long [`receive`](Self::receive) waits.
     pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.socket.set_timeout(timeout)

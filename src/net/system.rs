@@ -88,7 +88,11 @@ pub(crate) trait Udp: Any + Debug + Send + Sync {
     /// Asks for a receive buffer of so many bytes.
     fn ask_receive_buffer(&self, bytes: usize);
 
-    /// How long a receive waits.
+    /// Waits until there is something to receive, no longer than `most`, which is short and kept to the microsecond as far
+    /// as the system can.
+    fn wait(&self, most: Duration);
+
+    /// How long a receive waits, by a coarse clock.
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
 
     /// From now on what the network says of datagrams that were sent is told, although it is not connected.

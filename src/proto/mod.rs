@@ -31,6 +31,7 @@
 
 mod block;
 mod negotiate;
+mod pace;
 mod receiver;
 mod rto;
 mod sender;

@@ -52,6 +52,11 @@ pub struct Receiver {
     /// Blocks before this one come once more, for a gap was told: as duplicates they do not say that an
     /// acknowledgement was lost.
     resent_before: BlockNumber,
+    /// The block that lies farthest behind a gap, and the one behind it that came last; block 0 where there is none.
+    furthest: BlockNumber,
+    latest: BlockNumber,
+    /// Whether a gap that was told has been filled since the last acknowledgement, with blocks behind it.
+    gap_filled: bool,
     /// Whether the last block has come.
     ended: bool,
     /// How many of the peer's intervals to dally after the last acknowledgement (RFC 1350 § 6, dallying).
@@ -59,7 +64,13 @@ pub struct Receiver {
     /// When an acknowledgement went out that nothing but the window's end caused: the next block answers it, and
     /// measures a round trip.
     trip_began: Option<Time>,
+    /// The last acknowledgement went out once more, for nothing had come since this time.
+    silent_since: Option<Time>,
+    /// Whether there was such a probe since the last progress: each stall has one.
+    probe_done: bool,
     sent_at: Time,
+    /// When a block came last, whichever it was.
+    arrived_at: Time,
     progress_at: Time,
 }
 
@@ -78,10 +89,16 @@ impl Receiver {
             ack_due: true,
             gap_acked: false,
             resent_before: BlockNumber::OPENING,
+            furthest: BlockNumber::OPENING,
+            latest: BlockNumber::OPENING,
+            gap_filled: false,
             ended: false,
             dally,
             trip_began: None,
+            silent_since: None,
+            probe_done: false,
             sent_at: now,
+            arrived_at: now,
             progress_at: now,
         };
         receiver.agree(agreed);
@@ -142,15 +159,28 @@ impl Receiver {
     /// the file.
     pub fn arrive(&mut self, now: Time, wire: WireBlock, last: bool) -> Arrival {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
+        let quiet = now - core::mem::replace(&mut self.arrived_at, now);
         if block != self.next || self.ended {
-            self.out_of_place(now, block);
-            return if self.is_early(block) { Arrival::Early(block) } else { Arrival::Other };
+            self.out_of_place(now, block, quiet);
+            if !self.is_early(block) {
+                return Arrival::Other;
+            }
+            self.latest = block;
+            self.furthest = self.furthest.max(block);
+            return Arrival::Early(block);
         }
+        self.latest = BlockNumber::OPENING;
         self.measure(now);
         self.rto.progress(Duration::ZERO);
         self.next = block + 1;
         self.progress_at = now;
-        self.gap_acked = false;
+        (self.silent_since, self.probe_done) = (None, false);
+        let told = core::mem::take(&mut self.gap_acked);
+        if self.furthest > block {
+            self.gap_filled |= told;
+        } else {
+            self.furthest = BlockNumber::OPENING;
+        }
         self.ended = last;
         self.ack_due = last || self.unacknowledged() >= u64::from(self.window.get());
         Arrival::Next
@@ -182,22 +212,36 @@ impl Receiver {
         BlockNumber::widen(wire, self.next, self.numbers, self.rollover.unwrap_or_default())
     }
 
-    /// A gap (a later block) or a duplicate (an earlier one).
-    fn out_of_place(&mut self, now: Time, block: BlockNumber) {
+    /// A gap (a later block) or a duplicate (an earlier one), after no block came for a while.
+    fn out_of_place(&mut self, now: Time, block: BlockNumber, quiet: Duration) {
         let duplicate = block < self.next;
         // A duplicate while blocks wait for their acknowledgement is the front of a repeated window: what follows
         // it brings the end of the window, and an acknowledgement now would tear that one too.
         let more_follows = duplicate && self.unacknowledged() > 0;
-        let again = duplicate && now - self.sent_at >= self.rto.echo_span();
+        let since = now - self.sent_at;
+        // The sender went back, or sent its last block once more. What comes again for an acknowledgement is here a round
+        // trip later: if that told of a gap, what fills it went out in front of this and is lost once more. What was taken
+        // already comes again for no acknowledgement, when it was not heard: after silence.
+        let again = if self.window == WindowSize::LOCKSTEP {
+            since >= self.rto.echo_span()
+        } else if duplicate {
+            quiet >= self.rto.probe_span().unwrap_or(limits::ECHO_SPAN)
+        } else {
+            block <= self.latest && since >= self.rto.smoothed()
+        };
         let told = self.gap_acked || duplicate && block < self.resent_before;
         let beyond_the_end = self.ended && !duplicate;
         if (!told || again) && !more_follows && !beyond_the_end {
-            self.gap_acked = true;
-            self.repeat();
+            self.tell_gap();
             if !duplicate {
                 self.resent_before = self.next + u64::from(self.window.get());
             }
         }
+    }
+
+    fn tell_gap(&mut self) {
+        self.gap_acked = true;
+        self.repeat();
     }
 
     /// Says that the peer has not seen the last acknowledgement, because it repeated its request: it goes out again.
@@ -210,7 +254,8 @@ impl Receiver {
     /// block.
     pub fn opening_repeated(&mut self, now: Time) {
         if !self.has_block() {
-            self.out_of_place(now, BlockNumber::OPENING);
+            let quiet = now - self.sent_at;
+            self.out_of_place(now, BlockNumber::OPENING, quiet);
         }
     }
 
@@ -223,15 +268,22 @@ impl Receiver {
     /// What to do now: an acknowledgement to send, or a time to wait for. `now` must never be before that of an earlier
     /// call.
     pub fn poll(&mut self, now: Time) -> Step<Acknowledgement> {
-        if !self.ack_due
-            && let Some(step) = self.wait(now)
-        {
+        let gap_filled = core::mem::take(&mut self.gap_filled);
+        if gap_filled {
+            // What was kept behind the gap need not come again, or there is another gap.
+            self.ack_due = true;
+            self.gap_acked = self.next <= self.furthest && !self.ended;
+        }
+        if self.ack_due {
+            self.silent_since = None;
+        } else if let Some(step) = self.wait(now) {
             return step;
         }
         let block = BlockNumber(self.next.0 - 1);
         let first_time = self.acked.is_none_or(|acked| block > acked);
         // What tells of a gap, or of silence, may be crossed by the block that it waits for.
-        self.trip_began = (first_time && !self.gap_acked && !self.ended).then_some(now);
+        let waits_for_answer = first_time && !self.gap_acked && !gap_filled && !self.ended;
+        self.trip_began = waits_for_answer.then_some(now);
         self.ack_due = false;
         self.acked = Some(block);
         self.sent_at = now;
@@ -251,13 +303,34 @@ impl Receiver {
             return Some(Step::Done(End::Silent));
         }
         // Blocks that arrive in sequence are as good as an answer.
-        let resend_at = self.sent_at.max(self.progress_at) + self.rto.interval();
-        if now < resend_at {
-            return Some(Step::Wait(resend_at.min(patience_ends)));
+        let heard_at = self.sent_at.max(self.progress_at);
+        let probed_at = self.silent_since.map(|_| self.sent_at);
+        let resend_at = self.rto.resend_at(self.silent_since.unwrap_or(heard_at), probed_at);
+        let probe_at = self.probe_span().map(|span| heard_at.max(self.arrived_at) + span);
+        let probe_at = probe_at.filter(|at| !self.probe_done && *at < resend_at);
+        if now < probe_at.unwrap_or(resend_at) {
+            return Some(Step::Wait(probe_at.unwrap_or(resend_at).min(patience_ends)));
         }
-        self.rto.back_off();
+        if now >= resend_at {
+            self.rto.back_off();
+            self.silent_since = None;
+        } else {
+            (self.silent_since, self.probe_done) = (Some(heard_at), true);
+        }
         self.gap_acked = true;
         None
+    }
+
+    /// How long to wait for a block before the last acknowledgement goes out once more, once a round trip was measured.
+    fn probe_span(&self) -> Option<Duration> {
+        let span = self.rto.probe_span()?;
+        Some(if self.window == WindowSize::LOCKSTEP {
+            // Before that the sender has to take it for an echo.
+            span.max(self.rto.echo_span())
+        } else {
+            // The sender's own probe comes first.
+            span + span / 2
+        })
     }
 
     /// How the transfer ends when the peer is gone now.
@@ -308,7 +381,58 @@ mod tests {
     fn tells_of_a_gap_once_and_counts_the_window_from_there() {
         let mut receiver = receiver(4);
         assert_eq!([1, 3, 4].map(|n| arrive(&mut receiver, 1, n)), [None, Some(1), None]);
-        assert_eq!([2, 3, 4, 5].map(|n| arrive(&mut receiver, 2, n)), [None, None, None, Some(5)]);
+        assert_eq!(receiver.arrive(ms(2), WireBlock(2), false), Arrival::Next);
+        [3, 4].into_iter().for_each(|n| kept(&mut receiver, 2, n));
+        assert_eq!(acks(&mut receiver, ms(2)), Some(4), "these need not come again");
+        assert_eq!([5, 6, 7, 8].map(|n| arrive(&mut receiver, 3, n)), [None, None, None, Some(8)]);
+    }
+
+    #[test]
+    fn a_gap_behind_the_one_that_was_filled_is_told_at_once() {
+        let mut receiver = receiver(8);
+        assert_eq!([1, 3, 5].map(|n| arrive(&mut receiver, 1, n)), [None, Some(1), None]);
+        assert_eq!(receiver.arrive(ms(2), WireBlock(2), false), Arrival::Next);
+        kept(&mut receiver, 2, 3);
+        assert_eq!(acks(&mut receiver, ms(2)), Some(3), "4 is missing");
+        assert_eq!(arrive(&mut receiver, 2, 6), None, "and that was told");
+    }
+
+    #[test]
+    fn a_block_behind_a_gap_that_comes_again_says_that_what_fills_it_is_lost_again() {
+        let mut receiver = receiver(8);
+        assert_eq!(arrive(&mut receiver, 20, 1), None, "a round trip of 20 ms");
+        assert_eq!([3, 4].map(|n| arrive(&mut receiver, 21, n)), [Some(1), None]);
+        assert_eq!(arrive(&mut receiver.clone(), 40, 3), None, "too soon for an answer");
+        assert_eq!(arrive(&mut receiver.clone(), 41, 5), None, "it did not come again");
+        assert_eq!(arrive(&mut receiver, 41, 3), Some(1));
+    }
+
+    #[test]
+    fn silence_has_the_last_acknowledgement_sent_once_more_and_then_by_the_timer() {
+        for (window, probe) in [(4, 15), (1, 50)] {
+            let mut receiver = receiver(window);
+            for block in 1..=window {
+                receiver.arrive(ms(2), WireBlock(block), false);
+            }
+            let last = u64::from(window);
+            assert_eq!(acks(&mut receiver, ms(2)), Some(last));
+            assert_eq!(receiver.poll(ms(3)), Step::Wait(ms(2 + probe)));
+            assert_eq!(acks(&mut receiver, ms(2 + probe)), Some(last));
+            assert_eq!(receiver.poll(ms(3 + probe)), Step::Wait(ms(202 + probe)));
+            assert_eq!(acks(&mut receiver, ms(202 + probe)), Some(last));
+        }
+    }
+
+    #[test]
+    fn blocks_that_come_although_they_came_before_are_no_silence() {
+        let mut receiver = receiver(4);
+        for block in 1..=4 {
+            receiver.arrive(ms(2), WireBlock(block), false);
+        }
+        assert_eq!(acks(&mut receiver, ms(2)), Some(4));
+        assert_eq!(arrive(&mut receiver, 10, 3), Some(4));
+        assert_eq!(arrive(&mut receiver, 14, 4), None);
+        assert_eq!(receiver.poll(ms(14)), Step::Wait(ms(29)));
     }
 
     #[test]
@@ -316,7 +440,13 @@ mod tests {
         let mut receiver = receiver(4);
         assert_eq!([1, 3].map(|n| arrive(&mut receiver, 400, n)), [None, Some(1)]);
         let measured = receiver.rto.interval();
-        assert_eq!(arrive(&mut receiver, 401, 2), None, "it was only late");
+        assert_eq!(
+            receiver.arrive(ms(401), WireBlock(2), false),
+            Arrival::Next,
+            "it was only late"
+        );
+        kept(&mut receiver, 401, 3);
+        assert_eq!(acks(&mut receiver, ms(401)), Some(3));
         assert_eq!(receiver.rto.interval(), measured);
     }
 
@@ -351,7 +481,7 @@ mod tests {
         assert_eq!(receiver.arrive(ms(2), WireBlock(1), false), Arrival::Next);
         [2, 3, 4].into_iter().for_each(|n| kept(&mut receiver, 2, n));
         assert_eq!(acks(&mut receiver, ms(2)), Some(4));
-        assert_eq!([2, 3, 4].map(|n| arrive(&mut receiver, 3, n)), [None; 3]);
+        assert_eq!([2, 3, 4].map(|n| arrive(&mut receiver, 2, n)), [None; 3]);
         assert_eq!(arrive(&mut receiver.clone(), 3, 6), Some(4), "another gap");
         assert_eq!(arrive(&mut receiver, 502, 1), Some(4), "the sender's time-out");
     }
@@ -450,12 +580,12 @@ mod tests {
     fn what_was_sent_again_for_a_gap_ends_where_the_window_ended() {
         let mut receiver = receiver(2);
         assert_eq!(arrive(&mut receiver, 1, 2), Some(0), "block 1 is missing");
-        assert_eq!(
-            [1, 2, 3, 4].map(|n| arrive(&mut receiver, 2, n)),
-            [None, Some(2), None, Some(4)]
-        );
-        assert_eq!(arrive(&mut receiver.clone(), 3, 2), None, "it came again for the gap");
-        assert_eq!(arrive(&mut receiver, 3, 3), Some(4), "it did not");
+        assert_eq!(receiver.arrive(ms(2), WireBlock(1), false), Arrival::Next);
+        kept(&mut receiver, 2, 2);
+        assert_eq!(acks(&mut receiver, ms(2)), Some(2));
+        assert_eq!([3, 4].map(|n| arrive(&mut receiver, 12, n)), [None, Some(4)]);
+        assert_eq!(arrive(&mut receiver.clone(), 13, 2), None, "it came again for the gap");
+        assert_eq!(arrive(&mut receiver, 13, 3), Some(4), "it did not");
     }
 
     #[test]

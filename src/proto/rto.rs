@@ -1,6 +1,7 @@
 //! When to send again, and when to give up: RFC 6298 with Karn's rule and exponential backoff.
 
-use super::Timing;
+use super::pace::Trips;
+use super::{Time, Timing};
 use crate::limits;
 use crate::wire::Interval;
 use core::time::Duration;
@@ -28,26 +29,51 @@ impl Rto {
         Self { timing, negotiated: None, estimate: None, doublings: 0 }
     }
 
-    /// Sets the interval that was negotiated: from now on no interval is longer, and until a round trip is measured
-    /// every interval is this one.
+    /// Sets the interval that was negotiated: from now on every interval is this one.
     pub const fn set_negotiated(&mut self, interval: Option<Interval>) {
         self.negotiated = interval;
     }
 
-    /// How long to wait for an answer to what is sent now.
+    /// How long to wait for an answer to what is sent now before all is sent again: what was negotiated, every time
+    /// (RFC 2349), or else what was measured, doubled by each [`back_off`](Self::back_off).
     pub fn interval(&self) -> Duration {
-        let longest = self.negotiated.map_or(Duration::MAX, Interval::get);
-        let base = match (self.estimate, self.negotiated) {
-            (None, Some(_)) => return longest,
-            (None, None) => self.timing.first,
-            (Some(Estimate { smoothed, variation, .. }), _) => {
+        if let Some(interval) = self.negotiated {
+            return interval.get();
+        }
+        let base = match self.estimate {
+            None => self.timing.first,
+            Some(Estimate { smoothed, variation, .. }) => {
                 // Never the bare round trip: on a path that does not vary all would be sent twice, and Karn's rule
                 // would keep it so (RFC 6298 has its clock's granularity here).
-                smoothed + (4 * variation).max(smoothed / 4)
+                (smoothed + (4 * variation).max(smoothed / 4)).max(self.timing.floor)
             }
         };
-        let doubled = base.max(self.timing.floor).saturating_mul(1 << self.doublings.min(16));
-        doubled.min(self.timing.ceiling).min(longest)
+        let doubled = base.saturating_mul(1 << self.doublings.min(16));
+        doubled.min(self.timing.ceiling)
+    }
+
+    /// When all is sent again that was sent at `sent_at`, where a probe left at `probed_at`. A probe has its own
+    /// interval to be answered, unless one was negotiated.
+    pub fn resend_at(&self, sent_at: Time, probed_at: Option<Time>) -> Time {
+        let from = probed_at.filter(|_| self.negotiated.is_none());
+        from.unwrap_or(sent_at) + self.interval()
+    }
+
+    /// How long to wait for an answer before the last packet is sent once more, alone: about two round trips (RFC 8985
+    /// § 7.2 has it so), once one was measured.
+    pub fn probe_span(&self) -> Option<Duration> {
+        self.estimate.map(|estimate| (2 * estimate.smoothed).max(limits::SHORTEST_PROBE))
+    }
+
+    /// The smoothed round trip, or as long as an echo may take until one was measured.
+    pub(super) fn smoothed(&self) -> Duration {
+        self.estimate.map_or(limits::ECHO_SPAN, |estimate| estimate.smoothed)
+    }
+
+    /// The round trips, once one was measured.
+    pub(super) fn trips(&self) -> Option<Trips> {
+        let Estimate { smoothed, shortest, .. } = self.estimate?;
+        Some(Trips { smoothed, shortest })
     }
 
     /// The interval after which the peer sends again: the negotiated one, or else [`Timing::peer_default`].
@@ -92,6 +118,27 @@ impl Rto {
                 shortest: shortest.min(trip),
             },
         });
+    }
+
+    /// Takes the time to an answer that may have waited for something else than the path: a round trip is no longer.
+    pub(super) fn sample_at_most(&mut self, span: Duration) {
+        match &mut self.estimate {
+            Some(estimate) if span < estimate.smoothed => {
+                self.doublings = 0;
+                (estimate.smoothed, estimate.shortest) = (span, estimate.shortest.min(span));
+            }
+            Some(_) => self.doublings = 0,
+            None => self.sample(span),
+        }
+    }
+
+    /// Takes the round trip of the opening packet, which says little about that of a window: the interval stays what it
+    /// was, and goes down with what is measured.
+    pub(super) fn sample_opening(&mut self, trip: Duration) {
+        self.sample(trip);
+        if let Some(estimate) = &mut self.estimate {
+            estimate.variation = estimate.variation.max(self.timing.first / 4);
+        }
     }
 
     /// Takes an answer to what was sent more than once, the last time `since` ago: the doubling ends, unless no round
@@ -141,11 +188,35 @@ mod tests {
         for _ in 0..50 {
             rto.sample(100 * MS);
         }
-        assert_eq!(rto.interval(), 125 * MS, "never the bare round trip");
+        assert_eq!(rto.interval(), 200 * MS);
         for _ in 0..50 {
-            rto.sample(MS / 10);
+            rto.sample(400 * MS);
         }
-        assert_eq!(rto.interval(), 50 * MS);
+        assert!(rto.interval() > 499 * MS, "never the bare round trip");
+    }
+
+    #[test]
+    fn a_probe_waits_two_round_trips_and_ten_milliseconds_at_least() {
+        let mut rto = rto();
+        assert_eq!(rto.probe_span(), None, "nothing was measured");
+        rto.sample(4 * MS);
+        assert_eq!(rto.probe_span(), Some(10 * MS));
+        rto.sample(100 * MS);
+        assert_eq!(rto.probe_span(), Some(2 * 16 * MS));
+        let (sent, probed) = (Time::START, Time::START + 30 * MS);
+        assert_eq!(rto.resend_at(sent, Some(probed)), probed + rto.interval());
+        assert_eq!(rto.resend_at(sent, None), sent + rto.interval());
+    }
+
+    #[test]
+    fn the_opening_packets_round_trip_leaves_the_interval_about_what_it_was() {
+        let mut rto = rto();
+        rto.sample_opening(MS);
+        assert_eq!(rto.interval(), 1001 * MS);
+        for _ in 0..20 {
+            rto.sample(MS);
+        }
+        assert_eq!(rto.interval(), 200 * MS);
     }
 
     #[test]
@@ -166,26 +237,25 @@ mod tests {
         rto.sample(10 * MS);
         rto.back_off();
         rto.progress(MS);
-        assert_eq!(rto.interval(), 50 * MS);
+        assert_eq!(rto.interval(), 200 * MS);
         rto.progress(10 * MS);
         assert_eq!(rto.estimate.map(|estimate| estimate.variation), Some(5 * MS), "no news");
         rto.progress(100 * MS);
-        assert!(rto.interval() > 100 * MS, "{:?}", rto.interval());
+        rto.progress(1000 * MS);
+        assert!(rto.interval() > 1000 * MS, "{:?}", rto.interval());
     }
 
     #[test]
-    fn a_negotiated_interval_is_the_one_until_a_round_trip_was_measured_and_the_longest_then() {
+    fn a_negotiated_interval_is_the_one_every_time() {
         let mut rto = rto();
         rto.set_negotiated(Interval::from_micros(2_000_000));
         rto.back_off();
         assert_eq!(rto.interval(), 2000 * MS, "not doubled");
         rto.sample(100 * MS);
-        assert_eq!(rto.interval(), 300 * MS);
         rto.back_off();
-        assert_eq!(rto.interval(), 600 * MS);
-        rto.back_off();
-        rto.back_off();
-        assert_eq!(rto.interval(), 2000 * MS);
+        assert_eq!(rto.interval(), 2000 * MS, "nor measured");
+        let (sent, probed) = (Time::START, Time::START + 200 * MS);
+        assert_eq!(rto.resend_at(sent, Some(probed)), sent + 2000 * MS);
         rto.set_negotiated(Interval::from_micros(20_000));
         assert_eq!(rto.interval(), 20 * MS, "below the floor: the peer wants it so");
         assert_eq!(rto.peer_interval(), 20 * MS);

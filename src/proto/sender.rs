@@ -1,7 +1,9 @@
 //! The sender: the side that has the blocks, in a read the server and in a write the client.
 
+use super::pace::{Gap, Pace};
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
-use crate::wire::{Rollover, WindowSize, WireBlock};
+use crate::limits;
+use crate::wire::{BlockSize, Rollover, WindowSize, WireBlock};
 
 /// A run of blocks to send, one after the other. It is never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,11 +26,16 @@ pub struct Sender {
     rollover: Rollover,
     numbers: u64,
     rto: Rto,
+    /// How fast blocks leave; lock-step needs none.
+    pace: Option<Box<Pace>>,
+    is_paced: bool,
+    /// The largest block that travels in one packet.
+    path_block: BlockSize,
     /// Where it began: block 0 if there was an opening packet, else block 1.
     start: BlockNumber,
     /// The first block that is not acknowledged.
     base: BlockNumber,
-    /// The next block to send; falls back to `base` when something must be sent again.
+    /// The next block to send; falls back to `base` when all that is under way must be sent again.
     next: BlockNumber,
     /// One past the last block that was ever sent.
     sent: BlockNumber,
@@ -36,18 +43,57 @@ pub struct Sender {
     ready: BlockNumber,
     /// The file's last block, once it is known.
     last: Option<BlockNumber>,
+    /// What the receiver does with blocks that lie behind a gap.
+    behind_a_gap: BehindAGap,
+    /// Whether `base` alone must be sent again before anything else, and whether it was.
+    mend: bool,
+    mended: bool,
+    /// What was sent when the window last started again: what of that will arrive is there before what fills the gap.
+    sent_before: BlockNumber,
     /// Whether the window has started again since the last progress or time-out: a repeated acknowledgement starts it
     /// once.
     restart_done: bool,
+    /// Whether an acknowledgement came again that may tell of a gap, and was not believed.
+    is_doubtful: bool,
     /// Whether what is under way went out twice, so that its acknowledgement may come twice: the second is no report
     /// on the next window, or one copy in the network would double all windows to the end of the file.
     sent_twice: bool,
-    /// A block that was sent once, and when: its acknowledgement measures a round trip (RFC 6298 § 3, Karn's rule).
-    timed_block: Option<(BlockNumber, Time)>,
+    /// A block that was sent once: its acknowledgement measures a round trip (RFC 6298 § 3, Karn's rule).
+    timed: Option<Timed>,
     /// When a gap last made the window start again.
     restarted_at: Option<Time>,
+    /// When `base` was sent last.
+    base_sent_at: Time,
     sent_at: Time,
+    /// When the last packet under way was sent once more, for nothing had come.
+    probed_at: Option<Time>,
+    /// Whether there was a probe since the last progress: each stall has one.
+    probe_done: bool,
+    /// Whether the timer has fired since the last progress.
+    timed_out: bool,
+    /// Whether silence ended with all acknowledged: the last block was lost, or its acknowledgement, unless that comes
+    /// once more, for then both it and what repeated it had only been late.
+    may_be_lost: bool,
     progress_at: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Timed {
+    block: BlockNumber,
+    sent_at: Time,
+    /// Whether its acknowledgement may wait until a gap before it is filled.
+    behind_a_gap: bool,
+}
+
+/// What a receiver does with blocks that lie behind a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum BehindAGap {
+    /// It is not known yet: only what was lost is sent again, and what the receiver makes of that will tell.
+    Unknown,
+    /// It keeps them: its acknowledgement jumps when the gap is filled.
+    Kept,
+    /// It drops them, as firmware does.
+    Dropped,
 }
 
 impl Sender {
@@ -59,17 +105,30 @@ impl Sender {
             rollover: Rollover::default(),
             numbers: NUMBERS,
             rto: Rto::new(timing),
+            pace: None,
+            is_paced: true,
+            path_block: BlockSize::ETHERNET,
             start,
             base: start,
             next: start,
             sent: start,
             ready: BlockNumber::FIRST,
             last: None,
+            behind_a_gap: BehindAGap::Unknown,
+            mend: false,
+            mended: false,
+            sent_before: start,
             restart_done: false,
+            is_doubtful: false,
             sent_twice: false,
-            timed_block: None,
+            timed: None,
             restarted_at: None,
+            base_sent_at: now,
             sent_at: now,
+            probed_at: None,
+            probe_done: false,
+            timed_out: false,
+            may_be_lost: false,
             progress_at: now,
         };
         sender.agree(agreed);
@@ -84,11 +143,33 @@ impl Sender {
         self
     }
 
+    /// Lets blocks leave as soon as they may, which a model check can explore: on its network, which delays them as it
+    /// likes, a pace makes no other order of events, but more moments that have to be told apart.
+    #[must_use]
+    pub fn unpaced(mut self) -> Self {
+        (self.pace, self.is_paced) = (None, false);
+        self
+    }
+
     /// Sets the terms, when they become known after the start: by a server's OACK to a client's WRQ.
     pub fn agree(&mut self, agreed: &Agreed) {
         self.window = agreed.window();
         self.rollover = agreed.rollover().unwrap_or_default();
         self.rto.set_negotiated(agreed.interval());
+        let is_paced = self.is_paced && self.window > WindowSize::LOCKSTEP;
+        self.pace = is_paced.then(|| Box::new(Pace::new(agreed.block_size(), self.window)));
+    }
+
+    /// Says which is the largest block that travels to the peer in one packet, before the first block leaves; without
+    /// this call it is that of an Ethernet.
+    pub const fn set_path_block(&mut self, size: BlockSize) {
+        self.path_block = size;
+    }
+
+    fn paced(&mut self, act: impl FnOnce(&mut Pace)) {
+        if let Some(pace) = &mut self.pace {
+            act(pace);
+        }
     }
 
     /// Says that blocks before `end` can be sent now; `last` says that the file ends there.
@@ -114,9 +195,9 @@ impl Sender {
         self.last.is_some_and(|last| self.base > last)
     }
 
-    /// Whether a block that is ready may be sent now.
+    /// Whether a block that is ready may be sent, now or when its time has come.
     pub fn may_send(&self) -> bool {
-        self.next < self.window_end()
+        self.mend || self.next < self.window_end()
     }
 
     /// Takes an ACK, or an OACK as the ACK of block 0. What changes shows in [`poll`](Self::poll).
@@ -133,48 +214,163 @@ impl Sender {
     }
 
     fn advance(&mut self, now: Time, block: BlockNumber) {
-        match self.timed_block {
-            Some((timed, sent_at)) if block >= timed => {
-                self.rto.sample(now - sent_at);
-                self.timed_block = None;
+        let is_first = !self.restart_done && !self.sent_twice;
+        match self.timed {
+            // Its first copy is lost, unless it was only late.
+            _ if self.mended && self.is_an_answer(now) => self.rto.sample(now - self.base_sent_at),
+            Some(timed) if block >= timed.block => {
+                let trip = now - timed.sent_at;
+                match timed.block {
+                    BlockNumber::OPENING if self.window > WindowSize::LOCKSTEP => {
+                        self.rto.sample_opening(trip);
+                    }
+                    _ if timed.behind_a_gap => self.rto.sample_at_most(trip),
+                    _ => self.rto.sample(trip),
+                }
+                self.timed = None;
             }
-            _ => self.rto.progress(now - self.sent_at),
+            // A gap is told of in the midst of a window: since that began to leave, which is better than no measure.
+            _ if self.window > WindowSize::LOCKSTEP && is_first && self.rto.trips().is_none() => {
+                self.rto.sample(now - self.base_sent_at);
+            }
+            _ => self.rto.progress(now - self.probed_at.unwrap_or(self.sent_at)),
+        }
+        let mended = core::mem::take(&mut self.mended);
+        let mut lost_in_a_row = false;
+        if block >= self.next {
+            // Blocks count that were sent before the gap was told, and not again since.
+            self.behind_a_gap = BehindAGap::Kept;
+            self.next = self.sent;
+            self.paced(Pace::forget_flight);
+        } else if mended {
+            let alone = block == self.base && block + 1 < self.next;
+            lost_in_a_row = alone;
+            if self.behind_a_gap == BehindAGap::Unknown {
+                self.behind_a_gap = if alone { BehindAGap::Dropped } else { BehindAGap::Kept };
+            }
         }
         self.base = block + 1;
         self.progress_at = now;
+        self.mend = false;
         // Short of what was sent, the receiver tells of a gap: the window starts again behind it, and further
         // acknowledgements of this block are about the same gap.
-        let short = self.base < self.next;
+        let filled = self.base == self.sent_before && self.behind_a_gap == BehindAGap::Kept;
+        let short = self.base < self.next && !filled;
         self.restart_done = short || core::mem::take(&mut self.sent_twice);
+        self.probe_done = false;
+        self.is_doubtful = false;
+        let silence = self.silence_ended(now);
+        if core::mem::replace(&mut self.may_be_lost, silence && !short) {
+            self.paced(Pace::last_lost);
+        }
+        if filled {
+            return;
+        }
+        if !short {
+            let (base, trips) = (self.base, self.rto.trips());
+            self.paced(|pace| match silence {
+                true => pace.forget_flight(),
+                false => pace.delivered(now, base, trips),
+            });
+            return;
+        }
         // The next one may be back sooner than an answer to that: it is about what was sent before, by a receiver
         // that acknowledges the blocks of a torn window one by one, and the gap behind it is being filled.
         let soonest = self.rto.soonest_answer();
-        if short && self.restarted_at.is_some_and(|at| now - at < soonest) {
-            return;
+        let is_kept = self.behind_a_gap == BehindAGap::Kept;
+        if is_kept || self.restarted_at.is_none_or(|at| now - at >= soonest) {
+            self.start_again(now, silence);
+            if lost_in_a_row && self.mend {
+                // More may be: one after the other would take a round trip each.
+                (self.mend, self.next) = (false, self.base);
+            }
         }
-        self.next = self.base;
-        if short {
-            self.timed_block = None;
-            self.restarted_at = Some(now);
+    }
+
+    /// Whether what was sent of `base` last can have been answered by now.
+    fn is_an_answer(&self, now: Time) -> bool {
+        let trips = self.rto.trips();
+        trips.is_some_and(|trips| now - self.base_sent_at >= trips.shortest / 2)
+    }
+
+    /// Whether there was silence until now, so that only a probe or the timer brought the answer that came.
+    fn silence_ended(&mut self, now: Time) -> bool {
+        let timed_out = core::mem::take(&mut self.timed_out);
+        let probed_at = self.probed_at.take();
+        // What is back sooner than an answer to the probe was only late.
+        timed_out || probed_at.is_some_and(|at| now - at >= self.rto.soonest_answer())
+    }
+
+    /// There is a gap at `base`.
+    fn start_again(&mut self, now: Time, after_silence: bool) {
+        let all_sent = self.last.is_some_and(|last| self.next > last);
+        let full = all_sent || self.next == self.base + u64::from(self.window.get());
+        let mend = match self.behind_a_gap {
+            BehindAGap::Kept => true,
+            // What follows will tell: from who drops it comes an acknowledgement of this block alone.
+            BehindAGap::Unknown => !full,
+            BehindAGap::Dropped => false,
+        };
+        let again_from = if mend { self.sent } else { self.base };
+        let gap = Gap { base: self.base, under_way: self.next - self.base, again_from };
+        let (behind_a_gap, trips) = (self.behind_a_gap, self.rto.trips());
+        self.paced(|pace| match behind_a_gap {
+            _ if !after_silence => pace.gap(now, gap, trips),
+            // Maybe it was the report of one gap that was lost.
+            BehindAGap::Kept => pace.last_lost(),
+            _ => pace.tail_lost(now, gap),
+        });
+        (self.restart_done, self.is_doubtful, self.probe_done) = (true, false, false);
+        (self.restarted_at, self.sent_before, self.probed_at) = (Some(now), self.sent, None);
+        if mend {
+            self.mend = true;
+            if let Some(timed) = &mut self.timed {
+                timed.behind_a_gap = true;
+            }
+        } else {
+            self.timed = None;
+            self.next = self.base;
+            self.paced(Pace::forget_flight);
         }
     }
 
     /// The block before the window was acknowledged once more.
     fn repeated_ack(&mut self, now: Time) {
+        self.may_be_lost = false;
         let nothing_under_way = self.next == self.base;
-        if self.restart_done || nothing_under_way {
+        if self.mend || nothing_under_way {
             return;
         }
-        // In lock-step an early repeat is an echo, and to answer it would double every packet from here on (the
-        // Sorcerer's Apprentice); a late one is the peer's time-out. In a window it reports that the first block is
-        // missing, unless it is back sooner than an answer to this window could be.
-        let span = match self.window {
-            WindowSize::LOCKSTEP => self.rto.echo_span(),
-            _ => self.rto.soonest_answer(),
+        if self.window == WindowSize::LOCKSTEP {
+            // An early repeat is an echo, and to answer it would double every packet from here on (the Sorcerer's
+            // Apprentice); a late one is the peer's time-out.
+            let last = self.probed_at.unwrap_or(self.sent_at);
+            if !self.restart_done && now - last >= self.rto.echo_span() {
+                self.restart_done = true;
+                self.resend();
+            }
+            return;
+        }
+        // It reports that the first block is missing, unless it is back sooner than an answer to that could be; then
+        // silence will tell. Once the window has started again for it, only what answers a probe says that it was in
+        // vain.
+        let soonest = self.rto.soonest_answer();
+        let answers = match self.probed_at {
+            Some(probed_at) => now - probed_at >= soonest,
+            None if self.restart_done => {
+                let span = self.rto.probe_span().unwrap_or_else(|| self.rto.echo_span());
+                now - self.sent_at >= span
+            }
+            None => now - self.base_sent_at >= soonest.max(limits::SOONEST_REPORT),
         };
-        if now - self.sent_at >= span {
-            self.restart_done = true;
-            self.resend();
+        if answers {
+            let lost_again = core::mem::take(&mut self.mended);
+            let silence = self.silence_ended(now) && !lost_again;
+            self.start_again(now, silence);
+            // Nothing may be missing.
+            self.sent_twice = true;
+        } else {
+            self.is_doubtful |= !self.restart_done || self.probed_at.is_some();
         }
     }
 
@@ -188,7 +384,9 @@ impl Sender {
 
     fn resend(&mut self) {
         self.next = self.base;
-        self.timed_block = None;
+        (self.mend, self.mended, self.probed_at) = (false, false, None);
+        self.timed = None;
+        self.paced(Pace::forget_flight);
         // In lock-step time tells an echo, whatever was sent twice.
         self.sent_twice = self.window > WindowSize::LOCKSTEP;
     }
@@ -206,30 +404,90 @@ impl Sender {
         if now >= patience_ends {
             return Step::Done(self.lost());
         }
-        let resend_at = self.sent_at + self.rto.interval();
-        if self.next > self.base && now >= resend_at {
-            self.rto.back_off();
-            self.restart_done = false;
-            self.resend();
+        let mut wake = patience_ends;
+        if !self.may_send() && self.next > self.base {
+            let resend_at = self.rto.resend_at(self.sent_at, self.probed_at);
+            let last = self.probed_at.unwrap_or(self.sent_at);
+            let probe_at = self.rto.probe_span().map(|span| last + span);
+            let is_awaited = !self.probe_done || self.is_doubtful;
+            match probe_at.filter(|at| is_awaited && *at < resend_at) {
+                _ if now >= resend_at => {
+                    self.rto.back_off();
+                    self.restart_done = false;
+                    self.timed_out = true;
+                    self.resend();
+                }
+                Some(at) if now >= at => {
+                    self.probe_done = true;
+                    if !core::mem::take(&mut self.is_doubtful) {
+                        self.probed_at = Some(now);
+                        return Step::Transmit(self.probe());
+                    }
+                    self.start_again(now, false);
+                    self.sent_twice = true;
+                }
+                probe_at => wake = wake.min(resend_at).min(probe_at.unwrap_or(resend_at)),
+            }
         }
-        if self.may_send() {
-            return Step::Transmit(self.run(now));
+        if !self.may_send() {
+            if self.next < self.base + u64::from(self.window.get()) && self.last.is_none() {
+                // What is measured waits for blocks, not for the path.
+                self.paced(Pace::forget_flight);
+            }
+            return Step::Wait(wake);
         }
-        let wake = if self.next > self.base { resend_at.min(patience_ends) } else { patience_ends };
-        Step::Wait(wake)
+        match self.run(now) {
+            Some(run) => Step::Transmit(run),
+            None => Step::Wait(self.pace.as_ref().map_or(wake, |pace| wake.min(pace.due()))),
+        }
     }
 
-    fn run(&mut self, now: Time) -> Run {
-        let (first, end) = (self.next, self.window_end());
-        let run = Run { first, count: end - first, again: self.sent - first };
-        if end > self.sent {
+    /// The last packet under way once more: what it brings back tells whether that was lost, or what before it.
+    fn probe(&mut self) -> Run {
+        self.timed = None;
+        self.sent_twice = self.window > WindowSize::LOCKSTEP;
+        Run { first: BlockNumber(self.next.0 - 1), count: 1, again: 1 }
+    }
+
+    /// What leaves now, unless it is too early for it.
+    fn run(&mut self, now: Time) -> Option<Run> {
+        let trip = self.rto.trips().map(|trips| trips.shortest);
+        let (first, wanted) = match self.mend {
+            true => (self.base, 1),
+            false => (self.next, self.window_end() - self.next),
+        };
+        let mut count = wanted;
+        if let Some(pace) = self.pace.as_mut().filter(|_| first > BlockNumber::OPENING) {
+            if first == BlockNumber::FIRST && self.sent == first {
+                pace.begin(self.path_block, trip);
+            }
+            count = pace.allows(now, wanted);
+            if count == 0 {
+                return None;
+            }
+            if first == self.base && !self.mend {
+                pace.measure(now, first);
+            }
+            pace.left(now, count);
+        }
+        if self.mend {
+            (self.mend, self.mended) = (false, true);
+            (self.base_sent_at, self.sent_at) = (now, now);
+            return Some(Run { first, count, again: count });
+        }
+        let (end, again) = (first + count, (self.sent - first).min(count));
+        let behind_a_gap = self.restart_done;
+        if end > self.sent && (!behind_a_gap || self.timed.is_none()) {
             // The last block of the run goes out for the first time, so its acknowledgement is unambiguous.
-            self.timed_block = Some((BlockNumber(end.0 - 1), now));
+            self.timed = Some(Timed { block: BlockNumber(end.0 - 1), sent_at: now, behind_a_gap });
+        }
+        if first == self.base {
+            self.base_sent_at = now;
         }
         self.next = end;
         self.sent = self.sent.max(end);
         self.sent_at = now;
-        run
+        Some(Run { first, count, again })
     }
 
     /// One past the last block that may be under way. The opening packet travels alone: until it is
@@ -248,228 +506,4 @@ impl Sender {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::proto::negotiate::windowed;
-    use core::time::Duration;
-
-    fn ms(n: u64) -> Time {
-        Time::from_micros(n * 1000)
-    }
-
-    /// A sender of `blocks` blocks without an opening packet.
-    fn sender(window: u16, blocks: u64) -> Sender {
-        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(window), false);
-        sender.supply(BlockNumber(blocks + 1), true);
-        sender
-    }
-
-    fn sends(sender: &mut Sender, now: Time) -> Option<(u64, u64)> {
-        match sender.poll(now) {
-            Step::Transmit(run) => Some((run.first.0, run.count)),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn an_early_duplicate_ack_changes_nothing_and_a_late_one_resends_once() {
-        let mut sender = sender(1, 9);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 1)));
-        sender.acknowledge(ms(10), WireBlock(1));
-        assert_eq!(sends(&mut sender, ms(10)), Some((2, 1)));
-        sender.acknowledge(ms(59), WireBlock(1));
-        assert_eq!(sends(&mut sender, ms(59)), None, "49 ms after the last send");
-        let mut sender = sender.clone();
-        sender.acknowledge(ms(60), WireBlock(1));
-        assert_eq!(sends(&mut sender, ms(60)), Some((2, 1)), "50 ms after the last send");
-        sender.acknowledge(ms(200), WireBlock(1));
-        assert!(matches!(sender.poll(ms(61)), Step::Wait(_)), "once for each block");
-    }
-
-    #[test]
-    fn silence_counts_only_while_the_peer_owes_an_answer() {
-        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(4), false);
-        sender.supply(BlockNumber(2), false);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 1)));
-        sender.acknowledge(ms(10), WireBlock(1));
-        sender.supply(BlockNumber(4), false);
-        assert_eq!(sends(&mut sender, ms(100_000)), Some((2, 2)), "the file was slow");
-        assert!(matches!(sender.poll(ms(129_999)), Step::Transmit(_)));
-        assert!(matches!(sender.poll(ms(130_000)), Step::Done(End::Silent)));
-    }
-
-    #[test]
-    fn a_gap_restarts_the_window_once_however_often_it_is_told() {
-        let mut sender = sender(8, 100);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 8)));
-        sender.acknowledge(ms(10), WireBlock(3));
-        assert_eq!(sends(&mut sender, ms(10)), Some((4, 8)));
-        for at in 11..15 {
-            sender.acknowledge(ms(at), WireBlock(3));
-            assert_eq!(sends(&mut sender, ms(at)), None);
-        }
-        sender.acknowledge(ms(20), WireBlock(11));
-        assert_eq!(sends(&mut sender, ms(20)), Some((12, 8)));
-    }
-
-    #[test]
-    fn a_gap_told_of_the_window_before_moves_the_base_and_resends_nothing() {
-        let mut sender = sender(4, 100);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 4)));
-        sender.acknowledge(ms(20), WireBlock(4));
-        assert_eq!(sends(&mut sender, ms(20)), Some((5, 4)));
-        sender.acknowledge(ms(40), WireBlock(5));
-        assert_eq!(sends(&mut sender, ms(40)), Some((6, 4)));
-        let mut late = sender.clone();
-        sender.acknowledge(ms(44), WireBlock(6));
-        assert_eq!(sends(&mut sender, ms(44)), Some((10, 1)), "sooner than any answer");
-        late.acknowledge(ms(45), WireBlock(6));
-        assert_eq!(sends(&mut late, ms(45)), Some((7, 4)));
-    }
-
-    #[test]
-    fn a_missing_first_block_of_a_window_restarts_it_but_an_echo_does_not() {
-        let mut sender = sender(4, 100);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 4)));
-        sender.acknowledge(ms(20), WireBlock(4));
-        assert_eq!(sends(&mut sender, ms(20)), Some((5, 4)));
-        sender.acknowledge(ms(24), WireBlock(4));
-        assert_eq!(sends(&mut sender, ms(24)), None, "sooner than any answer");
-        sender.acknowledge(ms(25), WireBlock(4));
-        assert_eq!(sends(&mut sender, ms(25)), Some((5, 4)));
-    }
-
-    #[test]
-    fn one_copied_ack_does_not_double_all_windows_to_come() {
-        let mut sender = sender(4, 400);
-        let (mut sent, mut copied) = (0, false);
-        let mut answers = std::collections::VecDeque::new();
-        let mut now = 0;
-        loop {
-            match sender.poll(ms(now)) {
-                Step::Transmit(run) => {
-                    sent += run.count;
-                    let last = WireBlock((run.first.0 + run.count - 1) as u16);
-                    // 10 ms there and back; one acknowledgement comes again 4 ms later.
-                    answers.push_back((now + 10, last));
-                    if last.0 == 40 && !std::mem::replace(&mut copied, true) {
-                        answers.push_back((now + 14, last));
-                    }
-                }
-                Step::Wait(_) => {
-                    let (at, last) = answers.pop_front().expect("an answer on its way");
-                    now = at;
-                    sender.acknowledge(ms(now), last);
-                }
-                Step::Done(end) => break assert_eq!((end, sent), (End::Complete, 404)),
-            }
-        }
-    }
-
-    #[test]
-    fn acks_ahead_of_what_was_sent_are_ignored() {
-        let mut sender = sender(2, 100);
-        assert_eq!(sends(&mut sender, ms(0)), Some((1, 2)));
-        sender.acknowledge(ms(1), WireBlock(3));
-        assert_eq!(sender.base(), BlockNumber(1));
-        sender.acknowledge(ms(1), WireBlock(2));
-        assert_eq!(sender.base(), BlockNumber(3));
-    }
-
-    #[test]
-    fn stale_packets_do_not_push_the_timer() {
-        let mut sender = sender(1, 9);
-        sends(&mut sender, ms(0));
-        sender.acknowledge(ms(1), WireBlock(1));
-        sends(&mut sender, ms(1));
-        for at in 2..51 {
-            sender.acknowledge(ms(at), WireBlock(0));
-            sender.acknowledge(ms(at), WireBlock(7));
-            assert_eq!(sends(&mut sender, ms(at)), None);
-        }
-        assert_eq!(sends(&mut sender, ms(51)), Some((2, 1)));
-    }
-
-    #[test]
-    fn patience_ends_after_thirty_seconds_without_progress() {
-        let mut sender = sender(1, 9);
-        let mut now = ms(0);
-        let end = loop {
-            match sender.poll(now) {
-                Step::Transmit(_) => {}
-                Step::Wait(until) => now = until,
-                Step::Done(end) => break end,
-            }
-        };
-        assert_eq!((now, end), (ms(30_000), End::Silent));
-    }
-
-    #[test]
-    fn a_missing_last_answer_is_unconfirmed_and_a_peer_that_never_answered_is_not() {
-        let mut one = sender(1, 2);
-        sends(&mut one, ms(0));
-        one.acknowledge(ms(1), WireBlock(1));
-        assert_eq!(one.lost(), End::Silent, "block 2 was never sent");
-        sends(&mut one, ms(1));
-        assert_eq!(one.lost(), End::Unconfirmed);
-        let mut unproven = sender(1, 1);
-        sends(&mut unproven, ms(0));
-        assert_eq!(unproven.lost(), End::Silent);
-    }
-
-    #[test]
-    fn the_opening_packet_is_block_zero_and_travels_alone() {
-        let mut sender = Sender::new(ms(0), Timing::default(), &windowed(8), true);
-        sender.supply(BlockNumber(9), true);
-        assert_eq!(sends(&mut sender, ms(0)), Some((0, 1)));
-        assert_eq!(sends(&mut sender, ms(1000)), Some((0, 1)));
-        sender.acknowledge(ms(1001), WireBlock(0));
-        assert_eq!(sends(&mut sender, ms(1001)), Some((1, 8)));
-    }
-
-    /// A receiver whose buffer holds four blocks: the rest of a window is lost with nothing behind it that would
-    /// tell of a gap, so that the first four are acknowledged when they come again.
-    #[test]
-    fn progress_ends_the_backoff() {
-        let mut sender = sender(16, 400);
-        sender.rto.sample(Duration::from_millis(1));
-        let (mut now, mut timed_out) = (ms(0), false);
-        let end = loop {
-            match sender.poll(now) {
-                Step::Transmit(run) if timed_out => {
-                    let last = run.first.0 + run.count.min(4) - 1;
-                    sender.acknowledge(now, WireBlock(last as u16));
-                    timed_out = false;
-                }
-                Step::Transmit(_) => {}
-                Step::Wait(until) => (now, timed_out) = (until, true),
-                Step::Done(end) => break end,
-            }
-        };
-        assert_eq!(
-            (end, now),
-            (End::Complete, ms(100 * 50)),
-            "100 rounds of the shortest interval"
-        );
-    }
-
-    #[test]
-    fn a_round_trip_is_not_measured_on_what_was_sent_twice() {
-        let mut sender = sender(1, 9);
-        sends(&mut sender, ms(0));
-        sends(&mut sender, ms(1000));
-        sender.acknowledge(ms(1001), WireBlock(1));
-        assert_eq!(
-            sender.rto.interval(),
-            Duration::from_secs(2),
-            "still the doubled first interval"
-        );
-    }
-
-    #[test]
-    fn without_a_block_that_is_ready_there_is_nothing_to_send_again() {
-        let mut sender = Sender::new(ms(0), Timing::default(), &Agreed::default(), false);
-        assert_eq!(sender.poll(ms(0)), Step::Wait(ms(30_000)));
-        assert_eq!(sender.poll(ms(5_000)), Step::Wait(ms(30_000)));
-    }
-}
+mod tests;

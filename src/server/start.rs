@@ -90,7 +90,13 @@ fn session(
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
     let now = system.now();
     let transfer = match payload {
-        Payload::Source { source, .. } => Transfer::serve_read(now, &terms, source),
+        Payload::Source { source, .. } => {
+            let mut transfer = Transfer::serve_read(now, &terms, source);
+            if agreed.window() > WindowSize::LOCKSTEP && agreed.block_size() > BlockSize::ETHERNET {
+                transfer.set_path_block(TransferSocket::path_block_size(system, query.peer));
+            }
+            transfer
+        }
         Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
     };
     Ok(Session::new(socket, Arc::clone(&shared.system), transfer))

@@ -186,6 +186,14 @@ impl Transfer {
         }
     }
 
+    /// Says which is the largest block that travels to the peer in one packet, before the first block leaves: windows of
+    /// larger ones are paced by their packets. Without this call it is that of an Ethernet.
+    pub fn set_path_block(&mut self, size: BlockSize) {
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            outgoing.sender.set_path_block(size);
+        }
+    }
+
     /// Lets a sender in lock-step read so many bytes ahead, unless there are blocks under way that may be needed again.
     /// For a client that has not proven its address a server begins without.
     pub fn set_read_ahead(&mut self, bytes: usize) {

@@ -33,6 +33,8 @@ pub struct BlockSize(u16);
 impl BlockSize {
     /// The block size when none was negotiated (RFC 1350): 512 bytes.
     pub const DEFAULT: Self = Self(512);
+    /// The largest block whose DATA travels in one packet of an Ethernet over IPv4: 1,468 bytes.
+    pub const ETHERNET: Self = Self(1468);
     /// The smallest block size that RFC 2348 allows: 8 bytes.
     pub const MIN: Self = Self(8);
     /// The largest block size that RFC 2348 allows: 65,464 bytes, which fill a UDP datagram over IPv4.

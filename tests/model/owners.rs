@@ -13,7 +13,11 @@ const POLLS: usize = 3;
 const MOST_UNDER_WAY: usize = 64;
 /// Windows that a fault may cost, where the blocks as such are not sent twice, and acknowledgements.
 const WINDOWS_FOR_A_FAULT: u64 = 2;
-const ACKS_FOR_A_FAULT: u64 = 3;
+/// An acknowledgement may go with each block of a window that is mended block by block, and one more is the probe that
+/// silence brings out; lock-step has an echo instead of a mend.
+const fn acks_for_a_fault(window: u64) -> u64 {
+    if window > 2 { window + 1 } else { 3 }
+}
 /// In windows, one acknowledgement that comes twice, the copy later than a quarter of a round trip, makes all
 /// windows behind it go out twice. Here that is where no round trip before took any time. With `false` the bound
 /// is strict, as it is for lock-step and behind measured round trips.
@@ -51,7 +55,7 @@ impl Setup {
         let times = if timeless && ECHOES_REPEAT_ALL_WINDOWS { 2 } else { 1 };
         let most = [
             blocks * times + WINDOWS_FOR_A_FAULT * window * faults,
-            acks * times + ACKS_FOR_A_FAULT * faults,
+            acks * times + acks_for_a_fault(window) * faults,
         ];
         (0..2).all(|who| u64::from(world.sent[who]) <= most[who])
     }
@@ -63,10 +67,17 @@ impl Setup {
             match self.ask_sender(sending, now) {
                 Step::Transmit((first, count)) => self.send_blocks(world, first..first + count),
                 Step::Wait(until) => {
-                    let timely = until > now && until <= sending.sent_at + INTERVAL * TICK;
+                    // The pace may hold back what is due after silence, as long as a timer does and no longer.
+                    let is_held = sending.machine.may_send() && sending.machine.base().0 > 0;
+                    let held_since = *sending.held_since.get_or_insert(now);
+                    sending.held_since = is_held.then_some(held_since);
+                    let since = if is_held { held_since } else { sending.sent_at };
+                    let timely = until > now && until <= since + INTERVAL * TICK;
+                    world.waits(until);
                     return world.blame(timely, Wrong::Deadline);
                 }
                 Step::Done(end) => {
+                    world.paced_until = None;
                     let sent_all = sending.sent > self.total();
                     let honest = match end {
                         End::Complete => world.taken == self.total(),
@@ -115,6 +126,7 @@ impl Setup {
         let Side::Live(sending) = &mut world.sender else { return };
         let swallowed = self.has(F::OpeningIsSentOnce) && blocks.start == 0 && sending.sent > 0;
         sending.sent_at = now;
+        sending.held_since = None;
         sending.sent = sending.sent.max(blocks.end);
         let window = if world.base == 0 { 1 } else { u64::from(self.window) };
         let end = (self.total() + 1).min(world.base + window);
@@ -218,6 +230,9 @@ impl Setup {
                 }
                 machine.acknowledge(own_now, WireBlock(number));
                 world.base = base.max(block + 1);
+                if world.base > base {
+                    sending.held_since = None;
+                }
                 let again = base..sending.sent;
                 if block + 1 == base
                     && !again.is_empty()
@@ -289,12 +304,28 @@ impl Setup {
 
     pub(crate) fn tick(&self, world: &mut World, who: usize) {
         world.ticks[who] += 1;
+        if who == SENDER {
+            world.part = 0;
+        }
         if who == SENDER { self.run_sender(world) } else { self.run_receiver(world) }
+    }
+
+    /// The sender's pace lets blocks leave.
+    pub(crate) fn paced(&self, world: &mut World) {
+        if let Some(part) = world.paced_until.take() {
+            world.part = part;
+            self.run_sender(world);
+        }
     }
 
     /// Whether the transfer ends in time, and as it should, when from here on the network is faultless: everything
     /// arrives in order, or everything but what is `lost` now.
     pub(crate) fn recovers(&self, world: &World, lost: bool) -> bool {
+        self.plays_on(world, lost).is_ok()
+    }
+
+    /// As [`recovers`](Self::recovers) has it, or what is in the way.
+    pub(crate) fn plays_on(&self, world: &World, lost: bool) -> Result<(), Option<Wrong>> {
         let mut world = world.clone();
         if lost {
             let lost = world.under_way.iter().map(Vec::len).sum::<usize>();
@@ -304,15 +335,22 @@ impl Setup {
         let failed_before = world.has_failed();
         for _ in 0..4 * self.patience {
             for _ in 0..MOST_UNDER_WAY {
-                let Some(who) = (0..2).find(|&who| !world.under_way[who].is_empty()) else { break };
+                let Some(who) = (0..2).find(|&who| !world.under_way[who].is_empty()) else {
+                    if world.paced_until.is_none() {
+                        break;
+                    }
+                    self.paced(&mut world);
+                    continue;
+                };
                 let datagram = world.under_way[who].remove(0);
                 self.arrives(&mut world, who, datagram);
             }
             if world.wrong.is_some() || world.under_way != [vec![], vec![]] {
-                return false;
+                return Err(world.wrong);
             }
             if world.is_over() {
-                return failed_before || self.patience < LONG_PATIENCE || !world.has_failed();
+                let may_fail = failed_before || self.patience < LONG_PATIENCE;
+                return if may_fail || !world.has_failed() { Ok(()) } else { Err(None) };
             }
             for who in [SENDER, RECEIVER] {
                 if world.is_live(who) {
@@ -320,7 +358,7 @@ impl Setup {
                 }
             }
         }
-        false
+        Err(None)
     }
 }
 

@@ -15,6 +15,11 @@ pub(crate) const TICK: Duration = limits::ECHO_SPAN;
 pub(crate) const INTERVAL: u32 = 2;
 /// A round trip before the exploration begins; much shorter than a tick.
 const TRIP: Duration = Duration::from_millis(8);
+/// A shorter wait is the pace's, not a timer's: it has an event of its own, for a tick would pass for silence, and bring
+/// out a probe.
+const BRIEF: Duration = limits::SHORTEST_PROBE;
+/// Whoever waits briefly wakes at the next whole one of these, so that paces that hardly differ make no states.
+const PART: Duration = Duration::from_millis(1);
 
 /// Trips between the start of time and the beginning of the exploration.
 const LONG_AGO: u32 = 100_000;
@@ -112,6 +117,8 @@ pub(crate) struct Sending {
     /// Whether the terms are known.
     pub(crate) settled: bool,
     pub(crate) sent_at: Time,
+    /// Since when its pace holds blocks back.
+    pub(crate) held_since: Option<Time>,
     /// One past the last block that was sent, and one past the last that can be.
     pub(crate) sent: u64,
     pub(crate) ready: u64,
@@ -150,6 +157,9 @@ pub(crate) struct World {
     pub(crate) under_way: [Vec<Datagram>; 2],
     /// The clocks of the sender and of the receiver, in ticks.
     pub(crate) ticks: [u8; 2],
+    /// How far the sender's clock is in its tick, and how far when its pace lets the next blocks leave, in parts.
+    pub(crate) part: u8,
+    pub(crate) paced_until: Option<u8>,
     pub(crate) faults: u8,
     /// The last block that the receiver took.
     pub(crate) taken: u64,
@@ -171,17 +181,35 @@ pub(crate) enum Event {
     Doubled(usize, usize),
     /// A clock moves on.
     Tick(usize),
+    /// The sender wakes, whose pace held blocks back.
+    Paced,
 }
 
 impl World {
     pub(crate) fn now(&self, who: usize) -> Time {
-        Time::START + u32::from(self.ticks[who]) * TICK + LONG_AGO * TRIP
+        let part = if who == SENDER { self.part } else { 0 };
+        let ticks = u32::from(self.ticks[who]) * TICK;
+        Time::START + ticks + u32::from(part) * PART + LONG_AGO * TRIP
+    }
+
+    /// Notes that the sender waits until then: briefly, or as long as a timer does.
+    pub(crate) fn waits(&mut self, until: Time) {
+        let wait = until - self.now(SENDER);
+        let parts = u8::try_from(wait.as_micros().div_ceil(PART.as_micros())).ok();
+        let part = parts.and_then(|parts| self.part.checked_add(parts));
+        let in_tick = part.filter(|part| u32::from(*part) * PART < TICK);
+        self.paced_until = in_tick.filter(|_| wait < BRIEF);
     }
 
     pub(crate) fn blame(&mut self, holds: bool, wrong: Wrong) {
         if !holds {
             self.wrong.get_or_insert(wrong);
         }
+    }
+
+    /// Whether nothing is under way or about to be: then time passes.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.under_way == [vec![], vec![]] && self.paced_until.is_none()
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -256,9 +284,19 @@ impl Setup {
         let agreed = if settled { self.agreed(self.rollover) } else { Agreed::default() };
         let machine =
             Sender::new(now, self.timing(), &agreed, self.has_block_zero()).among(self.numbers);
+        let machine = if self.counted() { machine } else { machine.unpaced() };
         let sent = u64::from(!self.has_block_zero());
         let lag = Duration::ZERO;
-        Sending { machine, settled, sent_at: now, sent, ready: 1, lag, own_sent_at: now }
+        Sending {
+            machine,
+            settled,
+            sent_at: now,
+            held_since: None,
+            sent,
+            ready: 1,
+            lag,
+            own_sent_at: now,
+        }
     }
 
     pub(crate) fn receiving(&self, now: Time) -> Receiving {
@@ -290,6 +328,8 @@ impl Setup {
             receiver: Side::Absent,
             under_way: [vec![], vec![]],
             ticks: [0; 2],
+            part: 0,
+            paced_until: None,
             faults: 0,
             taken: self.past(),
             base: u64::from(!self.has_block_zero()) + self.past(),

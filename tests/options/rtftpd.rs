@@ -296,9 +296,11 @@ fn intervals(_: &str, given: &Given) -> String {
     // The shortest that was seen of each.
     let shortest = tries.reduce(|one, other| one.into_iter().zip(other).map(least).collect());
     let shortest = shortest.expect("tries");
-    let first = if shortest[0] < 250 { "short" } else { "longer" };
-    let third = if shortest[2] < shortest[0] * 2 { "the same" } else { "doubled" };
-    format!("{first}, {third}")
+    // The first is the probe.
+    let [_, second, third] = shortest[..] else { panic!("{shortest:?}") };
+    let length = if second < 250 { "short" } else { "longer" };
+    let then = if 2 * third < 3 * second { "the same" } else { "doubled" };
+    format!("{length}, {then}")
 }
 
 fn least((one, other): (u128, u128)) -> u128 {

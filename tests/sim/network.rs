@@ -69,7 +69,21 @@ pub(crate) struct Path {
     pub(crate) nanos_per_byte: u64,
     /// Whether a closed port is told of.
     pub(crate) tells_closed: bool,
+    /// Where it is narrow, if it is.
+    pub(crate) bottleneck: Option<Bottleneck>,
 }
+
+/// A port with a rate, and room for what waits for it: what comes when that is full is lost. What comes after a pause
+/// passes at once up to a burst, as through the token bucket that a kernel has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bottleneck {
+    pub(crate) bits_per_second: u64,
+    pub(crate) burst_bytes: u64,
+    pub(crate) buffer_bytes: u64,
+}
+
+/// Headers of Ethernet, IPv4 and UDP, which the port counts.
+const HEADERS: u64 = 42;
 
 /// What did go wrong.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +126,12 @@ struct Line {
     arrives: Time,
     /// Nothing passes until then.
     out_until: Time,
+    /// When the port would have passed all that it was given, had it no burst.
+    passed_nanos: u64,
+    /// What came last at one moment, and found so much waiting before it: none of it passes before all of it has come.
+    burst_at: Time,
+    found_nanos: u64,
+    burst_nanos: u64,
 }
 
 impl Network {
@@ -143,6 +163,7 @@ impl Network {
     /// Takes a datagram that leaves at `at`, and says what becomes of it.
     pub(crate) fn carry(&mut self, at: Time, mut datagram: Datagram) -> &'static str {
         self.carried += 1;
+        let Some(at) = self.pass(at, &datagram) else { return " dropped" };
         let arrives = self.arrival(at, &datagram);
         let is_data = datagram.bytes.starts_with(&[0, 3]);
         if self.loses(at, &datagram, is_data) {
@@ -199,6 +220,28 @@ impl Network {
         let there = Time::from_micros(line.free_nanos / 1000 + jitter) + self.path.delay;
         line.arrives = line.arrives.max(there);
         line.arrives
+    }
+
+    /// When the datagram is behind the narrow place; `None` where there is no room before it.
+    fn pass(&mut self, at: Time, datagram: &Datagram) -> Option<Time> {
+        let Some(port) = self.path.bottleneck else { return Some(at) };
+        let nanos = |bytes: u64| bytes * 8 * 1_000_000_000 / port.bits_per_second;
+        let line = &mut self.lines[usize::from(datagram.is_upward())];
+        let now = at.as_micros() * 1000;
+        let len = datagram.bytes.len() as u64 + HEADERS;
+        let burst = nanos(port.burst_bytes);
+        if line.burst_at != at {
+            line.found_nanos = line.passed_nanos.saturating_sub(burst).saturating_sub(now);
+            (line.burst_at, line.burst_nanos) = (at, 0);
+        }
+        line.burst_nanos += nanos(len);
+        if line.found_nanos + line.burst_nanos > nanos(port.buffer_bytes) {
+            line.burst_nanos -= nanos(len);
+            return None;
+        }
+        line.passed_nanos = line.passed_nanos.max(now) + nanos(len);
+        let passes = line.passed_nanos.saturating_sub(burst).max(now);
+        Some(Time::from_micros(passes.div_ceil(1000)))
     }
 
     fn loses(&mut self, at: Time, datagram: &Datagram, is_data: bool) -> bool {

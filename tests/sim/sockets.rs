@@ -289,6 +289,12 @@ impl Udp for Socket {
 
     fn ask_receive_buffer(&self, _: usize) {}
 
+    fn wait(&self, most: Duration) {
+        if !self.machine.state().sockets.is_ready(self.id) {
+            self.machine.wait_for(self.id, Some(most));
+        }
+    }
+
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.with(|inside| inside.timeout = Some(timeout));
         Ok(())

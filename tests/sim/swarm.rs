@@ -237,6 +237,7 @@ fn path(random: &mut Random, long: bool) -> Path {
         jitter: Duration::from_micros(jitter),
         nanos_per_byte: random.pick(&[0, 8, 80, 800]),
         tells_closed: random.happens(7_000),
+        bottleneck: None,
     }
 }
 

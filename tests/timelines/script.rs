@@ -13,7 +13,8 @@
 //!
 //! - `< PACKET`, `> PACKET` as in `fixtures/packets`. `DATA 5-8 512` is four packets. From block 65,536 on the
 //!   number in the packet stands behind the block: `DATA 65536=0 8`. An ERROR that leaves may lack its text, which
-//!   is then any. `hex 00 04` is a packet in bytes. `< DATA 1-9 8 lock-step`: each is answered by its ACK at once.
+//!   is then any. `hex 00 04` is a packet in bytes. `< DATA 1-9 8 lock-step`: each is answered by its ACK at once;
+//!   `> DATA 1-90 8 windows=10`: every tenth is.
 //! - `! repeat`: the client repeated its request; `! unreachable`: the network says that the port is closed;
 //!   `! stop`, `! abandon`: we end it, with a word or without; `! read-error`, `! write-error`,
 //!   `! write-error full`, `! commit-error exists`: from now on our disk fails.
@@ -192,6 +193,7 @@ fn actions(text: &str) -> Result<Vec<What>, String> {
     Ok(match word {
         "<" if rest.ends_with(" lock-step") => lock_step(rest.trim_end_matches(" lock-step"))?,
         "<" => datagrams(rest, true)?.into_iter().map(What::Comes).collect(),
+        ">" if rest.contains(" windows=") => windows(rest)?,
         ">" => datagrams(rest, false)?.into_iter().map(What::Leaves).collect(),
         "!" => vec![What::Happens(match rest {
             "repeat" => Event::Repeat,
@@ -217,6 +219,22 @@ fn lock_step(text: &str) -> Result<Vec<What>, String> {
         all.push(What::Comes(datagram));
         let [high, low] = number.to_be_bytes();
         all.push(What::Leaves(Datagram::Bytes(vec![0, 4, high, low])));
+    }
+    Ok(all)
+}
+
+/// DATA that leaves in windows, the last block of each answered by its ACK at once.
+fn windows(text: &str) -> Result<Vec<What>, String> {
+    let (text, window) = text.split_once(" windows=").ok_or("windows have a size")?;
+    let window = parsed(window)?;
+    let mut all = Vec::new();
+    for (left, datagram) in (1_usize..).zip(datagrams(text, false)?) {
+        let Datagram::Data(_, number, _) = datagram else { return Err("only DATA".into()) };
+        all.push(What::Leaves(datagram));
+        if left.is_multiple_of(window) {
+            let [high, low] = number.to_be_bytes();
+            all.push(What::Comes(Datagram::Bytes(vec![0, 4, high, low])));
+        }
     }
     Ok(all)
 }

@@ -118,7 +118,7 @@ pub(crate) struct Args {
     first_interval: Duration,
 
     /// The shortest and the longest interval between two attempts
-    #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.05", "5"],
+    #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.2", "5"],
         value_parser = setting)]
     intervals: Vec<Duration>,
 

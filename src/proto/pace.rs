@@ -1,0 +1,492 @@
+//! How fast the blocks of a window leave: no faster than the path was seen to deliver them.
+//!
+//! A window that leaves in one piece is lost in part wherever the path behind is slower and has less room for it, and what
+//! is lost is its tail, where nothing follows that would tell of the gap. So a window begins with a burst that any buffer
+//! holds, and each that arrives whole makes the next leave up to twice as fast, until it leaves in one piece; on the
+//! first gap the blocks leave as they were seen to arrive. From then on it is tried rarely whether the path can bear
+//! more. Lock-step needs none of this.
+
+use super::{BlockNumber, Time};
+use crate::limits;
+use crate::wire::{BlockSize, WindowSize};
+use core::time::Duration;
+
+/// The pace of one sender: when the next blocks may leave, and how many.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Pace {
+    window: u64,
+    block: BlockSize,
+    /// Packets that the path makes of a block.
+    packets: u64,
+    /// Nanoseconds from one block to the next; at 0 a window leaves in one piece.
+    spacing: u64,
+    /// The spacing that loss has shown to be needed.
+    limit: Option<u64>,
+    /// Blocks that must arrive without loss before less than the limit is tried, and so many they are the next time.
+    hold: u64,
+    next_hold: u64,
+    /// How often in a row less was tried.
+    raises: u32,
+    /// Blocks that may leave at once before anything was seen to arrive.
+    burst: u64,
+    /// When the next blocks may leave.
+    due: Time,
+    flight: Option<Flight>,
+    /// When blocks left last.
+    left_at: Time,
+    /// Windows in a row that waited on the path, and the least spacing by which one of them arrived.
+    late: u32,
+    late_by: u64,
+    /// Blocks that were missing since this one.
+    losses: u64,
+    counted_from: BlockNumber,
+    /// A spacing at which the path lost blocks.
+    failed: u64,
+    /// Blocks that may have waited on the path when the window last started again.
+    queued: u64,
+    /// Blocks that arrived before a buffer on the path overflowed.
+    room: u64,
+}
+
+/// Blocks that are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Flight {
+    first: BlockNumber,
+    began: Time,
+}
+
+/// The peer misses a block.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gap {
+    /// Which one.
+    pub(super) base: BlockNumber,
+    /// How many blocks from there on have left.
+    pub(super) under_way: u64,
+    /// The first block that now leaves for the first time, or again.
+    pub(super) again_from: BlockNumber,
+}
+
+/// What is known of the path's round trips.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trips {
+    pub(super) shortest: Duration,
+    pub(super) smoothed: Duration,
+}
+
+impl Pace {
+    /// The pace of windows of so many blocks, before the first block leaves.
+    pub(super) fn new(block: BlockSize, window: WindowSize) -> Self {
+        Self {
+            block,
+            window: window.get().into(),
+            packets: 1,
+            spacing: 0,
+            limit: None,
+            failed: 0,
+            hold: 0,
+            next_hold: HOLD,
+            raises: 0,
+            burst: 0,
+            due: Time::START,
+            left_at: Time::START,
+            flight: None,
+            late: 0,
+            late_by: 0,
+            losses: 0,
+            counted_from: BlockNumber::OPENING,
+            queued: 0,
+            room: 0,
+        }
+    }
+
+    /// The first block is about to leave on a path of such a round trip, which carries blocks up to `path_block` in one
+    /// packet.
+    pub(super) fn begin(&mut self, path_block: BlockSize, trip: Option<Duration>) {
+        self.packets = self.block.packet_bytes().div_ceil(path_block.packet_bytes()) as u64;
+        self.burst = (limits::BURST_PACKETS / self.packets).max(1);
+        if self.window > self.burst {
+            let trip = trip.unwrap_or(LONGEST_FIRST_TRIP).clamp(QUANTUM, LONGEST_FIRST_TRIP);
+            self.spacing = nanos(trip) * self.packets / limits::BURST_PACKETS;
+        }
+    }
+
+    /// How many of `wanted` blocks may leave now; none before [`due`](Self::due).
+    pub(super) fn allows(&self, now: Time, wanted: u64) -> u64 {
+        match self.spacing {
+            0 => wanted,
+            _ if now < self.due => 0,
+            _ => wanted.min(self.at_once().max(self.burst)),
+        }
+    }
+
+    /// Blocks that leave at once: what leaves within a moment, and no more than any buffer holds where one overflowed.
+    fn at_once(&self) -> u64 {
+        let most = match self.limit {
+            None => u64::MAX,
+            Some(_) => limits::BURST_PACKETS / self.packets,
+        };
+        (nanos(QUANTUM) / self.spacing.max(1)).min(most).max(1)
+    }
+
+    /// When the next blocks may leave.
+    pub(super) const fn due(&self) -> Time {
+        self.due
+    }
+
+    /// The blocks from `first` on, which leave now and behind which nothing is missing, are measured.
+    pub(super) fn measure(&mut self, now: Time, first: BlockNumber) {
+        self.flight = Some(Flight { first, began: now });
+    }
+
+    /// So many blocks leave now.
+    pub(super) fn left(&mut self, now: Time, count: u64) {
+        (self.burst, self.left_at) = (0, now);
+        if self.spacing > 0 {
+            // Who is woken late makes good for it, by a burst more.
+            let good = (self.at_once() * self.spacing).min(nanos(QUANTUM)) / 1000;
+            let earliest = Time::from_micros(now.as_micros().saturating_sub(good));
+            self.due = self.due.max(earliest) + Duration::from_nanos(count * self.spacing);
+        }
+    }
+
+    /// What is measured waited for something else than the path.
+    pub(super) const fn forget_flight(&mut self) {
+        self.flight = None;
+    }
+
+    /// All that was under way before `base` has arrived, and nothing was lost.
+    pub(super) fn delivered(&mut self, now: Time, base: BlockNumber, trips: Option<Trips>) {
+        let flight = self.flight.take().filter(|flight| base > flight.first);
+        let (Some(flight), Some(trips)) = (flight, trips) else { return };
+        if self.spacing == 0 {
+            return;
+        }
+        let blocks = base - flight.first;
+        let took = nanos((now - flight.began).saturating_sub(trips.smoothed));
+        // What the last of them waited on the path: that they left late is no news of it.
+        let waited = nanos((now - self.left_at).saturating_sub(trips.smoothed));
+        let planned = blocks * self.spacing;
+        let is_late = match self.limit {
+            None => 3 * waited > planned,
+            Some(_) => 8 * waited > planned + 8 * nanos(trips.smoothed - trips.shortest),
+        };
+        if !is_late {
+            self.late = 0;
+            return self.kept_up(blocks);
+        }
+        let each = (took / blocks).max(self.spacing);
+        self.late_by = if self.late == 0 { each } else { self.late_by.min(each) };
+        self.late += 1;
+        if self.late == LATE_IN_A_ROW && self.limit.is_some() {
+            (self.spacing, self.late) = (self.late_by, 0);
+            self.limit = Some(self.spacing);
+            (self.hold, self.raises) = (self.next_hold, 0);
+        }
+    }
+
+    /// Of blocks that leave too fast as many arrive as the path can bear.
+    fn count_losses(&mut self, gap: Gap) {
+        let base = gap.base;
+        if base < self.counted_from {
+            return;
+        }
+        let blocks = base - self.counted_from;
+        if self.losses >= FEWEST_LOSSES && 8 * self.losses > blocks {
+            // As if a few more had arrived: of few blocks a share is no measure.
+            let arrived = blocks.saturating_sub(self.losses) + FEWEST_MEASURED;
+            let spacing = self.spacing.max(self.smallest()) * (blocks + FEWEST_MEASURED) / arrived;
+            self.slow(spacing, spacing);
+            self.count_from(gap.again_from);
+        } else if blocks >= FEWEST_COUNTED {
+            self.count_from(base);
+        }
+    }
+
+    const fn count_from(&mut self, block: BlockNumber) {
+        (self.losses, self.counted_from) = (0, block);
+    }
+
+    /// Blocks arrived as fast as they left.
+    fn kept_up(&mut self, blocks: u64) {
+        match self.limit {
+            // The end of a torn window says nothing of a whole one.
+            _ if blocks < self.window / 2 => {}
+            None => self.hasten(self.spacing / 2),
+            Some(limit) if self.spacing > limit => self.hasten((self.spacing / 2).max(limit)),
+            Some(_) if self.hold > 0 => self.hold = self.hold.saturating_sub(blocks),
+            Some(_) => self.raise(),
+        }
+    }
+
+    fn hasten(&mut self, spacing: u64) {
+        let at_once = spacing * self.window <= nanos(QUANTUM);
+        self.spacing = if at_once { 0 } else { spacing };
+    }
+
+    /// There is a gap.
+    pub(super) fn gap(&mut self, now: Time, gap: Gap, trips: Option<Trips>) {
+        let Gap { base, under_way, .. } = gap;
+        if base >= self.counted_from {
+            self.losses += 1;
+        }
+        match self.flight.take().zip(trips) {
+            Some((flight, trips)) if base > flight.first => {
+                self.measure_gap(now, gap, flight, trips);
+            }
+            // Others were missing before it: that this one was told of says nothing of how fast blocks arrive.
+            _ => self.count_losses(gap),
+        }
+        // The buffer that overflowed is full still: half of it may empty first.
+        let queued = under_way.min(self.room.max(limits::BURST_PACKETS));
+        let wait = ((queued / 2).max(2) * self.spacing).min(2 * SLOWEST);
+        self.queued = queued - queued / 2;
+        self.due = now + Duration::from_nanos(wait);
+    }
+
+    fn measure_gap(&mut self, now: Time, gap: Gap, flight: Flight, trips: Trips) {
+        // One more than arrived in front of the gap: what told of it.
+        let blocks = gap.base - flight.first + 1;
+        let took = (now - flight.began).saturating_sub(trips.shortest);
+        let queued = core::mem::take(&mut self.queued);
+        let waited_for = if blocks < FEWEST_MEASURED { queued } else { 0 };
+        let each = nanos(took) / (blocks + waited_for);
+        let goes_back = gap.again_from == gap.base;
+        let is_congested = self.spacing == 0 || each > self.spacing + self.spacing / 8;
+        if blocks < FEWEST_MEASURED {
+            if goes_back && is_congested {
+                let spacing = self.spacing.max(self.smallest());
+                self.spacing = each.clamp(spacing, 8 * spacing).min(SLOWEST);
+                self.count_from(gap.again_from);
+            } else {
+                self.count_losses(gap);
+            }
+            return;
+        }
+        self.room = blocks;
+        if is_congested {
+            let each = each.clamp(self.smallest(), SLOWEST);
+            self.slow(each + each / 7, each);
+            return self.count_from(gap.again_from);
+        }
+        // It arrived as fast as it left: what is lost by chance is no reason to go slower, unless more was tried.
+        self.count_losses(gap);
+        match self.limit {
+            None if !goes_back => self.hasten(self.spacing / 2),
+            Some(limit) if self.spacing < limit => self.slow(limit, limit),
+            Some(limit) if self.spacing > limit => self.hasten((self.spacing / 2).max(limit)),
+            Some(_) if each > self.spacing + self.spacing / 32 => {
+                self.spacing = each;
+                self.limit = Some(each);
+                self.count_from(gap.again_from);
+            }
+            _ => {}
+        }
+    }
+
+    /// After silence it turned out that there was a gap at `base`, with nothing behind it that would have told: the tail
+    /// of what was under way is lost. It began to leave at the flight's time.
+    pub(super) fn tail_lost(&mut self, now: Time, Gap { base, again_from, .. }: Gap) {
+        let flight = self.flight.take();
+        let before = self.spacing.max(self.smallest() / 2);
+        let flight = flight.unwrap_or(Flight { first: base, began: now });
+        let each = nanos(now - flight.began) / (base - flight.first).max(1);
+        let needed = self.limit.unwrap_or(0).max(before + before / 2);
+        self.slow(each.clamp(2 * before, 8 * before).max(needed), needed);
+        self.due = now;
+        self.count_from(again_from);
+    }
+
+    /// After silence it turned out that the last block, or only its acknowledgement, was lost.
+    pub(super) fn last_lost(&mut self) {
+        self.flight = None;
+        // To spread a window over more time than the silence took would cost more than it.
+        let most = nanos(limits::SHORTEST_PROBE) / self.window;
+        let before = self.spacing.max(self.smallest());
+        let spacing = self.spacing.max((before + before / 2).min(most));
+        self.slow(spacing, spacing);
+    }
+
+    /// Less is tried, unless a tail was lost by that.
+    fn raise(&mut self) {
+        let step = (3 * self.spacing / self.window)
+            .clamp(self.spacing / 64, self.spacing / 8)
+            .saturating_mul(1 << self.raises.min(8))
+            .clamp(1, self.spacing / 2 + 1);
+        let spacing = self.spacing.saturating_sub(step);
+        if spacing < self.failed + self.failed / 4 {
+            (self.hold, self.failed) = (LONGEST_HOLD, 0);
+            return;
+        }
+        self.raises += 1;
+        self.limit = Some(self.spacing);
+        self.hasten(spacing);
+    }
+
+    /// The path lost blocks: from now on they leave by `spacing`, and soon by `limit` if they arrive so.
+    fn slow(&mut self, spacing: u64, limit: u64) {
+        self.failed = self.failed.max(self.spacing.max(self.smallest() / 2));
+        (self.spacing, self.limit) = (spacing.min(SLOWEST), Some(limit.min(SLOWEST)));
+        if core::mem::take(&mut self.raises) > 0 {
+            // It was tried, and in vain.
+            self.next_hold = (2 * self.next_hold).min(LONGEST_HOLD);
+        }
+        self.hold = self.next_hold;
+    }
+
+    /// The smallest spacing at which a window does not leave in one piece.
+    const fn smallest(&self) -> u64 {
+        2 * nanos(QUANTUM) / self.window
+    }
+}
+
+/// What leaves within this time may leave at once: a driver need not wake more often, and a buffer that a path has at all
+/// holds so much at the path's own rate.
+const QUANTUM: Duration = Duration::from_micros(250);
+
+/// A burst for each round trip is the first pace, and one for each half millisecond where that is less.
+const LONGEST_FIRST_TRIP: Duration = Duration::from_micros(500);
+
+/// Of fewer blocks no rate can be told.
+const FEWEST_MEASURED: u64 = 4;
+
+/// One window alone may be late because somebody was busy.
+const LATE_IN_A_ROW: u32 = 3;
+
+/// Fewer losses, or losses among more blocks, may be by chance.
+const FEWEST_LOSSES: u64 = 3;
+const FEWEST_COUNTED: u64 = 32;
+
+/// Blocks without loss before a pace is tried that is faster than the one that a loss has shown, and how many at most
+/// when that was in vain again and again.
+const HOLD: u64 = 256;
+const LONGEST_HOLD: u64 = 1 << 15;
+
+/// No pace is slower than a block in 10 ms: a receiver takes a longer pause within a window for a loss.
+const SLOWEST: u64 = 10_000_000;
+
+const fn nanos(span: Duration) -> u64 {
+    span.as_nanos() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRIPS: Trips =
+        Trips { shortest: Duration::from_millis(1), smoothed: Duration::from_millis(1) };
+
+    fn us(n: u64) -> Time {
+        Time::from_micros(n)
+    }
+
+    fn begun(window: u16, block: u16) -> Pace {
+        let [window, block] = [WindowSize::new(window).expect("a window").get(), block];
+        let (window, block) = (WindowSize::new(window), BlockSize::new(block));
+        let mut pace = Pace::new(block.expect("a size"), window.expect("a window"));
+        pace.begin(BlockSize::ETHERNET, Some(TRIPS.shortest));
+        pace
+    }
+
+    /// A window leaves from `start` on: the moment and the number of blocks of each burst.
+    fn leaves(pace: &mut Pace, start: u64, first: u64) -> Vec<(u64, u64)> {
+        let (mut now, mut left, mut bursts) = (us(start), 0, Vec::new());
+        pace.measure(now, BlockNumber(first));
+        while left < pace.window {
+            match pace.allows(now, pace.window - left) {
+                0 => now = pace.due(),
+                count => {
+                    pace.left(now, count);
+                    left += count;
+                    bursts.push((now.as_micros(), count));
+                }
+            }
+        }
+        bursts
+    }
+
+    /// How long windows of 64 take to leave, each of which is acknowledged a round trip after its last block.
+    fn spans(pace: &mut Pace, windows: u64) -> Vec<u64> {
+        let mut now = 1000;
+        (0..windows)
+            .map(|n| {
+                let bursts = leaves(pace, now, 1 + 64 * n);
+                let last = bursts.last().expect("a burst").0;
+                let span = last - now;
+                now = last + 1000;
+                pace.delivered(us(now), BlockNumber(65 + 64 * n), Some(TRIPS));
+                span
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ten_packets_leave_in_one_piece_and_a_wider_window_begins_with_ten() {
+        assert_eq!(leaves(&mut begun(10, 1428), 0, 1), [(0, 10)]);
+        let bursts = leaves(&mut begun(11, 1428), 0, 1);
+        assert_eq!(bursts, [(0, 10), (500, 1)]);
+        // A block of 65,464 bytes is 45 packets, so none leaves with another.
+        assert_eq!(leaves(&mut begun(2, 65464), 0, 1), [(0, 1), (2250, 1)]);
+    }
+
+    #[test]
+    fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
+        let pace = &mut begun(64, 1428);
+        assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
+    }
+
+    #[test]
+    fn blocks_leave_as_they_arrived_before_the_gap_where_they_waited_on_the_path() {
+        // A window left in one piece, of which 40 blocks arrived, in 4 ms.
+        let mut pace = begun(64, 1428);
+        spans(&mut pace, 6);
+        assert_eq!(leaves(&mut pace, 20_000, 1000), [(20_000, 64)]);
+        let base = BlockNumber(1040);
+        let gap = Gap { base, under_way: 24, again_from: base };
+        pace.gap(us(25_100), gap, Some(TRIPS));
+        assert_eq!(pace.spacing / 1000, 114, "100 us and a seventh, so that the buffer empties");
+        assert_eq!(pace.limit.map(|limit| limit / 1000), Some(100));
+        assert!(pace.due() > us(25_100), "half of what fills the buffer goes first");
+    }
+
+    #[test]
+    fn who_arrives_as_fast_as_it_leaves_is_not_slowed_by_a_loss() {
+        let mut pace = begun(64, 1428);
+        leaves(&mut pace, 0, 1);
+        let (before, base) = (pace.spacing, BlockNumber(31));
+        // The 30th block left 1 ms after the first, and a round trip later there is an answer.
+        let gap = Gap { base, under_way: 34, again_from: BlockNumber(65) };
+        pace.gap(us(2000 + 31), gap, Some(TRIPS));
+        assert!(pace.spacing <= before && pace.limit.is_none());
+    }
+
+    #[test]
+    fn a_tail_that_is_lost_slows_and_after_many_blocks_without_loss_more_is_tried() {
+        let mut pace = begun(64, 1428);
+        spans(&mut pace, 6);
+        leaves(&mut pace, 20_000, 1000);
+        let base = BlockNumber(1040);
+        pace.tail_lost(us(31_000), Gap { base, under_way: 24, again_from: base });
+        let slowed = pace.limit.expect("a limit");
+        assert!(slowed > 0 && pace.spacing >= slowed);
+        let windows = |pace: &mut Pace, count| {
+            spans(pace, count);
+            pace.spacing
+        };
+        let before = windows(&mut pace, HOLD / 64);
+        assert!(windows(&mut pace, 12) < before, "it was not tried");
+    }
+
+    #[test]
+    fn no_pace_is_slower_than_a_block_in_ten_milliseconds() {
+        let mut pace = begun(64, 1428);
+        for n in 0..40 {
+            leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
+            let base = BlockNumber(2 + 64 * n);
+            pace.tail_lost(
+                us(2_000_000 * n + 1_900_000),
+                Gap { base, under_way: 1, again_from: base },
+            );
+        }
+        assert_eq!(pace.spacing, SLOWEST);
+    }
+}
