@@ -111,6 +111,29 @@ fn the_clients_commands_work() {
     same(&here.path().join("sw-01.cfg"), &root.path().join("sw-01.cfg"));
 }
 
+#[test]
+fn the_lines_for_scripts_are_those_of_the_readme() {
+    let here = folder(&[]);
+    let server = Daemon::serve(&clone().join("fixtures/library"), &[]);
+    let remote = server.address.to_string();
+    let get = ["get", &remote, "welcome.txt", "missing", "--json"];
+    let got = programs::rtftp(here.path()).args(get).assert().code(4);
+    let text = String::from_utf8_lossy(&got.get_output().stdout).replace(&remote, "127.0.0.1:6969");
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let (told, mut shown) = (lines(&text), lines(blocks("json")[0]));
+    assert_eq!(told.len(), shown.len());
+    for (told, shown) in told.iter().zip(&mut shown) {
+        // These differ from run to run.
+        for field in ["seconds", "packets", "retransmitted"] {
+            assert!(shown[field].is_number() && told[field].is_number(), "{told}");
+            shown[field] = told[field].clone();
+        }
+        assert_eq!(told, shown);
+    }
+}
+
 /// All behind the head of the file is shown.
 #[test]
 fn the_code_is_that_of_the_examples() {

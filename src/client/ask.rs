@@ -7,7 +7,9 @@ use crate::limits;
 use crate::net::{Ending, Session, System, TransferSocket};
 use crate::proto::{Time, Timing};
 use crate::transfer::{Outcome, Summary, Transfer};
-use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
+use crate::wire::{
+    BlockSize, Mode, Operation, Options, Packet, Request, TransferOption, WindowSize,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -105,6 +107,7 @@ impl Client {
             let socket = ask.socket()?;
             let options = if plain { Options::NONE } else { ask.options(&socket, size)? };
             let request = Request { operation, name, mode, options };
+            refuse_too_long(&request)?;
             let timing = ask.wishes.timing(operation);
             self.converse(ask, socket, watch, |now| transfer(now, timing, &request))
         };
@@ -129,14 +132,14 @@ impl Client {
         let session = Arc::new(Session::new(socket, Arc::clone(&self.system), transfer));
         let watched = self.canceller.watch(ask.call, &session)?;
         let ended = session.run(|_, transfer| {
-            let Summary { bytes, agreed, .. } = transfer.summary();
-            let progress = Progress { bytes: *bytes, total: agreed.transfer_size() };
-            if watch(progress).is_break() {
+            if watch(Progress::of(transfer.summary())).is_break() {
                 session.end(Ending::Stop("cancelled".into()));
             }
         });
         drop(watched);
         let summary = ended?;
+        // How a transfer stands that failed without an answer was not seen yet.
+        let _ = watch(Progress::of(&summary));
         let answered = session.socket().is_connected();
         if answered {
             self.server.answered.get_or_init(|| ask.address);
@@ -145,6 +148,27 @@ impl Client {
             Some(Outcome::Complete) => Ok(summary),
             outcome => Err(Failure::of(outcome, ask.address, summary.bytes, answered)),
         }
+    }
+}
+
+/// Beyond this it is read by no server, and by few beyond 512 bytes.
+pub(super) fn refuse_too_long(request: &Request<'_>) -> Result<(), Failure> {
+    let packet = Packet::Request(*request).to_vec().len();
+    if packet <= limits::REQUEST_BYTES {
+        return Ok(());
+    }
+    let name = request.name.len();
+    Err(Failure::NameTooLong {
+        bytes: name,
+        room: (limits::REQUEST_BYTES + name).saturating_sub(packet),
+    })
+}
+
+impl Progress {
+    const fn of(summary: &Summary) -> Self {
+        let Summary { bytes, packets, retransmitted, agreed, .. } = summary;
+        let total = agreed.transfer_size();
+        Self { bytes: *bytes, total, packets: *packets, retransmitted: *retransmitted }
     }
 }
 

@@ -52,6 +52,14 @@ pub enum Failure {
     /// The name has a NUL, with which it would end in a request, and what follows would be something else.
     #[error("no request can hold a name with a NUL")]
     Nul,
+    /// The name is longer than a request that servers read.
+    #[error("the name has {bytes} bytes, and a request has room for {room}")]
+    NameTooLong {
+        /// The bytes of the name.
+        bytes: usize,
+        /// The bytes that there are for a name, beside mode and options.
+        room: usize,
+    },
     /// The file is longer than the caller takes.
     #[error("the file is longer than {0} bytes")]
     TooLong(usize),

@@ -1,5 +1,6 @@
 //! What to ask a server for.
 
+use crate::limits;
 use crate::proto::Timing;
 use crate::wire::{BlockSize, Interval, Mode, Operation, WindowSize};
 use std::num::NonZeroU8;
@@ -20,6 +21,7 @@ pub struct Wishes {
     pub(super) window: Option<WindowSize>,
     pub(super) timeout: Option<NonZeroU8>,
     pub(super) retries: Option<u32>,
+    pub(super) every: Option<Duration>,
     pub(super) mode: Mode,
     pub(super) plain: bool,
     pub(super) no_offload: bool,
@@ -48,9 +50,19 @@ impl Wishes {
     }
 
     /// How often a request is repeated before there is no answer; `None`, the default, repeats it for seven seconds.
+    /// Where this takes longer than [`limits::PATIENCE`], a server that has answered gets as long for each block.
     #[must_use]
     pub fn retries(mut self, retries: impl Into<Option<u32>>) -> Self {
         self.retries = retries.into();
+        self
+    }
+
+    /// Asks at this constant interval, for a device that listens for a moment when it starts; `None`, the default, asks
+    /// less and less often. A call then takes as long as ten of them, and ten seconds at least, with options, and as long
+    /// without.
+    #[must_use]
+    pub fn every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.every = interval.into();
         self
     }
 
@@ -79,6 +91,12 @@ impl Wishes {
     /// How long to wait for answers to such a request, and to what follows it.
     pub fn timing(&self, operation: Operation) -> Timing {
         let standard = Timing::default();
+        if let Some(interval) = self.every {
+            let every = interval.clamp(standard.floor, limits::LONGEST_TIMING);
+            let unanswered =
+                SHORTEST_ROUND.max(every.saturating_mul(10)).min(limits::LONGEST_TIMING);
+            return Timing { first: every, ceiling: every, unanswered, ..standard };
+        }
         let first = match (self.timeout, self.retries, operation) {
             (Some(secs), ..) => Interval::from_secs(secs).get(),
             (None, None, Operation::Read | Operation::List) => EARLY_REPEAT,
@@ -90,7 +108,11 @@ impl Wishes {
         let waits = (0..=self.retries.unwrap_or(usual).min(MOST_REPEATS))
             .map(|n| first.saturating_mul(1 << n.min(16)).min(ceiling));
         let unanswered: Duration = waits.sum();
-        Timing { first, ceiling, unanswered, ..standard }
+        // Who asked for more patience with a request has it with what follows; a device that is slow with one erases its
+        // flash, or checks it at the end.
+        let is_told = self.timeout.is_some() || self.retries.is_some();
+        let patience = if is_told { unanswered } else { Duration::ZERO }.max(standard.patience);
+        Timing { first, ceiling, patience, unanswered, ..standard }
     }
 }
 
@@ -104,6 +126,9 @@ const EARLY_REPEAT: Duration = Duration::from_millis(250);
 
 /// How often then, doubling as before: last after 3.75 seconds, and after 7.75 there is no answer.
 const EARLY_REPEATS: u32 = 4;
+
+/// Asked at a constant interval, a server has so long before it is asked in another way.
+const SHORTEST_ROUND: Duration = Duration::from_secs(10);
 
 /// More repeats than anyone waits for.
 const MOST_REPEATS: u32 = 1_000;
@@ -128,8 +153,26 @@ mod tests {
         assert_eq!(waits(timed, Operation::Read), (3000, 3000 + 5000 + 5000));
         let both = timed.retries(0);
         assert_eq!(waits(both, Operation::Read), (3000, 3000));
+        // A device that erases its flash is waited for with its last block as with its request; nobody gets less time.
+        let patience = |wishes: Wishes| wishes.timing(Operation::Write).patience.as_secs();
+        let slow = standard.timeout(NonZeroU8::new(20)).retries(10);
+        assert_eq!([standard, both, slow].map(patience), [30, 30, 220]);
+        assert_eq!(slow.timing(Operation::Write).first.as_secs(), 20, "one request for 18 seconds");
+        assert_eq!(patience(standard.retries(20)), 97);
         // No wait is longer than five seconds, unless that was asked for.
         let ceiling = |wishes: Wishes| wishes.timing(Operation::Read).ceiling.as_secs();
         assert_eq!([timed, standard.timeout(NonZeroU8::new(9))].map(ceiling), [5, 9]);
+    }
+
+    #[test]
+    fn at_a_constant_interval_a_request_is_repeated_for_ten_seconds_at_least() {
+        let every = |millis| {
+            let wishes = Wishes::default().every(Duration::from_millis(millis)).retries(0);
+            let timing = wishes.timing(Operation::Write);
+            [timing.first, timing.ceiling, timing.unanswered].map(|span| span.as_millis())
+        };
+        assert_eq!(every(500), [500, 500, 10_000]);
+        assert_eq!(every(2000), [2000, 2000, 20_000]);
+        assert_eq!(every(1), [50, 50, 10_000]);
     }
 }

@@ -3,10 +3,11 @@
 use crate::args::WishArgs;
 use crate::local::{Destination, base_name};
 use crate::remote::Server;
-use crate::report::{self, Class, Reporter};
-use crate::signals::on_interrupt;
+use crate::report::{self, Bar, Class, Reporter};
+use crate::signals::{Stop, on};
 use crate::text::{complain, harmless, shown, table};
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor, Helper, Highlighter, Hinter, Validator};
@@ -42,14 +43,24 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
             return Class::Usage;
         }
     };
+    let is_typed = io::stdin().is_terminal();
+    // A person's Ctrl-C ends the transfer that is under way, and leaves them in the menu.
+    let stop =
+        if is_typed { Stop::on(&[Signal::SIGTERM, Signal::SIGHUP]) } else { Stop::on_signals() };
+    let stop = match stop {
+        Ok(stop) => stop,
+        Err(error) => return report::fail("menu", &error),
+    };
     let session = Rc::new(RefCell::new(Session {
-        server: Server::new(&host, wishes),
+        server: Server::new(&host, wishes, &stop),
         host,
         directory: Vec::new(),
         listing: None,
         completing: None,
     }));
-    if io::stdin().is_terminal() { typed(&session) } else { piped(&session) }
+    let class = if is_typed { typed(&session, &stop) } else { piped(&session, &stop) };
+    stop.obey();
+    class
 }
 
 /// What the menu remembers.
@@ -71,14 +82,13 @@ enum Line {
 }
 
 /// At a terminal an error leaves the user in the menu, and leaving it is success.
-fn typed(session: &Rc<RefCell<Session>>) -> Class {
+fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     let head = format!("rtftp {}: {}\n", env!("CARGO_PKG_VERSION"), session.borrow().host);
     if say(&(head + HELP)).is_err() {
         return Class::Local;
     }
-    // Ctrl-C ends the transfer that is under way, and leaves the user in the menu.
     let canceller = session.borrow().server.canceller();
-    if let Err(error) = on_interrupt(move || canceller.cancel()) {
+    if let Err(error) = on(&[Signal::SIGINT], move |_| canceller.cancel()) {
         return report::fail("menu", &error);
     }
     let config =
@@ -106,7 +116,8 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
         match read("rtftp> ") {
             Ok(line) => {
                 let answer = |question: &str| read(question).ok();
-                if matches!(obey(session, &line, answer), Line::Quit) {
+                let done = obey(session, &line, answer);
+                if matches!(done, Line::Quit) || stop.cause().is_some() {
                     break;
                 }
             }
@@ -123,7 +134,7 @@ fn typed(session: &Rc<RefCell<Session>>) -> Class {
 }
 
 /// From a pipe the exit status tells of the first line that failed.
-fn piped(session: &Rc<RefCell<Session>>) -> Class {
+fn piped(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     let mut class = Class::Done;
     for line in io::stdin().lock().split(b'\n') {
         let line = match line {
@@ -140,6 +151,7 @@ fn piped(session: &Rc<RefCell<Session>>) -> Class {
         };
         match done {
             Line::Quit => break,
+            _ if stop.cause().is_some() => break,
             Line::Failed(failed) if class == Class::Done => class = failed,
             Line::Done | Line::Failed(_) => {}
         }
@@ -220,7 +232,7 @@ impl Session {
             [directory] => self.name_of(directory)?,
             _ => return misused("list takes one directory; put quotes around a name with blanks"),
         };
-        let listing = self.server.list(&directory).inspect_err(|error| {
+        let listing = self.server.list(&directory, &Bar::default()).inspect_err(|error| {
             if matches!(error.downcast_ref(), Some(Failure::NoListing)) {
                 complain(format_args!(
                     "This server cannot list; 'download NAME' works if you know the name."
@@ -345,7 +357,8 @@ impl Session {
         if self.completing.as_ref().is_none_or(|(known, _)| known != directory.as_bytes()) {
             self.server.canceller().reset();
             // Where there is none, there is none at the next key either.
-            let listing = self.server.list(directory.as_bytes()).unwrap_or_default();
+            let listing =
+                self.server.list(directory.as_bytes(), &Bar::default()).unwrap_or_default();
             self.completing = Some((directory.into(), listing));
         }
         let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
@@ -369,7 +382,7 @@ fn refuse_fifo(path: &Path) -> Result<()> {
 }
 
 fn reporter() -> Reporter {
-    Reporter::new(crate::args::ReportArgs { quiet: false, json: false }, false)
+    Reporter::new(crate::args::ReportArgs { quiet: false, json: false })
 }
 
 fn history_file() -> Option<PathBuf> {
@@ -446,7 +459,7 @@ mod tests {
         let port = unused.expect("a port that is free again").port();
         let host = Host { host: "127.0.0.1".into(), port };
         Session {
-            server: Server::new(&host, Wishes::default()),
+            server: Server::new(&host, Wishes::default(), &Stop::default()),
             host,
             directory: directory.into(),
             listing: Some(listing(&["7", "a b", "dir/", "fine", "first"])),

@@ -1,12 +1,14 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
 use crate::args::ReportArgs;
+use crate::record::{Record, Task, kind};
+use crate::signals::{Cause, Stop};
 use crate::text::{complain, harmless};
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use std::fmt::Display;
+use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tftpkit::client::{Failure, Progress};
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
@@ -35,6 +37,7 @@ impl Class {
     /// Errors that are not a [`Failure`] are about something local.
     fn of(error: &anyhow::Error) -> Self {
         match failure(error) {
+            _ if error.is::<TimeOver>() => Self::NoAnswer,
             Some(failure) => Self::of_failure(failure),
             None if error.is::<Unresolved>() => Self::NoAnswer,
             None if is_full(error) => Self::DiskFull,
@@ -46,7 +49,7 @@ impl Class {
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,
-            Failure::Nul => Self::Usage,
+            Failure::Nul | Failure::NameTooLong { .. } => Self::Usage,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
             Failure::Local { .. } | Failure::Socket(_) | Failure::Cancelled => Self::Local,
             Failure::Server { code, .. } => match code {
@@ -63,7 +66,7 @@ impl Class {
 }
 
 /// The library's word in an error; others are about something local.
-fn failure(error: &anyhow::Error) -> Option<&Failure> {
+pub(crate) fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
@@ -104,6 +107,22 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
+/// The kind of an error, in a word or two that stay.
+pub(crate) fn kind_of(error: &anyhow::Error) -> &'static str {
+    match failure(error) {
+        _ if error.is::<TimeOver>() => "time over",
+        Some(failure) => kind(failure),
+        None if error.is::<Unresolved>() => "no such host",
+        None if is_full(error) => "disk full",
+        None => "local",
+    }
+}
+
+/// It took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the time that --max-time gives is over")]
+pub(crate) struct TimeOver;
+
 /// A host's name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find the host '{host}': {reason}")]
@@ -115,11 +134,22 @@ pub(crate) struct Unresolved {
 /// Tells what failed, why, and what to do.
 pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
-    complain(format_args!("rtftp: {}", harmless(&format!("{what}: {error:#}"))));
+    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(what)))));
     if let Some(advice) = advice(error) {
         complain(format_args!("  {advice}"));
     }
     class
+}
+
+/// A name as long as people read names: its front and its end.
+fn short(name: &str) -> String {
+    const MOST: usize = 240;
+    let all: Vec<char> = name.chars().collect();
+    if all.len() <= MOST {
+        return name.to_owned();
+    }
+    let [front, end] = [&all[..MOST / 2], &all[all.len() - MOST / 4..]];
+    [front, &['.', '.', '.'], end].concat().into_iter().collect()
 }
 
 /// Prints on standard output. Whoever closed it has seen enough; any other failure is one.
@@ -138,80 +168,85 @@ pub(crate) fn print(text: &[u8]) -> Class {
 }
 
 /// Tells of transfers as the command line wants it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     args: ReportArgs,
     /// Standard output is taken by a file.
     stdout_taken: bool,
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    operation: &'a str,
-    remote: &'a str,
-    bytes: u64,
-    seconds: f64,
-    packets: u64,
-    retransmitted: u64,
-    blksize: usize,
-    windowsize: u16,
-}
-
-#[derive(Serialize)]
-struct FailureReport<'a> {
-    operation: &'a str,
-    remote: &'a str,
-    error: String,
-    exit: u8,
+    /// What may have ended them.
+    stop: Stop,
 }
 
 impl Reporter {
-    pub(crate) const fn new(args: ReportArgs, stdout_taken: bool) -> Self {
-        Self { args, stdout_taken }
+    pub(crate) fn new(args: ReportArgs) -> Self {
+        Self { args, stdout_taken: false, stop: Stop::default() }
+    }
+
+    /// One of transfers that this may end.
+    pub(crate) fn stopped_by(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
+    /// One whose lines go where the file does not.
+    pub(crate) fn beside(self, stdout_taken: bool) -> Self {
+        Self { stdout_taken, ..self }
     }
 
     /// A progress bar, on a terminal; nothing elsewhere.
     pub(crate) fn bar(&self, name: &str) -> Bar {
         if self.args.quiet || self.args.json || !io::stderr().is_terminal() {
-            return Bar(None);
+            return Bar::default();
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         // The message draws the first picture.
         bar.set_style(ProgressStyle::default_spinner());
         bar.set_message(harmless(name));
-        Bar(Some(bar))
+        Bar { bar: Some(bar), last: Cell::default() }
     }
 
-    /// Runs one transfer and tells how it ended.
-    pub(crate) fn finish(
+    /// Runs one transfer, under this name on the terminal, and tells how it ended.
+    pub(crate) fn run(
         &self,
-        operation: &str,
-        target: &impl Display,
-        transfer: impl FnOnce() -> anyhow::Result<Summary>,
+        task: &Task,
+        name: &str,
+        transfer: impl FnOnce(&Bar) -> anyhow::Result<Summary>,
     ) -> Class {
-        match transfer() {
-            Ok(summary) => self.done(operation, &target.to_string(), &summary),
-            Err(error) => self.failed(operation, target, &error),
+        let (began, bar) = (Instant::now(), self.bar(name));
+        let done = transfer(&bar);
+        let last = bar.last.get();
+        drop(bar);
+        match done {
+            Ok(summary) => self.done(task, &summary),
+            Err(error) => {
+                self.failed(Record::whole(task, last, began.elapsed().as_secs_f64()), task, error)
+            }
         }
     }
 
-    /// Tells what failed, programs as well as people.
-    pub(crate) fn failed(
-        &self,
-        operation: &str,
-        target: &impl Display,
-        error: &anyhow::Error,
-    ) -> Class {
-        let class = fail(&format!("{operation} {target}"), error);
+    /// Tells what failed, programs as well as people. `so_far` is how it went until then.
+    pub(crate) fn failed(&self, so_far: Record, task: &Task, error: anyhow::Error) -> Class {
+        let error = self.as_ended(error);
+        let what = task.remote.as_deref().unwrap_or_default();
+        let class = fail(&format!("{} {what}", task.operation), &error);
         if self.args.json {
-            let (remote, exit) = (&*target.to_string(), class as u8);
-            let error = format!("{error:#}");
-            self.line(&FailureReport { operation, remote, error, exit });
+            let record = so_far.failed(class, kind_of(&error), format!("{error:#}"));
+            self.line(&record.code(failure(&error)));
         }
         class
     }
 
-    fn line(&self, report: &impl Serialize) -> Class {
+    /// The time that is over is why it was cancelled, or why it is not waited for any longer.
+    fn as_ended(&self, error: anyhow::Error) -> anyhow::Error {
+        match (self.stop.cause(), failure(&error)) {
+            (Some(Cause::Time), Some(Failure::Cancelled)) => TimeOver.into(),
+            (Some(Cause::Time), _) => error.context(TimeOver),
+            (Some(Cause::Signal(_)), _) => Failure::Cancelled.into(),
+            (None, _) => error,
+        }
+    }
+
+    /// One line of JSON.
+    pub(crate) fn line(&self, report: &impl Serialize) -> Class {
         let mut line = serde_json::to_vec(report).unwrap_or_default();
         line.push(b'\n');
         if self.stdout_taken {
@@ -221,11 +256,12 @@ impl Reporter {
         print(&line)
     }
 
-    fn done(&self, operation: &str, remote: &str, summary: &Summary) -> Class {
+    fn done(&self, task: &Task, summary: &Summary) -> Class {
         if self.args.json {
-            return self.line(&report(operation, remote, summary));
+            return self.line(&Record::done(task, summary));
         }
         if !self.args.quiet && io::stderr().is_terminal() {
+            let remote = task.remote.as_deref().unwrap_or_default();
             complain(format_args!("{}: {}", harmless(remote), in_words(summary)));
         }
         Class::Done
@@ -243,26 +279,22 @@ pub(crate) fn in_words(summary: &Summary) -> String {
     format!("{} in {seconds:.2} s ({rate:.1} MB/s{again})", HumanBytes(summary.bytes))
 }
 
-fn report<'a>(operation: &'a str, remote: &'a str, summary: &Summary) -> Report<'a> {
-    Report {
-        operation,
-        remote,
-        bytes: summary.bytes,
-        seconds: summary.elapsed.as_secs_f64(),
-        packets: summary.packets,
-        retransmitted: summary.retransmitted,
-        blksize: summary.agreed.block_size().get(),
-        windowsize: summary.agreed.window().get(),
-    }
+/// Progress on a terminal, and how it was told last.
+#[derive(Debug, Default)]
+pub(crate) struct Bar {
+    bar: Option<ProgressBar>,
+    last: Cell<Progress>,
 }
 
-/// Progress on a terminal.
-#[derive(Debug)]
-pub(crate) struct Bar(Option<ProgressBar>);
-
 impl Bar {
+    /// How it was told last.
+    pub(crate) const fn last(&self) -> Progress {
+        self.last.get()
+    }
+
     pub(crate) fn show(&self, progress: Progress) {
-        let Some(bar) = &self.0 else { return };
+        self.last.set(progress);
+        let Some(bar) = &self.bar else { return };
         if let (Some(total), None) = (progress.total, bar.length()) {
             let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
             bar.set_style(
@@ -285,7 +317,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
+        if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
     }
