@@ -47,6 +47,8 @@ fn no_command_is_left_out_here() {
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
         "rtftp put sw-01.cfg 127.0.0.1:6969",
+        "rtftp put --wait --interval 0.5 --max-time 5min sw-01.cfg 127.0.0.1:6969",
+        "rtftp put --timeout 20 --retries 10 sw-01.cfg 127.0.0.1:6969",
         "rtftp bench 127.0.0.1:6969 firmware/blink.bin --clients 100 --no-options",
         "cargo run --example serve -- fixtures/library 6969",
         "cargo run --example fetch -- 127.0.0.1:6969 welcome.txt -",
@@ -98,7 +100,7 @@ fn the_clients_commands_work() {
         std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
         std::fs::copy(clone().join("fixtures/library").join(name), to).expect("a copy");
     }
-    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let server = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
     for line in commands().iter().filter(|line| line.starts_with("rtftp ")) {
         let line = line.replace("127.0.0.1:6969", &server.address.to_string());
         let words = line.split(' ').skip(1);

@@ -5,15 +5,15 @@ use super::sink::Reusable;
 use super::{Client, Failure, Progress, Wishes};
 use crate::limits;
 use crate::net::{Ending, Session, System, TransferSocket};
-use crate::proto::{Time, Timing};
+use crate::proto::{Agreed, Time, Timing};
 use crate::transfer::{Outcome, Summary, Transfer};
 use crate::wire::{
-    BlockSize, Mode, Operation, Options, Packet, Request, TransferOption, WindowSize,
+    BlockSize, ErrorCode, Mode, Operation, Options, Packet, Request, TransferOption, WindowSize,
 };
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Memory for a window that nobody asked for by number.
@@ -31,12 +31,14 @@ pub(super) struct Server {
     answered: OnceLock<SocketAddr>,
     /// It lists by a file only.
     pub(super) lists_by_file: AtomicBool,
+    /// It has granted options.
+    knows_options: AtomicBool,
 }
 
 impl Server {
     pub(super) fn new(first: SocketAddr, others: Vec<SocketAddr>) -> Self {
-        let (answered, lists_by_file) = (OnceLock::new(), AtomicBool::new(false));
-        Self { first, others, answered, lists_by_file }
+        let [lists_by_file, knows_options] = [const { AtomicBool::new(false) }; 2];
+        Self { first, others, answered: OnceLock::new(), lists_by_file, knows_options }
     }
 
     pub(super) const fn first(&self) -> SocketAddr {
@@ -109,22 +111,44 @@ impl Client {
             let request = Request { operation, name, mode, options };
             refuse_too_long(&request)?;
             let timing = ask.wishes.timing(operation);
-            self.converse(ask, socket, watch, |now| transfer(now, timing, &request))
+            self.converse(ask, (socket, size), watch, |now| transfer(now, timing, &request))
         };
         if ask.wishes.plain {
             return attempt(true);
         }
         match attempt(false) {
-            Err(failure) if failure.may_be_about_options() && !payload.is_used() => attempt(true),
+            Err(failure) if self.may_be_about_options(&failure) && !payload.is_used() => {
+                match attempt(true) {
+                    // What was said before tells more than that nothing is said now.
+                    Err(silence) if silence.may_be_about_the_address() => {
+                        Err(if failure.may_be_about_the_address() { silence } else { failure })
+                    }
+                    done => done,
+                }
+            }
             done => done,
         }
     }
 
-    /// One transfer, from its first packet to its outcome.
+    /// Whether it may fare better without options. A server that has granted some does not mean them when it says that a
+    /// file is not there.
+    fn may_be_about_options(&self, failure: &Failure) -> bool {
+        let knows_options = self.server.knows_options.load(Ordering::Relaxed);
+        match failure {
+            Failure::Server { code: ErrorCode::NotFound | ErrorCode::AccessViolation, .. }
+                if knows_options =>
+            {
+                false
+            }
+            failure => failure.may_be_about_options(),
+        }
+    }
+
+    /// One transfer, from its first packet to its outcome; of a write the size is known.
     pub(super) fn converse(
         &self,
         ask: Ask<'_>,
-        socket: TransferSocket,
+        (socket, size): (TransferSocket, Option<TransferOption>),
         watch: &mut Watch<'_>,
         transfer: impl FnOnce(Time) -> Transfer,
     ) -> Result<Summary, Failure> {
@@ -144,9 +168,23 @@ impl Client {
         if answered {
             self.server.answered.get_or_init(|| ask.address);
         }
-        match summary.outcome {
+        let own = match size {
+            Some(TransferOption::TransferSize(own)) if own > 0 => Some(own),
+            _ => None,
+        };
+        let total = summary.agreed.transfer_size().or(own);
+        if summary.agreed != Agreed::default() {
+            self.server.knows_options.store(true, Ordering::Relaxed);
+        }
+        match &summary.outcome {
             Some(Outcome::Complete) => Ok(summary),
-            outcome => Err(Failure::of(outcome, ask.address, summary.bytes, answered)),
+            Some(Outcome::Stopped | Outcome::Local(..)) | None => {
+                Err(Failure::of(summary.outcome, ask.address, summary.bytes, answered))
+            }
+            outcome => {
+                let failure = Failure::of(outcome.clone(), ask.address, summary.bytes, answered);
+                Err(failure.with_blocks(&summary, total))
+            }
         }
     }
 }

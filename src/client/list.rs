@@ -93,7 +93,7 @@ impl Client {
         let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
         refuse_too_long(&request)?;
         let memory = BoundedMemory::new(LONGEST_BYTES);
-        let listed = self.converse(ask, socket, watch, |now| {
+        let listed = self.converse(ask, (socket, None), watch, |now| {
             Transfer::get(now, timing, &request, Box::new(memory.clone()))
         });
         let summary = listed.map_err(|failure| bounded(&memory, failure))?;

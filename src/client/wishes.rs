@@ -136,6 +136,9 @@ const MOST_REPEATS: u32 = 1_000;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Time;
+    use crate::transfer::{Action, Memory, Outcome, Transfer};
+    use crate::wire::{Options, Packet, Request, WireBlock};
 
     fn waits(wishes: Wishes, operation: Operation) -> (u128, u128) {
         let timing = wishes.timing(operation);
@@ -174,5 +177,46 @@ mod tests {
         assert_eq!(every(500), [500, 500, 10_000]);
         assert_eq!(every(2000), [2000, 2000, 20_000]);
         assert_eq!(every(1), [50, 50, 10_000]);
+    }
+
+    /// Polls from one time to another, and tells how many requests left.
+    fn requests(put: &mut Transfer, from: u64, to: u64) -> usize {
+        let (mut now, mut requests) = (Time::from_micros(from * 1000), 0);
+        let end = Time::from_micros(to * 1000);
+        loop {
+            match put.poll(now) {
+                Action::Send(burst) => requests += usize::from(burst.bytes[1] == 2),
+                Action::Storage => assert!(put.try_storage(now), "memory never waits"),
+                Action::Wait(until) if until < end => now = until,
+                Action::Wait(_) | Action::Done => return requests,
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_erases_before_and_checks_behind_is_waited_for_with_one_request() {
+        let told = Wishes::default().timeout(NonZeroU8::new(20)).retries(10);
+        for (wishes, lasts) in [(told, true), (Wishes::default(), false)] {
+            let options = Options::NONE;
+            let request =
+                Request { operation: Operation::Write, name: b"f", mode: Mode::Octet, options };
+            let (start, timing) = (Time::START, wishes.timing(Operation::Write));
+            let source = Box::new(Memory::new(vec![7; 600]));
+            let mut put = Transfer::put(start, timing, &request, source);
+            let asked = requests(&mut put, 0, 18_000);
+            assert_eq!((asked == 1, put.summary().outcome.is_none()), (lasts, lasts), "{asked}");
+            let mut put =
+                Transfer::put(start, timing, &request, Box::new(Memory::new(vec![7; 600])));
+            requests(&mut put, 0, 1);
+            let answer = |block| Packet::Ack { block: WireBlock(block) }.to_vec();
+            for block in [0, 1] {
+                put.handle(Time::from_micros(1000), &answer(block));
+                requests(&mut put, 1, 2);
+            }
+            requests(&mut put, 2, 45_000);
+            put.handle(Time::from_micros(45_000_000), &answer(2));
+            requests(&mut put, 45_000, 45_001);
+            assert_eq!(put.summary().outcome == Some(Outcome::Complete), lasts);
+        }
     }
 }

@@ -52,7 +52,7 @@ fn record(
     format!(
         "blksize {blksize}, bytes whole, code {code}, error {error}, exit {exit}, kind {kind}, local {local}, \
         ok bool, operation text, packets whole, remote {remote}, retransmitted whole, seconds real, \
-        windowsize {windowsize}"
+        warning null, windowsize {windowsize}"
     )
 }
 

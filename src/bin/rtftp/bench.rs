@@ -375,6 +375,7 @@ mod tests {
             "retransmitted": 7, "failures": [], "first_answer": null, "transfer": null,
             "histogram": [], "ok": true, "exit": 0, "operation": "", "remote": null, "local": null,
             "blksize": null, "windowsize": null, "kind": null, "code": null, "error": null,
+            "warning": null,
         });
         assert_eq!(report, expected);
     }

@@ -49,7 +49,7 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
         if is_typed { Stop::on(&[Signal::SIGTERM, Signal::SIGHUP]) } else { Stop::on_signals() };
     let stop = match stop {
         Ok(stop) => stop,
-        Err(error) => return report::fail("menu", &error),
+        Err(error) => return report::fail("menu", "", &error),
     };
     let session = Rc::new(RefCell::new(Session {
         server: Server::new(&host, wishes, &stop),
@@ -89,13 +89,13 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     }
     let canceller = session.borrow().server.canceller();
     if let Err(error) = on(&[Signal::SIGINT], move |_| canceller.cancel()) {
-        return report::fail("menu", &error);
+        return report::fail("menu", "", &error);
     }
     let config =
         Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
         Ok(editor) => editor,
-        Err(error) => return report::fail("menu", &error.into()),
+        Err(error) => return report::fail("menu", "", &error.into()),
     };
     editor.set_helper(Some(Completion {
         session: Rc::clone(session),
@@ -124,7 +124,7 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
             // Ctrl-C takes back the line, as in a shell.
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
-            Err(error) => return report::fail("menu", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into()),
         }
     }
     if let Some(file) = &history {
@@ -139,7 +139,7 @@ fn piped(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     for line in io::stdin().lock().split(b'\n') {
         let line = match line {
             Ok(line) => line,
-            Err(error) => return report::fail("menu", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into()),
         };
         let done = match str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line)) {
             Ok(line) => obey(session, line, |_| None),
@@ -202,7 +202,7 @@ fn obey(
             complain(format_args!("rtftp: {error}"));
             Line::Failed(Class::Usage)
         }
-        Err(error) => Line::Failed(report::fail(what, &error)),
+        Err(error) => Line::Failed(report::fail(what, "", &error)),
     }
 }
 
@@ -278,6 +278,9 @@ impl Session {
         if let Destination::File(path) = &to {
             let name = harmless(&path.to_string_lossy());
             say(&format!("{name}: {}\n", report::in_words(&summary)))?;
+        }
+        if let Some(warning) = report::warning(&summary) {
+            complain(format_args!("rtftp: {warning}"));
         }
         Ok(())
     }

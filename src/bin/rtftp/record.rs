@@ -1,6 +1,6 @@
 //! What a script is told: one shape for all commands, as the README has it.
 
-use crate::report::Class;
+use crate::report::{Class, warning};
 use serde::Serialize;
 use tftpkit::client::{Failure, Progress, Tally};
 use tftpkit::store::Listing;
@@ -34,6 +34,8 @@ pub(crate) struct Record {
     /// The code of the server's ERROR.
     code: Option<u16>,
     error: Option<String>,
+    /// What is to be known although it went well.
+    warning: Option<&'static str>,
 }
 
 impl Record {
@@ -45,6 +47,7 @@ impl Record {
             retransmitted: summary.retransmitted,
             blksize: Some(summary.agreed.block_size().get()),
             windowsize: Some(summary.agreed.window().get()),
+            warning: warning(summary),
             ..Self::whole(task, Progress::default(), summary.elapsed.as_secs_f64())
         }
     }
@@ -125,7 +128,8 @@ pub(crate) const fn kind(failure: &Failure) -> &'static str {
         Failure::BrokenOff(..) => "broken off",
         Failure::Unconfirmed => "unconfirmed",
         Failure::Server { .. } => "refused",
-        Failure::Protocol(_) => "protocol",
+        Failure::Blocks { failure, .. } => kind(failure),
+        Failure::Protocol(_) | Failure::Words(_) => "protocol",
         Failure::NoListing => "no listing",
         Failure::Differs => "differs",
         Failure::Nul | Failure::NameTooLong { .. } => "usage",

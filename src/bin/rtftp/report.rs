@@ -49,6 +49,7 @@ impl Class {
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,
+            Failure::Blocks { failure, .. } => Self::of_failure(failure),
             Failure::Nul | Failure::NameTooLong { .. } => Self::Usage,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
             Failure::Local { .. } | Failure::Socket(_) | Failure::Cancelled => Self::Local,
@@ -76,7 +77,25 @@ fn is_full(error: &anyhow::Error) -> bool {
 }
 
 /// What the user can do about it.
-fn advice(error: &anyhow::Error) -> Option<&'static str> {
+fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
+    const SLOW: &str =
+        "A device that erases or checks its flash may need longer: --timeout 20 --retries 10.";
+    let is_put = matches!(operation, "put" | "upload");
+    Some(match failure(error) {
+        Some(Failure::Blocks { fits: Some(size), .. }) => {
+            format!("Larger blocks are fewer: --blksize {}.", size.get())
+        }
+        Some(Failure::Blocks { fits: None, .. }) => {
+            "No block is large enough for this file: split it, or take another server.".into()
+        }
+        Some(Failure::NoAnswer(_) | Failure::Unconfirmed | Failure::BrokenOff(..)) if is_put => {
+            format!("{}\n  {SLOW}", usual_advice(error)?)
+        }
+        _ => usual_advice(error)?.into(),
+    })
+}
+
+fn usual_advice(error: &anyhow::Error) -> Option<&'static str> {
     const ROOM: &str = "Make room on this machine.";
     const SILENT: &str =
         "Is the name right, does a TFTP server run there, and is its UDP port open on the way?";
@@ -132,10 +151,11 @@ pub(crate) struct Unresolved {
 }
 
 /// Tells what failed, why, and what to do.
-pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
+pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
-    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(what)))));
-    if let Some(advice) = advice(error) {
+    let what = if what.is_empty() { operation.to_owned() } else { format!("{operation} {what}") };
+    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(&what)))));
+    if let Some(advice) = advice(operation, error) {
         complain(format_args!("  {advice}"));
     }
     class
@@ -227,7 +247,7 @@ impl Reporter {
     pub(crate) fn failed(&self, so_far: Record, task: &Task, error: anyhow::Error) -> Class {
         let error = self.as_ended(error);
         let what = task.remote.as_deref().unwrap_or_default();
-        let class = fail(&format!("{} {what}", task.operation), &error);
+        let class = fail(task.operation, what, &error);
         if self.args.json {
             let record = so_far.failed(class, kind_of(&error), format!("{error:#}"));
             self.line(&record.code(failure(&error)));
@@ -257,6 +277,10 @@ impl Reporter {
     }
 
     fn done(&self, task: &Task, summary: &Summary) -> Class {
+        if let Some(warning) = warning(summary) {
+            let what = format!("{} {}", task.operation, task.remote.as_deref().unwrap_or_default());
+            complain(format_args!("rtftp: {}: {warning}", harmless(&short(&what))));
+        }
         if self.args.json {
             return self.line(&Record::done(task, summary));
         }
@@ -266,6 +290,13 @@ impl Reporter {
         }
         Class::Done
     }
+}
+
+/// What is to be known of a transfer that went well.
+pub(crate) fn warning(summary: &Summary) -> Option<&'static str> {
+    summary.end_missing.then_some(
+        "the server never sent the empty block that ends the file; by the size that it told, the file is whole",
+    )
 }
 
 /// "1.00 MiB in 0.02 s (50.0 MB/s)".
@@ -339,7 +370,19 @@ mod tests {
     fn each_failure_has_its_exit_status_and_says_what_can_be_done() {
         use ErrorCode as E;
         let at = ([127, 0, 0, 1], 69).into();
-        let cases: [(Failure, Class, &str); 19] = [
+        let broken = Box::new(Failure::BrokenOff(at, 9));
+        let fits = tftpkit::wire::BlockSize::new(1428);
+        let too_many =
+            |fits| Failure::Blocks { failure: Box::new(Failure::Unconfirmed), blocks: 9, fits };
+        let cases: [(Failure, Class, &str); 23] = [
+            (
+                Failure::Blocks { failure: broken, blocks: 9, fits },
+                Class::NoAnswer,
+                "--blksize 1428",
+            ),
+            (too_many(None), Class::Unconfirmed, "split it"),
+            (Failure::Words("no".into()), Class::Protocol, ""),
+            (Failure::NameTooLong { bytes: 9, room: 8 }, Class::Usage, ""),
             (Failure::NoAnswer(at), Class::NoAnswer, "Is the name right"),
             (Failure::Closed(at), Class::NoAnswer, "Is the name right"),
             (Failure::BrokenOff(at, 9), Class::NoAnswer, "try again"),
@@ -364,7 +407,7 @@ mod tests {
             let told = failure.to_string();
             let error = anyhow::Error::from(failure).context("about a file");
             assert_eq!(Class::of(&error), class, "{told}");
-            let advice = advice(&error).unwrap_or_default();
+            let advice = advice("get", &error).unwrap_or_default();
             assert_eq!(advice.is_empty(), says.is_empty(), "{told}: {advice}");
             assert!(advice.contains(says), "{told}: {advice}");
         }
@@ -372,12 +415,23 @@ mod tests {
 
     #[test]
     fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
-        let of = |error: anyhow::Error| (Class::of(&error), advice(&error).is_some());
+        let of = |error: anyhow::Error| (Class::of(&error), advice("get", &error).is_some());
         let full = StoreError::full("the disk is full");
         assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
         let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
         assert_eq!(of(unresolved.into()), (Class::NoAnswer, true));
         assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, false));
+    }
+
+    #[test]
+    fn a_put_that_is_not_answered_is_told_how_to_wait_longer() {
+        let at = ([127, 0, 0, 1], 69).into();
+        for failure in [Failure::NoAnswer(at), Failure::Unconfirmed, Failure::BrokenOff(at, 9)] {
+            let error = anyhow::Error::from(failure);
+            let tells =
+                |operation| advice(operation, &error).expect("advice").contains("--timeout 20");
+            assert_eq!(["put", "upload", "get"].map(tells), [true, true, false], "{error}");
+        }
     }
 
     #[test]
