@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod local;
 mod menu;
+mod progress;
 mod record;
 mod remote;
 mod report;
@@ -24,7 +25,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use text::complain;
-use tftpkit::client::Remote;
+use tftpkit::client::{Host, Remote};
 
 fn main() -> ExitCode {
     let words = std::env::args_os().collect();
@@ -64,7 +65,8 @@ fn get(args: &GetArgs, reporter: &Reporter) -> Result<Class> {
         let local = to.as_ref().ok().map(|(to, _)| to.word());
         let task = Task { operation: "get", remote: Some(target.to_string()), local };
         let shown = String::from_utf8_lossy(&target.name);
-        reporter.run(&task, &shown, |bar| {
+        let asking = asking(&target.host, args.wait.interval().is_some());
+        reporter.run(&task, (&shown, &asking), |bar| {
             let (to, _) = to?;
             let wishes = args.wishes.wishes(target.mode);
             let server = Server::new(&target.host, wishes, &stop);
@@ -100,7 +102,8 @@ fn put(args: &PutArgs, reporter: &Reporter) -> Result<Class> {
         }
         let local = Some(file.to_string_lossy().into_owned());
         let task = Task { operation: "put", remote: Some(target.to_string()), local };
-        classes.push(reporter.run(&task, &file.to_string_lossy(), |bar| {
+        let asking = asking(&target.host, args.wait.interval().is_some());
+        classes.push(reporter.run(&task, (&file.to_string_lossy(), &asking), |bar| {
             let wishes = args.wishes.wishes(target.mode);
             let server = Server::new(&target.host, wishes, &stop);
             server.every(args.wait.interval()).put(file, &target.name, bar)
@@ -115,17 +118,32 @@ fn list(args: &ListArgs, reporter: &Reporter) -> Result<Class> {
     let stop = stop(args.max_time.max_time)?;
     let reporter = reporter.clone().stopped_by(&stop);
     let task = Task { operation: "list", remote: Some(target.to_string()), local: None };
-    let (began, bar) = (Instant::now(), report::Bar::default());
+    let asking = asking(&target.host, false);
+    let (began, bar) = (Instant::now(), reporter.bar("list", &asking));
     let wishes = args.wishes.wishes(None);
     let listed = Server::new(&target.host, wishes, &stop).list(&target.name, &bar);
     let record = Record::whole(&task, bar.last(), began.elapsed().as_secs_f64());
+    drop(bar);
     let class = match listed {
         Ok(listing) if args.json => report::print(&record::listing(&listing, record)),
-        Ok(listing) => report::print(text::table(&listing, false).as_bytes()),
+        Ok(listing) => {
+            let columns = text::columns();
+            let table = match columns {
+                Some(_) => text::fitted(&listing, false, columns),
+                // For whatever reads it.
+                None => text::table(&listing),
+            };
+            report::print(table.as_bytes())
+        }
         Err(error) => reporter.failed(record, &task, error),
     };
     stop.obey();
     Ok(class)
+}
+
+/// What is said while there is no answer.
+fn asking(host: &Host, waits: bool) -> String {
+    format!("{} {host}\u{2026}", if waits { "waiting for" } else { "asking" })
 }
 
 /// What ends a call before its end: a signal, and the time it may take.

@@ -1,12 +1,15 @@
 //! From words on the command line to servers and files, and the calls that a server answers.
 
 use crate::local::{self, Destination, base_name};
-use crate::report::{Bar, Unresolved, failure};
+use crate::progress::Bar;
+use crate::report::{Unresolved, failure};
 use crate::signals::Stop;
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use tftpkit::client::{Canceller, Client, Failure, Host, Remote, Wishes};
 use tftpkit::store::Listing;
@@ -132,6 +135,16 @@ impl Server {
         Self { every: interval, wishes: self.wishes.every(interval), ..self }
     }
 
+    /// What is asked, and for what.
+    pub(crate) fn parts(&self) -> (Host, Wishes) {
+        (self.host.clone(), self.wishes)
+    }
+
+    /// A client of the address that has answered, once one has.
+    pub(crate) fn known(&self) -> Option<Client> {
+        self.client.clone().filter(|client| client.answered().is_some())
+    }
+
     /// What cancels the call that is under way.
     pub(crate) fn canceller(&self) -> Canceller {
         self.stop.canceller().clone()
@@ -159,7 +172,7 @@ impl Server {
         let client = match known {
             Some(client) => client,
             None => {
-                let client = self.host.client().map_err(|error| Unresolved {
+                let client = self.found()?.map_err(|error| Unresolved {
                     host: self.host.host.clone(),
                     reason: error.to_string(),
                 })?;
@@ -167,6 +180,25 @@ impl Server {
             }
         };
         Ok(self.client.insert(client))
+    }
+
+    /// Looks the host up, beside this thread: a resolver that waits cannot be cancelled.
+    fn found(&self) -> Result<io::Result<Client>> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let (tell, told) = channel();
+        let host = self.host.clone();
+        std::thread::Builder::new().name("resolver".into()).spawn(move || {
+            let _ = tell.send(host.client());
+        })?;
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(found) => return Ok(found),
+                Err(_) if self.stop.canceller().is_cancelled() => {
+                    return Err(Failure::Cancelled.into());
+                }
+                Err(_) => {}
+            }
+        }
     }
 
     /// Calls again while the server is not there yet, where that is waited for.

@@ -1,15 +1,15 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
 use crate::args::ReportArgs;
+use crate::progress::Bar;
 use crate::record::{Record, Task, kind};
 use crate::signals::{Cause, Stop};
 use crate::text::{complain, harmless};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use serde::Serialize;
-use std::cell::Cell;
 use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
-use tftpkit::client::{Failure, Progress};
+use std::time::Instant;
+use tftpkit::client::Failure;
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
@@ -212,28 +212,24 @@ impl Reporter {
         Self { stdout_taken, ..self }
     }
 
-    /// A progress bar, on a terminal; nothing elsewhere.
-    pub(crate) fn bar(&self, name: &str) -> Bar {
+    /// A progress bar, on a terminal; nothing elsewhere. Until there is an answer it says that `asking`.
+    pub(crate) fn bar(&self, name: &str, asking: &str) -> Bar {
         if self.args.quiet || self.args.json || !io::stderr().is_terminal() {
             return Bar::default();
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The message draws the first picture.
-        bar.set_style(ProgressStyle::default_spinner());
-        bar.set_message(harmless(name));
-        Bar { bar: Some(bar), last: Cell::default() }
+        Bar::on_terminal(name, asking)
     }
 
     /// Runs one transfer, under this name on the terminal, and tells how it ended.
     pub(crate) fn run(
         &self,
         task: &Task,
-        name: &str,
+        (name, asking): (&str, &str),
         transfer: impl FnOnce(&Bar) -> anyhow::Result<Summary>,
     ) -> Class {
-        let (began, bar) = (Instant::now(), self.bar(name));
+        let (began, bar) = (Instant::now(), self.bar(name, asking));
         let done = transfer(&bar);
-        let last = bar.last.get();
+        let last = bar.last();
         drop(bar);
         match done {
             Ok(summary) => self.done(task, &summary),
@@ -286,7 +282,10 @@ impl Reporter {
         }
         if !self.args.quiet && io::stderr().is_terminal() {
             let remote = task.remote.as_deref().unwrap_or_default();
-            complain(format_args!("{}: {}", harmless(remote), in_words(summary)));
+            let local = task.local.as_deref().unwrap_or_default();
+            let (from, to) =
+                if task.operation == "put" { (local, remote) } else { (remote, local) };
+            complain(went(from, to, summary));
         }
         Class::Done
     }
@@ -299,64 +298,28 @@ pub(crate) fn warning(summary: &Summary) -> Option<&'static str> {
     )
 }
 
-/// "1.00 MiB in 0.02 s (50.0 MB/s)".
+/// What went where.
+pub(crate) fn went(from: &str, to: &str, summary: &Summary) -> String {
+    format!("{} -> {}: {}", harmless(from), harmless(to), in_words(summary))
+}
+
+/// "1.00 MiB in 0.02 s (50.0 MiB/s)".
 pub(crate) fn in_words(summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
-    let again = match summary.retransmitted {
-        0 => String::new(),
-        n => format!(", {n} packets sent again"),
-    };
-    format!("{} in {seconds:.2} s ({rate:.1} MB/s{again})", HumanBytes(summary.bytes))
-}
-
-/// Progress on a terminal, and how it was told last.
-#[derive(Debug, Default)]
-pub(crate) struct Bar {
-    bar: Option<ProgressBar>,
-    last: Cell<Progress>,
-}
-
-impl Bar {
-    /// How it was told last.
-    pub(crate) const fn last(&self) -> Progress {
-        self.last.get()
-    }
-
-    pub(crate) fn show(&self, progress: Progress) {
-        self.last.set(progress);
-        let Some(bar) = &self.bar else { return };
-        if let (Some(total), None) = (progress.total, bar.length()) {
-            let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            // It is drawn from here on.
-            bar.set_length(total);
-        } else if progress.total.is_none() && progress.bytes > 0 && bar.position() == 0 {
-            let template = "{msg} {spinner} {bytes} {bytes_per_sec}";
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar.enable_steady_tick(Duration::from_millis(100));
-        }
-        bar.set_position(progress.bytes);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
+    let rate = summary.bytes as f64 / f64::from(1 << 20) / seconds.max(1e-6);
+    // Of a few blocks it says nothing.
+    let rate = (summary.bytes >= 64 << 10).then(|| format!("{rate:.1} MiB/s"));
+    let again = (summary.retransmitted > 0)
+        .then(|| format!("{} packets sent again", summary.retransmitted));
+    let told: Vec<_> = rate.into_iter().chain(again).collect();
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
+    format!("{} in {seconds:.2} s{told}", HumanBytes(summary.bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn server(code: ErrorCode) -> Failure {
         Failure::Server { code, message: String::new() }
@@ -445,8 +408,8 @@ mod tests {
     fn a_transfer_is_told_in_a_few_words() {
         let mut summary = Summary::default();
         (summary.bytes, summary.elapsed) = (3 << 20, Duration::from_millis(250));
-        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.6 MB/s)");
+        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.0 MiB/s)");
         (summary.retransmitted, summary.elapsed) = (7, Duration::ZERO);
-        assert!(in_words(&summary).ends_with(" MB/s, 7 packets sent again)"));
+        assert!(in_words(&summary).ends_with(" MiB/s, 7 packets sent again)"));
     }
 }
