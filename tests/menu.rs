@@ -8,6 +8,7 @@ use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{on_a_terminal, rtftp};
+use std::os::unix::ffi::OsStrExt;
 use tftpkit::wire::{Operation, Packet};
 
 #[test]
@@ -288,4 +289,28 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
     }
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_listed_and_fetched() {
+    let (root, here) = (folder(&[("b", b"few")]), folder(&[]));
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.bin");
+    std::fs::write(root.path().join(name), "coffee").expect("a file");
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let menu = rtftp(here.path()).arg(&remote).write_stdin("list\n2\nget c*n as\n").assert();
+    menu.success().stdout(contains("2  caf\u{fffd}.bin"));
+    for name in [name, std::ffi::OsStr::new("as")] {
+        assert_eq!(std::fs::read(here.path().join(name)).expect("fetched"), b"coffee");
+    }
+    rtftp(here.path())
+        .args(["list", &remote])
+        .assert()
+        .success()
+        .stdout(contains("caf\u{fffd}.bin"));
+    // What a script needs to ask for it.
+    let json = rtftp(here.path()).args(["list", &remote, "--json"]).assert().success();
+    json.stdout(contains("\"octets\":\"caf%E9.bin\""));
+    let url = format!("tftp://{remote}/caf%E9.bin");
+    rtftp(here.path()).args(["get", &url, "-o", "-"]).assert().success().stdout("coffee");
 }

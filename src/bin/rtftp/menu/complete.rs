@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 use tftpkit::client::{Canceller, Client, Host, Wishes};
 use tftpkit::store::{Entry, Kind, Listing};
@@ -56,10 +56,7 @@ impl Looker {
                 self.listing = answer.recv_timeout(MOMENT).ok();
             }
         } else if let (None, Some(answer)) = (&self.listing, &self.answer) {
-            self.listing = match answer.try_recv() {
-                Ok(listing) => Some(listing),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
-            };
+            self.listing = answer.try_recv().ok();
         }
         self.listing.as_ref().map_or(&[], |listing| &listing.entries)
     }
