@@ -3,6 +3,7 @@
 use crate::text::{columns, harmless, shortened};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
+use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::client::Progress;
@@ -57,6 +58,16 @@ enum Shown {
     Stalled,
 }
 
+impl Seen {
+    /// Takes back that somebody is asked.
+    fn answered(&mut self) {
+        if self.shown == Shown::Asking {
+            self.shown = Shown::Nothing;
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
 impl Bar {
     /// One that draws itself.
     pub(crate) fn on_terminal(name: &str, asking: &str) -> Self {
@@ -100,6 +111,7 @@ impl Drop for Bar {
         if let Some(line) = &self.line {
             let mut seen = line.lock();
             seen.is_over = true;
+            seen.answered();
             line.over.notify_all();
             line.bar.finish_and_clear();
         }
@@ -124,9 +136,9 @@ impl Line {
                 None if seen.began.elapsed() >= SOON => {
                     if seen.shown == Shown::Nothing {
                         seen.shown = Shown::Asking;
-                        self.bar.set_message(format!("{} (Ctrl-C stops)", self.asking));
+                        // Not filled up to its end, so that what is typed behind it goes with it.
+                        let _ = write!(io::stderr(), "\r{} (Ctrl-C stops)\x1b[K", self.asking);
                     }
-                    self.bar.tick();
                 }
                 Some(moved) if moved.elapsed() >= STALL => {
                     seen.shown = Shown::Stalled;
@@ -158,6 +170,7 @@ impl Line {
         }
         (seen.last, seen.moved) = (progress, Some(Instant::now()));
         let shown = if progress.total.is_some() { Shown::Total } else { Shown::Bytes };
+        seen.answered();
         if seen.shown != shown {
             if shown == Shown::Bytes && progress.bytes == 0 {
                 return;
