@@ -265,7 +265,7 @@ fn screen(command: &str, given: &Given, more: &[&str]) -> String {
 
 fn figures(command: &str, given: &Given) -> String {
     let screen = screen(command, given, &[]);
-    if screen.contains(" MiB/s") {
+    if screen.contains(" -> ") && screen.contains(" in ") {
         "figures".into()
     } else if screen.is_empty() {
         "nothing".into()

@@ -373,7 +373,8 @@ impl WaitArgs {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
+/// How often a device is asked that is waited for.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     span(text, limits::SHORTEST_INTERVAL..=Duration::from_secs(60))
 }
 

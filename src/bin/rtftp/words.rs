@@ -1,12 +1,15 @@
 //! The words of a command line, in the order in which its parser takes them; and commands that are misspelt.
 
+use crate::args::interval;
 use clap::{Arg, Command};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Puts the command first: options may stand before it, as may `help`. Where there is no such command, says which may
 /// be meant.
-pub(crate) fn arranged(mut words: Vec<OsString>, app: &Command) -> Result<Vec<OsString>, String> {
+pub(crate) fn arranged(words: Vec<OsString>, app: &Command) -> Result<Vec<OsString>, String> {
+    let mut words = with_interval(words);
     let places = places(&words, app);
     let Some((&at, behind)) = places.split_first() else { return Ok(words) };
     let Some(word) = words[at].to_str() else { return Ok(words) };
@@ -42,6 +45,28 @@ pub(crate) fn arranged(mut words: Vec<OsString>, app: &Command) -> Result<Vec<Os
         return Err(format!("the command stands before the host: rtftp {meant}"));
     }
     Err(there_is_none(word))
+}
+
+/// Takes a time behind `--wait` for the interval that it is: no file and no host is called so.
+fn with_interval(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_interval =
+        |word: &str| word.bytes().any(|byte| byte.is_ascii_digit()) && interval(word).is_ok();
+    for at in 1..words.len() {
+        let Some(word) = words[at].to_str() else { continue };
+        if let Some(time) = word.strip_prefix("--wait=").filter(|time| is_interval(time)) {
+            let time = time.into();
+            words.splice(at..=at, ["--wait".into(), "--interval".into(), time]);
+            break;
+        }
+        let next = words.get(at + 1).and_then(|next| next.to_str());
+        if word == "--wait"
+            && next.is_some_and(|next| is_interval(next) && !Path::new(next).exists())
+        {
+            words.insert(at + 1, "--interval".into());
+            break;
+        }
+    }
+    words
 }
 
 /// The places of the words that are neither options nor values of options.
@@ -111,6 +136,10 @@ mod tests {
             ("rtftp -o get get h f", "rtftp get -o get h f"),
             ("rtftp -qo get get h f", "rtftp get -qo get h f"),
             ("rtftp --wait put f h", "rtftp put --wait f h"),
+            ("rtftp put --wait 0.5 f h", "rtftp put --wait --interval 0.5 f h"),
+            ("rtftp put --wait=500ms f h", "rtftp put --wait --interval 500ms f h"),
+            ("rtftp put --wait 192.0.2.1 f h", "rtftp put --wait 192.0.2.1 f h"),
+            ("rtftp put --wait 1000 f h", "rtftp put --wait 1000 f h"),
             ("rtftp --timeout 3 h", "rtftp --timeout 3 h"),
             ("rtftp h --timeout 3", "rtftp h --timeout 3"),
             ("rtftp", "rtftp"),

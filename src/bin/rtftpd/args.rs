@@ -338,8 +338,10 @@ fn listen_addresses(text: &str) -> Result<Addresses, String> {
     if let Ok(address) = text.parse() {
         return one(address);
     }
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port: Result<u16, _> = text.parse();
+    // As some write it where any address will do.
+    let digits = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let port: Result<u16, _> = digits.parse();
         let port = port.map_err(|_| "write a port from 0 to 65535")?;
         return one((Ipv6Addr::UNSPECIFIED, port).into());
     }
@@ -458,6 +460,8 @@ mod tests {
         let cases = [
             ("6969", "[::]:6969"),
             ("0", "[::]:0"),
+            (":6969", "[::]:6969"),
+            ("*:6969", "[::]:6969"),
             ("::1", "[::1]:69"),
             ("[::1]", "[::1]:69"),
             ("[::1]:0", "[::1]:0"),
