@@ -133,12 +133,10 @@ impl Line {
                 return;
             }
             match seen.moved {
-                None if seen.began.elapsed() >= SOON => {
-                    if seen.shown == Shown::Nothing {
-                        seen.shown = Shown::Asking;
-                        // Not filled up to its end, so that what is typed behind it goes with it.
-                        let _ = write!(io::stderr(), "\r{} (Ctrl-C stops)\x1b[K", self.asking);
-                    }
+                None if seen.began.elapsed() >= SOON && seen.shown == Shown::Nothing => {
+                    seen.shown = Shown::Asking;
+                    // Not filled up to its end, so that what is typed behind it goes with it.
+                    let _ = write!(io::stderr(), "\r{} (Ctrl-C stops)\x1b[K", self.asking);
                 }
                 Some(moved) if moved.elapsed() >= STALL => {
                     seen.shown = Shown::Stalled;

@@ -8,6 +8,7 @@ use crate::text::{complain, harmless};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
 use tftpkit::client::Failure;
 use tftpkit::store::StoreError;
@@ -81,7 +82,14 @@ fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
     const SLOW: &str =
         "A device that erases or checks its flash may need longer: --timeout 20 --retries 10.";
     let is_put = matches!(operation, "put" | "upload");
+    let in_menu = matches!(operation, "download" | "upload" | "cd");
     Some(match failure(error) {
+        Some(Failure::NoAnswer(at) | Failure::Closed(at)) if meant_port(*at).is_some() => {
+            format!("Is the port meant? Then it is {}.", meant_port(*at)?)
+        }
+        Some(Failure::Server { code: ErrorCode::NotFound, .. }) if in_menu => {
+            "'list' shows what is there; names are case-sensitive.".into()
+        }
         Some(Failure::Blocks { fits: Some(size), .. }) => {
             format!("Larger blocks are fewer: --blksize {}.", size.get())
         }
@@ -93,6 +101,14 @@ fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
         }
         _ => usual_advice(error)?.into(),
     })
+}
+
+/// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
+fn meant_port(at: SocketAddr) -> Option<String> {
+    let text = at.ip().to_string();
+    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == 69)?;
+    let is_port = port.len() > 2 && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && address.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{address}]:{port}"))
 }
 
 fn usual_advice(error: &anyhow::Error) -> Option<&'static str> {
@@ -395,6 +411,28 @@ mod tests {
                 |operation| advice(operation, &error).expect("advice").contains("--timeout 20");
             assert_eq!(["put", "upload", "get"].map(tells), [true, true, false], "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_that_became_a_part_of_an_address_is_told() {
+        let told = |at: &str| {
+            let at = at.parse().expect("an address");
+            advice("list", &Failure::Closed(at).into()).expect("advice")
+        };
+        assert_eq!(told("[::1:6969]:69"), "Is the port meant? Then it is [::1]:6969.");
+        assert_eq!(
+            told("[2001:db8::1:6969]:69"),
+            "Is the port meant? Then it is [2001:db8::1]:6969."
+        );
+        for plain in
+            ["[::1]:69", "[::1:6969]:70", "[2001:db8::1:12]:69", "[::1:a969]:69", "127.0.0.1:69"]
+        {
+            assert!(told(plain).starts_with("Is the name right"), "{plain}");
+        }
+        let absent = Failure::Server { code: ErrorCode::NotFound, message: String::new() };
+        let absent = absent.into();
+        assert!(advice("download", &absent).expect("advice").starts_with("'list' shows"));
+        assert!(advice("get", &absent).expect("advice").starts_with("'rtftp list HOST' shows"));
     }
 
     #[test]

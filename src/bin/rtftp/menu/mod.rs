@@ -255,7 +255,10 @@ fn obey(
         Ok(failed) => Line::Failed(failed),
         // Nobody reads on.
         Err(error) if error.is::<OutputClosed>() => Line::Quit,
-        Err(error) => Line::Failed(failed(meant.unwrap_or("menu"), &error)),
+        Err(error) => {
+            let command = meant.filter(|meant| *meant != "pick").unwrap_or("download");
+            Line::Failed(failed(command, &error))
+        }
     }
 }
 
