@@ -387,3 +387,20 @@ fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
     }
     assert_eq!(everything_in(here.path()), ["mine"], "nothing is left of what was cut off");
 }
+
+#[test]
+fn a_pipe_that_takes_no_more_holds_up_no_signal() {
+    let here = folder(&[]);
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(_) => vec![data(1, &[7; 512])],
+        Packet::Ack { block } => vec![data(block.0 + 1, &[7; 512])],
+        _ => Vec::new(),
+    });
+    let get = started(&["get", &server.remote(), "a", "--no-options", "-o", "-"], here.path());
+    // Nobody reads the pipe, which is all but full.
+    server.hears_at_last("ACK 120");
+    kill(Pid::from_raw(get.id().cast_signed()), Signal::SIGINT).expect("sent");
+    hears_error_0(&server);
+    let output = child::said_within(common::DEADLINE, get).expect("its end");
+    assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{:?}", output.status);
+}

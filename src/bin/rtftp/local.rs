@@ -5,12 +5,12 @@ use anyhow::{Context, Result, anyhow, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSliceMut, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use tftpkit::store::{Readable, StoreError, WholeFile};
-use tftpkit::transfer::{Sink, Source, Writer};
+use tftpkit::transfer::{Sink, Source};
 
 /// The last part of a name on either side.
 pub(crate) fn base_name(name: &[u8]) -> Result<&OsStr> {
@@ -63,9 +63,14 @@ impl Destination {
         }
     }
 
-    pub(crate) fn open(&self) -> Result<Box<dyn Sink>> {
+    /// Opens it. A pipe that takes no more is waited for until `stop` is given.
+    pub(crate) fn open(&self, stop: &Stop) -> Result<Box<dyn Sink>> {
         let path = match self {
-            Self::Stdout => return Ok(Box::new(Writer(io::stdout()))),
+            Self::Stdout => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned();
+                let stdout = stdout.context("cannot write to standard output")?;
+                return Ok(Box::new(Outlet { file: stdout.into(), stop: stop.clone() }));
+            }
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
@@ -75,7 +80,7 @@ impl Destination {
             // A device or a pipe, /dev/null perhaps: there is nothing to replace. Nor is there where a shell has opened
             // a file for us: it goes on at its end. A disk has no room behind its end.
             let stream = File::options().write(true).append(is_file).open(path);
-            return Ok(Box::new(Writer(stream.with_context(cannot)?)));
+            return Ok(Box::new(Outlet { file: stream.with_context(cannot)?, stop: stop.clone() }));
         }
         // What a link stands for is written, not the link: the user has named it.
         let path = &if path.is_symlink() {
@@ -138,6 +143,38 @@ impl Stream {
     fn open(file: File, stop: &Stop) -> io::Result<Readable> {
         let (source, ..) = Readable::stream(file.try_clone()?).into_parts();
         Ok(Readable::new(Self { file, source, stop: stop.clone() }))
+    }
+}
+
+/// A pipe, a terminal or a device that is written to, whose waiting can be ended.
+struct Outlet {
+    file: File,
+    stop: Stop,
+}
+
+/// A pipe that is ready takes so many bytes without waiting.
+const PIPE_BYTES: usize = 4096;
+
+impl Sink for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for some in bytes.chunks(PIPE_BYTES) {
+            loop {
+                let ready = &mut [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                // An error is for the write to tell.
+                if poll(ready, PollTimeout::from(LOOK)) != Ok(0) {
+                    break;
+                }
+                if self.stop.cause().is_some() {
+                    return Err(io::Error::other("cancelled"));
+                }
+            }
+            self.file.write_all(some)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -152,7 +152,8 @@ impl Server {
 
     pub(crate) fn get(&mut self, name: &[u8], to: &Destination, bar: &Bar) -> Result<Summary> {
         self.patiently(|server| {
-            Ok(server.client()?.get(name, to.open()?, |progress| bar.show(progress))?)
+            let sink = to.open(&server.stop)?;
+            Ok(server.client()?.get(name, sink, |progress| bar.show(progress))?)
         })
     }
 
