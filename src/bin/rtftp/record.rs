@@ -121,7 +121,7 @@ pub(crate) fn listing(listing: &Listing, record: Record) -> Vec<u8> {
 }
 
 /// A failure in a word or two.
-pub(crate) const fn kind(failure: &Failure) -> &'static str {
+pub(crate) fn kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::NoAnswer(_) => "no answer",
         Failure::Closed(_) => "closed",
