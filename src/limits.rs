@@ -39,6 +39,15 @@ pub const ECHO_SPAN: Duration = Duration::from_millis(50);
 /// A peer that says nothing of its interval is taken to have one of 5 s: atftp and tftp-hpa do, firmware is quicker.
 pub const PEER_INTERVAL: Duration = Duration::from_secs(5);
 
+/// A client that has as many bytes as were told waits 5 s for the empty block that ends the file, or three negotiated
+/// intervals: every server repeats its last block within that, but those that never send it.
+#[doc(hidden)]
+pub const MISSING_END: Duration = PEER_INTERVAL;
+
+/// It waits 15 s for that at most: the file is whole.
+#[doc(hidden)]
+pub const LONGEST_MISSING_END: Duration = Duration::from_secs(15);
+
 /// After its last ACK a server answers a repeated last DATA for two of the client's intervals (it dallies): one for the
 /// loss of that ACK and one for the loss of the next.
 #[doc(hidden)]

@@ -82,7 +82,12 @@ fn a_list_for_people_has_sizes_and_the_times_of_where_they_are() {
     }
     let server = Daemon::serve(root.path(), &[]);
     let list = ["list", &server.address.to_string()];
-    for (zone, time) in [("UTC0", "2023-11-14 22:13"), ("IST-5:30", "2023-11-15 03:43")] {
+    let zones = [
+        ("UTC0", "2023-11-14 22:13"),
+        ("IST-5:30", "2023-11-15 03:43"),
+        ("Asia/Tokyo", "2023-11-15 07:13"),
+    ];
+    for (zone, time) in zones {
         let run = rtftp(here.path()).args(list).env("TZ", zone).assert().success();
         run.stdout(format!("a             3 B  {time}\ndir/               {time}\n"));
     }
@@ -207,7 +212,7 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     let server = Daemon::serve(root.path(), &[]);
     let program = env!("CARGO_BIN_EXE_rtftp");
     let screen = on_a_terminal(here.path(), &format!("{program} get {} a", server.address), &[]);
-    assert!(screen.contains("2.86 MiB in ") && screen.contains(" MB/s"), "{screen}");
+    assert!(screen.contains("2.86 MiB in ") && screen.contains(" MiB/s"), "{screen}");
     assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
     assert_eq!(on_a_terminal(here.path(), &quiet, &[]).trim(), "");

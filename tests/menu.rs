@@ -8,6 +8,7 @@ use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{on_a_terminal, rtftp};
+use std::os::unix::ffi::OsStrExt;
 use tftpkit::wire::{Operation, Packet};
 
 #[test]
@@ -15,8 +16,7 @@ fn the_menu_obeys_a_pipe() {
     let root = folder(&[("a", b"one"), ("b c", b"two"), ("sub/d", b"three")]);
     let here = folder(&[("mine", b"four")]);
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let lines =
-        "list\ndownload 1\n2 'b c' e\nlist sub\nd 1\nupload mine\n3 mine sub/f\nquit\nlist\n";
+    let lines = "list\ndownload 1\n2 'b c' e\nlist sub\nd 1\nupload mine\n3 mine f\nquit\nlist\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     let output = menu.success().stderr(is_empty());
     let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
@@ -24,7 +24,7 @@ fn the_menu_obeys_a_pipe() {
     let local = |name| std::fs::read(here.path().join(name)).expect("downloaded");
     assert_eq!(["a", "e", "d"].map(local), [&b"one"[..], b"two", b"three"]);
     let remote = |name| std::fs::read(root.path().join(name)).expect("uploaded");
-    assert_eq!(["mine", "sub/f"].map(remote), [b"four", b"four"]);
+    assert_eq!(["sub/mine", "sub/f"].map(remote), [b"four", b"four"]);
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn numbers_and_names_mean_the_list_on_the_screen() {
     std::fs::write(root.path().join("sub/z"), b"last").expect("a file");
     let here = folder(&[("mine", b"four")]);
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let lines = "list sub\nd 7 a\nd +2 b\nupload mine sub/\nd 3 c\nd z d\nlist ..\nd 7 e\n";
+    let lines = "list sub\nd 7 a\nd +2 b\nupload mine\nd 3 c\nd z d\nlist ..\nd 7 e\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     menu.success().stderr(is_empty());
     let local = |name: &str| {
@@ -165,4 +165,152 @@ fn a_line_that_cannot_be_obeyed_is_told_and_the_next_one_is() {
         std::fs::remove_file(here.path().join("a")).expect("it is there");
     }
     assert_eq!(everything_in(root.path()), ["a"]);
+}
+
+fn menu_at(server: &str) -> String {
+    format!("{} {server}", env!("CARGO_BIN_EXE_rtftp"))
+}
+
+#[test]
+fn a_host_that_does_not_exist_is_told_before_anything_is_asked_for() {
+    let here = folder(&[]);
+    let menu = rtftp(here.path()).arg("no-such-host.invalid").write_stdin("help\n").assert();
+    menu.code(3).stdout(is_empty()).stderr(contains("cannot find the host"));
+    let typo = rtftp(here.path()).arg("gte").write_stdin("").assert().code(3);
+    typo.stderr(contains("Is the command 'get' meant?"));
+}
+
+#[test]
+fn uploads_go_where_downloads_come_from_and_a_bare_number_is_a_line_of_the_list() {
+    let root = folder(&[("a", b"top"), ("sub/b", b"below"), ("sub/deep/c", b"deeper")]);
+    let here = folder(&[("mine", b"four")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let lines = "cd sub\nput mine one\nlist\n1\n2\n1\nput mine two\ncd ..\nput mine three\ncd\n\
+        put mine four\nput mine sub/five\ncd sub\ncd /sub/deep\nget c again\nget ../b up\nget /a top\n";
+    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+    let output = menu.success().stderr(is_empty());
+    let text = String::from_utf8_lossy(&output.get_output().stdout).into_owned();
+    for head in
+        ["sub/ on ", "sub/deep/ on ", "sub/b -> b: 5 B in ", "mine -> sub/deep/two: 4 B in "]
+    {
+        assert!(text.contains(head), "{head}: {text}");
+    }
+    assert_eq!(everything_in(here.path()), ["again", "b", "c", "mine", "top", "up"]);
+    let uploaded = |name: &str| root.path().join(name).exists();
+    let all = ["sub/one", "sub/deep/two", "sub/three", "four", "sub/five"];
+    assert_eq!(all.map(uploaded), [true; 5]);
+}
+
+#[test]
+fn several_files_and_patterns_are_taken_in_both_directions() {
+    let root =
+        folder(&[("sw-1.cfg", b"1"), ("sw-2.cfg", b"2"), ("other", b"3"), ("sub/x.cfg", b"4")]);
+    let here = folder(&[("m-1.txt", b"1"), ("m-2.txt", b"2"), ("m 3", b"3"), ("into/old", b"")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let lines = "get *.cfg\nget sub/*.cfg other into\nlist\nget 1 3 into\nput m-*.txt\nput m-1.txt 'm 3' sub/\n\
+        get *.none\nput *.none\nget absent-1 other absent-2\n";
+    let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+    menu.code(2).stderr(
+        contains("no file there fits '*.none'")
+            .and(contains("no file here fits '*.none'"))
+            .and(contains("absent-1").and(contains("absent-2"))),
+    );
+    let local = ["into", "m 3", "m-1.txt", "m-2.txt", "other", "sw-1.cfg", "sw-2.cfg"];
+    assert_eq!(everything_in(here.path()), local);
+    let into = ["old", "other", "sw-1.cfg", "x.cfg"];
+    assert_eq!(everything_in(&here.path().join("into")), into);
+    let there = ["m-1.txt", "m-2.txt", "other", "sub", "sw-1.cfg", "sw-2.cfg"];
+    assert_eq!(everything_in(root.path()), there);
+    assert_eq!(everything_in(&root.path().join("sub")), ["m 3", "m-1.txt", "x.cfg"]);
+}
+
+#[test]
+fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() {
+    let root = folder(&[("sub/a", b"new"), ("sub/my file", b"blank")]);
+    let here = folder(&[("a", b"old"), ("of mine/b c", b"mine")]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let lines =
+        ["cd s\t\r", "get a\r", "n\r", "get 'my\t\r", "put of\tb\t\r", "get a\r", "y\r", "quit\r"];
+    let screen = on_a_terminal(here.path(), &menu_at(&server.address.to_string()), &lines);
+    assert!(screen.contains("rtftp sub/> "), "{screen}");
+    assert!(screen.contains("'a' exists here. Replace it (y/N)?"), "{screen}");
+    assert!(screen.contains("It stays as it is."), "{screen}");
+    let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
+    assert_eq!(["a", "my file"].map(local), [&b"new"[..], b"blank"], "{screen}");
+    assert!(root.path().join("sub/b c").exists(), "{screen}");
+}
+
+#[test]
+fn a_silent_server_holds_up_neither_a_key_nor_the_way_out() {
+    let (here, server) = (folder(&[]), Scripted::new(|_| Vec::new()));
+    let began = std::time::Instant::now();
+    // Each key that completes would ask for seventeen seconds.
+    let keys = ["get fi\t\t\tx\t\x15cd y/\t\t\x15quit\r"];
+    on_a_terminal(here.path(), &menu_at(&server.remote()), &keys);
+    assert!(began.elapsed() < std::time::Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[test]
+fn who_is_asked_is_told_and_that_nothing_comes() {
+    let (here, mut deaf, mut since) = (folder(&[]), 2, None);
+    let server = Scripted::new(move |packet| match packet {
+        // A second passes before it is answered.
+        Packet::Request(_) if deaf > 0 => {
+            deaf -= 1;
+            Vec::new()
+        }
+        Packet::Request(_) => vec![data(1, &[7; 512])],
+        Packet::Ack { .. } => {
+            let since = since.get_or_insert_with(std::time::Instant::now);
+            let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
+            if is_time { vec![data(2, b"end")] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    let screen = on_a_terminal(here.path(), &menu_at(&server.remote()), &["get a\r", "quit\r"]);
+    let asking = format!("asking {}\u{2026} (Ctrl-C stops)", server.remote());
+    assert!(screen.contains(&asking), "{screen}");
+    assert!(screen.contains("a 512 B, stalled for 2 s (Ctrl-C stops)"), "{screen}");
+    assert!(screen.contains("a -> a: 515 B in "), "{screen}");
+}
+
+#[test]
+fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
+    let long = format!("{}.bin", "a-long-name-".repeat(12));
+    let (root, here) = (folder(&[(&long, b"few"), ("b", b"")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    for columns in [40, 80] {
+        let menu = menu_at(&server.address.to_string());
+        let menu = format!("sh -c 'stty cols {columns}; exec {menu}'");
+        let screen = on_a_terminal(here.path(), &menu, &["list\r", "quit\r"]);
+        let line = screen.lines().find(|line| line.starts_with("1  a-long")).expect("a line");
+        assert!(line.trim_end().chars().count() <= columns && line.contains(".bin "), "{line}");
+        assert_eq!(line.contains(":"), columns == 80, "a time where there is room: {line}");
+        let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
+        assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
+    }
+}
+
+#[test]
+fn names_that_are_not_utf_8_are_listed_and_fetched() {
+    let (root, here) = (folder(&[("b", b"few")]), folder(&[]));
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.bin");
+    std::fs::write(root.path().join(name), "coffee").expect("a file");
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let menu = rtftp(here.path()).arg(&remote).write_stdin("list\n2\nget c*n as\n").assert();
+    menu.success().stdout(contains("2  caf\u{fffd}.bin"));
+    for name in [name, std::ffi::OsStr::new("as")] {
+        assert_eq!(std::fs::read(here.path().join(name)).expect("fetched"), b"coffee");
+    }
+    rtftp(here.path())
+        .args(["list", &remote])
+        .assert()
+        .success()
+        .stdout(contains("caf\u{fffd}.bin"));
+    // What a script needs to ask for it.
+    let json = rtftp(here.path()).args(["list", &remote, "--json"]).assert().success();
+    json.stdout(contains("\"octets\":\"caf%E9.bin\""));
+    let url = format!("tftp://{remote}/caf%E9.bin");
+    rtftp(here.path()).args(["get", &url, "-o", "-"]).assert().success().stdout("coffee");
 }

@@ -68,14 +68,15 @@ fn compare(program: &str, rows: &[Row]) {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// What has no variable: it takes two values, or is for a person at a terminal.
-const WITHOUT_VARIABLE: [&str; 5] = ["--intervals", "--verbose", "--quiet", "--help", "--version"];
+/// What has no variable: a program that always explains itself is of no use.
+const WITHOUT_VARIABLE: [&str; 2] = ["--help", "--version"];
 
-/// The server's options have variables of their names, and the client's have none.
+/// The options have variables of their names.
 fn misnamed(program: &str, known: &help::Known) -> Option<String> {
     let name = known.name();
-    let has_one = program.ends_with("rtftpd") && !WITHOUT_VARIABLE.contains(&name);
-    let expected = has_one.then(|| name.replace("--", "RTFTPD_").replace('-', "_").to_uppercase());
+    let prefix = if program.ends_with("rtftpd") { "RTFTPD_" } else { "RTFTP_" };
+    let has_one = !WITHOUT_VARIABLE.contains(&name);
+    let expected = has_one.then(|| name.replace("--", prefix).replace('-', "_").to_uppercase());
     (known.env != expected).then(|| format!("{name} has {:?}, not {expected:?}", known.env))
 }
 

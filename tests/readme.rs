@@ -47,6 +47,8 @@ fn no_command_is_left_out_here() {
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
         "rtftp put sw-01.cfg 127.0.0.1:6969",
+        "rtftp put --wait --interval 0.5 --max-time 5min sw-01.cfg 127.0.0.1:6969",
+        "rtftp put --timeout 20 --retries 10 sw-01.cfg 127.0.0.1:6969",
         "rtftp bench 127.0.0.1:6969 firmware/blink.bin --clients 100 --no-options",
         "cargo run --example serve -- fixtures/library 6969",
         "cargo run --example fetch -- 127.0.0.1:6969 welcome.txt -",
@@ -98,7 +100,7 @@ fn the_clients_commands_work() {
         std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
         std::fs::copy(clone().join("fixtures/library").join(name), to).expect("a copy");
     }
-    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let server = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
     for line in commands().iter().filter(|line| line.starts_with("rtftp ")) {
         let line = line.replace("127.0.0.1:6969", &server.address.to_string());
         let words = line.split(' ').skip(1);
@@ -109,6 +111,59 @@ fn the_clients_commands_work() {
     let same = |a: &Path, b: &Path| assert_eq!(std::fs::read(a).ok(), std::fs::read(b).ok());
     same(&here.path().join("blink.bin"), &root.path().join("firmware/blink.bin"));
     same(&here.path().join("sw-01.cfg"), &root.path().join("sw-01.cfg"));
+}
+
+#[test]
+fn the_lines_for_scripts_are_those_of_the_readme() {
+    let here = folder(&[]);
+    let server = Daemon::serve(&clone().join("fixtures/library"), &[]);
+    let remote = server.address.to_string();
+    let get = ["get", &remote, "welcome.txt", "missing", "--json"];
+    let got = programs::rtftp(here.path()).args(get).assert().code(4);
+    let text = String::from_utf8_lossy(&got.get_output().stdout).replace(&remote, "127.0.0.1:6969");
+    let lines = |text: &str| -> Vec<serde_json::Value> {
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let (told, mut shown) = (lines(&text), lines(blocks("json")[0]));
+    assert_eq!(told.len(), shown.len());
+    for (told, shown) in told.iter().zip(&mut shown) {
+        // These differ from run to run.
+        for field in ["seconds", "packets", "retransmitted"] {
+            assert!(shown[field].is_number() && told[field].is_number(), "{told}");
+            shown[field] = told[field].clone();
+        }
+        assert_eq!(told, shown);
+    }
+}
+
+/// At a terminal it begins with its page, and shows what is typed behind a prompt.
+#[test]
+fn the_menu_is_that_of_the_readme() {
+    let here = folder(&[]);
+    let server = Daemon::serve(&clone().join("fixtures/library"), &[]);
+    let remote = server.address.to_string();
+    let screen = blocks("text").into_iter().find(|text| text.starts_with("$ rtftp ")).expect("it");
+    let (prompts, shown): (Vec<_>, Vec<_>) = screen.lines().partition(|line| line.contains("> "));
+    let (arrows, prompts): (Vec<_>, Vec<_>) =
+        prompts.into_iter().partition(|line| line.contains(" -> "));
+    let typed = prompts.iter().filter_map(|line| line.split_once("> ")).map(|(_, typed)| typed);
+    let typed = format!("help\n{}\n", typed.collect::<Vec<_>>().join("\n"));
+    let menu =
+        programs::rtftp(here.path()).arg(&remote).env("TZ", "UTC").write_stdin(typed).assert();
+    let told = String::from_utf8_lossy(&menu.success().get_output().stdout).into_owned();
+    let told = told.replace(&remote, "127.0.0.1:6969");
+    let same = |line: &&str| {
+        let digits = |c: char| if c.is_ascii_digit() { '9' } else { c };
+        let line: String = line.chars().map(digits).collect();
+        line.split(" in ").next().unwrap_or_default().to_owned()
+    };
+    let shown = shown[2..].iter().chain(&arrows);
+    assert_eq!(
+        told.lines().map(|line| same(&line)).collect::<Vec<_>>(),
+        shown.map(same).collect::<Vec<_>>()
+    );
+    let head = screen.lines().nth(1).expect("a line");
+    assert_eq!(head, format!("rtftp {}: 127.0.0.1:6969", env!("CARGO_PKG_VERSION")));
 }
 
 /// All behind the head of the file is shown.

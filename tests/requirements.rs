@@ -192,7 +192,7 @@ fn strangers_neither_change_nor_slow_nor_end_a_transfer_of_the_server() {
 fn the_client_asks_for_the_size_of_a_read_and_tells_that_of_a_write() {
     let size_in = |asking: Asking| {
         let (bytes, peer) = asking.port.receive();
-        asking.tid().send(&error(1, "no"), peer);
+        asking.tid().send(&error(3, "no"), peer);
         assert!(matches!(asking.ends(), Err(Failure::Server { .. })));
         let Ok(Packet::Request(request)) = Packet::parse(&bytes) else { panic!("no request") };
         request.options.find(OptionKind::TransferSize)

@@ -5,13 +5,15 @@ use super::sink::Reusable;
 use super::{Client, Failure, Progress, Wishes};
 use crate::limits;
 use crate::net::{Ending, Session, System, TransferSocket};
-use crate::proto::{Time, Timing};
+use crate::proto::{Agreed, Time, Timing};
 use crate::transfer::{Outcome, Summary, Transfer};
-use crate::wire::{BlockSize, Mode, Operation, Options, Request, TransferOption, WindowSize};
+use crate::wire::{
+    BlockSize, ErrorCode, Mode, Operation, Options, Packet, Request, TransferOption, WindowSize,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// Memory for a window that nobody asked for by number.
@@ -29,12 +31,14 @@ pub(super) struct Server {
     answered: OnceLock<SocketAddr>,
     /// It lists by a file only.
     pub(super) lists_by_file: AtomicBool,
+    /// It has granted options.
+    knows_options: AtomicBool,
 }
 
 impl Server {
     pub(super) fn new(first: SocketAddr, others: Vec<SocketAddr>) -> Self {
-        let (answered, lists_by_file) = (OnceLock::new(), AtomicBool::new(false));
-        Self { first, others, answered, lists_by_file }
+        let [lists_by_file, knows_options] = [const { AtomicBool::new(false) }; 2];
+        Self { first, others, answered: OnceLock::new(), lists_by_file, knows_options }
     }
 
     pub(super) const fn first(&self) -> SocketAddr {
@@ -105,23 +109,46 @@ impl Client {
             let socket = ask.socket()?;
             let options = if plain { Options::NONE } else { ask.options(&socket, size)? };
             let request = Request { operation, name, mode, options };
+            refuse_too_long(&request)?;
             let timing = ask.wishes.timing(operation);
-            self.converse(ask, socket, watch, |now| transfer(now, timing, &request))
+            self.converse(ask, (socket, size), watch, |now| transfer(now, timing, &request))
         };
         if ask.wishes.plain {
             return attempt(true);
         }
         match attempt(false) {
-            Err(failure) if failure.may_be_about_options() && !payload.is_used() => attempt(true),
+            Err(failure) if self.may_be_about_options(&failure) && !payload.is_used() => {
+                match attempt(true) {
+                    // What was said before tells more than that nothing is said now.
+                    Err(silence) if silence.may_be_about_the_address() => {
+                        Err(if failure.may_be_about_the_address() { silence } else { failure })
+                    }
+                    done => done,
+                }
+            }
             done => done,
         }
     }
 
-    /// One transfer, from its first packet to its outcome.
+    /// Whether it may fare better without options. A server that has granted some does not mean them when it says that a
+    /// file is not there.
+    fn may_be_about_options(&self, failure: &Failure) -> bool {
+        let knows_options = self.server.knows_options.load(Ordering::Relaxed);
+        match failure {
+            Failure::Server { code: ErrorCode::NotFound | ErrorCode::AccessViolation, .. }
+                if knows_options =>
+            {
+                false
+            }
+            failure => failure.may_be_about_options(),
+        }
+    }
+
+    /// One transfer, from its first packet to its outcome; of a write the size is known.
     pub(super) fn converse(
         &self,
         ask: Ask<'_>,
-        socket: TransferSocket,
+        (socket, size): (TransferSocket, Option<TransferOption>),
         watch: &mut Watch<'_>,
         transfer: impl FnOnce(Time) -> Transfer,
     ) -> Result<Summary, Failure> {
@@ -129,22 +156,57 @@ impl Client {
         let session = Arc::new(Session::new(socket, Arc::clone(&self.system), transfer));
         let watched = self.canceller.watch(ask.call, &session)?;
         let ended = session.run(|_, transfer| {
-            let Summary { bytes, agreed, .. } = transfer.summary();
-            let progress = Progress { bytes: *bytes, total: agreed.transfer_size() };
-            if watch(progress).is_break() {
+            if watch(Progress::of(transfer.summary())).is_break() {
                 session.end(Ending::Stop("cancelled".into()));
             }
         });
         drop(watched);
         let summary = ended?;
+        // How a transfer stands that failed without an answer was not seen yet.
+        let _ = watch(Progress::of(&summary));
         let answered = session.socket().is_connected();
         if answered {
             self.server.answered.get_or_init(|| ask.address);
         }
-        match summary.outcome {
-            Some(Outcome::Complete) => Ok(summary),
-            outcome => Err(Failure::of(outcome, ask.address, summary.bytes, answered)),
+        let own = match size {
+            Some(TransferOption::TransferSize(own)) if own > 0 => Some(own),
+            _ => None,
+        };
+        let total = summary.agreed.transfer_size().or(own);
+        if summary.agreed != Agreed::default() {
+            self.server.knows_options.store(true, Ordering::Relaxed);
         }
+        match &summary.outcome {
+            Some(Outcome::Complete) => Ok(summary),
+            Some(Outcome::Stopped | Outcome::Local(..)) | None => {
+                Err(Failure::of(summary.outcome, ask.address, summary.bytes, answered))
+            }
+            outcome => {
+                let failure = Failure::of(outcome.clone(), ask.address, summary.bytes, answered);
+                Err(failure.with_blocks(&summary, total))
+            }
+        }
+    }
+}
+
+/// Beyond this it is read by no server, and by few beyond 512 bytes.
+pub(super) fn refuse_too_long(request: &Request<'_>) -> Result<(), Failure> {
+    let packet = Packet::Request(*request).to_vec().len();
+    if packet <= limits::REQUEST_BYTES {
+        return Ok(());
+    }
+    let name = request.name.len();
+    Err(Failure::NameTooLong {
+        bytes: name,
+        room: (limits::REQUEST_BYTES + name).saturating_sub(packet),
+    })
+}
+
+impl Progress {
+    const fn of(summary: &Summary) -> Self {
+        let Summary { bytes, packets, retransmitted, agreed, .. } = summary;
+        let total = agreed.transfer_size();
+        Self { bytes: *bytes, total, packets: *packets, retransmitted: *retransmitted }
     }
 }
 

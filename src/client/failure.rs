@@ -1,7 +1,7 @@
 //! Why a call fails.
 
-use crate::transfer::Outcome;
-use crate::wire::ErrorCode;
+use crate::transfer::{Outcome, Summary};
+use crate::wire::{BlockSize, ErrorCode};
 use std::io;
 use std::net::SocketAddr;
 
@@ -29,6 +29,19 @@ pub enum Failure {
         /// The words of the ERROR as they came: they are not fit for a terminal before control characters are escaped.
         message: String,
     },
+    /// The server had everything, and then said something that is no TFTP: a device's loader refuses an image so.
+    #[error("the server has everything, and says in words that are no TFTP: {0}")]
+    Words(String),
+    /// The server failed where its block numbers end.
+    #[error("{failure}; it got as far as {blocks} blocks, and seems unable to count on")]
+    Blocks {
+        /// How it failed.
+        failure: Box<Self>,
+        /// So many blocks had travelled.
+        blocks: u64,
+        /// A block size with which the file, if its size is known, has fewer; there may be none.
+        fits: Option<BlockSize>,
+    },
     /// The server broke the protocol.
     #[error("the server broke the protocol: {0}")]
     Protocol(String),
@@ -52,6 +65,14 @@ pub enum Failure {
     /// The name has a NUL, with which it would end in a request, and what follows would be something else.
     #[error("no request can hold a name with a NUL")]
     Nul,
+    /// The name is longer than a request that servers read.
+    #[error("the name has {bytes} bytes, and a request has room for {room}")]
+    NameTooLong {
+        /// The bytes of the name.
+        bytes: usize,
+        /// The bytes that there are for a name, beside mode and options.
+        room: usize,
+    },
     /// The file is longer than the caller takes.
     #[error("the file is longer than {0} bytes")]
     TooLong(usize),
@@ -80,6 +101,7 @@ impl Failure {
             Some(Outcome::Disagreement(why)) => Self::Protocol(
                 why.map_or_else(|| "its OACK makes no sense".into(), |why| why.to_string()),
             ),
+            Some(Outcome::Words(words)) => Self::Words(in_one_line(&words)),
             Some(Outcome::Oversized) => Self::Protocol("a block is larger than was agreed".into()),
             Some(Outcome::Short) => {
                 Self::Protocol("the file ended before the size that was told".into())
@@ -99,12 +121,37 @@ impl Failure {
     pub(super) const fn may_be_about_options(&self) -> bool {
         match self {
             Self::NoAnswer(_) | Self::Protocol(_) => true,
+            // Old servers take the options for a part of the name, or for a mode that they do not have.
             Self::Server { code, .. } => matches!(
                 code,
-                ErrorCode::OptionRefused | ErrorCode::IllegalOperation | ErrorCode::Undefined
+                ErrorCode::OptionRefused
+                    | ErrorCode::IllegalOperation
+                    | ErrorCode::Undefined
+                    | ErrorCode::NotFound
+                    | ErrorCode::AccessViolation
+                    | ErrorCode::UnknownTid
             ),
             _ => false,
         }
+    }
+
+    /// Adds that the server may be unable to count on, where as many blocks have travelled as old ones count.
+    pub(super) fn with_blocks(self, summary: &Summary, total: Option<u64>) -> Self {
+        let size = summary.agreed.block_size().get() as u64;
+        let (blocks, window) = (summary.bytes / size, u64::from(summary.agreed.window().get()));
+        let ended = |most: &u64| (most.saturating_sub(window)..=most + 1).contains(&blocks);
+        let Some(most) = COUNTED.iter().find(|most| ended(most)) else { return self };
+        let fits = match total {
+            Some(total) if total > 0 => (total / most + 1).max(ETHERNET.min(size + 1)),
+            // As large as blocks are where each travels in one piece, or as they can be.
+            _ if size < ETHERNET => ETHERNET,
+            _ => BlockSize::MAX.get() as u64,
+        };
+        let fits = if fits <= 1024.max(ETHERNET) { ETHERNET } else { fits.next_multiple_of(1024) };
+        let fits = fits.min(BlockSize::MAX.get() as u64);
+        let is_enough = total.is_none_or(|total| total / fits < *most) && fits > size;
+        let fits = u16::try_from(fits).ok().and_then(BlockSize::new).filter(|_| is_enough);
+        Self::Blocks { failure: Box::new(self), blocks, fits }
     }
 
     /// Whether another address of the server may fare better: a name often has an IPv6 and an IPv4 address, and a
@@ -112,6 +159,19 @@ impl Failure {
     pub(super) const fn may_be_about_the_address(&self) -> bool {
         matches!(self, Self::NoAnswer(_) | Self::Closed(_))
     }
+}
+
+/// The blocks that old servers count: in 16 bits, or in 15.
+const COUNTED: [u64; 2] = [65_535, 32_767];
+
+/// A block that travels in one piece nearly everywhere.
+const ETHERNET: u64 = 1428;
+
+/// Words without what ends lines and strings.
+fn in_one_line(words: &[u8]) -> String {
+    let text = String::from_utf8_lossy(words);
+    let is_end = |c: char| c == '\0' || c.is_whitespace();
+    text.trim_matches(is_end).to_owned()
 }
 
 fn said(code: ErrorCode, message: &str) -> String {
@@ -140,6 +200,7 @@ mod tests {
         let unconfirmed = "everything was sent, but the server did not confirm that it stored it";
         let larger = broke("a block is larger than was agreed");
         let short = broke("the file ended before the size that was told");
+        let words = "the server has everything, and says in words that are no TFTP: no\x1b";
         let senseless = broke("its OACK makes no sense");
         // Whether options may be why, and the address.
         let cases = [
@@ -156,7 +217,12 @@ mod tests {
             (says(E::Undefined), true, &by_server(E::Undefined), [true, false]),
             (says(E::IllegalOperation), true, &by_server(E::IllegalOperation), [true, false]),
             (says(E::OptionRefused), true, &by_server(E::OptionRefused), [true, false]),
-            (says(E::NotFound), true, &by_server(E::NotFound), [false, false]),
+            (says(E::NotFound), true, &by_server(E::NotFound), [true, false]),
+            (says(E::AccessViolation), true, &by_server(E::AccessViolation), [true, false]),
+            (says(E::UnknownTid), true, &by_server(E::UnknownTid), [true, false]),
+            (says(E::DiskFull), true, &by_server(E::DiskFull), [false, false]),
+            (says(E::FileExists), true, &by_server(E::FileExists), [false, false]),
+            (Some(O::Words(b"no\x1b\r\n\0".to_vec())), true, words, [false, false]),
             (Some(O::Local(E::DiskFull, "full".into())), true, "full", [false, false]),
         ];
         let server = ([127, 0, 0, 1], 69).into();
@@ -174,5 +240,31 @@ mod tests {
         // Words that say no more than the code are not said twice, and none at all is made good.
         let known = ["File not found", ""].map(|words| said(E::NotFound, words));
         assert_eq!(known, ["file not found (code 1)"; 2]);
+    }
+
+    #[test]
+    fn where_block_numbers_end_the_size_that_fits_is_told() {
+        let failed = |bytes: u64, total: Option<u64>| {
+            let summary = Summary { bytes, ..Summary::default() };
+            match Failure::Cancelled.with_blocks(&summary, total) {
+                Failure::Blocks { blocks, fits, .. } => Some((blocks, fits.map(BlockSize::get))),
+                Failure::Cancelled => None,
+                other => panic!("{other}"),
+            }
+        };
+        let at = |blocks: u64| blocks * 512;
+        assert_eq!(failed(at(65_533), None), None);
+        for blocks in [65_534, 65_535, 65_536, 32_767] {
+            assert_eq!(failed(at(blocks), None), Some((blocks, Some(1428))));
+        }
+        assert_eq!(failed(at(65_537), None), None);
+        assert_eq!(failed(at(65_535), Some(64 << 20)), Some((65_535, Some(1428))));
+        assert_eq!(failed(at(65_535), Some(200 << 20)), Some((65_535, Some(4096))));
+        assert_eq!(failed(at(32_767), Some(200 << 20)), Some((32_767, Some(7168))));
+        // No block is so large.
+        assert_eq!(failed(at(65_535), Some(8 << 30)), Some((65_535, None)));
+        let most = 65_464 * 65_535 - 1;
+        assert_eq!(failed(at(65_535), Some(most)), Some((65_535, Some(65_464))));
+        assert_eq!(failed(at(65_535), Some(most + 1)), Some((65_535, None)));
     }
 }

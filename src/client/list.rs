@@ -1,8 +1,8 @@
 //! Listings: by the LIST request, or by the file that some servers make up.
 
-use super::ask::{Ask, Question};
+use super::ask::{Ask, Question, Watch, refuse_too_long};
 use super::sink::{BoundedMemory, Reusable};
-use super::{Client, Failure, Wishes, refuse_nul};
+use super::{Client, Failure, Progress, Wishes, refuse_nul};
 use crate::limits;
 use crate::proto::Timing;
 use crate::store::Listing;
@@ -21,15 +21,33 @@ const LONGEST_BYTES: usize = 4 * limits::LISTING_BYTES;
 impl Client {
     /// Lists the directory `name`; the empty name is the root.
     pub fn list(&self, name: impl AsRef<[u8]>) -> Result<Listing, Failure> {
-        let name = name.as_ref();
-        refuse_nul(name)?;
-        self.ask_each(|| true, |ask| self.list_at(ask, name))
+        self.list_watched(name, |_| {})
     }
 
-    fn list_at(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
+    /// As [`list`](Self::list); `progress` is told how it gets on.
+    pub fn list_watched(
+        &self,
+        name: impl AsRef<[u8]>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Listing, Failure> {
+        let name = name.as_ref();
+        refuse_nul(name)?;
+        let mut watch = |now| {
+            progress(now);
+            ControlFlow::Continue(())
+        };
+        self.ask_each(|| true, |ask| self.list_at(ask, name, &mut watch))
+    }
+
+    fn list_at(
+        &self,
+        ask: Ask<'_>,
+        name: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Listing, Failure> {
         let mut refused = None;
         if !self.lists_by_file() {
-            match self.list_by_opcode(ask, name) {
+            match self.list_by_opcode(ask, name, watch) {
                 Err(refusal @ Failure::Server { code: ErrorCode::AccessViolation, .. }) => {
                     refused = Some(refusal);
                 }
@@ -38,7 +56,7 @@ impl Client {
                 decided => return decided,
             }
         }
-        let listing = self.list_by_file(ask, name);
+        let listing = self.list_by_file(ask, name, watch);
         match (listing, refused) {
             (Ok(listing), _) => {
                 self.server.lists_by_file.store(true, Ordering::Relaxed);
@@ -54,7 +72,12 @@ impl Client {
         self.server.lists_by_file.load(Ordering::Relaxed)
     }
 
-    fn list_by_opcode(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
+    fn list_by_opcode(
+        &self,
+        ask: Ask<'_>,
+        name: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Listing, Failure> {
         let timing = Timing {
             first: LIST_REPEAT,
             unanswered: 2 * LIST_REPEAT,
@@ -68,8 +91,9 @@ impl Client {
             options.with(TransferOption::List(ListFormat::Json))
         };
         let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
+        refuse_too_long(&request)?;
         let memory = BoundedMemory::new(LONGEST_BYTES);
-        let listed = self.converse(ask, socket, &mut |_| ControlFlow::Continue(()), |now| {
+        let listed = self.converse(ask, (socket, None), watch, |now| {
             Transfer::get(now, timing, &request, Box::new(memory.clone()))
         });
         let summary = listed.map_err(|failure| bounded(&memory, failure))?;
@@ -82,7 +106,12 @@ impl Client {
         .map_err(|error| Failure::Protocol(error.to_string()))
     }
 
-    fn list_by_file(&self, ask: Ask<'_>, name: &[u8]) -> Result<Listing, Failure> {
+    fn list_by_file(
+        &self,
+        ask: Ask<'_>,
+        name: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<Listing, Failure> {
         let mut path = name.to_vec();
         if !path.is_empty() && !path.ends_with(b"/") {
             path.push(b'/');
@@ -93,7 +122,6 @@ impl Client {
         let question = Question { operation: Operation::Read, name: &path, size };
         let memory = BoundedMemory::new(LONGEST_BYTES);
         let sink = Reusable::new(memory.clone());
-        let watch = &mut |_| ControlFlow::Continue(());
         let got = self.ask_twice(ask, question, &sink, watch, |now, timing, request| {
             Transfer::get(now, timing, request, Box::new(sink.clone()))
         });

@@ -216,7 +216,7 @@ impl Client {
             return Ok(at(only));
         }
         // The first answer is enough.
-        let mut enough = |Progress { bytes, total }| {
+        let mut enough = |Progress { bytes, total, .. }| {
             let answered = bytes > 0 || total.is_some();
             if answered { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };

@@ -50,13 +50,17 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// How a transfer is getting on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
     /// Payload bytes so far.
     pub bytes: u64,
     /// All payload bytes, where the server told, or the caller.
     pub total: Option<u64>,
+    /// Packets that left.
+    pub packets: u64,
+    /// How many of those packets had left before.
+    pub retransmitted: u64,
 }
 
 /// A client of one server. Its clones share what its answers have shown.

@@ -1,10 +1,11 @@
-//! How people write a server and a file: `HOST:FILE`, `HOST[:PORT]` and names, or a URL (RFC 3617).
+//! How people write a server and a file: `HOST:FILE`, `HOST:PORT/FILE`, `HOST[:PORT]` and names, or a URL (RFC 3617).
 
 use super::Client;
 use crate::wire::Mode;
+use nix::net::if_::if_nametoindex;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// The port where TFTP servers take requests.
@@ -35,17 +36,25 @@ pub struct Remote {
 #[non_exhaustive]
 pub enum RemoteError {
     /// No host.
-    #[error("'{0}' names no host: write HOST:FILE, HOST[:PORT] FILE or tftp://HOST[:PORT]/FILE")]
+    #[error(
+        "'{0}' names no host: write HOST:FILE, HOST:PORT/FILE, HOST[:PORT] FILE or tftp://HOST[:PORT]/FILE"
+    )]
     NoHost(String),
     /// A URL of another protocol.
     #[error("'{0}' is a URL of another protocol: only tftp:// is spoken here")]
     Scheme(String),
     /// A port that is none.
-    #[error("'{0}' has a port that is not a number from 1 to 65535")]
+    #[error(
+        "'{0}' has a port that is not a number from 1 to 65535 (a name that begins with a number stands after the \
+         host: HOST FILE)"
+    )]
     Port(String),
     /// A bracket without its fellow.
     #[error("'{0}' has an IPv6 address without its closing bracket")]
     Bracket(String),
+    /// An IPv6 address with something behind it, and no brackets to tell them apart.
+    #[error("'{0}' has an IPv6 address without brackets before something else: is it '{1}'?")]
+    NoBrackets(String, String),
     /// A percent sign without two hexadecimal digits.
     #[error("'{0}' has a percent sign that is not followed by two hexadecimal digits")]
     Percent(String),
@@ -60,7 +69,8 @@ pub enum RemoteError {
 impl FromStr for Host {
     type Err = RemoteError;
 
-    /// Reads `HOST[:PORT]`; an IPv6 address stands in brackets.
+    /// Reads `HOST[:PORT]`; an IPv6 address before a port stands in brackets, and may have the interface that it is
+    /// reached by behind a percent sign.
     fn from_str(text: &str) -> Result<Self, RemoteError> {
         let (host, rest) = split_host(text)?;
         let port = match rest.strip_prefix(':') {
@@ -68,16 +78,30 @@ impl FromStr for Host {
             Some(digits) => port_of(digits).ok_or_else(|| RemoteError::Port(text.into()))?,
             None => return Err(RemoteError::NoHost(text.into())),
         };
-        Ok(Self { host, port })
+        Ok(Self { host: host.into(), port })
     }
 }
 
 impl Host {
     /// Looks the host up. There may be several addresses; the first is the system's preference.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let no = |why: String| Err(io::Error::new(io::ErrorKind::NotFound, why));
+        if let Some((_, interface)) = self.host.split_once('%')
+            && interface.parse::<u32>().is_err()
+            && if_nametoindex(interface).is_err()
+        {
+            return no(format!(
+                "this machine has no interface '{interface}' ('ip link' shows them)"
+            ));
+        }
         let found: Vec<_> = (self.host.as_str(), self.port).to_socket_addrs()?.collect();
         if found.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+            return no("the name has no address".into());
+        }
+        let lacks_interface = |address: &SocketAddr| matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local() && v6.scope_id() == 0);
+        if found.iter().all(lacks_interface) {
+            let host = &self.host;
+            return no(format!("it is an address on one link: say on which, as in {host}%eth0"));
         }
         Ok(found)
     }
@@ -93,7 +117,8 @@ impl Host {
 impl FromStr for Remote {
     type Err = RemoteError;
 
-    /// Reads `HOST`, `HOST:PORT`, `HOST:FILE` or a URL. What follows the colon is a port if it is all digits.
+    /// Reads `HOST`, `HOST:PORT`, `HOST:FILE`, `HOST:PORT/FILE`, `HOST:PORT:FILE` or a URL. What follows the host's
+    /// colon is a port if it is all digits up to a slash, a colon or the end.
     fn from_str(text: &str) -> Result<Self, RemoteError> {
         const SCHEME: &str = "tftp://";
         if let Some(scheme) = text.get(..SCHEME.len())
@@ -105,16 +130,22 @@ impl FromStr for Remote {
             return Err(RemoteError::Scheme(text.into()));
         }
         let (host, rest) = split_host(text)?;
-        match rest.strip_prefix(':') {
-            Some(file) if !file.is_empty() && !file.bytes().all(|byte| byte.is_ascii_digit()) => {
-                let host = Host { host, port: TFTP_PORT };
-                Self::new(text, host, file.as_bytes().to_vec(), None)
+        let Some(behind) = rest.strip_prefix(':').filter(|behind| !behind.is_empty()) else {
+            let alone = rest.is_empty() || rest == ":";
+            let host = Host { host: host.into(), port: TFTP_PORT };
+            let remote = Self { host, name: Vec::new(), mode: None };
+            return if alone { Ok(remote) } else { Err(RemoteError::NoHost(text.into())) };
+        };
+        let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+        let (port, file) = match behind[digits..].chars().next() {
+            None | Some(':' | '/') if digits > 0 => {
+                let port = port_of(&behind[..digits]);
+                let port = port.ok_or_else(|| RemoteError::Port(text.into()))?;
+                (port, behind.get(digits + 1..).unwrap_or_default())
             }
-            Some("") => {
-                Ok(Self { host: Host { host, port: TFTP_PORT }, name: Vec::new(), mode: None })
-            }
-            _ => Ok(Self { host: text.parse()?, name: Vec::new(), mode: None }),
-        }
+            _ => (TFTP_PORT, behind),
+        };
+        Self::new(text, Host { host: host.into(), port }, file.as_bytes().to_vec(), None)
     }
 }
 
@@ -131,7 +162,9 @@ impl Remote {
             }
         };
         let name = percent_decode(path).ok_or_else(|| RemoteError::Percent(text.into()))?;
-        Self::new(text, host.parse()?, name, mode)
+        let Host { host, port } = host.parse()?;
+        // The percent sign before an interface is escaped there (RFC 6874), and by some people is not.
+        Self::new(text, Host { host: host.replacen("%25", "%", 1), port }, name, mode)
     }
 
     fn new(text: &str, host: Host, name: Vec<u8>, mode: Option<Mode>) -> Result<Self, RemoteError> {
@@ -142,19 +175,37 @@ impl Remote {
     }
 }
 
-/// Splits the host off the front: up to a colon, or what stands in brackets.
-fn split_host(text: &str) -> Result<(String, &str), RemoteError> {
+/// Splits the host off the front: what stands in brackets, an IPv6 address, or all up to a colon.
+fn split_host(text: &str) -> Result<(&str, &str), RemoteError> {
     let (host, rest) = if let Some(inner) = text.strip_prefix('[') {
         inner.split_once(']').ok_or_else(|| RemoteError::Bracket(text.into()))?
-    } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        (text, "")
+    } else if let Some(len) = ipv6_len(text) {
+        text.split_at(len)
     } else {
         text.split_at(text.find(':').unwrap_or(text.len()))
     };
     if host.is_empty() || host.contains(['/', '[', ']']) {
         return Err(RemoteError::NoHost(text.into()));
     }
-    Ok((host.into(), rest))
+    let is_address = host.contains(':') && !text.starts_with('[');
+    // An interface ends its address: what follows it can be told apart.
+    if is_address && !rest.is_empty() && !host.contains('%') {
+        let (text, bracketed) = (text.into(), format!("[{host}]:{}", &rest[1..]));
+        return Err(RemoteError::NoBrackets(text, bracketed));
+    }
+    Ok((host, rest))
+}
+
+/// The length of the IPv6 address that the text begins with, its interface included; the longest that can be meant.
+fn ipv6_len(text: &str) -> Option<usize> {
+    let is_address = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    if let Some((address, zone)) = text.split_once('%')
+        && is_address(address)
+    {
+        return Some(address.len() + 1 + zone.find([':', '/']).unwrap_or(zone.len()));
+    }
+    let ends = text.match_indices([':', '/']).map(|(at, _)| at);
+    ends.chain([text.len()]).rfind(|end| is_address(&text[..*end]))
 }
 
 fn port_of(digits: &str) -> Option<u16> {
@@ -192,7 +243,7 @@ impl fmt::Display for Host {
 /// A URL that can be read again.
 impl fmt::Display for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tftp://{}/", self.host)?;
+        write!(f, "tftp://{}/", self.host.to_string().replacen('%', "%25", 1))?;
         for chunk in self.name.utf8_chunks() {
             for c in chunk.valid().chars() {
                 match c {
@@ -224,6 +275,22 @@ mod tests {
             ("sw1:boot/a.img", ("sw1", 69, "boot/a.img")),
             ("sw1:/abs", ("sw1", 69, "/abs")),
             ("sw1:a:b", ("sw1", 69, "a:b")),
+            ("sw1:6969/a/b", ("sw1", 6969, "a/b")),
+            ("sw1:6969//abs", ("sw1", 6969, "/abs")),
+            ("sw1:6969:a:b", ("sw1", 6969, "a:b")),
+            ("sw1:6969/", ("sw1", 6969, "")),
+            ("sw1:6969:", ("sw1", 6969, "")),
+            ("sw1:7a/b", ("sw1", 69, "7a/b")),
+            ("sw1:/7/b", ("sw1", 69, "/7/b")),
+            ("[::1]:6969/a", ("::1", 6969, "a")),
+            ("[::1]:6969:a", ("::1", 6969, "a")),
+            ("fe80::1%lo", ("fe80::1%lo", 69, "")),
+            ("fe80::1%lo:6969", ("fe80::1%lo", 6969, "")),
+            ("fe80::1%lo:6969/x", ("fe80::1%lo", 6969, "x")),
+            ("fe80::1%lo:x", ("fe80::1%lo", 69, "x")),
+            ("[fe80::1%lo]:6969", ("fe80::1%lo", 6969, "")),
+            ("tftp://[fe80::1%25lo]:7/x", ("fe80::1%lo", 7, "x")),
+            ("tftp://[fe80::1%lo]/x", ("fe80::1%lo", 69, "x")),
             ("::1", ("::1", 69, "")),
             ("[::1]:6969", ("::1", 6969, "")),
             ("[fe80::1%eth0]:x", ("fe80::1%eth0", 69, "x")),
@@ -259,10 +326,43 @@ mod tests {
         assert!(matches!(parsed("h:0"), Err(E::Port(_))));
         assert!(matches!(parsed("h:65536"), Err(E::Port(_))));
         assert!(matches!(parsed("tftp://h:x/a"), Err(E::Port(_))));
+        for port in ["h:0/a", "h:65536:a", "h:20240101/a", "[::1]:70000/a"] {
+            assert!(matches!(parsed(port), Err(E::Port(_))), "{port}");
+        }
         assert!(matches!(parsed("[::1"), Err(E::Bracket(_))));
+        for text in ["[::1]x", "[::1]/x", "fe80::1%lo/x", "sw1/x"] {
+            assert!(matches!(parsed(text), Err(E::NoHost(_))), "{text}");
+        }
+        let meant = |text: &str| match parsed(text) {
+            Err(E::NoBrackets(_, meant)) => meant,
+            other => panic!("{text}: {other:?}"),
+        };
+        let cases = [
+            ("2001:db8::1:a.img", "[2001:db8::1]:a.img"),
+            ("2001:db8::1/a", "[2001:db8::1]:a"),
+            ("::1:6969/a:b", "[::1:6969]:a:b"),
+            ("2001:db8:0:0:0:0:0:1:6969", "[2001:db8:0:0:0:0:0:1]:6969"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(meant(text), expected, "{text}");
+        }
         assert!(matches!(parsed("tftp://h/%4"), Err(E::Percent(_))));
         assert!(matches!(parsed("tftp://h/%+1"), Err(E::Percent(_))));
         assert!(matches!(parsed("tftp://h/%00"), Err(E::Nul(_))));
+    }
+
+    #[test]
+    fn an_address_on_one_link_has_its_interface_by_name() {
+        let resolved = |host: &str| Host { host: host.into(), port: 7 }.resolve();
+        let scopes = |host: &str| match resolved(host).expect("an address")[..] {
+            [SocketAddr::V6(address)] => address.scope_id(),
+            ref other => panic!("{other:?}"),
+        };
+        let lo = if_nametoindex("lo").expect("every machine has it");
+        assert_eq!([scopes("fe80::1%lo"), scopes("fe80::1%7")], [lo, 7]);
+        let why = |host: &str| resolved(host).expect_err("no address").to_string();
+        assert!(why("fe80::1%none").contains("has no interface 'none'"), "{}", why("fe80::1%none"));
+        assert!(why("fe80::1").contains("as in fe80::1%eth0"), "{}", why("fe80::1"));
     }
 
     #[test]
@@ -273,6 +373,9 @@ mod tests {
         let shown = remote.to_string();
         assert_eq!(shown, "tftp://[::1]:7/a%20b%25%3Bmode=x/\u{e9}%FF%0A;mode=netascii");
         assert_eq!(shown.parse(), Ok(remote));
+        let scoped: Remote = "[fe80::1%lo]:7:x".parse().expect("a remote");
+        assert_eq!(scoped.to_string(), "tftp://[fe80::1%25lo]:7/x");
+        assert_eq!(scoped.to_string().parse(), Ok(scoped));
         assert_eq!(
             "tftp://h/".parse::<Remote>().map(|remote| remote.to_string()).as_deref(),
             Ok("tftp://h/")

@@ -1,5 +1,6 @@
 //! What to ask a server for.
 
+use crate::limits;
 use crate::proto::Timing;
 use crate::wire::{BlockSize, Interval, Mode, Operation, WindowSize};
 use std::num::NonZeroU8;
@@ -20,6 +21,7 @@ pub struct Wishes {
     pub(super) window: Option<WindowSize>,
     pub(super) timeout: Option<NonZeroU8>,
     pub(super) retries: Option<u32>,
+    pub(super) every: Option<Duration>,
     pub(super) mode: Mode,
     pub(super) plain: bool,
     pub(super) no_offload: bool,
@@ -48,9 +50,19 @@ impl Wishes {
     }
 
     /// How often a request is repeated before there is no answer; `None`, the default, repeats it for seven seconds.
+    /// Where this takes longer than [`limits::PATIENCE`], a server that has answered gets as long for each block.
     #[must_use]
     pub fn retries(mut self, retries: impl Into<Option<u32>>) -> Self {
         self.retries = retries.into();
+        self
+    }
+
+    /// Asks at this constant interval, for a device that listens for a moment when it starts; `None`, the default, asks
+    /// less and less often. A call then takes as long as ten of them, and ten seconds at least, with options, and as long
+    /// without.
+    #[must_use]
+    pub fn every(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.every = interval.into();
         self
     }
 
@@ -79,6 +91,12 @@ impl Wishes {
     /// How long to wait for answers to such a request, and to what follows it.
     pub fn timing(&self, operation: Operation) -> Timing {
         let standard = Timing::default();
+        if let Some(interval) = self.every {
+            let every = interval.clamp(standard.floor, limits::LONGEST_TIMING);
+            let unanswered =
+                SHORTEST_ROUND.max(every.saturating_mul(10)).min(limits::LONGEST_TIMING);
+            return Timing { first: every, ceiling: every, unanswered, ..standard };
+        }
         let first = match (self.timeout, self.retries, operation) {
             (Some(secs), ..) => Interval::from_secs(secs).get(),
             (None, None, Operation::Read | Operation::List) => EARLY_REPEAT,
@@ -90,7 +108,11 @@ impl Wishes {
         let waits = (0..=self.retries.unwrap_or(usual).min(MOST_REPEATS))
             .map(|n| first.saturating_mul(1 << n.min(16)).min(ceiling));
         let unanswered: Duration = waits.sum();
-        Timing { first, ceiling, unanswered, ..standard }
+        // Who asked for more patience with a request has it with what follows; a device that is slow with one erases its
+        // flash, or checks it at the end.
+        let is_told = self.timeout.is_some() || self.retries.is_some();
+        let patience = if is_told { unanswered } else { Duration::ZERO }.max(standard.patience);
+        Timing { first, ceiling, patience, unanswered, ..standard }
     }
 }
 
@@ -105,12 +127,18 @@ const EARLY_REPEAT: Duration = Duration::from_millis(100);
 /// How often then, doubling as before: last after 3.1 seconds, and after 6.3 there is no answer.
 const EARLY_REPEATS: u32 = 5;
 
+/// Asked at a constant interval, a server has so long before it is asked in another way.
+const SHORTEST_ROUND: Duration = Duration::from_secs(10);
+
 /// More repeats than anyone waits for.
 const MOST_REPEATS: u32 = 1_000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::Time;
+    use crate::transfer::{Action, Memory, Outcome, Transfer};
+    use crate::wire::{Options, Packet, Request, WireBlock};
 
     fn waits(wishes: Wishes, operation: Operation) -> (u128, u128) {
         let timing = wishes.timing(operation);
@@ -128,8 +156,67 @@ mod tests {
         assert_eq!(waits(timed, Operation::Read), (3000, 3000 + 5000 + 5000));
         let both = timed.retries(0);
         assert_eq!(waits(both, Operation::Read), (3000, 3000));
+        // A device that erases its flash is waited for with its last block as with its request; nobody gets less time.
+        let patience = |wishes: Wishes| wishes.timing(Operation::Write).patience.as_secs();
+        let slow = standard.timeout(NonZeroU8::new(20)).retries(10);
+        assert_eq!([standard, both, slow].map(patience), [30, 30, 220]);
+        assert_eq!(slow.timing(Operation::Write).first.as_secs(), 20, "one request for 18 seconds");
+        assert_eq!(patience(standard.retries(20)), 97);
         // No wait is longer than five seconds, unless that was asked for.
         let ceiling = |wishes: Wishes| wishes.timing(Operation::Read).ceiling.as_secs();
         assert_eq!([timed, standard.timeout(NonZeroU8::new(9))].map(ceiling), [5, 9]);
+    }
+
+    #[test]
+    fn at_a_constant_interval_a_request_is_repeated_for_ten_seconds_at_least() {
+        let every = |millis| {
+            let wishes = Wishes::default().every(Duration::from_millis(millis)).retries(0);
+            let timing = wishes.timing(Operation::Write);
+            [timing.first, timing.ceiling, timing.unanswered].map(|span| span.as_millis())
+        };
+        assert_eq!(every(500), [500, 500, 10_000]);
+        assert_eq!(every(2000), [2000, 2000, 20_000]);
+        assert_eq!(every(1), [50, 50, 10_000]);
+    }
+
+    /// Polls from one time to another, and tells how many requests left.
+    fn requests(put: &mut Transfer, from: u64, to: u64) -> usize {
+        let (mut now, mut requests) = (Time::from_micros(from * 1000), 0);
+        let end = Time::from_micros(to * 1000);
+        loop {
+            match put.poll(now) {
+                Action::Send(burst) => requests += usize::from(burst.bytes[1] == 2),
+                Action::Storage => assert!(put.try_storage(now), "memory never waits"),
+                Action::Wait(until) if until < end => now = until,
+                Action::Wait(_) | Action::Done => return requests,
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_erases_before_and_checks_behind_is_waited_for_with_one_request() {
+        let told = Wishes::default().timeout(NonZeroU8::new(20)).retries(10);
+        for (wishes, lasts) in [(told, true), (Wishes::default(), false)] {
+            let options = Options::NONE;
+            let request =
+                Request { operation: Operation::Write, name: b"f", mode: Mode::Octet, options };
+            let (start, timing) = (Time::START, wishes.timing(Operation::Write));
+            let source = Box::new(Memory::new(vec![7; 600]));
+            let mut put = Transfer::put(start, timing, &request, source);
+            let asked = requests(&mut put, 0, 18_000);
+            assert_eq!((asked == 1, put.summary().outcome.is_none()), (lasts, lasts), "{asked}");
+            let mut put =
+                Transfer::put(start, timing, &request, Box::new(Memory::new(vec![7; 600])));
+            requests(&mut put, 0, 1);
+            let answer = |block| Packet::Ack { block: WireBlock(block) }.to_vec();
+            for block in [0, 1] {
+                put.handle(Time::from_micros(1000), &answer(block));
+                requests(&mut put, 1, 2);
+            }
+            requests(&mut put, 2, 45_000);
+            put.handle(Time::from_micros(45_000_000), &answer(2));
+            requests(&mut put, 45_000, 45_001);
+            assert_eq!(put.summary().outcome == Some(Outcome::Complete), lasts);
+        }
     }
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::SystemTime;
 
 /// What an entry is.
@@ -64,6 +64,9 @@ pub enum ListingError {
 #[derive(Serialize, Deserialize)]
 struct JsonEntry {
     name: String,
+    /// A name that is not UTF-8, percent-encoded; `name` is then what can be shown of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    octets: Option<String>,
     kind: Kind,
     size: u64,
     modified: Timestamp,
@@ -97,6 +100,33 @@ fn timestamp(time: SystemTime) -> Timestamp {
 
 fn utc(time: SystemTime) -> impl std::fmt::Display {
     timestamp(time).strftime("%Y-%m-%d %H:%M:%S")
+}
+
+/// A name as it stands in a URL.
+fn encoded(name: &[u8]) -> String {
+    let mut out = String::with_capacity(3 * name.len());
+    for byte in name {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(*byte));
+            }
+            byte => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// The same read again.
+fn decoded(text: &str) -> Option<OsString> {
+    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
+    let mut name = parts.next()?.to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+        name.push(u8::from_str_radix(digits, 16).ok()?);
+        name.extend_from_slice(rest);
+    }
+    Some(OsString::from_vec(name))
 }
 
 impl Listing {
@@ -158,12 +188,14 @@ impl Listing {
         out
     }
 
-    /// One JSON object for each line, and a last one that counts them. Names that are not UTF-8 are left out.
+    /// One JSON object for each line, and a last one that counts them. Of a name that is not UTF-8 the octets are told
+    /// apart.
     pub fn to_json(&self) -> Vec<u8> {
         let (mut out, entries, cut) = self.lines(64, |entry| {
-            let name = entry.name.to_str()?.to_owned();
+            let name = entry.name.to_string_lossy().into_owned();
+            let octets = entry.name.to_str().is_none().then(|| encoded(entry.name.as_bytes()));
             let Entry { kind, size, modified, .. } = *entry;
-            json_line(&JsonEntry { name, kind, size, modified: timestamp(modified) })
+            json_line(&JsonEntry { name, octets, kind, size, modified: timestamp(modified) })
         });
         out.extend(json_line(&JsonEnd { entries, cut }).unwrap_or_default());
         out
@@ -198,8 +230,12 @@ impl Listing {
         let entries = lines.iter().enumerate().map(|(n, line)| {
             let entry: JsonEntry =
                 serde_json::from_slice(line).map_err(|_| ListingError::Line(n + 1))?;
-            let JsonEntry { name, kind, size, modified } = entry;
-            let entry = Entry { name: name.into(), kind, size, modified: modified.into() };
+            let JsonEntry { name, octets, kind, size, modified } = entry;
+            let name = match octets {
+                None => name.into(),
+                Some(octets) => decoded(&octets).ok_or(ListingError::Line(n + 1))?,
+            };
+            let entry = Entry { name, kind, size, modified: modified.into() };
             if is_listable(&entry.name) { Ok(entry) } else { Err(ListingError::Line(n + 1)) }
         });
         Ok(Self { entries: entries.collect::<Result<_, _>>()?, cut })
@@ -323,6 +359,23 @@ mod tests {
             assert!(!is_listable(OsStr::new(name)), "{name:?}");
         }
         assert!(["a b", "\u{e9}", "%2e"].into_iter().all(|name| is_listable(OsStr::new(name))));
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_keeps_its_octets_in_json() {
+        let mut listing = listing(&["a"]);
+        listing.entries[0].name = OsString::from_vec(b"caf\xe9 %/.bin".to_vec());
+        let text = String::from_utf8(listing.to_json()).expect("JSON is UTF-8");
+        assert!(text.contains(r#""octets":"caf%E9%20%25%2F.bin""#), "{text}");
+        // A slash is in no name.
+        assert_eq!(Listing::from_json(text.as_bytes()), Err(ListingError::Line(1)));
+        listing.entries[0].name = OsString::from_vec(b"caf\xe9 %.bin".to_vec());
+        assert_eq!(Listing::from_json(&listing.to_json()), Ok(listing.clone()));
+        let good = String::from_utf8(listing.to_json()).expect("JSON is UTF-8");
+        for broken in ["%", "%4", "%+1", "%zz", "%00", "%0A", "%2E%2E", ""] {
+            let bad = good.replace("caf%E9%20%25.bin", broken);
+            assert_eq!(Listing::from_json(bad.as_bytes()), Err(ListingError::Line(1)), "{broken}");
+        }
     }
 
     #[test]

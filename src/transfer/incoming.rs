@@ -16,6 +16,8 @@ pub(super) struct Incoming {
     unwritten: Vec<u8>,
     /// Bytes of the file that came in order.
     bytes: u64,
+    /// Since when as many as were told are there, and no end.
+    has_all_since: Option<Time>,
     /// Whether a size that is told is that of the bytes that come: the size of a text is not that of its netascii.
     is_octet: bool,
 }
@@ -46,6 +48,7 @@ impl Incoming {
             may_wait,
             unwritten: Vec::new(),
             bytes: 0,
+            has_all_since: None,
             is_octet: mode == Mode::Octet,
         }
     }
@@ -91,7 +94,15 @@ impl Incoming {
                 stage => stage,
             };
         }
+        let told = agreed.transfer_size().filter(|_| self.is_octet && self.bytes > 0);
+        let has_all = told == Some(self.bytes) && !self.receiver.has_last_block();
+        self.has_all_since = has_all.then_some(now);
         Ok(self.bytes - before)
+    }
+
+    /// Since when it is whole by its size, where the empty block that ends it is missing.
+    pub(super) const fn has_all_since(&self) -> Option<Time> {
+        self.has_all_since
     }
 
     /// Whether it ended before all came that the sender told of. More may come: a file can grow while it is read.

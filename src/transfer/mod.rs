@@ -8,6 +8,7 @@ mod budget;
 mod error;
 mod incoming;
 mod netascii;
+mod odd;
 mod outgoing;
 mod reorder;
 mod ring;
@@ -234,7 +235,7 @@ impl Transfer {
             // GRUB repeats its request to the session's port; it means nothing here.
             Ok(Packet::Request(_)) => {}
             Err(Malformed::Oack) if self.is_asking() => self.disagree(now, None),
-            Err(_) => {}
+            Err(_) => self.hear_words(now, datagram),
         }
     }
 
@@ -370,6 +371,9 @@ impl Transfer {
 
     /// The network says that the peer's port is closed: nothing that is sent will arrive.
     pub fn unreachable(&mut self, now: Time) {
+        if self.gives_up_end().is_some() {
+            return self.supply_end(now);
+        }
         self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
     }
 
@@ -465,6 +469,10 @@ impl Transfer {
 
     /// Says what to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
+        let gives_up_end = self.gives_up_end().filter(|_| !self.is_over());
+        if gives_up_end.is_some_and(|until| now >= until) {
+            self.supply_end(now);
+        }
         if self.wants_storage() {
             return Action::Storage;
         }
@@ -488,6 +496,7 @@ impl Transfer {
     }
 
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
+        let gives_up_end = self.gives_up_end();
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
             Machine::Receiving(incoming) => incoming.poll(now, &self.opening, &mut self.small),
@@ -507,7 +516,7 @@ impl Transfer {
                 self.summary.count(&burst);
                 Action::Send(burst)
             }
-            Step::Wait(until) => Action::Wait(until),
+            Step::Wait(until) => Action::Wait(gives_up_end.map_or(until, |end| end.min(until))),
             Step::Done(end) => {
                 self.phase = Phase::Over;
                 self.summary.conclude(now - self.started, Outcome::of(end, Outcome::Silent));

@@ -22,6 +22,8 @@ pub enum Outcome {
     PeerError(ErrorCode, Vec<u8>),
     /// The peer's OACK was not what was asked for.
     Disagreement(Option<Disagreement>),
+    /// The server had everything, and then said something that is no packet.
+    Words(Vec<u8>),
     /// The peer sent more in a block than was agreed.
     Oversized,
     /// The peer's last block came before as many bytes as it had announced.
@@ -63,6 +65,8 @@ pub struct Summary {
     pub agreed: Agreed,
     /// The time from the start of the transfer to its outcome.
     pub elapsed: Duration,
+    /// Whether the empty block never came that ends a file of whole blocks: it is whole by the size that was told.
+    pub end_missing: bool,
     /// How it ended, once that is known: a received file that is safe can be lost no more.
     pub outcome: Option<Outcome>,
 }
@@ -80,6 +84,9 @@ impl fmt::Display for Outcome {
             }
             Self::Disagreement(Some(why)) => write!(f, "the peer's OACK was refused: {why}"),
             Self::Disagreement(None) => f.write_str("the peer's OACK makes no sense"),
+            Self::Words(text) => {
+                write!(f, "ended by the peer, in words: \"{}\"", text.escape_ascii())
+            }
             Self::Oversized => f.write_str("a block was larger than agreed"),
             Self::Short => f.write_str("it ended before as many bytes as were told"),
             Self::Local(_, error) => f.write_str(error),

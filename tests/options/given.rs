@@ -28,7 +28,7 @@ impl Given {
     /// Adds it to a command that inherits nothing of the kind.
     pub(crate) fn to(&self, command: &mut Command) {
         let inherited = std::env::vars_os().map(|(name, _)| name);
-        for name in inherited.filter(|name| name.to_string_lossy().starts_with("RTFTPD_")) {
+        for name in inherited.filter(|name| name.to_string_lossy().starts_with("RTFTP")) {
             command.env_remove(name);
         }
         command.args(&self.words).envs(self.variables.iter().map(|(name, value)| (name, value)));
@@ -64,8 +64,10 @@ pub(crate) struct Row {
 
 /// Gives the option of `row` to `command` in every way there is, and tells what was seen that should not be.
 pub(crate) fn check(command: &str, row: &Row, known: &Known) -> Vec<String> {
-    let value = if known.takes_value { row.values.join(",") } else { "true".into() };
-    let rival = if known.takes_value { row.rival } else { "false" };
+    let value = if known.takes_value { row.values.join(",") } else { "1".into() };
+    let rival = if known.takes_value { row.rival } else { "0" };
+    // How often it is given is a number.
+    let is_counted = row.option == "--verbose";
     let mut cases = vec![(Given::default(), row.without)];
     for flag in &known.flags {
         let given = Given::default().flag(flag, row.values);
@@ -76,8 +78,8 @@ pub(crate) fn check(command: &str, row: &Row, known: &Known) -> Vec<String> {
     }
     if let Some(name) = &known.env {
         cases.push((Given::default().variable(name, &value), row.with));
-        if !known.takes_value {
-            cases.push((Given::default().variable(name, "1"), row.with));
+        if !known.takes_value && !is_counted {
+            cases.push((Given::default().variable(name, "true"), row.with));
             cases.push((Given::default().variable(name, "false"), row.without));
         }
     }

@@ -64,7 +64,9 @@ pub(crate) fn options(help: &str) -> Vec<Known> {
             break;
         }
         let text = line.trim();
-        if text.starts_with("--") || text.starts_with('-') && !text.starts_with("- ") {
+        // What is told of one is farther in.
+        let is_near = line.len() - line.trim_start().len() <= 6;
+        if is_near && text.starts_with('-') {
             let (names, words) = text.split_at(text.find("  ").unwrap_or(text.len()));
             let mut known = Known::default();
             for word in names.split([' ', ',']) {
@@ -73,7 +75,7 @@ pub(crate) fn options(help: &str) -> Vec<Known> {
                     .flags
                     .extend(word.starts_with('-').then(|| word.trim_end_matches('.').into()));
             }
-            found.push((known, words.to_owned()));
+            found.push((known, format!("{words} ")));
         } else if let Some((known, words)) = found.last_mut() {
             if let Some(value) = text.strip_prefix("- ") {
                 known.values.push(value.split(':').next().unwrap_or_default().into());

@@ -42,9 +42,22 @@ fn said(here: &TempDir, words: &[&str], code: i32) -> Vec<Value> {
     lines(&run.get_output().stdout)
 }
 
-const TRANSFER: &str = "{blksize whole, bytes whole, operation text, packets whole, remote text, \
-    retransmitted whole, seconds real, windowsize whole}";
-const FAILURE: &str = "{error text, exit whole, operation text, remote text}";
+/// The fields of every command, what failed or not, as the README has them.
+fn record(
+    of: [&str; 3],
+    [blksize, windowsize]: [&str; 2],
+    [kind, code, error]: [&str; 3],
+) -> String {
+    let [exit, local, remote] = of;
+    format!(
+        "blksize {blksize}, bytes whole, code {code}, error {error}, exit {exit}, kind {kind}, local {local}, \
+        ok bool, operation text, packets whole, remote {remote}, retransmitted whole, seconds real, \
+        warning null, windowsize {windowsize}"
+    )
+}
+
+const WELL: [&str; 3] = ["null"; 3];
+const NO_TERMS: [&str; 2] = ["null"; 2];
 
 #[test]
 fn a_transfer_is_reported_with_all_its_fields_and_their_values() {
@@ -57,7 +70,9 @@ fn a_transfer_is_reported_with_all_its_fields_and_their_values() {
     for (operation, words, name, bytes) in cases {
         let reports = said(&here, &[&words[..], &terms].concat(), 0);
         let [report] = &reports[..] else { panic!("{reports:?}") };
-        assert_eq!(shape(report), TRANSFER);
+        let of = ["whole", "text", "text"];
+        assert_eq!(shape(report), format!("{{{}}}", record(of, ["whole"; 2], WELL)));
+        assert_eq!((&report["ok"], &report["local"]), (&true.into(), &name.into()));
         let numbers = ["blksize", "windowsize", "bytes"].map(|field| report[field].as_u64());
         assert_eq!(numbers, [600, 3, bytes].map(Some));
         assert_eq!(report["operation"], operation);
@@ -71,26 +86,74 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
     let (root, here) = (folder(&[("dir/a", b"")]), folder(&[("b", b"few")]));
     let server = Daemon::serve(root.path(), &[]);
     let remote = server.address.to_string();
-    let (file, directory) = (format!("tftp://{remote}/b"), format!("tftp://{remote}/dir"));
-    let (absent, nowhere) = (format!("tftp://{remote}/absent"), "no-such-host.invalid");
+    let url = |name: &str| format!("tftp://{remote}/{name}");
+    let nowhere = "tftp://no-such-host.invalid/";
     let cases = [
-        (vec!["get", &remote, "dir"], &*directory, 5, "access violation (code 2)"),
-        (vec!["put", "b", &remote], &file, 5, "access violation (code 2)"),
-        (vec!["list", &remote, "absent"], &absent, 4, "file not found (code 1)"),
-        (vec!["bench", nowhere, "a"], nowhere, 3, "cannot find the host"),
+        (vec!["get", &remote, "dir"], &*url("dir"), Some("dir"), 5, "refused", Some(2)),
+        (vec!["put", "b", &remote], &url("b"), Some("b"), 5, "refused", Some(2)),
+        (vec!["list", &remote, "absent"], &url("absent"), None, 4, "refused", Some(1)),
+        (vec!["bench", &remote, "absent", "--count", "1"], &url(""), None, 4, "refused", Some(1)),
+        (vec!["bench", "no-such-host.invalid", "a"], nowhere, None, 3, "no such host", None),
+        (vec!["list", "no-such-host.invalid"], nowhere, None, 3, "no such host", None),
+        (vec!["put", "absent", &remote], &url("absent"), Some("absent"), 1, "local", None),
+        (vec!["get", &remote, "x", "-o", "none/"], &url("x"), None, 1, "local", None),
     ];
-    for (words, remote, code, why) in cases {
-        let reports = said(&here, &words, code);
+    for (words, remote, local, exit, kind, code) in cases {
+        let reports = said(&here, &words, exit);
         let [report] = &reports[..] else { panic!("{reports:?}") };
-        assert_eq!(shape(report), FAILURE);
-        assert_eq!((&report["operation"], &report["exit"]), (&words[0].into(), &code.into()));
-        assert_eq!(report["remote"], remote);
-        assert!(report["error"].as_str().is_some_and(|error| error.contains(why)), "{report}");
+        assert_eq!(report["ok"], false, "{report}");
+        assert_eq!((&report["operation"], &report["exit"]), (&words[0].into(), &exit.into()));
+        assert_eq!((&report["remote"], &report["local"]), (&remote.into(), &local.into()));
+        assert_eq!((&report["kind"], &report["code"]), (&kind.into(), &code.into()), "{report}");
+        let own: Vec<_> =
+            report.as_object().expect("an object").keys().map(String::as_str).collect();
+        let all =
+            ["error", "bytes", "seconds", "packets", "retransmitted", "blksize", "windowsize"];
+        assert!(
+            report["error"].is_string() && all.iter().all(|field| own.contains(field)),
+            "{own:?}"
+        );
     }
     let several = said(&here, &["get", &remote, "missing", "dir"], 4);
     assert_eq!(
         several.iter().map(|line| line["exit"].as_u64()).collect::<Vec<_>>(),
         [4, 5].map(Some)
+    );
+}
+
+#[test]
+fn what_is_wrong_before_a_server_is_asked_is_told_to_scripts_too() {
+    let here = folder(&[("b", b"few")]);
+    let cases: [(&[&str], &str); 6] = [
+        (&["get", "host"], "no file is named after the host 'host'"),
+        (&["put", "b", "ftp://host/"], "another protocol"),
+        (&["list", "h:0"], "not a number from 1 to 65535"),
+        (&["bench", "h:a", "g:b"], "a load is for one server"),
+        (&["get", "h:a", "--blksize", "7"], "from 8 to 65464"),
+        (&["gett", "h", "a"], "did you mean 'get'?"),
+    ];
+    for (words, why) in cases {
+        let reports = said(&here, words, 2);
+        let [report] = &reports[..] else { panic!("{reports:?}") };
+        assert_eq!((&report["ok"], &report["exit"]), (&false.into(), &2.into()), "{report}");
+        assert_eq!(report["kind"], "usage", "{report}");
+        assert!(report["error"].as_str().is_some_and(|error| error.contains(why)), "{report}");
+    }
+}
+
+#[test]
+fn a_transfer_that_broke_off_tells_how_far_it_was() {
+    let here = folder(&[]);
+    let server = Scripted::that_leaves(|packet| match packet {
+        Packet::Request(_) => Some(vec![data(1, &[7; 512])]),
+        _ => None,
+    });
+    let reports = said(&here, &["get", &server.remote(), "a", "--no-options"], 3);
+    let [report] = &reports[..] else { panic!("{reports:?}") };
+    assert_eq!((&report["kind"], &report["bytes"]), (&"broken off".into(), &512.into()));
+    assert!(
+        report["packets"].as_u64() >= Some(2) && report["seconds"].as_f64() > Some(0.0),
+        "{report}"
     );
 }
 
@@ -102,7 +165,12 @@ fn a_list_has_its_entries_and_their_number() {
     let [file, directory, end] = &listed[..] else { panic!("{listed:?}") };
     let entry = "{kind text, modified text, name text, size whole}";
     assert_eq!([file, directory].map(shape), [entry, entry]);
-    assert_eq!(shape(end), "{cut bool, entries whole}");
+    let of = ["whole", "null", "text"];
+    let mut fields: Vec<_> = record(of, NO_TERMS, WELL).split(", ").map(str::to_owned).collect();
+    fields.extend(["cut bool", "entries whole"].map(str::to_owned));
+    fields.sort();
+    assert_eq!(shape(end), format!("{{{}}}", fields.join(", ")));
+    assert_eq!((&end["ok"], &end["operation"]), (&true.into(), &"list".into()));
     let fields = |line: &Value| (line["name"].clone(), line["kind"].clone(), line["size"].clone());
     assert_eq!(fields(file), ("a".into(), "file".into(), 3.into()));
     assert_eq!(fields(directory), ("dir".into(), "directory".into(), 0.into()));
@@ -144,27 +212,42 @@ fn packets_and_those_that_were_sent_again_are_counted() {
 fn a_load_is_reported_with_all_its_fields() {
     let spans = "{max real, p50 real, p90 real, p99 real}";
     let failure = "{code CODE, count whole, first text, kind text}";
-    let shape_of = |failures: &str, [first, transfer]: [&str; 2], histogram: &str, rate: &str| {
-        format!(
-            "{{begun whole, bytes whole, bytes_per_second real, clients whole, cut whole, failed whole, \
-            failures [{failures}], first_answer {first}, histogram [{histogram}], missed whole, \
-            most_at_once whole, packets whole, rate {rate}, retransmitted whole, seconds real, \
-            server text, transfer {transfer}, transfers_per_second real, whole whole}}"
-        )
+    let shape_of = |failures: &str,
+                    [first, transfer]: [&str; 2],
+                    histogram: &str,
+                    rate: &str,
+                    of| {
+        let own = format!(
+            "begun whole, bytes_per_second real, clients whole, cut whole, failed whole, \
+            failures [FAILURES], first_answer SPANS, histogram [OCTAVE], missed whole, \
+            most_at_once whole, rate {rate}, server text, transfer TRANSFER, transfers_per_second real, whole whole"
+        );
+        let record = record(["whole", "null", "text"], NO_TERMS, of);
+        let mut fields: Vec<_> = own.split(", ").chain(record.split(", ")).collect();
+        fields.sort_unstable();
+        let all = format!("{{{}}}", fields.join(", "));
+        let all = all.replace("FAILURES", failures).replace("OCTAVE", histogram);
+        all.replace("TRANSFER", transfer).replace("SPANS", first)
     };
     let octave = "{count whole, from real, to real}";
     let good = Scripted::new(few);
     let of = |more: &[&str], server: &Scripted| report(&Given::default(), more, server.address);
     let whole = of(&["--count", "2", "--rate", "50"], &good);
-    assert_eq!(shape(&whole), shape_of("", [spans, spans], octave, "real"));
+    assert_eq!(shape(&whole), shape_of("", [spans, spans], octave, "real", WELL));
     assert_eq!((&whole["server"], &whole["rate"]), (&good.remote().into(), &50.0.into()));
     let refused = of(&["--count", "2"], &Scripted::new(|_| vec![error(1, "no")]));
     let coded = failure.replace("CODE", "whole");
-    assert_eq!(shape(&refused), shape_of(&coded, [spans, "null"], "", "null"));
+    assert_eq!(
+        shape(&refused),
+        shape_of(&coded, [spans, "null"], "", "null", ["text", "whole", "text"])
+    );
     let silent = Scripted::new(|_| Vec::new());
     let silent = of(&["--count", "2", "--timeout", "1", "--retries", "0"], &silent);
     let uncoded = failure.replace("CODE", "null");
-    assert_eq!(shape(&silent), shape_of(&uncoded, ["null", "null"], "", "null"));
+    assert_eq!(
+        shape(&silent),
+        shape_of(&uncoded, ["null", "null"], "", "null", ["text", "null", "text"])
+    );
 }
 
 #[test]

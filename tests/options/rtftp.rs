@@ -1,7 +1,8 @@
 //! What is seen of each option of `rtftp`, in each of its commands.
 
 use crate::common::{
-    LONGEST_RUN, Running, Scripted, ack, child, data, error, everything_in, folder, pattern, until,
+    LONGEST_RUN, Running, Scripted, ack, child, closed, data, error, everything_in, folder,
+    pattern, until,
 };
 use crate::given::{Given, Row};
 use crate::programs::on_a_terminal;
@@ -16,37 +17,43 @@ use tftpkit::wire::{Operation, Options, Packet, TransferOption, WindowSize, Wire
 
 const fn row(
     of: &'static [&'static str],
-    (option, values): (&'static str, &'static [&'static str]),
+    option: &'static str,
+    (values, rival): (&'static [&'static str], &'static str),
     (without, with): (&'static str, &'static str),
     see: fn(&str, &Given) -> String,
 ) -> Row {
-    Row { of, option, values, rival: "", without, with, see }
+    Row { of, option, values, rival, without, with, see }
 }
 
 /// The menu is the program without a command.
 const ALL: &[&str] = &["", "get", "put", "list", "bench"];
 const FILES: &[&str] = &["", "get", "put", "bench"];
+const WAITING: &[&str] = &["get", "put"];
+const BOUNDED: &[&str] = &["get", "put", "list"];
 
 pub(crate) const ROWS: &[Row] = &[
-    row(ALL, ("--blksize", &["600"]), ("65464", "600"), asked_blksize),
-    row(ALL, ("--windowsize", &["7"]), ("8", "7"), asked_windowsize),
-    row(ALL, ("--timeout", &["9"]), ("nothing", "9"), asked_timeout),
-    row(ALL, ("--retries", &["0"]), ("asked again", "asked once"), repetition),
-    row(FILES, ("--mode", &["netascii"]), ("octet", "netascii"), mode),
-    row(ALL, ("--no-options", &[]), ("options", "none"), has_options),
-    row(ALL, ("--no-offload", &[]), ("joined or cut", "one by one"), offload),
-    row(&["get"], ("--output", &["other"]), ("a", "other"), names_here),
-    row(&["get", "put"], ("--quiet", &[]), ("figures", "nothing"), figures),
-    row(&["bench"], ("--quiet", &[]), ("a line, then figures", "figures"), bench_on_a_terminal),
-    row(&["get", "put"], ("--json", &[]), ("nothing", "an object"), printed),
-    row(&["list", "bench"], ("--json", &[]), ("a table", "an object"), printed),
-    row(&["bench"], ("--clients", &["3"]), ("10", "3"), clients),
-    row(&["bench"], ("--rate", &["5"]), ("at once", "over a second"), rate),
-    row(&["bench"], ("--duration", &["0.3"]), ("all", "some"), duration),
-    row(&["bench"], ("--count", &["3"]), ("more", "3"), count),
-    row(&["bench"], ("--verify", &[]), ("all whole", "others differ"), verify),
-    row(ALL, ("--help", &[]), ("works", "explains"), asked_about_itself),
-    row(&[""], ("--version", &[]), ("works", "is named"), asked_about_itself),
+    row(ALL, "--blksize", (&["600"], "700"), ("65464", "600"), asked_blksize),
+    row(ALL, "--windowsize", (&["7"], "6"), ("8", "7"), asked_windowsize),
+    row(ALL, "--timeout", (&["9"], "8"), ("nothing", "9"), asked_timeout),
+    row(ALL, "--retries", (&["0"], "5"), ("asked again", "asked once"), repetition),
+    row(FILES, "--mode", (&["netascii"], "octet"), ("octet", "netascii"), mode),
+    row(ALL, "--no-options", (&[], ""), ("options", "none"), has_options),
+    row(ALL, "--no-offload", (&[], ""), ("joined or cut", "one by one"), offload),
+    row(&["get"], "--output", (&["other"], "rival"), ("a", "other"), names_here),
+    row(WAITING, "--wait", (&[], ""), ("nothing listens", "waited"), patience),
+    row(WAITING, "--interval", (&["0.1"], "1"), ("seldom", "often"), asked_how_often),
+    row(BOUNDED, "--max-time", (&["0.3"], "9"), ("no answer", "time over"), bounded),
+    row(&["get", "put"], "--quiet", (&[], ""), ("figures", "nothing"), figures),
+    row(&["bench"], "--quiet", (&[], ""), ("a line, then figures", "figures"), bench_on_a_terminal),
+    row(&["get", "put"], "--json", (&[], ""), ("nothing", "an object"), printed),
+    row(&["list", "bench"], "--json", (&[], ""), ("a table", "an object"), printed),
+    row(&["bench"], "--clients", (&["3"], "4"), ("10", "3"), clients),
+    row(&["bench"], "--rate", (&["5"], "1000"), ("at once", "over a second"), rate),
+    row(&["bench"], "--duration", (&["0.3"], "9"), ("all", "some"), duration),
+    row(&["bench"], "--count", (&["3"], "2"), ("more", "3"), count),
+    row(&["bench"], "--verify", (&[], ""), ("all whole", "others differ"), verify),
+    row(ALL, "--help", (&[], ""), ("works", "explains"), asked_about_itself),
+    row(&[""], "--version", (&[], ""), ("works", "is named"), asked_about_itself),
 ];
 
 fn operation(packet: &Packet<'_>) -> Option<Operation> {
@@ -91,6 +98,7 @@ fn start(command: &str, given: &Given, more: &[&str], server: &str, here: &TempD
         ["--count", "1", "--clients", "1"].iter().filter(|_| command == "bench" && more.is_empty());
     options.extend(one.chain(more).map(|word| (*word).to_owned()));
     let mut rtftp = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    Given { words: Vec::new(), ..given.clone() }.to(&mut rtftp);
     rtftp.args(words(command, &options, server)).current_dir(here.path());
     let piped = rtftp.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = piped.spawn().expect("rtftp");
@@ -171,6 +179,40 @@ fn repetition(command: &str, given: &Given) -> String {
     if requests > 1 { "asked again".into() } else { "asked once".into() }
 }
 
+fn complaint(command: &str, given: &Given, more: &[&str], server: &str) -> String {
+    let output = run(command, given, more, server);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    String::from_utf8(output.stderr).expect("UTF-8")
+}
+
+/// Nothing listens there.
+fn patience(command: &str, given: &Given) -> String {
+    let told = complaint(command, given, &["--max-time", "0.5"], &closed().to_string());
+    assert!(told.contains("nothing listens at"), "{told}");
+    if told.contains("the time that --max-time gives is over") {
+        "waited"
+    } else {
+        "nothing listens"
+    }
+    .into()
+}
+
+/// How often one hears a request that never answers.
+fn asked_how_often(command: &str, given: &Given) -> String {
+    let server = Scripted::new(|_| Vec::new());
+    complaint(command, given, &["--wait", "--max-time", "1.5"], &server.remote());
+    let heard = server.end().len();
+    if heard > 4 { "often".into() } else { "seldom".into() }
+}
+
+/// A server that never answers.
+fn bounded(command: &str, given: &Given) -> String {
+    let server = Scripted::new(|_| Vec::new());
+    let told = complaint(command, given, &["--retries", "0", "--timeout", "1"], &server.remote());
+    let over = told.contains("the time that --max-time gives is over");
+    if over { "time over".into() } else { "no answer".into() }
+}
+
 /// Looks at the socket of a transfer with a window that has come to a stop.
 fn offload(command: &str, given: &Given) -> String {
     let window = Options::NONE.with(TransferOption::WindowSize(WindowSize::new(2).expect("two")));
@@ -215,13 +257,15 @@ fn screen(command: &str, given: &Given, more: &[&str]) -> String {
     let options: Vec<_> =
         given.words.iter().cloned().chain(more.iter().map(|w| (*w).into())).collect();
     let line = words(command, &options, &server.address.to_string()).join(" ");
-    let line = format!("{} {line}", env!("CARGO_BIN_EXE_rtftp"));
+    let variables = given.variables.iter().map(|(name, value)| format!("{name}={value} "));
+    let line =
+        format!("env {}{} {line}", variables.collect::<String>(), env!("CARGO_BIN_EXE_rtftp"));
     on_a_terminal(here.path(), &line, &[])
 }
 
 fn figures(command: &str, given: &Given) -> String {
     let screen = screen(command, given, &[]);
-    if screen.contains(" MB/s") {
+    if screen.contains(" -> ") && screen.contains(" in ") {
         "figures".into()
     } else if screen.is_empty() {
         "nothing".into()

@@ -44,7 +44,12 @@ pub(crate) const ROWS: &[Row] = &[
     row("--ports", (&["PORT-PORT"], "65535-65535"), ("any", "the one"), port),
     row("--patience", (&["0.5"], "20"), ("goes on", "lost"), silence),
     row("--first-interval", (&["0.1"], "3"), ("after a second", "sooner"), first_repetition),
-    row("--intervals", (&["0.3", "0.3"], ""), ("short, doubled", "longer, the same"), intervals),
+    row(
+        "--intervals",
+        (&["0.3", "0.3"], "0.05,5"),
+        ("short, doubled", "longer, the same"),
+        intervals,
+    ),
     row("--drain", (&["0.5"], "20"), ("goes on", "ended"), drained),
     row("--json", (&[], ""), ("words", "an object"), form_of_the_log),
     row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),

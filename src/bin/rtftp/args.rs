@@ -1,25 +1,80 @@
 //! The command line.
 
-use crate::typed::span;
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use std::ffi::OsString;
-use std::num::{NonZeroU8, NonZeroU64};
+use crate::record::Record;
+use crate::report::Reporter;
+use crate::typed::{Elsewhere, advised, span, whole};
+use crate::words;
+use clap::builder::{BoolishValueParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Args as ClapArgs, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU8;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 use tftpkit::client::{Load, Wishes};
+use tftpkit::limits;
 use tftpkit::wire::{BlockSize, Mode, WindowSize};
 
-const EXIT_STATUS: &str = "\
+/// The exit status, behind the examples of a command.
+macro_rules! page {
+    ($($line:literal)*) => {
+        concat!($($line, "\n",)* "
+Every option can be set by a variable: --blksize by RTFTP_BLKSIZE.
+
 Exit status:
   0  done
   1  a local file cannot be read or written
   2  wrong usage
-  3  no answer: no such host, nothing listens there, or it fell silent
+  3  no answer: no such host, nothing listens there, it fell silent, or the time was over
   4  the server does not have the file
   5  the server does not allow it, or the file exists there
   6  a disk is full, here or there
   7  the server failed, or broke the protocol
-  8  everything was sent, but the server did not confirm that it stored it";
+  8  everything was sent, but the server did not confirm that it stored it
+Of several files all are tried, and the first that failed decides. Ctrl-C and SIGTERM tell the server, and then end it as they end any program.")
+    };
+}
+
+const MENU: &str = page! {
+    "Examples:"
+    "  rtftp 192.0.2.1                        the menu: list, download, upload, quit"
+    "  rtftp list 192.0.2.1                   what is there"
+    "  rtftp get 192.0.2.1 pxelinux.0         a file"
+    "  rtftp put sw-01.cfg 192.0.2.1          the other way"
+    "  rtftp help get                         all about one command"
+};
+
+const GET: &str = page! {
+    "Examples:"
+    "  rtftp get 192.0.2.1 pxelinux.0         writes pxelinux.0, here"
+    "  rtftp get 192.0.2.1 sw.cfg -o old.cfg  under another name; -o - prints it"
+    "  rtftp get 192.0.2.1 a b c -o backup/   several, into a folder"
+    "  rtftp get sw1:6969/sub/boot.img        all in one word; sw1:boot.img at port 69"
+    "  rtftp get tftp://[fe80::1%25eth0]/x    a URL; fe80::1%eth0 elsewhere"
+    "  rtftp get --wait --max-time 5min 192.168.1.1 art.bin"
+    "                                         a router that has yet to start"
+};
+
+const PUT: &str = page! {
+    "Examples:"
+    "  rtftp put sw-01.cfg 192.0.2.1          under its own name"
+    "  rtftp put sw-01.cfg 192.0.2.1 old.cfg  under another one, as 192.0.2.1:old.cfg"
+    "  rtftp put *.cfg 192.0.2.1:backup/      several, into a directory"
+    "  tar c etc | rtftp put - sw1:etc.tar    what comes from a pipe"
+    "  rtftp put --wait --interval 0.5 --max-time 5min fw.bin 192.168.1.1"
+    "                                         a router whose loader listens for a second"
+    "  rtftp put --timeout 20 --retries 10 fw.bin 192.0.2.1"
+    "                                         a device that erases its flash first"
+};
+
+const LIST: &str = page! {
+    "Examples:"
+    "  rtftp list 192.0.2.1                   what is there"
+    "  rtftp list 192.0.2.1 firmware          a directory, as 192.0.2.1:firmware"
+    "  rtftp list 192.0.2.1:6969 --json       for a script"
+};
 
 const BENCH: &str = "\
 This is load: aim it at a server of your own, over a network that may be filled.
@@ -37,12 +92,64 @@ A download is asked for once: not a second time without options, as 'get' does w
 (--no-options). Goodput and transfers in a second are those of the time in which downloads begin; those under way \
 at its end have 10 s to finish, and count among the whole and the failed. Ctrl-C ends it with the report.
 
+Every option can be set by a variable: --clients by RTFTP_CLIENTS.
+
 Exit status: 0 if no transfer failed, else that of the most frequent failure, as 'rtftp get --help' has them; 3 if \
 all were cut off at the end.";
 
+/// What other TFTP clients, curl and ftp call it.
+pub(crate) const ELSEWHERE: Elsewhere = &[
+    (&["--port", "-p", "-P"], "the port stands behind the host: HOST:PORT"),
+    (
+        &["--host", "-h", "--server", "-s", "--address"],
+        "the host needs no option: rtftp get HOST FILE",
+    ),
+    (
+        &["--remote", "--remote-file", "--remote-name", "-r", "-O"],
+        "the remote file needs no option: rtftp get HOST FILE",
+    ),
+    (
+        &["--local", "--local-file", "-l", "--out", "--output-file", "--outfile", "--file", "-f"],
+        "'-o FILE' says where a download goes",
+    ),
+    (&["--get", "-g", "--download"], "it is a command: rtftp get HOST FILE"),
+    (
+        &["--put", "--upload", "--upload-file", "-T", "--send"],
+        "it is a command: rtftp put FILE HOST",
+    ),
+    (&["--list", "--ls", "--dir"], "it is a command: rtftp list HOST"),
+    (
+        &["--blocksize", "--block-size", "--block", "--bs", "-b", "-B", "--tftp-blksize"],
+        "a similar argument exists: '--blksize'",
+    ),
+    (&["--window", "--window-size", "-w"], "a similar argument exists: '--windowsize'"),
+    (
+        &["--binary", "--octet", "--image", "-i", "-m"],
+        "files travel byte for byte unless '--mode netascii' is given",
+    ),
+    (
+        &["--ascii", "--netascii", "--text", "-a", "--use-ascii"],
+        "a similar argument exists: '--mode netascii'",
+    ),
+    (
+        &["--tftp-no-options", "--plain", "--rfc1350", "--no-blksize"],
+        "a similar argument exists: '--no-options'",
+    ),
+    (&["--retry", "--tries", "--repeat"], "a similar argument exists: '--retries'"),
+    (&["--silent"], "a similar argument exists: '--quiet'"),
+    (
+        &["--connect-timeout", "--deadline", "--maxtime", "--time-limit"],
+        "a similar argument exists: '--max-time'",
+    ),
+    (
+        &["--concurrency", "--parallel", "--jobs", "-n", "-j"],
+        "a similar argument exists: '--clients'",
+    ),
+];
+
 /// A TFTP client: gets, puts and lists files; with only a HOST it opens a menu.
 #[derive(Debug, Parser)]
-#[command(name = "rtftp", version, after_help = EXIT_STATUS, args_conflicts_with_subcommands = true,
+#[command(name = "rtftp", version, after_help = MENU, args_conflicts_with_subcommands = true,
     arg_required_else_help = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -58,47 +165,63 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Read files from a server
-    #[command(after_help = EXIT_STATUS)]
-    Get {
-        /// HOST:FILE, or HOST[:PORT] and names after it, or tftp://HOST[:PORT]/FILE[;mode=netascii]
-        #[arg(required = true, value_name = "REMOTE")]
-        remotes: Vec<OsString>,
-        /// Where to write: a file, a folder, or - for standard output [default: the file's own name, here]
-        #[arg(long, short)]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        wishes: WishArgs,
-        #[command(flatten)]
-        report: ReportArgs,
-    },
+    #[command(after_help = GET, visible_aliases = ["download", "fetch"])]
+    Get(GetArgs),
     /// Write files to a server
-    #[command(after_help = EXIT_STATUS, override_usage = "rtftp put [OPTIONS] FILE... REMOTE")]
-    Put {
-        /// Local files (- is standard input), then where to: HOST:NAME, HOST[:PORT] [NAME], or a URL
-        #[arg(required = true, num_args = 2.., value_name = "FILE... REMOTE")]
-        files_and_remote: Vec<OsString>,
-        #[command(flatten)]
-        wishes: WishArgs,
-        #[command(flatten)]
-        report: ReportArgs,
-    },
+    #[command(after_help = PUT, visible_aliases = ["upload", "send"],
+        override_usage = "rtftp put [OPTIONS] FILE... REMOTE")]
+    Put(PutArgs),
     /// List a directory of a server
     // A list is no file: it travels in octet only.
-    #[command(after_help = EXIT_STATUS, mut_arg("mode", |mode| mode.hide(true)))]
-    List {
-        /// HOST[:PORT], HOST:DIRECTORY, or a URL
-        remote: OsString,
-        /// The directory [default: the root]
-        directory: Option<OsString>,
-        #[command(flatten)]
-        wishes: WishArgs,
-        /// One JSON object for each entry, and one at the end; or one that says what failed
-        #[arg(long)]
-        json: bool,
-    },
+    #[command(after_help = LIST, visible_aliases = ["ls", "dir"], mut_arg("mode", |mode| mode.hide(true)))]
+    List(ListArgs),
     /// Put a load on a server of your own: many downloads at once, and how they fared
     #[command(after_help = BENCH)]
     Bench(BenchArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GetArgs {
+    /// HOST:FILE, HOST:PORT/FILE, or HOST[:PORT] and names after it, or tftp://HOST[:PORT]/FILE[;mode=netascii]
+    #[arg(required = true, value_name = "REMOTE")]
+    pub(crate) remotes: Vec<OsString>,
+    /// Where to write: a file, a folder, or - for standard output [default: the file's own name, here]
+    #[arg(long, short, env = "RTFTP_OUTPUT")]
+    pub(crate) output: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) wishes: WishArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PutArgs {
+    /// Local files (- is standard input), then where to: HOST:NAME, HOST:PORT/NAME, HOST[:PORT] [NAME], or a URL
+    #[arg(required = true, num_args = 2.., value_name = "FILE... REMOTE")]
+    pub(crate) files_and_remote: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+    #[command(flatten)]
+    pub(crate) wishes: WishArgs,
+    #[command(flatten)]
+    pub(crate) report: ReportArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ListArgs {
+    /// HOST[:PORT], HOST:DIRECTORY, HOST:PORT/DIRECTORY, or a URL
+    pub(crate) remote: OsString,
+    /// The directory [default: the root]
+    pub(crate) directory: Option<OsString>,
+    #[command(flatten)]
+    pub(crate) max_time: MaxTimeArg,
+    #[command(flatten)]
+    pub(crate) wishes: WishArgs,
+    /// One JSON object for each entry, and one at the end that tells how it went
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_JSON")]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -107,28 +230,67 @@ pub(crate) struct BenchArgs {
     #[arg(required = true, value_name = "REMOTE")]
     pub(crate) remotes: Vec<OsString>,
     /// Downloads at once, each followed by the next; with --rate, the most at once [default: 10; with --rate 1000]
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, short, value_name = "N", value_parser = whole::<u16>(1..=65535), env = "RTFTP_CLIENTS")]
     clients: Option<u16>,
     /// Begin so many downloads in each second, whether others have ended or not
-    #[arg(long, value_name = "R", value_parser = rate)]
+    #[arg(long, value_name = "R", value_parser = rate, env = "RTFTP_RATE")]
     rate: Option<f64>,
     /// Begin downloads for so long, in seconds or with a unit, as in 2min [default: 10; with --count as long as it takes]
-    #[arg(long, short, value_name = "TIME", value_parser = duration)]
+    #[arg(long, short, value_name = "TIME", value_parser = duration, env = "RTFTP_DURATION")]
     duration: Option<Duration>,
     /// Begin so many downloads
-    #[arg(long, value_name = "N")]
-    count: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=u64::MAX), env = "RTFTP_COUNT")]
+    count: Option<u64>,
     /// Compare each download with the first of the same file
-    #[arg(long)]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_VERIFY")]
     verify: bool,
     /// No line on the terminal while it is under way
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = BoolishValueParser::new(), env = "RTFTP_QUIET")]
     pub(crate) quiet: bool,
-    /// The report as one JSON object, or what failed where there is none; times are in seconds
-    #[arg(long)]
+    /// The report as one JSON object; times are in seconds
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_JSON")]
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) wishes: WishArgs,
+}
+
+impl Args {
+    /// What the words of the command line ask for.
+    pub(crate) fn from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
+        let mut app = Self::command();
+        app.build();
+        let words = match words::arranged(words, &app) {
+            Ok(words) => words,
+            Err(why) => return Err(app.error(ErrorKind::InvalidSubcommand, why)),
+        };
+        let found =
+            app.try_get_matches_from_mut(words).map_err(|error| advised(error, ELSEWHERE))?;
+        let here = found.subcommand().map_or(&found, |(_, found)| found);
+        let typed = |id| here.value_source(id) == Some(ValueSource::CommandLine);
+        if typed("no_options") && (typed("blksize") || typed("windowsize")) {
+            let what = "--no-options asks for neither --blksize nor --windowsize";
+            return Err(app.error(ErrorKind::ArgumentConflict, what));
+        }
+        Self::from_arg_matches(&found)
+    }
+}
+
+/// Prints what is wrong with the command line, for scripts as well, or the help that was asked for.
+pub(crate) fn explain(error: &clap::Error) -> ExitCode {
+    let is_variable = std::env::var("RTFTP_JSON").is_ok_and(|value| {
+        BoolishValueParser::new()
+            .parse_ref(&Args::command(), None, OsStr::new(&value))
+            .unwrap_or(false)
+    });
+    if error.use_stderr() && (is_variable || std::env::args_os().any(|word| word == "--json")) {
+        let why = error.to_string();
+        let why = why.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        Reporter::new(ReportArgs { quiet: false, json: true })
+            .line(&Record::misused("", why.into()));
+    }
+    // Where it cannot be printed the exit status still tells.
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
 impl BenchArgs {
@@ -139,7 +301,7 @@ impl BenchArgs {
         load.clients(self.clients.map_or(clients, Into::into))
             .rate(self.rate)
             .duration(self.duration.unwrap_or(forever))
-            .count(self.count.map(NonZeroU64::get))
+            .count(self.count)
             .verify(self.verify)
     }
 }
@@ -160,36 +322,70 @@ fn duration(text: &str) -> Result<Duration, String> {
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct WishArgs {
     /// Bytes in a block, 8 to 65464 [default: what the path carries in one piece]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=65464))]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u16>(8..=65464), env = "RTFTP_BLKSIZE")]
     blksize: Option<u16>,
     /// Blocks in a window, 1 to 32767 [default: up to 64]
-    #[arg(long, value_name = "BLOCKS", value_parser = clap::value_parser!(u16).range(1..=32767))]
+    #[arg(long, value_name = "BLOCKS", value_parser = whole::<u16>(1..=32767), env = "RTFTP_WINDOWSIZE")]
     windowsize: Option<u16>,
-    /// The longest that either side waits before it sends again, in seconds [default: as measured]
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<NonZeroU8>,
-    /// How often to repeat a request that has no answer [default: for 7 seconds, and as long without options]
-    #[arg(long, value_name = "N")]
+    /// The longest that either side waits before it sends again, in seconds, 1 to 255 [default: as measured]
+    #[arg(long, value_name = "SECONDS", value_parser = whole::<u8>(1..=255), env = "RTFTP_TIMEOUT")]
+    timeout: Option<u8>,
+    /// How often to repeat what has no answer; once there was one, for 30 seconds at least [default: a request for 7
+    /// seconds, and as long without options]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(0..=1000), env = "RTFTP_RETRIES")]
     retries: Option<u32>,
     /// How files travel
-    #[arg(long, value_enum, default_value = "octet")]
+    #[arg(long, value_enum, default_value = "octet", env = "RTFTP_MODE")]
     mode: ModeArg,
-    /// Plain RFC 1350: 512-byte blocks, one at a time, no options
-    #[arg(long, conflicts_with_all = ["blksize", "windowsize"])]
+    /// Plain RFC 1350: 512-byte blocks, one at a time, no options, whatever else says
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_NO_OPTIONS")]
     no_options: bool,
     /// Let neither kernel nor device cut and join packets: for a device that fails at it
-    #[arg(long)]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_NO_OFFLOAD")]
     no_offload: bool,
+}
+
+/// How long all of it may take.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct MaxTimeArg {
+    /// End it after so long whatever happens, in seconds or with a unit, as in 2min
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "RTFTP_MAX_TIME")]
+    pub(crate) max_time: Option<Duration>,
+}
+
+/// Whether to wait for a device.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct WaitArgs {
+    #[command(flatten)]
+    pub(crate) max_time: MaxTimeArg,
+    /// Keep asking until the device is there: through no route, no such host, a closed port and silence
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_WAIT")]
+    wait: bool,
+    /// How often to ask with --wait, in seconds or with a unit, as in 500ms
+    #[arg(long, value_name = "TIME", default_value = "1", value_parser = interval, env = "RTFTP_INTERVAL")]
+    interval: Duration,
+}
+
+impl WaitArgs {
+    /// How often to ask where it is waited for.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.wait.then_some(self.interval)
+    }
+}
+
+/// How often a device is asked that is waited for.
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
+    span(text, limits::SHORTEST_INTERVAL..=Duration::from_secs(60))
 }
 
 /// What to tell of it.
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
     /// No progress bar, and nothing when it went well
-    #[arg(long, short)]
+    #[arg(long, short, value_parser = BoolishValueParser::new(), env = "RTFTP_QUIET")]
     pub(crate) quiet: bool,
     /// One JSON object for each file, on standard output (standard error when the file goes there)
-    #[arg(long)]
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTP_JSON")]
     pub(crate) json: bool,
 }
 
@@ -211,7 +407,7 @@ impl WishArgs {
         Wishes::default()
             .block_size(self.blksize.and_then(BlockSize::new))
             .window(self.windowsize.and_then(WindowSize::new))
-            .timeout(self.timeout)
+            .timeout(self.timeout.and_then(NonZeroU8::new))
             .retries(self.retries)
             .mode(mode.unwrap_or(asked))
             .plain(self.no_options)
@@ -222,11 +418,30 @@ impl WishArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn each_example_of_the_help_is_a_command_line() {
+        let mut seen = 0;
+        for page in [MENU, GET, PUT, LIST, BENCH] {
+            for line in
+                page.lines().filter(|line| line.starts_with("  ") && line.contains("rtftp "))
+            {
+                // What comes from a pipe, and what is said about it, is no part of it.
+                let line = line.trim_start().rsplit(" | ").next().unwrap_or_default();
+                let line = line.split("  ").next().unwrap_or_default();
+                let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+                let parsed = Args::from_words(words).map_err(|error| error.kind());
+                let is_help = matches!(parsed, Err(ErrorKind::DisplayHelp));
+                assert!(is_help || parsed.is_ok(), "{line}: {parsed:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 20, "{seen}");
     }
 
     #[test]

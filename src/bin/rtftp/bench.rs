@@ -1,9 +1,10 @@
 //! A load on a server: what is told while it is under way, and the report.
 
-use crate::args::{BenchArgs, ReportArgs};
+use crate::args::BenchArgs;
+use crate::record::{Record, Task, kind};
 use crate::remote::{Server, get_targets};
 use crate::report::{self, Class, Reporter};
-use crate::signals::on_interrupt;
+use crate::signals::{ENDING, Stop, on};
 use crate::text::harmless;
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -16,10 +17,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tftpkit::client::{Failure, Failures, Latency, Load, Remote, Tally};
+use tftpkit::client::{Failure, Failures, Latency, Load, Progress, Remote, Tally};
 
 /// Puts the load on the server and prints what came of it.
-pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
+pub(crate) fn run(args: &BenchArgs, reporter: &Reporter) -> Result<Class> {
     let targets = get_targets(&args.remotes)?;
     let Some(Remote { host, mode, .. }) = targets.first() else { bail!("no file is named") };
     if targets.iter().any(|other| (&other.host, other.mode) != (host, *mode)) {
@@ -30,12 +31,15 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     // Ctrl-C ends the load and not the report.
     let interrupted = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&interrupted);
-    on_interrupt(move || told.store(true, Ordering::Relaxed))?;
-    let reporter = Reporter::new(ReportArgs { quiet: args.quiet, json: args.json }, false);
-    let mut server = Server::new(host, args.wishes.wishes(*mode));
+    on(&ENDING, move |_| told.store(true, Ordering::Relaxed))?;
+    let mut server = Server::new(host, args.wishes.wishes(*mode), &Stop::default());
+    let remote = Remote { host: host.clone(), name: Vec::new(), mode: *mode }.to_string();
+    let task = Task { operation: "bench", remote: Some(remote), local: None };
+    let failed =
+        |error| Ok(reporter.failed(Record::whole(&task, Progress::default(), 0.0), &task, error));
     let client = match server.client() {
         Ok(client) => client,
-        Err(error) => return Ok(reporter.failed("bench", host, &error)),
+        Err(error) => return failed(error),
     };
     let line = Line::new(args.quiet || args.json);
     let tally = client.load(&load, |tally| {
@@ -48,17 +52,16 @@ pub(crate) fn run(args: &BenchArgs) -> Result<Class> {
     drop(line);
     let tally = match tally.map_err(cannot_go_on) {
         Ok(tally) => tally,
-        Err(error) => return Ok(reporter.failed("bench", host, &error)),
-    };
-    let out = if args.json {
-        let mut out = serde_json::to_vec(&Report::new(client.server(), &load, &tally))?;
-        out.push(b'\n');
-        out
-    } else {
-        in_words(client.server(), &load, &tally).into_bytes()
+        Err(error) => return failed(error),
     };
     let class = class(&tally, interrupted.load(Ordering::Relaxed));
-    Ok(Class::first([report::print(&out), class].into_iter()))
+    let printed = if args.json {
+        let record = Record::of_load(&task, &tally, class);
+        reporter.line(&Report::new(record, client.server(), &load, &tally))
+    } else {
+        report::print(in_words(client.server(), &load, &tally).as_bytes())
+    };
+    Ok(Class::first([printed, class].into_iter()))
 }
 
 fn cannot_go_on(failure: Failure) -> anyhow::Error {
@@ -222,26 +225,14 @@ fn by_count(tally: &Tally) -> Vec<&Failures> {
     all
 }
 
-const fn kind(failure: &Failure) -> &'static str {
-    match failure {
-        Failure::NoAnswer(_) => "no answer",
-        Failure::Closed(_) => "closed",
-        Failure::BrokenOff(..) => "broken off",
-        Failure::Server { .. } => "refused",
-        Failure::Protocol(_) => "protocol",
-        Failure::Differs => "differs",
-        _ => "local",
-    }
-}
-
 /// The report for machines. Times are in seconds.
 #[derive(Serialize)]
 struct Report {
+    #[serde(flatten)]
+    record: Record,
     server: String,
     clients: usize,
     rate: Option<f64>,
-    seconds: f64,
-    bytes: u64,
     bytes_per_second: f64,
     transfers_per_second: f64,
     begun: u64,
@@ -250,8 +241,6 @@ struct Report {
     cut: u64,
     missed: u64,
     most_at_once: usize,
-    packets: u64,
-    retransmitted: u64,
     failures: Vec<FailuresReport>,
     first_answer: Option<Spans>,
     transfer: Option<Spans>,
@@ -283,7 +272,7 @@ struct Octave {
 }
 
 impl Report {
-    fn new(server: SocketAddr, load: &Load, tally: &Tally) -> Self {
+    fn new(record: Record, server: SocketAddr, load: &Load, tally: &Tally) -> Self {
         let failures = by_count(tally).into_iter().map(|failures| FailuresReport {
             kind: kind(&failures.first),
             code: match failures.first {
@@ -298,11 +287,10 @@ impl Report {
             Octave { from, to: 2.0 * from, count }
         });
         Self {
+            record,
             server: server.to_string(),
             clients: load.clients,
             rate: load.rate,
-            seconds: tally.elapsed.as_secs_f64(),
-            bytes: tally.bytes,
             bytes_per_second: tally.bytes_per_second(),
             transfers_per_second: tally.transfers_per_second(),
             begun: tally.begun,
@@ -311,8 +299,6 @@ impl Report {
             cut: tally.cut,
             missed: tally.missed,
             most_at_once: tally.most_at_once,
-            packets: tally.packets,
-            retransmitted: tally.retransmitted,
             failures: failures.collect(),
             first_answer: Spans::of(&tally.first_answer),
             transfer: Spans::of(&tally.transfer),
@@ -353,22 +339,6 @@ mod tests {
         let cases = [(123_456, "123 ms"), (1_000_000, "1.00 s"), (123_000_000, "123 s")];
         cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
     }
-    #[test]
-    fn each_failure_has_its_kind() {
-        let at = ([127, 0, 0, 1], 69).into();
-        let code = tftpkit::wire::ErrorCode::NotFound;
-        let cases = [
-            (Failure::NoAnswer(at), "no answer"),
-            (Failure::Closed(at), "closed"),
-            (Failure::BrokenOff(at, 9), "broken off"),
-            (Failure::Server { code, message: String::new() }, "refused"),
-            (Failure::Protocol(String::new()), "protocol"),
-            (Failure::Differs, "differs"),
-            (Failure::Cancelled, "local"),
-        ];
-        cases.iter().for_each(|(failure, expected)| assert_eq!(kind(failure), *expected));
-    }
-
     /// Figures of which no two are the same.
     fn figures() -> (Load, Tally) {
         let (load, mut tally) = (Load::of(["a"]), Tally::default());
@@ -395,13 +365,17 @@ mod tests {
         let nothing = in_words(server, &load, &Tally::default());
         assert!(nothing.contains("  transfers   0.0/s (0 whole)\n"), "{nothing}");
 
-        let report = serde_json::to_value(Report::new(server, &load, &tally)).expect("JSON");
+        let record = Record::of_load(&Task::default(), &tally, class(&tally, false));
+        let report =
+            serde_json::to_value(Report::new(record, server, &load, &tally)).expect("JSON");
         let expected = serde_json::json!({
             "server": "127.0.0.1:69", "clients": 10, "rate": 0.5, "seconds": 2.0, "bytes": 3 << 20,
             "bytes_per_second": 1_572_864.0, "transfers_per_second": 2.0, "begun": 8, "whole": 5,
             "failed": 0, "cut": 1, "missed": 2, "most_at_once": 3, "packets": 1000,
             "retransmitted": 7, "failures": [], "first_answer": null, "transfer": null,
-            "histogram": [],
+            "histogram": [], "ok": true, "exit": 0, "operation": "", "remote": null, "local": null,
+            "blksize": null, "windowsize": null, "kind": null, "code": null, "error": null,
+            "warning": null,
         });
         assert_eq!(report, expected);
     }
@@ -452,13 +426,18 @@ mod tests {
         assert_eq!(told[10..].concat(), drawn(&tally.transfer).replace('\n', ""));
         assert!(told[10..].iter().all(|line| line.starts_with("  ") && line.contains("< ")));
 
-        let report = serde_json::to_value(Report::new(server, &load, &tally)).expect("JSON");
+        let record = Record::of_load(&Task::default(), &tally, class(&tally, false));
+        let report =
+            serde_json::to_value(Report::new(record, server, &load, &tally)).expect("JSON");
         let failures = &report["failures"];
         let fields =
             |n: usize| ["kind", "code", "count", "first"].map(|f| failures[n][f].to_string());
         assert_eq!(fields(0), ["\"refused\"", "1", "4", "\"the server says: no (code 1)\""]);
         assert_eq!(fields(1)[..3], ["\"refused\"", "2", "2"]);
         assert_eq!((&report["failed"], &report["whole"]), (&6.into(), &2.into()));
+        // What failed most often stands for all.
+        assert_eq!((&report["ok"], &report["exit"]), (&false.into(), &4.into()));
+        assert_eq!((&report["kind"], &report["code"]), (&"refused".into(), &1.into()));
         for (field, latency) in
             [("first_answer", &tally.first_answer), ("transfer", &tally.transfer)]
         {

@@ -1,14 +1,16 @@
 //! Local files: a download is there whole or not at all, and what was there before stays until then.
 
+use crate::signals::Stop;
 use anyhow::{Context, Result, anyhow, bail};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, IoSliceMut, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use tftpkit::store::{Readable, StoreError, WholeFile};
-use tftpkit::transfer::{Sink, Writer};
+use tftpkit::transfer::{Sink, Source};
 
 /// The last part of a name on either side.
 pub(crate) fn base_name(name: &[u8]) -> Result<&OsStr> {
@@ -18,6 +20,9 @@ pub(crate) fn base_name(name: &[u8]) -> Result<&OsStr> {
     }
     Ok(OsStr::from_bytes(last))
 }
+
+/// Bytes in a name, as all usual file systems have it.
+const LONGEST_NAME: usize = 255;
 
 /// Where a download goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +34,13 @@ pub(crate) enum Destination {
 impl Destination {
     /// `output` is what the user gave, `name` the file's own name; `several` files need a folder.
     pub(crate) fn new(output: Option<&Path>, name: &OsStr, several: bool) -> Result<Self> {
+        let keeps_name = output.is_none_or(|output| !is_stdout(output) && output.is_dir());
+        if keeps_name && name.len() > LONGEST_NAME {
+            let bytes = name.len();
+            bail!(
+                "the file's own name has {bytes} bytes, and {LONGEST_NAME} are the most here: give another with -o"
+            );
+        }
         Ok(match output {
             None => Self::File(name.into()),
             Some(stdout) if is_stdout(stdout) => Self::Stdout,
@@ -43,9 +55,22 @@ impl Destination {
         })
     }
 
-    pub(crate) fn open(&self) -> Result<Box<dyn Sink>> {
+    /// Where it goes, in a word; `-` is standard output.
+    pub(crate) fn word(&self) -> String {
+        match self {
+            Self::Stdout => "-".into(),
+            Self::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+
+    /// Opens it. A pipe that takes no more is waited for until `stop` is given.
+    pub(crate) fn open(&self, stop: &Stop) -> Result<Box<dyn Sink>> {
         let path = match self {
-            Self::Stdout => return Ok(Box::new(Writer(io::stdout()))),
+            Self::Stdout => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned();
+                let stdout = stdout.context("cannot write to standard output")?;
+                return Ok(Box::new(Outlet { file: stdout.into(), stop: stop.clone() }));
+            }
             Self::File(path) => path,
         };
         let cannot = || format!("cannot write '{}'", path.display());
@@ -55,7 +80,7 @@ impl Destination {
             // A device or a pipe, /dev/null perhaps: there is nothing to replace. Nor is there where a shell has opened
             // a file for us: it goes on at its end. A disk has no room behind its end.
             let stream = File::options().write(true).append(is_file).open(path);
-            return Ok(Box::new(Writer(stream.with_context(cannot)?)));
+            return Ok(Box::new(Outlet { file: stream.with_context(cannot)?, stop: stop.clone() }));
         }
         // What a link stands for is written, not the link: the user has named it.
         let path = &if path.is_symlink() {
@@ -83,12 +108,12 @@ fn is_descriptor(path: &Path) -> bool {
         || path.parent().is_some_and(|parent| folders.contains(&parent))
 }
 
-/// Opens what is to be sent.
-pub(crate) fn open(path: &Path) -> Result<Readable> {
+/// Opens what is to be sent. What comes through a pipe is waited for until `stop` is given.
+pub(crate) fn open(path: &Path, stop: &Stop) -> Result<Readable> {
     if path == Path::new("-") {
         let stdin =
             io::stdin().as_fd().try_clone_to_owned().context("cannot read standard input")?;
-        return Ok(Readable::stream(stdin.into()));
+        return Stream::open(stdin.into(), stop).context("cannot read standard input");
     }
     let cannot = || format!("cannot read '{}'", path.display());
     let file = File::open(path).with_context(cannot)?;
@@ -100,7 +125,77 @@ pub(crate) fn open(path: &Path) -> Result<Readable> {
     if metadata.is_file() && metadata.len() > 0 {
         return Readable::file(file).with_context(cannot);
     }
-    Ok(Readable::stream(file))
+    Stream::open(file, stop).with_context(cannot)
+}
+
+/// A pipe, a terminal or a device, whose waiting can be ended.
+struct Stream {
+    file: File,
+    source: Box<dyn Source>,
+    stop: Stop,
+}
+
+/// How soon one that waits sees that it is to end, in milliseconds: a person does not notice, and it costs next to
+/// nothing.
+const LOOK: u8 = 100;
+
+impl Stream {
+    fn open(file: File, stop: &Stop) -> io::Result<Readable> {
+        let (source, ..) = Readable::stream(file.try_clone()?).into_parts();
+        Ok(Readable::new(Self { file, source, stop: stop.clone() }))
+    }
+}
+
+/// A pipe, a terminal or a device that is written to, whose waiting can be ended.
+struct Outlet {
+    file: File,
+    stop: Stop,
+}
+
+/// A pipe that is ready takes so many bytes without waiting.
+const PIPE_BYTES: usize = 4096;
+
+impl Sink for Outlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        for some in bytes.chunks(PIPE_BYTES) {
+            loop {
+                let ready = &mut [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                // An error is for the write to tell.
+                if poll(ready, PollTimeout::from(LOOK)) != Ok(0) {
+                    break;
+                }
+                if self.stop.cause().is_some() {
+                    return Err(io::Error::other("cancelled"));
+                }
+            }
+            self.file.write_all(some)?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Stream {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        loop {
+            if self.stop.cause().is_some() {
+                return Err(io::Error::other("cancelled"));
+            }
+            if let Some(read) = self.source.try_read(bufs)? {
+                return Ok(read);
+            }
+            let ready = &mut [PollFd::new(self.file.as_fd(), PollFlags::POLLIN)];
+            // An error is for the read to tell.
+            let _ = poll(ready, PollTimeout::from(LOOK));
+        }
+    }
+
+    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+        self.source.try_read(bufs)
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +224,18 @@ mod tests {
         let inside = Destination::File(here.join("own"));
         assert_eq!(to(here.to_str(), true), Ok(inside), "a folder takes several");
         assert_eq!(to(Some("no/"), false), Err("there is no folder 'no/'".into()));
+        let long = "x".repeat(256);
+        let named = |name: &str, output: Option<&str>| {
+            let to = Destination::new(output.map(Path::new), OsStr::new(name), false);
+            to.map(drop).map_err(|error| error.to_string())
+        };
+        let why =
+            "the file's own name has 256 bytes, and 255 are the most here: give another with -o";
+        for output in [None, here.to_str()] {
+            assert_eq!(named(&long, output), Err(why.into()));
+            assert_eq!(named(&long[1..], output), Ok(()));
+        }
+        assert_eq!([named(&long, Some("x")), named(&long, Some("-"))], [Ok(()), Ok(())]);
         let one = "several files cannot all become 'other': give a folder";
         assert_eq!(to(Some("other"), true), Err(one.into()));
     }

@@ -1,12 +1,17 @@
 //! From words on the command line to servers and files, and the calls that a server answers.
 
 use crate::local::{self, Destination, base_name};
-use crate::report::{Bar, Unresolved};
+use crate::progress::Bar;
+use crate::report::{Unresolved, failure};
+use crate::signals::Stop;
 use anyhow::{Context, Result, bail};
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use tftpkit::client::{Canceller, Client, Host, Remote, Wishes};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use tftpkit::client::{Canceller, Client, Failure, Host, Remote, Wishes};
 use tftpkit::store::Listing;
 use tftpkit::transfer::Summary;
 
@@ -28,6 +33,12 @@ pub(crate) fn get_targets(words: &[OsString]) -> Result<Vec<Remote>> {
         if remote.name.is_empty() {
             let names = &words[n + 1..];
             if names.is_empty() {
+                if let Some(before) = targets.last() {
+                    let (before, word) = (shown(before), word.display());
+                    bail!(
+                        "'{word}' names no file on a server; to call '{before}' so here: -o {word}"
+                    );
+                }
                 bail!("no file is named after the host '{}'", remote.host);
             }
             targets.extend(names.iter().map(|name| {
@@ -41,10 +52,18 @@ pub(crate) fn get_targets(words: &[OsString]) -> Result<Vec<Remote>> {
     Ok(targets)
 }
 
+fn shown(remote: &Remote) -> String {
+    String::from_utf8_lossy(&remote.name).into_owned()
+}
+
 /// The local files, each with where it goes. The last word is `HOST:NAME`, a URL or a HOST; or the last two are a
 /// HOST and a NAME.
 pub(crate) fn put_targets(words: &[OsString]) -> Result<Vec<(PathBuf, Remote)>> {
     let (last, files) = words.split_last().context("no file and no server")?;
+    if let Some(host) = host_before_files(words) {
+        let files = words[1..].iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>();
+        bail!("the server stands behind the files: rtftp put {} {host}", files.join(" "));
+    }
     let (files, target) = match files.split_last() {
         Some((host, files)) if !files.is_empty() && is_host_before_name(host, last) => {
             let Remote { host, mode, .. } = parse(host)?;
@@ -71,6 +90,14 @@ pub(crate) fn put_targets(words: &[OsString]) -> Result<Vec<(PathBuf, Remote)>> 
         .collect()
 }
 
+/// The first word, where it names a server and those after it files of this machine.
+fn host_before_files(words: &[OsString]) -> Option<Remote> {
+    let (first, files) = words.split_first()?;
+    let is_file = |word: &OsString| Path::new(word).is_file();
+    let turned = first != "-" && !Path::new(first).exists() && files.iter().all(is_file);
+    parse(first).ok().filter(|_| turned)
+}
+
 /// Whether `host` and `name` are the two words of a remote, and `host` is not another local file.
 fn is_host_before_name(host: &OsStr, name: &OsStr) -> bool {
     !name.as_bytes().contains(&b':')
@@ -92,31 +119,53 @@ pub(crate) fn list_target(word: &OsStr, directory: Option<&OsStr>) -> Result<Rem
 pub(crate) struct Server {
     host: Host,
     wishes: Wishes,
-    canceller: Canceller,
+    stop: Stop,
+    /// How often to ask until it is there, where that is waited for.
+    every: Option<Duration>,
     client: Option<Client>,
 }
 
 impl Server {
-    pub(crate) fn new(host: &Host, wishes: Wishes) -> Self {
-        Self { host: host.clone(), wishes, canceller: Canceller::default(), client: None }
+    pub(crate) fn new(host: &Host, wishes: Wishes, stop: &Stop) -> Self {
+        Self { host: host.clone(), wishes, stop: stop.clone(), every: None, client: None }
+    }
+
+    /// Waits until it is there, and asks so often.
+    pub(crate) fn every(self, interval: Option<Duration>) -> Self {
+        Self { every: interval, wishes: self.wishes.every(interval), ..self }
+    }
+
+    /// What is asked, and for what.
+    pub(crate) fn parts(&self) -> (Host, Wishes) {
+        (self.host.clone(), self.wishes)
+    }
+
+    /// A client of the address that has answered, once one has.
+    pub(crate) fn known(&self) -> Option<Client> {
+        self.client.clone().filter(|client| client.answered().is_some())
     }
 
     /// What cancels the call that is under way.
     pub(crate) fn canceller(&self) -> Canceller {
-        self.canceller.clone()
+        self.stop.canceller().clone()
     }
 
     pub(crate) fn get(&mut self, name: &[u8], to: &Destination, bar: &Bar) -> Result<Summary> {
-        Ok(self.client()?.get(name, to.open()?, |progress| bar.show(progress))?)
+        self.patiently(|server| {
+            let sink = to.open(&server.stop)?;
+            Ok(server.client()?.get(name, sink, |progress| bar.show(progress))?)
+        })
     }
 
     pub(crate) fn put(&mut self, file: &Path, name: &[u8], bar: &Bar) -> Result<Summary> {
-        let client = self.client()?;
-        Ok(client.put(name, local::open(file)?, |progress| bar.show(progress))?)
+        self.patiently(|server| {
+            let payload = local::open(file, &server.stop)?;
+            Ok(server.client()?.put(name, payload, |progress| bar.show(progress))?)
+        })
     }
 
-    pub(crate) fn list(&mut self, name: &[u8]) -> Result<Listing> {
-        Ok(self.client()?.list(name)?)
+    pub(crate) fn list(&mut self, name: &[u8], bar: &Bar) -> Result<Listing> {
+        Ok(self.client()?.list_watched(name, |progress| bar.show(progress))?)
     }
 
     pub(crate) fn client(&mut self) -> Result<&Client> {
@@ -124,14 +173,67 @@ impl Server {
         let client = match known {
             Some(client) => client,
             None => {
-                let client = self.host.client().map_err(|error| Unresolved {
+                let client = self.found()?.map_err(|error| Unresolved {
                     host: self.host.host.clone(),
                     reason: error.to_string(),
                 })?;
-                client.wishes(self.wishes).cancelled_by(&self.canceller)
+                client.wishes(self.wishes).cancelled_by(self.stop.canceller())
             }
         };
         Ok(self.client.insert(client))
+    }
+
+    /// Looks the host up, beside this thread: a resolver that waits cannot be cancelled.
+    fn found(&self) -> Result<io::Result<Client>> {
+        const LOOK: Duration = Duration::from_millis(50);
+        let (tell, told) = channel();
+        let host = self.host.clone();
+        std::thread::Builder::new().name("resolver".into()).spawn(move || {
+            let _ = tell.send(host.client());
+        })?;
+        loop {
+            match told.recv_timeout(LOOK) {
+                Ok(found) => return Ok(found),
+                Err(_) if self.stop.canceller().is_cancelled() => {
+                    return Err(Failure::Cancelled.into());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Calls again while the server is not there yet, where that is waited for.
+    fn patiently<T>(&mut self, mut call: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        let mut before = None;
+        loop {
+            let began = Instant::now();
+            match (call(self), self.every) {
+                (Err(error), Some(interval)) if is_not_there(&error) => {
+                    self.stop.pause(interval.saturating_sub(began.elapsed()));
+                    if self.stop.cause().is_some() {
+                        return Err(error);
+                    }
+                    before = Some(error);
+                }
+                // What it was waiting for tells more than that it waits no longer.
+                (Err(error), _) if self.stop.cause().is_some() => {
+                    return Err(before.unwrap_or(error));
+                }
+                (done, _) => return done,
+            }
+        }
+    }
+}
+
+/// Whether it fails as it does where a device has not started yet, or is cut off.
+fn is_not_there(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind as E;
+    const CUT_OFF: [E; 4] =
+        [E::NetworkUnreachable, E::HostUnreachable, E::NetworkDown, E::AddrNotAvailable];
+    match failure(error) {
+        Some(Failure::NoAnswer(_) | Failure::Closed(_)) => true,
+        Some(Failure::Socket(error)) => CUT_OFF.contains(&error.kind()),
+        _ => error.is::<Unresolved>(),
     }
 }
 

@@ -1,13 +1,16 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
 use crate::args::ReportArgs;
+use crate::progress::Bar;
+use crate::record::{Record, Task, kind};
+use crate::signals::{Cause, Stop};
 use crate::text::{complain, harmless};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::HumanBytes;
 use serde::Serialize;
-use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
-use tftpkit::client::{Failure, Progress};
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::Instant;
+use tftpkit::client::Failure;
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
@@ -35,6 +38,7 @@ impl Class {
     /// Errors that are not a [`Failure`] are about something local.
     fn of(error: &anyhow::Error) -> Self {
         match failure(error) {
+            _ if error.is::<TimeOver>() => Self::NoAnswer,
             Some(failure) => Self::of_failure(failure),
             None if error.is::<Unresolved>() => Self::NoAnswer,
             None if is_full(error) => Self::DiskFull,
@@ -42,11 +46,12 @@ impl Class {
         }
     }
 
-    pub(crate) const fn of_failure(failure: &Failure) -> Self {
+    pub(crate) fn of_failure(failure: &Failure) -> Self {
         match failure {
             Failure::NoAnswer(_) | Failure::Closed(_) | Failure::BrokenOff(..) => Self::NoAnswer,
             Failure::Unconfirmed => Self::Unconfirmed,
-            Failure::Nul => Self::Usage,
+            Failure::Blocks { failure, .. } => Self::of_failure(failure),
+            Failure::Nul | Failure::NameTooLong { .. } => Self::Usage,
             Failure::Local { disk_full: true, .. } => Self::DiskFull,
             Failure::Local { .. } | Failure::Socket(_) | Failure::Cancelled => Self::Local,
             Failure::Server { code, .. } => match code {
@@ -63,7 +68,7 @@ impl Class {
 }
 
 /// The library's word in an error; others are about something local.
-fn failure(error: &anyhow::Error) -> Option<&Failure> {
+pub(crate) fn failure(error: &anyhow::Error) -> Option<&Failure> {
     error.chain().find_map(|cause| cause.downcast_ref())
 }
 
@@ -73,7 +78,40 @@ fn is_full(error: &anyhow::Error) -> bool {
 }
 
 /// What the user can do about it.
-fn advice(error: &anyhow::Error) -> Option<&'static str> {
+fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
+    const SLOW: &str =
+        "A device that erases or checks its flash may need longer: --timeout 20 --retries 10.";
+    let is_put = matches!(operation, "put" | "upload");
+    let in_menu = matches!(operation, "download" | "upload" | "cd");
+    Some(match failure(error) {
+        Some(Failure::NoAnswer(at) | Failure::Closed(at)) if meant_port(*at).is_some() => {
+            format!("Is the port meant? Then it is {}.", meant_port(*at)?)
+        }
+        Some(Failure::Server { code: ErrorCode::NotFound, .. }) if in_menu => {
+            "'list' shows what is there; names are case-sensitive.".into()
+        }
+        Some(Failure::Blocks { fits: Some(size), .. }) => {
+            format!("Larger blocks are fewer: --blksize {}.", size.get())
+        }
+        Some(Failure::Blocks { fits: None, .. }) => {
+            "No block is large enough for this file: split it, or take another server.".into()
+        }
+        Some(Failure::NoAnswer(_) | Failure::Unconfirmed | Failure::BrokenOff(..)) if is_put => {
+            format!("{}\n  {SLOW}", usual_advice(error)?)
+        }
+        _ => usual_advice(error)?.into(),
+    })
+}
+
+/// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
+fn meant_port(at: SocketAddr) -> Option<String> {
+    let text = at.ip().to_string();
+    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == 69)?;
+    let is_port = port.len() > 2 && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && address.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{address}]:{port}"))
+}
+
+fn usual_advice(error: &anyhow::Error) -> Option<&'static str> {
     const ROOM: &str = "Make room on this machine.";
     const SILENT: &str =
         "Is the name right, does a TFTP server run there, and is its UDP port open on the way?";
@@ -104,6 +142,22 @@ fn advice(error: &anyhow::Error) -> Option<&'static str> {
     })
 }
 
+/// The kind of an error, in a word or two that stay.
+pub(crate) fn kind_of(error: &anyhow::Error) -> &'static str {
+    match failure(error) {
+        _ if error.is::<TimeOver>() => "time over",
+        Some(failure) => kind(failure),
+        None if error.is::<Unresolved>() => "no such host",
+        None if is_full(error) => "disk full",
+        None => "local",
+    }
+}
+
+/// It took longer than it may.
+#[derive(Debug, thiserror::Error)]
+#[error("the time that --max-time gives is over")]
+pub(crate) struct TimeOver;
+
 /// A host's name has no address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot find the host '{host}': {reason}")]
@@ -113,13 +167,25 @@ pub(crate) struct Unresolved {
 }
 
 /// Tells what failed, why, and what to do.
-pub(crate) fn fail(what: &str, error: &anyhow::Error) -> Class {
+pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error) -> Class {
     let class = Class::of(error);
-    complain(format_args!("rtftp: {}", harmless(&format!("{what}: {error:#}"))));
-    if let Some(advice) = advice(error) {
+    let what = if what.is_empty() { operation.to_owned() } else { format!("{operation} {what}") };
+    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(&what)))));
+    if let Some(advice) = advice(operation, error) {
         complain(format_args!("  {advice}"));
     }
     class
+}
+
+/// A name as long as people read names: its front and its end.
+fn short(name: &str) -> String {
+    const MOST: usize = 240;
+    let all: Vec<char> = name.chars().collect();
+    if all.len() <= MOST {
+        return name.to_owned();
+    }
+    let [front, end] = [&all[..MOST / 2], &all[all.len() - MOST / 4..]];
+    [front, &['.', '.', '.'], end].concat().into_iter().collect()
 }
 
 /// Prints on standard output. Whoever closed it has seen enough; any other failure is one.
@@ -138,80 +204,81 @@ pub(crate) fn print(text: &[u8]) -> Class {
 }
 
 /// Tells of transfers as the command line wants it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Reporter {
     args: ReportArgs,
     /// Standard output is taken by a file.
     stdout_taken: bool,
-}
-
-#[derive(Serialize)]
-struct Report<'a> {
-    operation: &'a str,
-    remote: &'a str,
-    bytes: u64,
-    seconds: f64,
-    packets: u64,
-    retransmitted: u64,
-    blksize: usize,
-    windowsize: u16,
-}
-
-#[derive(Serialize)]
-struct FailureReport<'a> {
-    operation: &'a str,
-    remote: &'a str,
-    error: String,
-    exit: u8,
+    /// What may have ended them.
+    stop: Stop,
 }
 
 impl Reporter {
-    pub(crate) const fn new(args: ReportArgs, stdout_taken: bool) -> Self {
-        Self { args, stdout_taken }
+    pub(crate) fn new(args: ReportArgs) -> Self {
+        Self { args, stdout_taken: false, stop: Stop::default() }
     }
 
-    /// A progress bar, on a terminal; nothing elsewhere.
-    pub(crate) fn bar(&self, name: &str) -> Bar {
+    /// One of transfers that this may end.
+    pub(crate) fn stopped_by(self, stop: &Stop) -> Self {
+        Self { stop: stop.clone(), ..self }
+    }
+
+    /// One whose lines go where the file does not.
+    pub(crate) fn beside(self, stdout_taken: bool) -> Self {
+        Self { stdout_taken, ..self }
+    }
+
+    /// A progress bar, on a terminal; nothing elsewhere. Until there is an answer it says that `asking`.
+    pub(crate) fn bar(&self, name: &str, asking: &str) -> Bar {
         if self.args.quiet || self.args.json || !io::stderr().is_terminal() {
-            return Bar(None);
+            return Bar::default();
         }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // The message draws the first picture.
-        bar.set_style(ProgressStyle::default_spinner());
-        bar.set_message(harmless(name));
-        Bar(Some(bar))
+        Bar::on_terminal(name, asking)
     }
 
-    /// Runs one transfer and tells how it ended.
-    pub(crate) fn finish(
+    /// Runs one transfer, under this name on the terminal, and tells how it ended.
+    pub(crate) fn run(
         &self,
-        operation: &str,
-        target: &impl Display,
-        transfer: impl FnOnce() -> anyhow::Result<Summary>,
+        task: &Task,
+        (name, asking): (&str, &str),
+        transfer: impl FnOnce(&Bar) -> anyhow::Result<Summary>,
     ) -> Class {
-        match transfer() {
-            Ok(summary) => self.done(operation, &target.to_string(), &summary),
-            Err(error) => self.failed(operation, target, &error),
+        let (began, bar) = (Instant::now(), self.bar(name, asking));
+        let done = transfer(&bar);
+        let last = bar.last();
+        drop(bar);
+        match done {
+            Ok(summary) => self.done(task, &summary),
+            Err(error) => {
+                self.failed(Record::whole(task, last, began.elapsed().as_secs_f64()), task, error)
+            }
         }
     }
 
-    /// Tells what failed, programs as well as people.
-    pub(crate) fn failed(
-        &self,
-        operation: &str,
-        target: &impl Display,
-        error: &anyhow::Error,
-    ) -> Class {
-        let class = fail(&format!("{operation} {target}"), error);
+    /// Tells what failed, programs as well as people. `so_far` is how it went until then.
+    pub(crate) fn failed(&self, so_far: Record, task: &Task, error: anyhow::Error) -> Class {
+        let error = self.as_ended(error);
+        let what = task.remote.as_deref().unwrap_or_default();
+        let class = fail(task.operation, what, &error);
         if self.args.json {
-            let (remote, exit) = (&*target.to_string(), class as u8);
-            let error = format!("{error:#}");
-            self.line(&FailureReport { operation, remote, error, exit });
+            let record = so_far.failed(class, kind_of(&error), format!("{error:#}"));
+            self.line(&record.code(failure(&error)));
         }
         class
     }
 
-    fn line(&self, report: &impl Serialize) -> Class {
+    /// The time that is over is why it was cancelled, or why it is not waited for any longer.
+    fn as_ended(&self, error: anyhow::Error) -> anyhow::Error {
+        match (self.stop.cause(), failure(&error)) {
+            (Some(Cause::Time), Some(Failure::Cancelled)) => TimeOver.into(),
+            (Some(Cause::Time), _) => error.context(TimeOver),
+            (Some(Cause::Signal(_)), _) => Failure::Cancelled.into(),
+            (None, _) => error,
+        }
+    }
+
+    /// One line of JSON.
+    pub(crate) fn line(&self, report: &impl Serialize) -> Class {
         let mut line = serde_json::to_vec(report).unwrap_or_default();
         line.push(b'\n');
         if self.stdout_taken {
@@ -221,79 +288,54 @@ impl Reporter {
         print(&line)
     }
 
-    fn done(&self, operation: &str, remote: &str, summary: &Summary) -> Class {
+    fn done(&self, task: &Task, summary: &Summary) -> Class {
+        if let Some(warning) = warning(summary) {
+            let what = format!("{} {}", task.operation, task.remote.as_deref().unwrap_or_default());
+            complain(format_args!("rtftp: {}: {warning}", harmless(&short(&what))));
+        }
         if self.args.json {
-            return self.line(&report(operation, remote, summary));
+            return self.line(&Record::done(task, summary));
         }
         if !self.args.quiet && io::stderr().is_terminal() {
-            complain(format_args!("{}: {}", harmless(remote), in_words(summary)));
+            let remote = task.remote.as_deref().unwrap_or_default();
+            let local = task.local.as_deref().unwrap_or_default();
+            let (from, to) =
+                if task.operation == "put" { (local, remote) } else { (remote, local) };
+            complain(went(from, to, summary));
         }
         Class::Done
     }
 }
 
-/// "1.00 MiB in 0.02 s (50.0 MB/s)".
+/// What is to be known of a transfer that went well.
+pub(crate) fn warning(summary: &Summary) -> Option<&'static str> {
+    summary.end_missing.then_some(
+        "the server never sent the empty block that ends the file; by the size that it told, the file is whole",
+    )
+}
+
+/// What went where.
+pub(crate) fn went(from: &str, to: &str, summary: &Summary) -> String {
+    format!("{} -> {}: {}", harmless(from), harmless(to), in_words(summary))
+}
+
+/// "1.00 MiB in 0.02 s (50.0 MiB/s)".
 pub(crate) fn in_words(summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
-    let again = match summary.retransmitted {
-        0 => String::new(),
-        n => format!(", {n} packets sent again"),
-    };
-    format!("{} in {seconds:.2} s ({rate:.1} MB/s{again})", HumanBytes(summary.bytes))
-}
-
-fn report<'a>(operation: &'a str, remote: &'a str, summary: &Summary) -> Report<'a> {
-    Report {
-        operation,
-        remote,
-        bytes: summary.bytes,
-        seconds: summary.elapsed.as_secs_f64(),
-        packets: summary.packets,
-        retransmitted: summary.retransmitted,
-        blksize: summary.agreed.block_size().get(),
-        windowsize: summary.agreed.window().get(),
-    }
-}
-
-/// Progress on a terminal.
-#[derive(Debug)]
-pub(crate) struct Bar(Option<ProgressBar>);
-
-impl Bar {
-    pub(crate) fn show(&self, progress: Progress) {
-        let Some(bar) = &self.0 else { return };
-        if let (Some(total), None) = (progress.total, bar.length()) {
-            let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left";
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_bar()),
-            );
-            // It is drawn from here on.
-            bar.set_length(total);
-        } else if progress.total.is_none() && progress.bytes > 0 && bar.position() == 0 {
-            let template = "{msg} {spinner} {bytes} {bytes_per_sec}";
-            bar.set_style(
-                ProgressStyle::with_template(template)
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner()),
-            );
-            bar.enable_steady_tick(Duration::from_millis(100));
-        }
-        bar.set_position(progress.bytes);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
+    let rate = summary.bytes as f64 / f64::from(1 << 20) / seconds.max(1e-6);
+    // Of a few blocks it says nothing.
+    let rate = (summary.bytes >= 64 << 10).then(|| format!("{rate:.1} MiB/s"));
+    let again = (summary.retransmitted > 0)
+        .then(|| format!("{} packets sent again", summary.retransmitted));
+    let told: Vec<_> = rate.into_iter().chain(again).collect();
+    let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
+    format!("{} in {seconds:.2} s{told}", HumanBytes(summary.bytes))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn server(code: ErrorCode) -> Failure {
         Failure::Server { code, message: String::new() }
@@ -307,7 +349,19 @@ mod tests {
     fn each_failure_has_its_exit_status_and_says_what_can_be_done() {
         use ErrorCode as E;
         let at = ([127, 0, 0, 1], 69).into();
-        let cases: [(Failure, Class, &str); 19] = [
+        let broken = Box::new(Failure::BrokenOff(at, 9));
+        let fits = tftpkit::wire::BlockSize::new(1428);
+        let too_many =
+            |fits| Failure::Blocks { failure: Box::new(Failure::Unconfirmed), blocks: 9, fits };
+        let cases: [(Failure, Class, &str); 23] = [
+            (
+                Failure::Blocks { failure: broken, blocks: 9, fits },
+                Class::NoAnswer,
+                "--blksize 1428",
+            ),
+            (too_many(None), Class::Unconfirmed, "split it"),
+            (Failure::Words("no".into()), Class::Protocol, ""),
+            (Failure::NameTooLong { bytes: 9, room: 8 }, Class::Usage, ""),
             (Failure::NoAnswer(at), Class::NoAnswer, "Is the name right"),
             (Failure::Closed(at), Class::NoAnswer, "Is the name right"),
             (Failure::BrokenOff(at, 9), Class::NoAnswer, "try again"),
@@ -332,7 +386,7 @@ mod tests {
             let told = failure.to_string();
             let error = anyhow::Error::from(failure).context("about a file");
             assert_eq!(Class::of(&error), class, "{told}");
-            let advice = advice(&error).unwrap_or_default();
+            let advice = advice("get", &error).unwrap_or_default();
             assert_eq!(advice.is_empty(), says.is_empty(), "{told}: {advice}");
             assert!(advice.contains(says), "{told}: {advice}");
         }
@@ -340,12 +394,45 @@ mod tests {
 
     #[test]
     fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
-        let of = |error: anyhow::Error| (Class::of(&error), advice(&error).is_some());
+        let of = |error: anyhow::Error| (Class::of(&error), advice("get", &error).is_some());
         let full = StoreError::full("the disk is full");
         assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
         let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
         assert_eq!(of(unresolved.into()), (Class::NoAnswer, true));
         assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, false));
+    }
+
+    #[test]
+    fn a_put_that_is_not_answered_is_told_how_to_wait_longer() {
+        let at = ([127, 0, 0, 1], 69).into();
+        for failure in [Failure::NoAnswer(at), Failure::Unconfirmed, Failure::BrokenOff(at, 9)] {
+            let error = anyhow::Error::from(failure);
+            let tells =
+                |operation| advice(operation, &error).expect("advice").contains("--timeout 20");
+            assert_eq!(["put", "upload", "get"].map(tells), [true, true, false], "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_became_a_part_of_an_address_is_told() {
+        let told = |at: &str| {
+            let at = at.parse().expect("an address");
+            advice("list", &Failure::Closed(at).into()).expect("advice")
+        };
+        assert_eq!(told("[::1:6969]:69"), "Is the port meant? Then it is [::1]:6969.");
+        assert_eq!(
+            told("[2001:db8::1:6969]:69"),
+            "Is the port meant? Then it is [2001:db8::1]:6969."
+        );
+        for plain in
+            ["[::1]:69", "[::1:6969]:70", "[2001:db8::1:12]:69", "[::1:a969]:69", "127.0.0.1:69"]
+        {
+            assert!(told(plain).starts_with("Is the name right"), "{plain}");
+        }
+        let absent = Failure::Server { code: ErrorCode::NotFound, message: String::new() };
+        let absent = absent.into();
+        assert!(advice("download", &absent).expect("advice").starts_with("'list' shows"));
+        assert!(advice("get", &absent).expect("advice").starts_with("'rtftp list HOST' shows"));
     }
 
     #[test]
@@ -359,8 +446,8 @@ mod tests {
     fn a_transfer_is_told_in_a_few_words() {
         let mut summary = Summary::default();
         (summary.bytes, summary.elapsed) = (3 << 20, Duration::from_millis(250));
-        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.6 MB/s)");
+        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.0 MiB/s)");
         (summary.retransmitted, summary.elapsed) = (7, Duration::ZERO);
-        assert!(in_words(&summary).ends_with(" MB/s, 7 packets sent again)"));
+        assert!(in_words(&summary).ends_with(" MiB/s, 7 packets sent again)"));
     }
 }

@@ -1,6 +1,6 @@
 //! The command line, and what it means.
 
-use crate::typed::span;
+use crate::typed::{Elsewhere, advised, span, whole};
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
+use tftpkit::client::{Host, RemoteError};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
@@ -27,17 +28,24 @@ const TFTP_PORT: u16 = 69;
 #[command(
     name = "rtftpd",
     version,
-    after_help = "Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
+    after_help = "Examples:\n  \
+    rtftpd /srv/tftp                                  read only, at port 69\n  \
+    rtftpd /srv/tftp --listen 6969 --uploads create   takes files with new names, at another port\n  \
+    rtftpd . --listen localhost:6969                  for this machine alone\n  \
+    RTFTPD_ROOT=/srv/tftp RTFTPD_JSON=1 rtftpd        for a container: every option has a variable\n\n\
+    Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
     signal ends them at once.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
 )]
 pub(crate) struct Args {
     /// The folder to serve
+    #[arg(env = "RTFTPD_ROOT")]
     pub(crate) root: PathBuf,
 
-    /// Where to take requests; may be given several times: ADDR:PORT, ADDR or PORT [default: [::]:69, IPv4 too]
-    #[arg(long, short, value_name = "ADDR:PORT", value_parser = listen_address, env = "RTFTPD_LISTEN",
+    /// Where to take requests; may be given several times: HOST:PORT, HOST or PORT, where HOST is an address or a name
+    /// [default: [::]:69, IPv4 too]
+    #[arg(long, short, value_name = "HOST:PORT", value_parser = listen_addresses, env = "RTFTPD_LISTEN",
         value_delimiter = ',')]
-    pub(crate) listen: Vec<SocketAddr>,
+    listen: Vec<Addresses>,
 
     /// What clients may write
     #[arg(long, value_enum, default_value = "off", env = "RTFTPD_UPLOADS")]
@@ -64,15 +72,17 @@ pub(crate) struct Args {
     model: ModelArg,
 
     /// With --model threads: threads at once; transfers beyond them run on an event loop
-    #[arg(long, value_name = "N", default_value_t = limits::THREADS, env = "RTFTPD_MAX_THREADS")]
+    #[arg(long, value_name = "N", default_value_t = limits::THREADS, value_parser = whole::<usize>(0..=u64::MAX),
+        env = "RTFTPD_MAX_THREADS")]
     max_threads: usize,
 
     /// With --model events: loops, each on a thread; more than one pays only with more than two processors
-    #[arg(long, value_name = "N", default_value = "1", env = "RTFTPD_EVENT_THREADS")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = event_threads, env = "RTFTPD_EVENT_THREADS")]
     event_threads: NonZeroUsize,
 
     /// Transfers at once
-    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, env = "RTFTPD_MAX_SESSIONS")]
+    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(0..=u64::MAX),
+        env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
 
     /// Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may
@@ -82,7 +92,7 @@ pub(crate) struct Args {
 
     /// The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN
     #[arg(long, value_name = "BYTES", default_value_t = BlockSize::MAX.get() as u16,
-        value_parser = clap::value_parser!(u16).range(8..=65464), env = "RTFTPD_MAX_BLKSIZE")]
+        value_parser = whole::<u16>(8..=65464), env = "RTFTPD_MAX_BLKSIZE")]
     max_blksize: u16,
 
     /// The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts
@@ -96,7 +106,7 @@ pub(crate) struct Args {
 
     /// The widest window to grant, in blocks; 1 turns windows off
     #[arg(long, value_name = "BLOCKS", default_value_t = limits::WIDEST_WINDOW,
-        value_parser = clap::value_parser!(u16).range(1..=32767), env = "RTFTPD_MAX_WINDOWSIZE")]
+        value_parser = whole::<u16>(1..=32767), env = "RTFTPD_MAX_WINDOWSIZE")]
     max_windowsize: u16,
 
     /// Let neither kernel nor device cut and join packets (UDP_SEGMENT, UDP_GRO): for a device that fails at it
@@ -119,7 +129,7 @@ pub(crate) struct Args {
 
     /// The shortest and the longest interval between two attempts
     #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.2", "5"],
-        value_parser = setting)]
+        value_parser = setting, value_delimiter = ',', env = "RTFTPD_INTERVALS")]
     intervals: Vec<Duration>,
 
     /// The time that running transfers get when the server is stopped
@@ -131,13 +141,91 @@ pub(crate) struct Args {
     pub(crate) json: bool,
 
     /// Tell more: -v also what was dropped
-    #[arg(long, short, action = clap::ArgAction::Count)]
+    #[arg(long, short, action = clap::ArgAction::Count, env = "RTFTPD_VERBOSE")]
     pub(crate) verbose: u8,
 
     /// Tell only of trouble, and show no banner
-    #[arg(long, short, conflicts_with = "verbose")]
+    #[arg(long, short, conflicts_with = "verbose", value_parser = BoolishValueParser::new(), env = "RTFTPD_QUIET")]
     pub(crate) quiet: bool,
 }
+
+/// What other TFTP servers call it.
+const ELSEWHERE: Elsewhere = &[
+    (
+        &[
+            "--port",
+            "-p",
+            "--address",
+            "-a",
+            "--bind",
+            "--bind-address",
+            "--host",
+            "--interface",
+            "-i",
+            "--ip",
+            "--addr",
+        ],
+        "a similar argument exists: '--listen'",
+    ),
+    (
+        &[
+            "--root",
+            "--directory",
+            "--dir",
+            "-d",
+            "--tftp-root",
+            "-s",
+            "--secure",
+            "--path",
+            "--folder",
+            "-r",
+        ],
+        "the folder needs no option: rtftpd ROOT",
+    ),
+    (
+        &[
+            "--create",
+            "-c",
+            "--write",
+            "-w",
+            "--upload",
+            "--allow-upload",
+            "--allow-write",
+            "--rw",
+            "--writable",
+        ],
+        "a similar argument exists: '--uploads create'",
+    ),
+    (&["--overwrite", "--allow-overwrite"], "a similar argument exists: '--uploads overwrite'"),
+    (
+        &["--read-only", "--readonly", "--ro", "--no-upload"],
+        "uploads are off unless '--uploads' allows them",
+    ),
+    (
+        &["--blocksize", "--blksize", "--block-size", "-B", "--max-block-size"],
+        "a similar argument exists: '--max-blksize'",
+    ),
+    (
+        &["--windowsize", "--window-size", "--window", "-W"],
+        "a similar argument exists: '--max-windowsize'",
+    ),
+    (&["--port-range", "-R", "--tftp-port-range"], "a similar argument exists: '--ports'"),
+    (&["--timeout", "-t", "--idle-timeout"], "a similar argument exists: '--patience'"),
+    (
+        &["--retransmit", "-T", "--retry", "--retry-timeout"],
+        "a similar argument exists: '--first-interval'",
+    ),
+    (
+        &["--max-clients", "--maxthread", "-m", "--connections", "--max-connections"],
+        "a similar argument exists: '--max-sessions'",
+    ),
+    (&["--threads", "--workers"], "a similar argument exists: '--max-threads'"),
+    (&["--log-level", "--debug", "--verbosity"], "a similar argument exists: '--verbose'"),
+    (
+        &["--foreground", "-L", "--daemon", "--no-fork", "--background"],
+        "it stays in the foreground: no option is needed",
+    ),
+];
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum UploadsArg {
@@ -172,7 +260,7 @@ enum ModelArg {
 impl Args {
     /// What was asked for; ends the program where that makes no sense.
     pub(crate) fn from_command_line() -> Self {
-        let args = Self::parse();
+        let args = Self::try_parse().unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
         if args.intervals[0] > args.intervals[1] {
             let what = "the shortest of --intervals is longer than the longest";
             Self::command().error(ErrorKind::ValueValidation, what).exit();
@@ -198,7 +286,8 @@ impl Args {
     pub(crate) fn listen(&self) -> (Vec<SocketAddr>, bool) {
         let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
         let is_given = !self.listen.is_empty();
-        (if is_given { self.listen.clone() } else { vec![default] }, is_given)
+        let given = self.listen.iter().flat_map(|Addresses(all)| all).copied().collect();
+        (if is_given { given } else { vec![default] }, is_given)
     }
 
     /// What the server does at these addresses.
@@ -240,18 +329,40 @@ pub(crate) const fn default_ipv4() -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), TFTP_PORT)
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+/// The addresses of one `--listen`: a name may have several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Addresses(Vec<SocketAddr>);
+
+fn listen_addresses(text: &str) -> Result<Addresses, String> {
+    let one = |address| Ok(Addresses(vec![address]));
     if let Ok(address) = text.parse() {
-        return Ok(address);
+        return one(address);
     }
-    if let Ok(port) = text.parse() {
-        return Ok((Ipv6Addr::UNSPECIFIED, port).into());
+    // As some write it where any address will do.
+    let digits = text.strip_prefix("*:").or_else(|| text.strip_prefix(':')).unwrap_or(text);
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let port: Result<u16, _> = digits.parse();
+        let port = port.map_err(|_| "write a port from 0 to 65535")?;
+        return one((Ipv6Addr::UNSPECIFIED, port).into());
     }
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    let address: Result<IpAddr, _> = bare.parse();
-    address
-        .map(|address| (address, TFTP_PORT).into())
-        .map_err(|_| "write an IP address and a port, as in 192.0.2.1:69 or '[::]:6969'".into())
+    // Port 0 is any that is free, which for a client it is not.
+    let (host, any) = text.strip_suffix(":0").map_or((text, false), |host| (host, true));
+    let host: Host = host.parse().map_err(|error: RemoteError| {
+        let forms = "write an address or a name, and a port, as in 192.0.2.1:69, '[::]:6969' or 'fe80::1%eth0'";
+        format!("{error}; {forms}")
+    })?;
+    let found = host.resolve().map_err(|error| format!("cannot find '{}': {error}", host.host))?;
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for mut address in found {
+        if any {
+            address.set_port(0);
+        }
+        // A file of hosts may have the same line twice.
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(Addresses(addresses))
 }
 
 /// A number of bytes, as a person writes it.
@@ -289,6 +400,11 @@ fn file_name(text: &str) -> Result<String, String> {
         }
         name => Ok(name.into()),
     }
+}
+
+fn event_threads(text: &str) -> Result<NonZeroUsize, String> {
+    let number = whole::<usize>(1..=u64::MAX)(text)?;
+    Ok(NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN))
 }
 
 fn setting(text: &str) -> Result<Duration, String> {
@@ -334,7 +450,46 @@ mod tests {
     }
 
     #[test]
-    fn sizes_addresses_and_ports_are_read_or_refused() {
+    fn a_server_listens_at_addresses_names_and_ports() {
+        let listens = |text: &str| {
+            let all = listen_addresses(text).map(|Addresses(all)| all);
+            all.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        };
+        let lo = nix::net::if_::if_nametoindex("lo").expect("every machine has it");
+        let scoped = |port| format!("[fe80::1%{lo}]:{port}");
+        let cases = [
+            ("6969", "[::]:6969"),
+            ("0", "[::]:0"),
+            (":6969", "[::]:6969"),
+            ("*:6969", "[::]:6969"),
+            ("::1", "[::1]:69"),
+            ("[::1]", "[::1]:69"),
+            ("[::1]:0", "[::1]:0"),
+            ("127.0.0.1", "127.0.0.1:69"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("fe80::1%lo", &scoped(69)),
+            ("[fe80::1%lo]:6969", &scoped(6969)),
+            ("[fe80::1%lo]:0", &scoped(0)),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(listens(text).as_deref(), Ok(expected), "{text}");
+        }
+        for (name, port) in [("localhost:6969", 6969), ("localhost:0", 0), ("localhost", 69)] {
+            let all =
+                listen_addresses(name).map(|Addresses(all)| all).expect("every machine has it");
+            let own = |address: &SocketAddr| address.ip().is_loopback() && address.port() == port;
+            assert!(!all.is_empty() && all.iter().all(own), "{name}: {all:?}");
+        }
+        let why = |text: &str| listens(text).expect_err(text);
+        assert!(why("no-such-host.invalid:69").starts_with("cannot find 'no-such-host.invalid'"));
+        assert!(why("fe80::1%none").contains("has no interface 'none'"));
+        assert!(why("fe80::1").contains("as in fe80::1%eth0"));
+        assert!(why("65536").contains("from 0 to 65535"));
+        assert!(why("192.0.2.1:x").contains("as in 192.0.2.1:69"));
+    }
+
+    #[test]
+    fn sizes_times_and_networks_are_read_or_refused() {
         let size = |text: &str| text.parse::<Size>().ok().map(|size| (size.0, size.to_string()));
         assert_eq!(size("64K"), Some((65536, "64K".into())));
         assert_eq!(size("4g"), Some((4 << 30, "4G".into())));
@@ -345,11 +500,6 @@ mod tests {
         for nonsense in ["", "K", "64KK", "-1", "99999999999999999999", "18446744073709551615G"] {
             assert_eq!(size(nonsense), None, "{nonsense}");
         }
-        assert_eq!(listen_address("6969"), Ok("[::]:6969".parse().expect("an address")));
-        assert_eq!(listen_address("::1"), Ok("[::1]:69".parse().expect("an address")));
-        assert_eq!(listen_address("[::1]"), Ok("[::1]:69".parse().expect("an address")));
-        assert_eq!(listen_address("127.0.0.1"), Ok("127.0.0.1:69".parse().expect("an address")));
-        assert!(listen_address("example").is_err());
         assert_eq!(setting("0.05"), Ok(Duration::from_millis(50)));
         assert!(setting("0").is_err() && setting("-1").is_err() && setting("3601").is_err());
         assert_eq!(drain("0"), Ok(Duration::ZERO));

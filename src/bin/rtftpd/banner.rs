@@ -89,8 +89,11 @@ fn as_typed(program: &Path, path: &OsStr, here: &Path) -> String {
 
 /// Where a client on this machine reaches it.
 fn client_address(bound: SocketAddr) -> SocketAddr {
-    let ip = if bound.ip().is_unspecified() { [127, 0, 0, 1].into() } else { bound.ip() };
-    SocketAddr::new(ip, bound.port())
+    match bound.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], bound.port())),
+        // With its interface, where it has one.
+        false => bound,
+    }
 }
 
 /// Where clients elsewhere reach it, when all addresses are bound.

@@ -1,8 +1,42 @@
-//! Spans of time as people type them.
+//! What people type: spans of time, numbers, and flags that other programs have.
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use jiff::fmt::friendly::SpanParser;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// Reads a whole number within these bounds, and says what they are where it is none.
+pub(crate) fn whole<T: TryFrom<u64>>(
+    bounds: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static {
+    move |text| {
+        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            let (least, most) = (bounds.start(), bounds.end());
+            match *most {
+                u64::MAX => format!("write a whole number, {least} or more"),
+                _ => format!("write a whole number from {least} to {most}"),
+            }
+        })
+    }
+}
+
+/// What programs of the kind call something, and how it is said here.
+pub(crate) type Elsewhere = &'static [(&'static [&'static str], &'static str)];
+
+/// Adds to an error about a flag that there is not how what it means elsewhere is said here.
+pub(crate) fn advised(mut error: clap::Error, elsewhere: Elsewhere) -> clap::Error {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg) else { return error };
+    let known = elsewhere.iter().find(|(flags, _)| flags.contains(&flag.as_str()));
+    if let (ErrorKind::UnknownArgument, Some((_, here))) = (error.kind(), known) {
+        // What looks alike means something else.
+        error.remove(ContextKind::SuggestedArg);
+        let tip = ContextValue::StyledStrs(vec![StyledStr::from(*here)]);
+        error.insert(ContextKind::Suggested, tip);
+    }
+    error
+}
 
 /// Reads a number of seconds, as in `0.5`, or numbers with units, as in `500ms` or `2min`.
 pub(crate) fn span(text: &str, bounds: RangeInclusive<Duration>) -> Result<Duration, String> {
@@ -19,6 +53,17 @@ pub(crate) fn span(text: &str, bounds: RangeInclusive<Duration>) -> Result<Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_number_has_bounds_that_are_told() {
+        let small = whole::<u8>(1..=255);
+        assert_eq!([small("1"), small("255")], [Ok(1), Ok(255)]);
+        for nonsense in ["0", "256", "", "x", "-1", "1.5", "99999999999999999999"] {
+            assert_eq!(small(nonsense), Err("write a whole number from 1 to 255".into()));
+        }
+        let any = whole::<usize>(0..=u64::MAX);
+        assert_eq!([any("0"), any("x")], [Ok(0), Err("write a whole number, 0 or more".into())]);
+    }
 
     #[test]
     fn a_span_is_a_number_of_seconds_or_has_units() {

@@ -1,0 +1,263 @@
+//! Completion: commands, then the server's names or this machine's. It never waits longer than a moment.
+
+use super::names::{joined, last_word, local};
+use super::session::Session;
+use super::{COMMANDS, what};
+use crate::text::shown;
+use rustyline::completion::{Completer, Pair};
+use rustyline::{Helper, Highlighter, Hinter, Validator};
+use std::cell::RefCell;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use tftpkit::client::{Canceller, Client, Host, Wishes};
+use tftpkit::store::{Entry, Kind, Listing};
+
+/// A person notices no shorter wait, and takes no longer one for an answer to a key.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// Looks into directories of a server, beside whoever types.
+#[derive(Debug, Default)]
+pub(super) struct Looker {
+    /// The directory that was looked into last.
+    directory: Option<Vec<u8>>,
+    /// What was found there, once that is known.
+    listing: Option<Listing>,
+    answer: Option<Receiver<Listing>>,
+    canceller: Canceller,
+}
+
+impl Looker {
+    /// What is in a directory, if it can be told in a moment; it may be at the next key.
+    pub(super) fn look(
+        &mut self,
+        server: &(Host, Wishes),
+        client: Option<Client>,
+        directory: &[u8],
+    ) -> &[Entry] {
+        if self.directory.as_deref() != Some(directory) {
+            self.forget();
+            self.directory = Some(directory.to_vec());
+            let (tell, answer) = channel();
+            let ((host, wishes), canceller) = (server.clone(), self.canceller.clone());
+            let name = directory.to_vec();
+            let ask = move || {
+                let client = client.or_else(|| Some(host.client().ok()?.wishes(wishes)));
+                // Where there is none, there is none at the next key either.
+                let found =
+                    client.and_then(|client| client.cancelled_by(&canceller).list(name).ok());
+                let _ = tell.send(found.unwrap_or_default());
+            };
+            let _ = std::thread::Builder::new().name("completion".into()).spawn(ask);
+            self.answer = Some(answer);
+            if let Some(answer) = &self.answer {
+                self.listing = answer.recv_timeout(MOMENT).ok();
+            }
+        } else if let (None, Some(answer)) = (&self.listing, &self.answer) {
+            self.listing = answer.try_recv().ok();
+        }
+        self.listing.as_ref().map_or(&[], |listing| &listing.entries)
+    }
+
+    /// What was found may be true no more.
+    pub(super) fn forget(&mut self) {
+        self.canceller.cancel();
+        *self = Self::default();
+    }
+}
+
+#[derive(Helper, Highlighter, Hinter, Validator)]
+pub(super) struct Completion {
+    pub(super) session: Rc<RefCell<Session>>,
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        let typed = line.get(..at).unwrap_or(line);
+        let Some((command, _)) = typed.trim_start().split_once(' ') else {
+            let command = typed.trim_start();
+            let fitting = COMMANDS.iter().filter(|known| known.starts_with(command));
+            let pair = |known: &&str| {
+                let alone = matches!(*known, "quit" | "help");
+                Pair {
+                    display: (*known).into(),
+                    replacement: format!("{known}{}", if alone { "" } else { " " }),
+                }
+            };
+            return Ok((typed.len() - command.len(), fitting.map(pair).collect()));
+        };
+        let (start, word) = last_word(typed);
+        let names = match what(&command.to_lowercase()) {
+            Some("upload") => local_names(&word),
+            _ => match self.session.try_borrow_mut() {
+                Ok(mut session) => session.completions(&word),
+                Err(_) => Vec::new(),
+            },
+        };
+        Ok((start, names.iter().map(|name| pair(name)).collect()))
+    }
+}
+
+impl Session {
+    /// The server's names that begin with what was typed.
+    pub(super) fn completions(&mut self, typed: &str) -> Vec<String> {
+        let (prefix, last) =
+            typed.rfind('/').map_or(("", typed), |slash| typed.split_at(slash + 1));
+        let directory = match joined(&self.directory, prefix.as_bytes()) {
+            // From the root, which has the empty name.
+            directory if prefix.trim_matches('/').is_empty() && prefix.starts_with('/') => {
+                drop(directory);
+                Vec::new()
+            }
+            mut directory => {
+                while directory.len() > 1 && directory.ends_with(b"/") {
+                    directory.pop();
+                }
+                directory
+            }
+        };
+        let here = self.listing.as_ref().filter(|_| directory == self.directory);
+        let entries = match here {
+            Some(listing) => &listing.entries,
+            None => {
+                let (server, client) = (self.server.parts(), self.server.known());
+                self.looker.look(&server, client, &directory)
+            }
+        };
+        let names = entries.iter().filter(|entry| entry.name.to_str().is_some());
+        let fitting = names.map(shown).filter(|name| name.starts_with(last));
+        fitting.map(|name| format!("{prefix}{name}")).collect()
+    }
+}
+
+/// The names of this machine's files that begin with what was typed.
+fn local_names(typed: &str) -> Vec<String> {
+    let (prefix, last) = typed.rfind('/').map_or(("", typed), |slash| typed.split_at(slash + 1));
+    let folder = if prefix.is_empty() { ".".into() } else { local(prefix) };
+    let is_dir = |name: &OsStr| Path::new(&folder).join(name).is_dir();
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| {
+        let name = entry.file_name();
+        let slash = if is_dir(&name) { "/" } else { "" };
+        let name = name.to_str()?;
+        let fits = name.starts_with(last) && (!name.starts_with('.') || last.starts_with('.'));
+        fits.then(|| format!("{prefix}{name}{slash}"))
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// A candidate as it is shown, and as the line needs it: the quotes of a directory stay open behind its last slash.
+fn pair(name: &str) -> Pair {
+    let replacement = match shlex::try_quote(name) {
+        // A shell's `~` must stay outside the quotes.
+        Ok(quoted) if quoted != name => match name.split_once('/').filter(|(home, _)| *home == "~")
+        {
+            Some((_, rest)) => match shlex::try_quote(rest) {
+                Ok(rest) => format!("~/{rest}"),
+                Err(_) => name.to_owned(),
+            },
+            None => quoted.into_owned(),
+        },
+        _ => name.to_owned(),
+    };
+    let last = name.trim_end_matches('/').rfind('/').map_or(0, |slash| slash + 1);
+    Pair { display: name[last..].to_owned(), replacement }
+}
+
+/// The kind of what a name in a list is.
+pub(super) fn is_directory(entry: &Entry) -> bool {
+    entry.kind == Kind::Directory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{listing, session};
+    use super::*;
+    use rustyline::history::DefaultHistory;
+    use std::net::UdpSocket;
+    use std::time::Instant;
+
+    /// What a line is completed to.
+    fn completed(session: Session, line: &str) -> (usize, Vec<String>) {
+        let completion = Completion { session: Rc::new(RefCell::new(session)) };
+        let history = DefaultHistory::new();
+        let context = rustyline::Context::new(&history);
+        let (start, found) = completion.complete(line, line.len(), &context).expect("names");
+        (start, found.into_iter().map(|pair| pair.replacement).collect())
+    }
+
+    fn found(start: usize, names: &[&str]) -> (usize, Vec<String>) {
+        (start, names.iter().map(|name| (*name).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_line_is_completed_by_what_its_command_takes() {
+        let complete = |line: &str| completed(session("sub"), line);
+        assert_eq!(
+            complete(""),
+            found(0, &["list ", "cd ", "download ", "upload ", "help", "quit"])
+        );
+        assert_eq!(complete("  do"), found(2, &["download "]));
+        assert_eq!(complete("bogus"), found(0, &[]));
+        assert_eq!(complete("list d"), found(5, &["dir/"]));
+        assert_eq!(complete("cd d"), found(3, &["dir/"]));
+        assert_eq!(complete("2 one fi"), found(6, &["fine", "first"]));
+        for upload in ["3 Cargo.to", "put Cargo.to", "UP Cargo.to", "send Cargo.to"] {
+            assert_eq!(complete(upload), found(upload.len() - 8, &["Cargo.toml"]), "{upload}");
+        }
+        assert_eq!(complete("upload src/client/wi"), found(7, &["src/client/wishes.rs"]));
+        assert_eq!(complete("upload src/bin/rtftp/me"), found(7, &["src/bin/rtftp/menu/"]));
+    }
+
+    #[test]
+    fn names_with_blanks_are_completed_behind_quotes_and_before_them() {
+        for line in ["get a", "get 'a", "get \"a ", "get a\\ "] {
+            assert_eq!(completed(session(""), line), found(4, &["'a b'"]), "{line}");
+        }
+        let shown = pair("sub/deep/");
+        assert_eq!((&*shown.display, &*shown.replacement), ("deep/", "sub/deep/"));
+        assert_eq!(pair("~/a b").replacement, "~/'a b'");
+        assert_eq!(pair("~/ab").replacement, "~/ab");
+    }
+
+    #[test]
+    fn names_inside_directories_are_looked_up_once() {
+        let mut below = session("sub");
+        below.looker.directory = Some(b"sub/dir".to_vec());
+        below.looker.listing = Some(listing(&["x", "xy/", "z"]));
+        assert_eq!(below.completions("dir/x"), ["dir/x", "dir/xy/"]);
+        // Where it cannot be asked there is nothing, and it is not asked again at the next key.
+        assert_eq!(below.completions("other/x"), [""; 0]);
+        assert_eq!(below.looker.listing, Some(Listing::default()));
+        let mut root = session("");
+        root.listing = None;
+        root.looker.directory = Some(Vec::new());
+        root.looker.listing = Some(listing(&["x", "y/"]));
+        assert_eq!(root.completions(""), ["x", "y/"]);
+        assert_eq!(root.completions("/"), ["/x", "/y/"]);
+    }
+
+    #[test]
+    fn a_silent_server_holds_up_no_key() {
+        let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = silent.local_addr().expect("an address").port();
+        let host = Host { host: "127.0.0.1".into(), port };
+        let (mut looker, server) = (Looker::default(), (host, Wishes::default()));
+        for _ in 0..3 {
+            let began = Instant::now();
+            assert!(looker.look(&server, None, b"sub").is_empty());
+            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        }
+    }
+}

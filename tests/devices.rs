@@ -1,0 +1,273 @@
+//! Devices on the other side of `rtftp` that are not there yet, are slow, or know half of the protocol.
+
+mod common;
+#[path = "common/programs.rs"]
+mod programs;
+
+use common::apart::in_own_network;
+use common::{
+    DEADLINE, Daemon, Own, Scripted, ack, child, data, error, everything_in, folder, pattern, until,
+};
+use predicates::prelude::*;
+use predicates::str::contains;
+use programs::rtftp;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+use tftpkit::wire::{BlockSize, Operation, Options, Packet, Request, TransferOption, WindowSize};
+
+/// Starts `rtftp`, and waits until it has asked.
+fn asking(words: &[&str], here: &Path) -> Child {
+    let mut rtftp = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    let mut child = child::started(rtftp.args(words).current_dir(here));
+    until("it has a socket", || {
+        assert!(child.try_wait().expect("a child").is_none(), "it does not wait: {words:?}");
+        let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it lives");
+        let links = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        links.into_iter().any(|link| link.to_string_lossy().starts_with("socket:")).then_some(())
+    });
+    child
+}
+
+fn succeeds(child: Child) {
+    let output = child::said_within(DEADLINE, child).unwrap_or_else(|said| said);
+    assert!(output.status.success(), "{}", child::text(&output));
+}
+
+#[test]
+fn a_device_whose_port_is_closed_is_waited_for() {
+    let here = folder(&[("mine", b"few")]);
+    for command in ["put", "get"] {
+        let (own, root) = (Own::new(), folder(&[("theirs", b"more")]));
+        let remote = own.any_port().replace(":0", &format!(":{}", Own::FIRST));
+        let wait = ["--wait", "--interval", "0.1"];
+        let words =
+            if command == "put" { ["put", "mine", &remote] } else { ["get", &remote, "theirs"] };
+        let child = asking(&[&words[..], &wait].concat(), here.path());
+        let mut server = Command::new(Daemon::program());
+        server.arg(root.path()).args(["--uploads", "create", "--listen", &remote]);
+        let _server = Daemon::spawn(&mut server);
+        succeeds(child);
+        assert_eq!(root.path().join("mine").exists(), command == "put");
+    }
+    assert_eq!(everything_in(here.path()), ["mine", "theirs"]);
+}
+
+/// In a network of its own that has no route at all at first.
+#[test]
+fn a_device_that_no_route_leads_to_is_waited_for() {
+    let test = a_device_that_no_route_leads_to_is_waited_for;
+    if !in_own_network(test, "true") {
+        return;
+    }
+    let (here, root) = (folder(&[("mine", b"few")]), folder(&[]));
+    let words = ["put", "mine", "192.0.2.7:6969", "--wait", "--interval", "0.1"];
+    let child = asking(&words, here.path());
+    let link = "ip link set lo up && ip addr add 192.0.2.7/32 dev lo";
+    let linked = child::output(Command::new("sh").args(["-c", link]));
+    assert!(linked.status.success(), "{linked:?}");
+    let mut server = Command::new(Daemon::program());
+    server.arg(root.path()).args(["--uploads", "create", "--listen", "192.0.2.7:6969"]);
+    let _server = Daemon::spawn(&mut server);
+    succeeds(child);
+    assert!(root.path().join("mine").exists());
+}
+
+#[test]
+fn a_device_is_asked_at_the_interval_that_was_given_and_not_less_and_less_often() {
+    let (here, mut unheard) = (folder(&[("mine", b"few")]), 6);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(_) if unheard > 0 => {
+            unheard -= 1;
+            Vec::new()
+        }
+        Packet::Request(_) => vec![ack(0)],
+        Packet::Data { block, .. } => vec![ack(block.0)],
+        _ => Vec::new(),
+    });
+    let put = ["put", "mine", &server.remote(), "--wait", "--interval", "0.2"];
+    rtftp(here.path()).args(put).assert().success();
+    let heard = server.end();
+    let requests: Vec<_> = heard.iter().filter(|(_, packet)| packet.starts_with("WRQ")).collect();
+    assert_eq!(requests.len(), 7, "{heard:?}");
+    // Doubled each time it would be more than ten seconds.
+    let span = requests[6].0 - requests[0].0;
+    assert!((Duration::from_millis(1150)..Duration::from_secs(4)).contains(&span), "{span:?}");
+}
+
+#[test]
+fn the_wait_ends_when_its_time_is_over_and_says_what_it_waited_for() {
+    let here = folder(&[("mine", b"few")]);
+    let closed = common::closed().to_string();
+    let silent = Scripted::new(|_| Vec::new());
+    let cases = [
+        (&*closed, "nothing listens at"),
+        (&*silent.remote(), "--max-time gives is over"),
+        ("no-such-host.invalid", "cannot find the host"),
+    ];
+    for (remote, why) in cases {
+        let put = ["put", "mine", remote, "--wait", "--interval", "0.1", "--max-time", "0.5"];
+        let put = rtftp(here.path()).args(put).assert().code(3);
+        put.stderr(contains("the time that --max-time gives is over").and(contains(why)));
+    }
+    // Whoever does not wait is told at once.
+    let began = Instant::now();
+    rtftp(here.path()).args(["put", "mine", &closed]).assert().code(3);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn what_fails_for_another_reason_is_not_tried_again() {
+    let here = folder(&[("mine", b"few")]);
+    let server = Scripted::new(|_| vec![error(3, "flash full")]);
+    let put = ["put", "mine", &server.remote(), "--wait", "--interval", "0.1"];
+    rtftp(here.path()).args(put).assert().code(6).stderr(contains("flash full"));
+    assert_eq!(server.end().len(), 1);
+    let absent = ["put", "absent", "127.0.0.1:9", "--wait"];
+    rtftp(here.path()).args(absent).assert().code(1).stderr(contains("cannot read 'absent'"));
+}
+
+#[test]
+fn words_of_a_device_behind_the_last_block_end_the_upload_and_are_shown_escaped() {
+    let here = folder(&[("mine", &pattern(600, 1))]);
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(_) => vec![ack(0)],
+        Packet::Data { block, payload } if payload.len() == 512 => vec![ack(block.0)],
+        _ => vec![b"Firmware check failed\x1b[2J\r\n\0".to_vec()],
+    });
+    let began = Instant::now();
+    let put = ["put", "mine", &server.remote(), "--json"];
+    let put = rtftp(here.path()).args(put).assert().code(7);
+    assert!(began.elapsed() < Duration::from_secs(5), "it is not waited for anything else");
+    put.stderr(contains("Firmware check failed\\u{1b}[2J").and(contains("\x1b").not()))
+        .stdout(contains("\"kind\":\"protocol\"").and(contains("Firmware check failed")));
+}
+
+/// A server of this file that grants sizes and intervals, and never sends the empty block that ends it.
+fn endless(bytes: usize) -> Scripted {
+    Scripted::new(move |packet| match packet {
+        Packet::Request(Request { operation: Operation::Read, .. }) => {
+            let second = std::num::NonZeroU8::MIN;
+            let told = Options::NONE.with(TransferOption::TransferSize(bytes as u64));
+            vec![Packet::Oack(told.with(TransferOption::Timeout(second))).to_vec()]
+        }
+        Packet::Ack { block } if usize::from(block.0) * 512 < bytes => {
+            vec![data(block.0 + 1, &[7; 512])]
+        }
+        _ => Vec::new(),
+    })
+}
+
+#[test]
+fn a_file_whose_end_a_server_never_sends_is_kept_with_a_warning() {
+    let here = folder(&[]);
+    let warning = "the server never sent the empty block that ends the file";
+    let server = endless(1024);
+    let get = ["get", &server.remote(), "a", "--timeout", "1", "--json"];
+    let get = rtftp(here.path()).args(get).assert().success().stderr(contains(warning));
+    get.stdout(contains("\"ok\":true").and(contains(warning)));
+    assert_eq!(std::fs::read(here.path().join("a")).expect("kept"), [7; 1024]);
+    let server = endless(1024);
+    let mut menu = rtftp(here.path());
+    menu.args([&server.remote(), "--timeout", "1"]).write_stdin("download a b\n");
+    menu.assert().success().stderr(contains(warning));
+    assert_eq!(everything_in(here.path()), ["a", "b"]);
+}
+
+/// A server that grants blocks of 8 bytes in windows of 64, and counts to 65,535.
+fn counts_to_65535() -> Scripted {
+    let eight = TransferOption::BlockSize(BlockSize::new(8).expect("a size"));
+    let window = TransferOption::WindowSize(WindowSize::new(64).expect("a window"));
+    let mut last = 0;
+    Scripted::new(move |packet| match packet {
+        Packet::Request(_) => vec![Packet::Oack(Options::NONE.with(eight).with(window)).to_vec()],
+        Packet::Ack { block } => {
+            let next = u32::from(block.0) + 1;
+            let blocks = (next..next + 64).take_while(|block| *block < 65_536);
+            let mut blocks: Vec<_> = blocks.map(|block| data(block as u16, &[7; 8])).collect();
+            if blocks.len() < 64 {
+                blocks.push(error(0, "overflow"));
+            }
+            blocks
+        }
+        Packet::Data { block, .. } => {
+            let expected = last < 65_535 && block.0 == last + 1;
+            last += u16::from(expected);
+            match last {
+                65_535 => vec![ack(last), error(0, "overflow")],
+                last if expected && last % 64 == 0 => vec![ack(last)],
+                _ => Vec::new(),
+            }
+        }
+        _ => Vec::new(),
+    })
+}
+
+#[test]
+fn a_device_that_cannot_count_on_is_told_with_the_block_size_that_fits() {
+    let here = folder(&[("mine", &[7; 600_000])]);
+    let terms = ["--blksize", "8", "--windowsize", "64"];
+    for command in ["get", "put"] {
+        let server = counts_to_65535();
+        let remote = server.remote();
+        let words = if command == "put" { ["put", "mine", &remote] } else { ["get", &remote, "a"] };
+        let run = rtftp(here.path()).args(words).args(terms).assert().code(7);
+        let told = contains("overflow").and(contains("65535 blocks, and seems unable to count on"));
+        run.stderr(told.and(contains("Larger blocks are fewer: --blksize 1428.")));
+    }
+}
+
+/// A server that refuses what has options with this code, and does the rest, or is silent to it.
+fn without_options(code: u16, then: bool) -> Scripted {
+    Scripted::new(move |packet| match packet {
+        Packet::Request(request) if !request.options.is_empty() => {
+            vec![error(code, "what is blksize")]
+        }
+        _ if !then => Vec::new(),
+        Packet::Request(request) if request.operation == Operation::Write => vec![ack(0)],
+        Packet::Request(_) => vec![data(1, b"plain")],
+        Packet::Data { block, .. } => vec![ack(block.0)],
+        _ => Vec::new(),
+    })
+}
+
+#[test]
+fn options_that_are_refused_in_any_way_are_left_out_and_what_was_said_of_them_is_told() {
+    let here = folder(&[("mine", b"few")]);
+    for code in [0, 1, 2, 4, 5, 8] {
+        let impatient = ["--timeout", "1", "--retries", "0"];
+        let server = without_options(code, true);
+        let get = ["get", &server.remote(), "a", "-o", "-"];
+        rtftp(here.path()).args(get).assert().success().stdout("plain");
+        rtftp(here.path()).args(["put", "mine", &server.remote()]).assert().success();
+        let server = without_options(code, false);
+        for words in [["get", &server.remote(), "a"], ["put", "mine", &server.remote()]] {
+            let run = rtftp(here.path()).args(words).args(impatient).assert();
+            run.failure().stderr(contains("what is blksize").and(contains("no answer").not()));
+        }
+    }
+    // What has nothing to do with them is not asked for twice.
+    for code in [3, 6, 7] {
+        let server = Scripted::new(move |_| vec![error(code, "no")]);
+        rtftp(here.path()).args(["get", &server.remote(), "a"]).assert().failure();
+        assert_eq!(server.end().len(), 1, "{code}");
+    }
+}
+
+#[test]
+fn an_upload_that_is_not_answered_names_the_options_for_a_slow_device() {
+    let here = folder(&[("mine", b"few")]);
+    let silent = Scripted::new(|_| Vec::new());
+    let told = "--timeout 20 --retries 10";
+    let put = ["put", "mine", &silent.remote(), "--timeout", "1", "--retries", "0"];
+    rtftp(here.path()).args(put).assert().code(3).stderr(contains(told));
+    let forgetful = Scripted::that_leaves(|packet| match packet {
+        Packet::Request(_) => Some(vec![ack(0)]),
+        _ => None,
+    });
+    rtftp(here.path())
+        .args(["put", "mine", &forgetful.remote()])
+        .assert()
+        .code(8)
+        .stderr(contains(told));
+}
