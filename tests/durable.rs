@@ -7,6 +7,7 @@ mod common;
 use common::apart::{strace, without_proc};
 use common::{Daemon, folder, pattern, until, wrq};
 use rustix::fs::{Mode, OFlags};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -38,6 +39,11 @@ struct Traced {
 impl Traced {
     fn new(files: &[(&str, &[u8])]) -> Self {
         let (root, traces) = (folder(files), folder(&[]));
+        // A mode that no new file has.
+        for (name, _) in files {
+            let mode = PermissionsExt::from_mode(0o604);
+            std::fs::set_permissions(root.path().join(name), mode).expect("a mode");
+        }
         let place = root.path().canonicalize().expect("a path");
         Self { root, place, trace: traces.path().join("trace"), _traces: traces }
     }

@@ -59,7 +59,7 @@ fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() {
 fn an_upload_that_says_that_it_does_not_fit_the_disk_is_refused_at_once() {
     let Some((_mount, daemon, _files)) = on_a_small_disk() else { return };
     let first = |size| show(&daemon.peer().answer(&wrq("new", &[("tsize", size)])).0);
-    assert_eq!(first("300000"), "ERROR 3 \"disk full or allocation exceeded\"");
+    assert_eq!(first("300000"), "ERROR 3 \"larger than the free space\"");
     assert_eq!(first("100000"), "OACK tsize=100000");
     daemon.log_line(&["larger than the free space"]);
 }
@@ -218,7 +218,7 @@ fn what_the_server_may_not_read_or_write_is_an_access_violation() {
     let get = |name: &str| daemon.peer().fetch(&rrq(name, &[])).map_err(|error| error_code(&error));
     assert_eq!(get("open"), Ok(b"x".to_vec()));
     assert_eq!((get("closed"), get("locked/in"), get("locked/.list")), (Err(2), Err(2), Err(2)));
-    daemon.log_line(&["closed", "not allowed"]);
+    daemon.log_line(&["closed", "no permission"]);
     let listing = String::from_utf8(get(".list").expect("a listing")).expect("text");
     let names: Vec<_> =
         listing.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();

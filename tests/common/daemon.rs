@@ -153,6 +153,11 @@ impl Daemon {
         until(&format!("a log line with {words:?}"), || self.logged(words))
     }
 
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
+    }
+
     /// The first log line so far that has all these words.
     pub(crate) fn logged(&self, words: &[&str]) -> Option<String> {
         let log = self.log.lock().expect("the log");

@@ -74,9 +74,9 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
     let (file, directory) = (format!("tftp://{remote}/b"), format!("tftp://{remote}/dir"));
     let (absent, nowhere) = (format!("tftp://{remote}/absent"), "no-such-host.invalid");
     let cases = [
-        (vec!["get", &remote, "dir"], &*directory, 5, "access violation (code 2)"),
-        (vec!["put", "b", &remote], &file, 5, "access violation (code 2)"),
-        (vec!["list", &remote, "absent"], &absent, 4, "file not found (code 1)"),
+        (vec!["get", &remote, "dir"], &*directory, 5, "is a directory (code 2)"),
+        (vec!["put", "b", &remote], &file, 5, "uploads are off (code 2)"),
+        (vec!["list", &remote, "absent"], &absent, 4, "no such directory (code 1)"),
         (vec!["bench", nowhere, "a"], nowhere, 3, "cannot find the host"),
     ];
     for (words, remote, code, why) in cases {

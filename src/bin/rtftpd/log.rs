@@ -1,12 +1,14 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::proto::Time;
 use tftpkit::query::Query;
 use tftpkit::rate::TokenBucket;
 use tftpkit::server::{Event, Refusal};
+use tftpkit::store::Notice;
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
@@ -37,6 +39,15 @@ pub(crate) fn start(args: &Args) {
         let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
             && std::env::var_os("NO_COLOR").is_none();
         lines.with_ansi(colours).init();
+    }
+}
+
+/// Writes what the operator should know of the folder.
+pub(crate) fn notice(notice: &Notice) {
+    let path = harmless(notice.path().as_os_str().as_bytes());
+    match notice {
+        Notice::RootChanged(_) => info!(path, "{notice}"),
+        _ => warn!(path, "{notice}"),
     }
 }
 
@@ -155,7 +166,11 @@ fn harmless(bytes: &[u8]) -> String {
 fn refused(query: &Query, refusal: &Refusal) {
     let (file, peer) = (file(query), query.peer);
     if is_probe(query, refusal.code) {
-        info!(file, %peer, "not there");
+        match &*refusal.reason {
+            // That is all that can be said of most.
+            "not found" => info!(file, %peer, "not there"),
+            why => info!(file, %peer, why, "not there"),
+        }
     } else {
         let (operation, error, why) = (query.operation, u16::from(refusal.code), &*refusal.reason);
         warn!(file, %peer, %operation, error, why, "refused");

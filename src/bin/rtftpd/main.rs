@@ -44,8 +44,11 @@ fn run(args: &Args) -> Result<()> {
     let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
     let root = args.root.display();
-    let folder = Folder::open(&args.root)
+    let folder = Folder::named(&args.root)
         .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
+        // Until root can be given up, it serves no more than another user would.
+        .as_others(nix::unistd::geteuid().is_root())
+        .notices(log::notice)
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
         .largest_upload(args.max_upload.0);
