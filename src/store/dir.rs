@@ -36,6 +36,8 @@ pub struct Folder {
     has_proc: bool,
     /// Whether only what everybody may read is served.
     as_others: bool,
+    /// Whether files are sent that are written meanwhile.
+    growing: bool,
     shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
 }
 
@@ -63,7 +65,8 @@ impl Folder {
             can_link: has_proc,
             notices: Notices::default(),
         };
-        Self { root, rules, has_proc, as_others: false, shared: Mutex::default() }
+        let shared = Mutex::default();
+        Self { root, rules, has_proc, as_others: false, growing: false, shared }
     }
 
     /// Allows uploads; without this there are none.
@@ -84,6 +87,14 @@ impl Folder {
     #[must_use]
     pub const fn largest_upload(mut self, bytes: u64) -> Self {
         self.rules.largest = bytes;
+        self
+    }
+
+    /// Whether a file that grows while it is sent is sent as long as it was: logs. Without this the transfer ends with an
+    /// error, for such a file is still being written.
+    #[must_use]
+    pub const fn growing_files(mut self, growing: bool) -> Self {
+        self.growing = growing;
         self
     }
 
@@ -276,8 +287,8 @@ impl Store for Folder {
             return Err(not_for_all());
         }
         let file = self.opened(&root, path, &seen)?;
-        let size = seen.about.st_size as u64;
-        Ok(Readable::exact(Contents::new(file, size, root.is_remote), size))
+        let contents = Contents::new(file, &seen.about);
+        Ok(Readable::contents(contents.found(Arc::clone(&root), path.to_owned(), self.growing)))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {

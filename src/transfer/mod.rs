@@ -17,8 +17,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use error::error_code;
 pub(crate) use error::error_text;
+pub use error::{PeerWords, error_code};
 pub use sink::{Discard, MayWait, Sink, Writer};
 pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
@@ -390,7 +390,10 @@ impl Transfer {
         let (code, text) = match error_code(error) {
             code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => (code, code.text()),
             // In the middle of a transfer there is nothing that the peer could do about any other.
-            _ => (ErrorCode::Undefined, "error while reading or writing the file"),
+            _ => {
+                const TEXT: PeerWords = PeerWords("error while reading or writing the file");
+                (ErrorCode::Undefined, PeerWords::of(error).unwrap_or(TEXT).0)
+            }
         };
         self.fail(now, code, text, Outcome::Local(code, error.to_string()));
     }

@@ -7,6 +7,7 @@ use crate::common::{
 use crate::given::{Given, Row};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::TryRecvError;
@@ -28,6 +29,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("--uploads", (&["overwrite"], "off"), ("new 2, old 2", "new stored, old stored"), uploads),
     row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
     row("--max-upload", (&["1K"], "2K"), ("stored", "error 3"), upload_of_1025_bytes),
+    row("--growing-files", (&[], ""), ("error", "as it was"), file_that_grows),
     row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
     row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
     row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
@@ -147,6 +149,22 @@ fn upload_to_a_new_directory(_: &str, given: &Given) -> String {
 fn upload_of_1025_bytes(_: &str, given: &Given) -> String {
     let root = folder(&[]);
     upload(&given.serve(root.path(), &["--uploads", "create"]), "f", 1025)
+}
+
+fn file_that_grows(_: &str, given: &Given) -> String {
+    let root = folder(&[("f", &pattern(100_000, 1))]);
+    let server = given.serve(root.path(), &[]);
+    let peer = server.peer();
+    let (first, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
+    assert_eq!(show(&first), "OACK tsize=100000");
+    let log = std::fs::File::options().append(true).open(root.path().join("f"));
+    log.and_then(|mut log| log.write_all(b"one line more\n")).expect("a file");
+    match peer.rest(first, tid, 512) {
+        Ok(bytes) if bytes == pattern(100_000, 1) => "as it was".into(),
+        Ok(_) => "something else".into(),
+        Err(packet) if show(&packet).contains("still being written") => "error".into(),
+        Err(packet) => show(&packet),
+    }
 }
 
 fn listings(_: &str, given: &Given) -> String {

@@ -51,6 +51,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SIZE", default_value_t = Size(limits::UPLOAD_BYTES), env = "RTFTPD_MAX_UPLOAD")]
     pub(crate) max_upload: Size,
 
+    /// Send files that grow meanwhile, as long as they were at first (logs); without this their transfers end with an
+    /// error
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_GROWING_FILES")]
+    pub(crate) growing_files: bool,
+
     /// Offer no listing: neither LIST requests nor the generated file
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_LIST")]
     no_list: bool,

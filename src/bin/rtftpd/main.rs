@@ -51,6 +51,7 @@ fn run(args: &Args) -> Result<()> {
         .notices(log::notice)
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
+        .growing_files(args.growing_files)
         .largest_upload(args.max_upload.0);
     look_at_permissions(args)?;
     let folder = Arc::new(folder);
