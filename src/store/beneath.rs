@@ -44,6 +44,11 @@ fn openat2(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, 
     opened.unwrap_or(Err(Errno::AGAIN))
 }
 
+/// Whether the kernel keeps to the root by itself, with no sandbox between.
+pub(super) fn is_kept_by_kernel(root: impl AsFd) -> bool {
+    openat2(root.as_fd(), Path::new("."), OFlags::PATH | OFlags::CLOEXEC).is_ok()
+}
+
 /// Sandboxes that do not know the call say that it is not permitted.
 const fn needs_walk(error: Errno) -> bool {
     matches!(error, Errno::XDEV | Errno::NOSYS | Errno::PERM | Errno::AGAIN)

@@ -50,7 +50,7 @@ struct State {
     modified: (i64, u64),
     changed: (i64, u64),
     /// What changes without its bytes: names, mode, owner and group.
-    links: u64,
+    links: nix::libc::nlink_t,
     owner: (u32, u32, u32),
 }
 
@@ -60,7 +60,7 @@ impl State {
             size: about.st_size as u64,
             modified: (about.st_mtime, about.st_mtime_nsec),
             changed: (about.st_ctime, about.st_ctime_nsec),
-            links: about.st_nlink.into(),
+            links: about.st_nlink,
             owner: (about.st_mode, about.st_uid, about.st_gid),
         }
     }

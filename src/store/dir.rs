@@ -110,6 +110,12 @@ impl Folder {
     #[must_use]
     pub fn notices(self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
         self.rules.notices.to(listener);
+        let root = self.root.last_known();
+        if !beneath::is_kept_by_kernel(&root.dir) {
+            let name =
+                root.paths.first().map_or_else(PathBuf::new, |path| Path::new("/").join(path));
+            self.rules.notices.tell_once(&Notice::Walked(name));
+        }
         self
     }
 

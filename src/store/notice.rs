@@ -17,6 +17,9 @@ pub enum Notice {
     NamedFirst(PathBuf),
     /// The file system cannot make files last: a crash may lose what was uploaded, this file first. It is told once.
     NotSynced(PathBuf),
+    /// The kernel, or a sandbox around this process, has no call that keeps a name beneath this root (`openat2`): names are
+    /// looked up part by part, which is as safe and takes longer. It is told once.
+    Walked(PathBuf),
     /// This name of the root stands for another directory now, or for one again. It is served from here on.
     RootChanged(PathBuf),
     /// This name of the root stands for no directory that can be opened, for this reason. Requests fail until it does.
@@ -30,6 +33,7 @@ impl Notice {
             Self::WrittenOver(_) => 1,
             Self::NamedFirst(_) => 2,
             Self::NotSynced(_) => 4,
+            Self::Walked(_) => 8,
             Self::RootChanged(_) | Self::RootLost(..) => 0,
         }
     }
@@ -40,6 +44,7 @@ impl Notice {
             Self::WrittenOver(path)
             | Self::NamedFirst(path)
             | Self::NotSynced(path)
+            | Self::Walked(path)
             | Self::RootChanged(path)
             | Self::RootLost(path, _) => path,
         }
@@ -60,6 +65,9 @@ impl fmt::Display for Notice {
             }
             Self::NotSynced(_) => {
                 "the file system cannot be told to make files last: a crash may lose what was uploaded"
+            }
+            Self::Walked(_) => {
+                "there is no openat2 here, of an old kernel or in a sandbox: names are looked up part by part"
             }
             Self::RootChanged(_) | Self::RootLost(..) => {
                 "the served folder is another directory now, which is served"

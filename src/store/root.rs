@@ -4,7 +4,8 @@ use super::notice::{Notice, Notices};
 use super::{StoreError, beneath};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, StatxFlags, statat, statx};
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -134,7 +135,15 @@ impl OpenRoot {
 /// Which directory a name stands for.
 fn identity(dir: impl AsFd, path: &Path) -> rustix::io::Result<Option<Identity>> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
-    let about = statx(dir, path, AtFlags::EMPTY_PATH, wanted)?;
+    let about = match statx(&dir, path, AtFlags::EMPTY_PATH, wanted) {
+        // Old kernels, and sandboxes that do not know the call.
+        Err(Errno::NOSYS | Errno::PERM) => {
+            let about = statat(&dir, path, AtFlags::EMPTY_PATH)?;
+            let (major, minor) = (rustix::fs::major(about.st_dev), rustix::fs::minor(about.st_dev));
+            return Ok(Some((0, major, minor, about.st_ino)));
+        }
+        about => about?,
+    };
     let has_mount = about.stx_mask & StatxFlags::MNT_ID.bits() != 0;
     let mount = if has_mount { about.stx_mnt_id } else { 0 };
     Ok(Some((mount, about.stx_dev_major, about.stx_dev_minor, about.stx_ino)))

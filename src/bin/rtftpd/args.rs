@@ -7,7 +7,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -199,11 +199,12 @@ impl Args {
         timing.patience(self.patience).unanswered(self.patience).build()
     }
 
-    /// Where to take requests, and whether somebody said so.
-    pub(crate) fn listen(&self) -> (Vec<SocketAddr>, bool) {
-        let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
-        let is_given = !self.listen.is_empty();
-        (if is_given { self.listen.clone() } else { vec![default] }, is_given)
+    /// Where to take requests.
+    pub(crate) fn listen(&self) -> Vec<SocketAddr> {
+        match &self.listen[..] {
+            [] => vec![(Ipv6Addr::UNSPECIFIED, TFTP_PORT).into()],
+            given => given.to_vec(),
+        }
     }
 
     /// What the server does at these addresses.
@@ -238,11 +239,6 @@ impl Args {
             policy.block_size_of(*network, *most)
         })
     }
-}
-
-/// Where a machine without IPv6 listens.
-pub(crate) const fn default_ipv4() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), TFTP_PORT)
 }
 
 fn listen_address(text: &str) -> Result<SocketAddr, String> {

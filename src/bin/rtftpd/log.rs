@@ -46,7 +46,7 @@ pub(crate) fn start(args: &Args) {
 pub(crate) fn notice(notice: &Notice) {
     let path = harmless(notice.path().as_os_str().as_bytes());
     match notice {
-        Notice::RootChanged(_) => info!(path, "{notice}"),
+        Notice::RootChanged(_) | Notice::Walked(_) => info!(path, "{notice}"),
         _ => warn!(path, "{notice}"),
     }
 }
