@@ -383,7 +383,13 @@ impl Transfer {
 
     /// Ends it from here without a word: the peer has forgotten it.
     pub fn abandon(&mut self, now: Time) {
-        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Superseded });
+        let outcome = match &self.machine {
+            _ if self.is_complete() => Outcome::Complete,
+            // All of it was sent, and who asks for the next file has this one.
+            Machine::Sending(outgoing) => Outcome::of(outgoing.sender.lost(), Outcome::Superseded),
+            Machine::Receiving(_) => Outcome::Superseded,
+        };
+        self.end(now, outcome);
     }
 
     fn fail_locally(&mut self, now: Time, error: &io::Error) {

@@ -61,7 +61,7 @@ pub struct Summary {
     pub retransmitted: u64,
     /// The terms of the transfer.
     pub agreed: Agreed,
-    /// The time from the start of the transfer to its outcome.
+    /// The time from the start of the transfer to its outcome, or until now where progress is told.
     pub elapsed: Duration,
     /// How it ended, once that is known: a received file that is safe can be lost no more.
     pub outcome: Option<Outcome>,

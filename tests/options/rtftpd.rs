@@ -49,6 +49,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("--intervals", (&["0.3", "0.3"], ""), ("short, doubled", "longer, the same"), intervals),
     row("--drain", (&["0.5"], "20"), ("goes on", "ended"), drained),
     row("--json", (&[], ""), ("words", "an object"), form_of_the_log),
+    row("--progress-log", (&["0.1"], "60"), ("nothing", "how far"), progress),
+    row("--log-rate", (&["1"], "0"), ("all", "some, and how many not"), lines_of_many),
     row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),
     row("--quiet", (&[], ""), ("INFO, banner", "nothing"), levels),
     row("--help", (&[], ""), ("serves", "explains"), asked_about_itself),
@@ -339,6 +341,40 @@ fn form_of_the_log(_: &str, given: &Given) -> String {
     let line = server.log_line(&["missing"]);
     let is_object = serde_json::from_str::<serde_json::Value>(&line).is_ok_and(|it| it.is_object());
     if is_object { "an object".into() } else { "words".into() }
+}
+
+fn progress(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &["--json"]);
+    let (peer, tid) = hanging(&server);
+    let asked = Instant::now();
+    // Each datagram is an occasion; the same ACK again changes nothing else.
+    let told = || {
+        peer.send(&ack(1), tid);
+        server.logged(&["\"message\":\"sending\"", "\"bytes\":512", "\"file\":\"f\""])
+    };
+    let line = until("a line, or a second", || {
+        let told = told();
+        (told.is_some() || asked.elapsed() > Duration::from_secs(1)).then_some(told)
+    });
+    line.map_or("nothing", |_| "how far").into()
+}
+
+fn lines_of_many(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    let server = given.serve(root.path(), &[]);
+    let peer = server.peer();
+    for n in 0..30 {
+        peer.fetch(&rrq(format!("missing-{n}"), &[])).expect_err("it is not there");
+    }
+    // A line later what was left out is told.
+    until("the last of them, or how many are missing", || {
+        if server.logged(&["missing-29"]).is_some() {
+            return Some("all".into());
+        }
+        peer.fetch(&rrq("later", &[])).expect_err("it is not there");
+        server.logged(&["log lines left out"]).map(|_| "some, and how many not".into())
+    })
 }
 
 /// Where a server takes requests that does not say so.

@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use crate::log::LINES_PER_SECOND;
 use crate::typed::span;
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
@@ -131,11 +132,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
 
-    /// Write log lines as JSON
+    /// Write log lines as JSON, and the banner too, as one of them for each address
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]
     pub(crate) json: bool,
 
-    /// Tell more: -v also what was dropped
+    /// Log each transfer that is under way once in so much time, with how far it is
+    #[arg(long, value_name = "TIME", value_parser = setting, env = "RTFTPD_PROGRESS_LOG")]
+    progress_log: Option<Duration>,
+
+    /// Log lines in each second at most, after ten times as many at once; those left out are counted; 0 leaves none out
+    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND, env = "RTFTPD_LOG_RATE")]
+    pub(crate) log_rate: u32,
+
+    /// Tell more: -v also what was dropped, and when a transfer begins
     #[arg(long, short, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
 
@@ -218,7 +227,8 @@ impl Args {
             .policy(self.policy())
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
-            .offload(!self.no_offload);
+            .offload(!self.no_offload)
+            .progress(self.progress_log);
         let config = config.ports(self.ports);
         listen.iter().fold(config, |config, address| config.listen(*address))
     }

@@ -3,6 +3,7 @@
 mod args;
 mod banner;
 mod log;
+mod short;
 #[path = "../shared/typed.rs"]
 mod typed;
 
@@ -55,7 +56,7 @@ fn run(args: &Args) -> Result<()> {
         .largest_upload(args.max_upload.0);
     look_at_permissions(args)?;
     let folder = Arc::new(folder);
-    let log = log::Log::default();
+    let log = log::Log::new(args.log_rate, args.json);
     let server = bind(args, sessions, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain);
