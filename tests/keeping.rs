@@ -289,12 +289,19 @@ fn free_space_that_is_not_told_is_not_full() {
 
 /// The names of files in `place` that are closed after they were open for writing, from now on.
 fn watched(place: &Path) -> impl FnMut() -> Vec<String> {
-    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
     let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("inotify");
-    inotify.add_watch(place, AddWatchFlags::IN_CLOSE_WRITE).expect("a watch");
+    // Two events of one kind in a row would be told as one.
+    let kinds = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_OPEN;
+    inotify.add_watch(place, kinds).expect("a watch");
     move || {
         let events = inotify.read_events().unwrap_or_default();
-        events.iter().filter_map(|it| Some(it.name.as_ref()?.to_str()?.to_owned())).collect()
+        let written = |it: &&InotifyEvent| it.mask.contains(AddWatchFlags::IN_CLOSE_WRITE);
+        events
+            .iter()
+            .filter(written)
+            .filter_map(|it| Some(it.name.as_ref()?.to_str()?.to_owned()))
+            .collect()
     }
 }
 

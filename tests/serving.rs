@@ -282,7 +282,7 @@ fn a_server_that_is_root_serves_what_everybody_may_read_and_no_more() {
     for name in closed {
         assert_eq!(get(&daemon, name), refused, "{name}");
     }
-    daemon.log_line(&["\"own\"", "not every user may read it", "runs as root"]);
+    daemon.log_line(&["\"own\"", "the server is root", "not every user may read it"]);
     let listing = text(&daemon, "/").expect("a listing");
     let names: Vec<_> =
         listing.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();

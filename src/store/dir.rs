@@ -262,7 +262,7 @@ impl Folder {
 /// Root may read it, and clients of a server that is root may not.
 fn not_for_all() -> StoreError {
     StoreError::no_permission()
-        .because("no permission: not every user may read it, and the server runs as root")
+        .because("no permission: the server is root, and not every user may read it (chmod o+r)")
 }
 
 /// When it was last changed.

@@ -16,8 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// File systems without unnamed files say so in many ways.
-const NO_UNNAMED_FILES: [Errno; 5] =
-    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS];
+const NO_UNNAMED_FILES: [Errno; 6] =
+    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS, Errno::PERM];
 
 /// File systems that cannot make anything last say so.
 const NO_SYNC: [Errno; 3] = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS];
@@ -65,6 +65,15 @@ pub(super) struct Target {
 pub(super) struct Temporary<D: Directory> {
     place: Place<D>,
     file: D::File,
+}
+
+/// How a file got its name, by which those who watch its directory know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// To them it is closed under this name when it is closed here.
+    Written,
+    /// To them it never had this name while it was written.
+    Linked,
 }
 
 /// Where a file stands.
@@ -134,21 +143,24 @@ impl<D: Directory> Temporary<D> {
     /// The name is one of `dir`, or of its own directory.
     fn give_name(&mut self, dir: Option<&D>, to: &Target, notices: &Notices) -> io::Result<()> {
         let Self { place, file } = self;
-        let is_shown = place.name.is_some();
-        match place.name_at_once(file, dir, to) {
+        let named = match place.name_at_once(file, dir, to) {
             Err(error) if is_no_way(&error) && to.replace => {
                 place.write_over(file, dir, to, notices)?;
+                Named::Written
             }
-            Err(error) if is_no_way(&error) => place.name_first(file, dir, to, notices)?,
+            Err(error) if is_no_way(&error) => {
+                place.name_first(file, dir, to, notices)?;
+                Named::Written
+            }
             named => named?,
-        }
+        };
         let dir = dir.unwrap_or(&place.dir);
         let synced = sync(dir);
         if synced.is_err() && !to.replace {
             // Whoever sends it again would find that it exists. With `replace` somebody else's may have the name by now.
             let _ = dir.remove_file(&to.name);
         }
-        if synced.is_ok() && !is_shown {
+        if synced.is_ok() && named == Named::Linked {
             dir.show_written(&to.name);
         }
         synced
@@ -171,28 +183,28 @@ fn create_named<D: Directory>(dir: &D) -> io::Result<(D::File, Option<OsString>)
 }
 
 impl<D: Directory> Place<D> {
-    fn name_at_once(&mut self, file: &D::File, dir: Option<&D>, to: &Target) -> io::Result<()> {
+    fn name_at_once(&mut self, file: &D::File, dir: Option<&D>, to: &Target) -> io::Result<Named> {
         let dir = dir.unwrap_or(&self.dir);
-        if self.name.is_some() {
-            self.rename(dir, to)?;
+        let named = if let Some(name) = &self.name {
+            self.rename(name, dir, to)?
         } else {
             match dir.link(file, &to.name) {
                 // Only a rename replaces, and for that it needs a name that nobody asks for.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && to.replace => {
                     let temporary = random_name();
                     self.dir.link(file, &temporary)?;
-                    self.name = Some(temporary);
-                    self.rename(dir, to)?;
+                    let name = self.name.insert(temporary).clone();
+                    self.rename(&name, dir, to)?;
                 }
                 linked => linked?,
             }
-        }
+            Named::Linked
+        };
         self.name = None;
-        Ok(())
+        Ok(named)
     }
 
-    fn rename(&self, dir: &D, to: &Target) -> io::Result<()> {
-        let Some(name) = &self.name else { return Ok(()) };
+    fn rename(&self, name: &OsStr, dir: &D, to: &Target) -> io::Result<Named> {
         if to.replace {
             may_replace(dir, &to.name)?;
         }
@@ -202,9 +214,9 @@ impl<D: Directory> Place<D> {
                 self.dir.hard_link(name, dir, &to.name)?;
                 // It is whole; a first name that stays is removed by a sweep.
                 let _ = self.dir.remove_file(name);
-                Ok(())
+                Ok(Named::Linked)
             }
-            renamed => renamed,
+            renamed => renamed.map(|()| Named::Written),
         }
     }
 

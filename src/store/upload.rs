@@ -6,7 +6,7 @@ use super::notice::Notices;
 use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync, write_over};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{MayWait, Sink};
+use crate::transfer::{MayWait, PeerWords, Sink};
 use crate::wire::ErrorCode;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -24,6 +24,8 @@ pub enum Uploads {
     /// Any file; the last one to finish stays.
     Overwrite,
 }
+
+const TOO_LARGE: PeerWords = PeerWords("larger than an upload may be");
 
 /// What uploads to a folder may do.
 #[derive(Clone, Debug)]
@@ -119,7 +121,7 @@ impl Rules {
         }
         let size = size.unwrap_or_default();
         if size > self.largest {
-            return Err(StoreError::refused(ErrorCode::DiskFull, "larger than an upload may be"));
+            return Err(StoreError::refused(ErrorCode::DiskFull, TOO_LARGE.0));
         }
         let to = Target {
             path: path.to_owned(),
@@ -149,8 +151,13 @@ impl Rules {
     ) -> Result<Whole<D>, StoreError> {
         match Temporary::create(dir, self.can_link) {
             Ok(new) if is_there && new.dir().take_after(name, new.file()).is_err() => {
-                let old = new.dir().open_to_write(name, false)?;
-                Ok(Whole::Spooled { spool: new.into_file(), old })
+                match new.dir().open_to_write(name, false) {
+                    // Only a client's own link is replaced and not what it leads to.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                        Ok(Whole::Beside(new))
+                    }
+                    old => Ok(Whole::Spooled { old: old?, spool: new.into_file() }),
+                }
             }
             Ok(new) => Ok(Whole::Beside(new)),
             Err((dir, error)) if is_there && is_no_way(&error) => spooled(&dir, name, size),
@@ -202,7 +209,14 @@ impl Rules {
 /// A place elsewhere for what is written over the file `name` of `dir` in the end.
 fn spooled<D: Directory>(dir: &D, name: &OsStr, size: u64) -> Result<Whole<D>, StoreError> {
     let old = dir.open_to_write(name, false)?;
-    Ok(Whole::Spooled { spool: dir.spool(size)?, old })
+    let spool = dir.spool(size).map_err(|error| match error.kind() {
+        ErrorKind::StorageFull => StoreError::from(error),
+        kind => {
+            let why = format!("no place for the upload to wait, set TMPDIR: {error}");
+            StoreError::Io(io::Error::new(kind, why))
+        }
+    })?;
+    Ok(Whole::Spooled { spool, old })
 }
 
 /// A file that is being uploaded.
@@ -251,7 +265,8 @@ impl<D: Directory> Upload<D> {
 
 impl<D: Directory> Sink for Upload<D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(ErrorKind::FileTooLarge)?;
+        let left = self.room.checked_sub(bytes.len() as u64);
+        self.room = left.ok_or_else(|| io::Error::new(ErrorKind::FileTooLarge, TOO_LARGE))?;
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
