@@ -316,7 +316,8 @@ impl Store for Folder {
         if FileKind::of(&seen.about) != FileKind::Directory {
             return Err(StoreError::refused(ErrorCode::NotFound, "not a directory"));
         }
-        if self.as_others && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
+        let is_root = path.as_os_str().is_empty();
+        if self.as_others && !is_root && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
             return Err(not_for_all());
         }
         let dir = root.dir.directory(path)?;
