@@ -77,9 +77,12 @@ pub(super) fn open(
             let sink = ask(|| store.write(query))?;
             Ok(Payload::Sink(Box::new(Guarded::new(sink))))
         }
-        (Operation::List, _) if profile.listing.is_none() || query.mode != Mode::Octet => {
-            let why = "LIST is turned off, or was asked for in a mode that is not octet";
-            Err(Unserved::Refused(Refusal::new(ErrorCode::IllegalOperation, why)))
+        (Operation::List, _) if profile.listing.is_none() => {
+            Err(StoreError::refused(ErrorCode::IllegalOperation, "listings are off").into())
+        }
+        (Operation::List, _) if query.mode != Mode::Octet => {
+            let why = "a listing travels in octet mode";
+            Err(StoreError::refused(ErrorCode::IllegalOperation, why).into())
         }
         (Operation::List, _) => {
             list(store, query, query.list_format().map_or(Form::Uefi, Form::from))
