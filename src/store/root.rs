@@ -1,7 +1,8 @@
 //! The root of a folder: one directory for ever, or whatever has a name at the moment.
 
 use super::notice::{Notice, Notices};
-use super::{StoreError, beneath};
+use super::{StoreError, beneath, is_shortage};
+use crate::wire::ErrorCode;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, StatxFlags, statat, statx};
@@ -89,10 +90,13 @@ impl Root {
     }
 
     fn open_anew(&self, name: &Path, notices: &Notices) -> Result<Arc<OpenRoot>, StoreError> {
-        let opened = OpenRoot::open(name).map(Arc::new);
+        let opened = match OpenRoot::open(name) {
+            // It may be there, and this process has no descriptor for it.
+            Err(error) if is_shortage(&error) => return Err(StoreError::Io(error)),
+            opened => opened.map(Arc::new),
+        };
         let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
-        let was_lost = now.is_lost;
-        now.is_lost = opened.is_err();
+        let was_lost = std::mem::replace(&mut now.is_lost, opened.is_err());
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -100,9 +104,10 @@ impl Root {
                 if !was_lost {
                     notices.tell(&Notice::RootLost(name.to_owned(), error.to_string()));
                 }
-                // A swap may be under way: whoever asks again may find it.
-                let why = format!("the served folder cannot be opened: {error}");
-                return Err(StoreError::Io(io::Error::new(error.kind(), why)));
+                // A swap may be under way, and no code says to a client that it is to ask again.
+                let told = "the served folder cannot be opened";
+                let refused = StoreError::refused(ErrorCode::Undefined, told);
+                return Err(refused.because(format!("{told}: {error}")));
             }
         };
         let is_other = was_lost || now.open.identity != opened.identity;

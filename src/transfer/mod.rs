@@ -395,7 +395,7 @@ impl Transfer {
     fn fail_locally(&mut self, now: Time, error: &io::Error) {
         let (code, text) = match error_code(error) {
             code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => {
-                (code, PeerWords::of(error).map_or(code.text(), |words| words.0))
+                (code, PeerWords::of(error).map_or_else(|| code.text(), |words| words.0))
             }
             // In the middle of a transfer there is nothing that the peer could do about any other.
             _ => {

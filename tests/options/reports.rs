@@ -294,9 +294,7 @@ fn for_programs_the_banner_is_a_line_of_the_log_for_each_address() {
                 break line;
             }
         };
-        let fields = format!(
-            "address text, level text, listing text, message text, root text, timestamp text, uploads text, version text"
-        );
+        let fields = "address text, level text, listing text, message text, root text, timestamp text, uploads text, version text";
         assert_eq!(shape(&line), format!("{{{fields}}}"));
         assert_eq!((&line["uploads"], &line["listing"]), (&"off".into(), &".list".into()));
         line["address"].as_str().expect("text").parse::<SocketAddr>().expect("an address")
@@ -328,7 +326,9 @@ fn each_line_of_the_log_about_anything_else_has_all_its_fields() {
     // The one before may still be on its way out; of these only one has room.
     let peers = [server.peer(), server.peer(), server.peer()];
     peers.iter().for_each(|peer| peer.ask(&rrq("f", &[])));
-    let away = told("dropped", "WARN", &format!("{ABOUT_A_PEER}, why text"));
+    let about = format!("file text, {ALWAYS}, operation text, peer text, timestamp text, why text");
+    let away = told("dropped", "WARN", &about);
+    assert_eq!((&away["file"], &away["operation"]), (&"f".into(), &"RRQ".into()));
     assert_eq!(away["why"], "too many transfers at once");
     server.signal(Signal::SIGTERM);
     let about = format!("grace real, {ALWAYS}, timestamp text, transfers whole");

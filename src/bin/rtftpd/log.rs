@@ -100,7 +100,10 @@ impl Log {
             Event::Finished { query, summary } => self.finished(query, summary),
             Event::Refused { query, refusal } => refused(query, refusal),
             Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
-            Event::Dropped { peer, reason, .. } => warn!(%peer, why = %reason, "dropped"),
+            Event::Dropped { peer, query, reason } => {
+                let operation = query.map(|query| query.operation.to_string());
+                warn!(file = query.map(file), %peer, operation, why = %reason, "dropped");
+            }
             Event::Stray { peer } => debug!(%peer, "stray packet"),
             Event::Failed { query, error } => {
                 error!(file = file(query), peer = %query.peer, %error, "failed");
