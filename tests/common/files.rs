@@ -18,11 +18,16 @@ pub(crate) fn query(operation: Operation, name: &str) -> Query {
 
 /// All that a file has.
 pub(crate) fn contents(file: Readable) -> Vec<u8> {
+    try_contents(file).expect("its bytes")
+}
+
+/// All that a file has, unless it changes meanwhile.
+pub(crate) fn try_contents(file: Readable) -> io::Result<Vec<u8>> {
     let (mut source, ..) = file.into_parts();
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match source.read(&mut [IoSliceMut::new(&mut buffer)]).expect("its bytes") {
-            0 => return all,
+        match source.read(&mut [IoSliceMut::new(&mut buffer)])? {
+            0 => return Ok(all),
             len => all.extend_from_slice(&buffer[..len]),
         }
     }
