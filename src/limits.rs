@@ -217,6 +217,13 @@ pub const STORE_IN_MEMORY_BYTES: usize = 256 << 20;
 /// server fills a machine's memory.
 pub const READ_BYTES: usize = 64 << 20;
 
+/// Links that one name may lead through: as many as Linux follows.
+pub(crate) const WALK_LINKS: usize = 40;
+
+/// Parts of a name that are looked at one by one, where links lead up and each such step begins at the root again: more
+/// than the longest path has.
+pub(crate) const WALK_STEPS: usize = 4_096;
+
 /// Directories that one upload may make.
 pub(crate) const CREATED_DIRECTORIES: usize = 16;
 

@@ -103,9 +103,9 @@ fn exit_codes_tell_the_class_of_a_failure() {
         run.code(code).stderr(contains(words));
     };
     case(&["get", &remote, "missing"], 4, "file not found");
-    case(&["list", &remote, "missing"], 4, "file not found");
-    case(&["get", &remote, "dir"], 5, "access violation");
-    case(&["put", "mine", &remote], 5, "access violation");
+    case(&["list", &remote, "missing"], 4, "no such directory");
+    case(&["get", &remote, "dir"], 5, "is a directory");
+    case(&["put", "mine", &remote], 5, "uploads are off");
     case(&["put", "absent", &remote], 1, "cannot read 'absent'");
     case(&["put", ".", &remote, "x"], 1, "it is a directory");
     case(&["get", &remote, "a", "-o", "no/such/folder"], 1, "cannot write 'no/such/folder'");

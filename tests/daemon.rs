@@ -5,7 +5,7 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::apart::{for_all, in_own_network, powerless};
+use common::apart::{for_all, in_own_network, powerless, strace};
 use common::{Daemon, LONGEST_RUN, Peer, ack, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
@@ -15,11 +15,12 @@ use predicates::str::{contains, starts_with};
 use programs::rtftpd;
 use std::fs::Permissions;
 use std::io::IoSliceMut;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tftpkit::client::Client;
 
 #[test]
 fn the_server_says_what_to_do_when_it_cannot_start() {
@@ -28,8 +29,6 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
     let other = Daemon::serve(root.path(), &[]);
     let busy = rtftpd().arg(root.path()).args(["--listen", &other.address.to_string()]).assert();
     busy.code(1).stderr(contains("by another program or by another --listen"));
-    let foreign = rtftpd().arg(root.path()).args(["--listen", "192.0.2.77:6969"]).assert();
-    foreign.code(1).stderr(contains("does not have that address"));
     rtftpd().assert().code(2).stderr(contains("<ROOT>"));
     for nonsense in
         [&["--listen", "nowhere"][..], &["--list-name", "a/b"], &["--intervals", "5", "1"]]
@@ -37,6 +36,89 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
         rtftpd().arg(".").args(nonsense).assert().code(2);
     }
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+#[test]
+fn an_address_that_comes_up_later_is_served_then() {
+    let come = "ip link set lo up";
+    if !in_own_network(an_address_that_comes_up_later_is_served_then, come) {
+        return;
+    }
+    let root = folder(&[("f", b"few")]);
+    for (address, family) in [("192.0.2.77", "-4"), ("2001:db8::77", "-6")] {
+        let listen = SocketAddr::new(address.parse().expect("an address"), 6969).to_string();
+        let mut command = std::process::Command::new(Daemon::program());
+        let daemon = Daemon::spawn(command.arg(root.path()).args(["--listen", &listen]));
+        daemon.log_line(&["WARN", "does not have that address yet", address]);
+        // Without `nodad` an address of IPv6 comes a second later.
+        let (bits, nodad) = if family == "-4" { ("32", None) } else { ("128", Some("nodad")) };
+        let mut come = std::process::Command::new("ip");
+        come.args(["address", "add", &format!("{address}/{bits}"), "dev", "lo"]).args(nodad);
+        assert!(come.status().expect("ip").success());
+        // The way to it may be there a moment later, and this client asks again.
+        let got = common::get(&Client::new(daemon.address), "f").map_err(|why| why.to_string());
+        assert_eq!(got, Ok(b"few".to_vec()), "{address}");
+    }
+}
+
+/// A server whose system calls fail as these words of strace say.
+fn where_calls_fail(root: &Path, fault: &str, arguments: &[&str]) -> Option<Daemon> {
+    let mut command = strace()?;
+    let calls = fault.split(':').next().expect("calls");
+    command.args(["-D", "-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+    command.args(["-e", &format!("inject={fault}")]).arg(Daemon::program()).arg(root);
+    Some(Daemon::spawn(command.args(arguments)))
+}
+
+#[test]
+fn without_ipv6_a_port_is_that_of_ipv4() {
+    let root = folder(&[("f", b"few")]);
+    for listen in ["0", "[::]:0", "[::]:0,127.0.0.1:0"] {
+        // The first socket is the one to listen with.
+        let fault = "socket:error=EAFNOSUPPORT:when=1";
+        // A thread of its own would begin to count anew.
+        let listen = ["--model", "events", "--listen", listen];
+        let Some(daemon) = where_calls_fail(root.path(), fault, &listen) else { return };
+        daemon.log_line(&["INFO", "there is no IPv6 here"]);
+        assert!(daemon.address.is_ipv4() && daemon.address.ip().is_unspecified());
+        let server = SocketAddr::new([127, 0, 0, 1].into(), daemon.address.port());
+        assert_eq!(Peer::of(server).fetch(&rrq("f", &[])), Ok(b"few".to_vec()));
+    }
+}
+
+#[test]
+fn a_sandbox_that_permits_no_new_system_calls_takes_nothing_away() {
+    let root = folder(&[("f", &[7; 20_000]), ("old", b"old"), ("dir/x", b"x")]);
+    std::os::unix::fs::symlink("dir/x", root.path().join("link")).expect("a link");
+    std::os::unix::fs::symlink("../../etc/passwd", root.path().join("out")).expect("a link");
+    for error in ["EPERM", "ENOSYS"] {
+        let fault = format!(
+            "openat2,faccessat2,statx,preadv2,renameat2,copy_file_range,close_range:error={error}"
+        );
+        for uploads in ["create", "overwrite"] {
+            for model in ["threads", "events"] {
+                let arguments = ["--listen", "127.0.0.1:0", "--uploads", uploads, "--model", model];
+                let Some(daemon) = where_calls_fail(root.path(), &fault, &arguments) else {
+                    return;
+                };
+                let get = |name: &str| daemon.peer().fetch(&rrq(name, &[])).map_err(|e| show(&e));
+                assert!(get("f") == Ok(vec![7; 20_000]), "{error}");
+                assert_eq!((get("link"), get("dir/x")), (Ok(b"x".to_vec()), Ok(b"x".to_vec())));
+                assert_eq!(get("out"), Err("ERROR 2 \"outside the folder\"".into()));
+                assert_eq!(get("no"), Err("ERROR 1 \"file not found\"".into()));
+                let listing = String::from_utf8(get("/").expect("a listing")).expect("text");
+                for name in [" dir/\n", " f\n", " link\n", " old\n"] {
+                    assert!(listing.contains(name), "{error}: {listing}");
+                }
+                let put = |name: &str| daemon.peer().store(&wrq(name, &[]), b"new");
+                let new = format!("{error}-{uploads}-{model}");
+                assert_eq!(put(&new), Ok(()), "{error}");
+                assert_eq!(put("old").is_ok(), uploads == "overwrite", "{error}");
+                daemon.log_line(&["INFO", "there is no openat2 here"]);
+                assert_eq!(daemon.log().matches("there is no openat2").count(), 1, "once");
+            }
+        }
+    }
 }
 
 /// What stands behind `label` in a banner.
@@ -97,15 +179,19 @@ fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
     let allow = |mode| {
         std::fs::set_permissions(root.path(), Permissions::from_mode(mode)).expect("it is ours");
     };
-    // The address, which is nobody's, ends it when it has looked.
-    let tell = || unprivileged(root.path(), &["--listen", "192.0.2.77:0", "--uploads", "create"]);
+    // The address, which is taken, ends it when it has looked.
+    let taken =
+        UdpSocket::bind("127.0.0.1:0").and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (taken, _socket) = taken.expect("a socket");
+    let (listen, uploads) = (["--listen", &taken.to_string()], ["--uploads", "create"]);
+    let tell = || unprivileged(root.path(), &[listen, uploads].concat());
     allow(0o066);
     let user = nix::unistd::geteuid();
     tell().code(1).stderr(contains(format!("user {user} may not enter it")));
     allow(0o166);
     tell().code(1).stderr(contains("may not list").and(contains("may not write")));
     allow(0o700);
-    tell().code(1).stderr(contains("may not").not().and(contains("does not have that address")));
+    tell().code(1).stderr(contains("may not").not().and(contains("it is taken")));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 
 mod common;
 
-use common::apart::{strace, without_proc};
+use common::apart::{powerless, strace, without_proc};
 use common::{Daemon, folder, pattern, until, wrq};
 use rustix::fs::{Mode, OFlags};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -38,6 +39,11 @@ struct Traced {
 impl Traced {
     fn new(files: &[(&str, &[u8])]) -> Self {
         let (root, traces) = (folder(files), folder(&[]));
+        // A mode that no new file has.
+        for (name, _) in files {
+            let mode = PermissionsExt::from_mode(0o604);
+            std::fs::set_permissions(root.path().join(name), mode).expect("a mode");
+        }
         let place = root.path().canonicalize().expect("a path");
         Self { root, place, trace: traces.path().join("trace"), _traces: traces }
     }
@@ -116,7 +122,8 @@ impl Traced {
             return None;
         }
         let failed = if result.starts_with('-') { "!" } else { "" };
-        let name = name.trim_end_matches("at2").trim_end_matches("at");
+        let name = name.trim_end_matches("at2").trim_end_matches("at").replace("pwrite64", "write");
+        let name = name.as_str();
         let shown = |path: &str| match path.rsplit('/').next()? {
             "" => Some(".".to_owned()),
             last if last.starts_with('#') => Some("file".to_owned()),
@@ -124,7 +131,7 @@ impl Traced {
             _ => Some(path.trim_start_matches('/').to_owned()),
         };
         // The paths of descriptors stand in angle brackets, and names in quotes.
-        let of_descriptor = ["write", "fsync", "fdatasync", "fchmod"].contains(&name);
+        let of_descriptor = ["write", "ftruncate", "fsync", "fdatasync", "fchmod"].contains(&name);
         let words: Vec<_> = if of_descriptor {
             let path = arguments.split(['<', '>']).nth(1)?.strip_prefix(place)?;
             shown(path).into_iter().collect()
@@ -200,6 +207,29 @@ fn the_order_is_the_same_where_files_have_names_from_the_start() {
             return;
         }
     }
+}
+
+/// Where a file cannot be replaced it is written over.
+#[test]
+fn the_last_ack_of_an_upload_goes_out_when_what_was_written_over_is_synced() {
+    let traced = Traced::new(&[("closed/old", b"old")]);
+    let mode = |name: &str, mode| {
+        let mode = PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(traced.root.path().join(name), mode).expect("a mode");
+    };
+    mode("closed/old", 0o666);
+    mode("closed", 0o555);
+    let (wrapper, rest) = powerless().split_first().expect("a program");
+    let Some(mut command) = traced.command(Temporaries::Unnamed, Path::new(wrapper)) else {
+        return;
+    };
+    command.args(rest).arg(Daemon::program()).arg(traced.root.path());
+    command.args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
+    let daemon = Daemon::spawn(&mut command);
+    assert_eq!(daemon.peer().store(&wrq("closed/old", &[]), &pattern(SIZE, 1)), Ok(()));
+    let wanted = ["write closed/old", "ftruncate closed/old", "fsync closed/old", "ACK"];
+    assert_eq!(traced.calls(), wanted);
+    mode("closed", 0o755);
 }
 
 #[test]

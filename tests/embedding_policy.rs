@@ -59,7 +59,7 @@ fn a_store_that_only_reads_refuses_writes_and_lists() {
     for config in models() {
         let server = Running::start(config, Generated::new(|_: &Query| Err(StoreError::NotFound)));
         let answer = |request: &[u8]| show(&server.peer().answer(request).0);
-        assert_eq!(answer(&wrq("f", &[])), "ERROR 2 \"access violation\"");
+        assert_eq!(answer(&wrq("f", &[])), "ERROR 2 \"uploads are off\"");
         let missing = "ERROR 1 \"file not found\"";
         assert_eq!(
             [list("", &[]), rrq("f", &[]), rrq(".list", &[])].map(|r| answer(&r)),

@@ -40,8 +40,8 @@ fn a_root_that_is_read_only_is_served_and_takes_nothing() {
         Daemon::behind(&unshare, root.path(), &["--uploads", "overwrite", "--create-dirs"]);
     for name in ["new", "old", "dir/new"] {
         let refused = daemon.peer().store(&wrq(name, &[]), b"x").expect_err(name);
-        assert_eq!(show(&refused), "ERROR 2 \"access violation\"", "{name}");
-        daemon.log_line(&["not allowed", &format!("file=\"{name}\"")]);
+        assert_eq!(show(&refused), "ERROR 2 \"read-only disk\"", "{name}");
+        daemon.log_line(&["read-only disk", &format!("file=\"{name}\"")]);
     }
     assert_eq!(daemon.peer().fetch(&rrq("old", &[])), Ok(b"old".to_vec()));
     assert_eq!(everything_in(root.path()), ["old"]);

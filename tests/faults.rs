@@ -10,7 +10,7 @@ use common::{
 };
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -59,7 +59,7 @@ fn an_upload_that_fills_the_disk_is_refused_and_leaves_nothing() {
 fn an_upload_that_says_that_it_does_not_fit_the_disk_is_refused_at_once() {
     let Some((_mount, daemon, _files)) = on_a_small_disk() else { return };
     let first = |size| show(&daemon.peer().answer(&wrq("new", &[("tsize", size)])).0);
-    assert_eq!(first("300000"), "ERROR 3 \"disk full or allocation exceeded\"");
+    assert_eq!(first("300000"), "ERROR 3 \"larger than the free space\"");
     assert_eq!(first("100000"), "OACK tsize=100000");
     daemon.log_line(&["larger than the free space"]);
 }
@@ -218,7 +218,7 @@ fn what_the_server_may_not_read_or_write_is_an_access_violation() {
     let get = |name: &str| daemon.peer().fetch(&rrq(name, &[])).map_err(|error| error_code(&error));
     assert_eq!(get("open"), Ok(b"x".to_vec()));
     assert_eq!((get("closed"), get("locked/in"), get("locked/.list")), (Err(2), Err(2), Err(2)));
-    daemon.log_line(&["closed", "not allowed"]);
+    daemon.log_line(&["closed", "no permission"]);
     let listing = String::from_utf8(get(".list").expect("a listing")).expect("text");
     let names: Vec<_> =
         listing.lines().skip(1).filter_map(|line| line.split(' ').next_back()).collect();
@@ -366,15 +366,120 @@ fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
 }
 
 #[test]
-fn a_file_that_grows_is_sent_as_long_as_it_was() {
+fn a_file_that_grows_is_sent_as_long_as_it_was_where_that_is_wanted() {
     let root = folder(&[]);
-    let server = Running::serve(root.path());
+    let served = Folder::open(root.path()).expect("a folder").growing_files(true);
+    let server = Running::start(config(), served);
     for (size, blocks) in [(1000, 0), (1024, 0), (1024, 2), (20_000, 20), (20_480, 20)] {
         let download = Download::begin(&root, &server, size, blocks);
         let file = std::fs::File::options().append(true).open(root.path().join("file"));
         file.expect("a file").write_all(&[9; 5000]).expect("grown");
         assert!(download.end() == Ok(pattern(size, 4)), "{size} at {blocks}");
     }
+    // What is written over is no longer what it was, however it ends.
+    for (size, blocks) in [(100_000, 0), (100_000, 20)] {
+        let download = Download::begin(&root, &server, size, blocks);
+        std::fs::write(root.path().join("file"), pattern(size, 5)).expect("written over");
+        let (error, _) = download.end().expect_err("it is another one");
+        assert_eq!(show(&error), "ERROR 0 \"the file changed while it was sent\"");
+    }
+}
+
+/// What happens to a file while it is sent, and what its reader is told in the end.
+type Change = (&'static str, fn(&Path), Option<&'static str>);
+
+fn append(file: &Path) {
+    let file = std::fs::File::options().append(true).open(file);
+    file.expect("a file").write_all(b"more").expect("written");
+}
+
+fn write_over(file: &Path) {
+    let file = std::fs::File::options().write(true).open(file);
+    file.expect("a file").write_all(b"another beginning").expect("written");
+}
+
+fn write_over_and_set_the_time_back(file: &Path) {
+    let time = std::fs::metadata(file).and_then(|about| about.modified()).expect("a time");
+    write_over(file);
+    let file = std::fs::File::options().write(true).open(file).expect("a file");
+    file.set_modified(time).expect("a time");
+}
+
+fn rename(file: &Path) {
+    let (away, next) = (file.with_extension("old"), file.with_extension("next"));
+    std::fs::write(&next, b"next").expect("a file");
+    std::fs::rename(file, away).and_then(|()| std::fs::rename(next, file)).expect("renamed");
+}
+
+const SHOWN_CHANGE: Option<&str> = Some("the file changed while it was sent");
+const CHANGES: [Change; 9] = [
+    ("written over, no longer than before", write_over, SHOWN_CHANGE),
+    ("with its time set back", write_over_and_set_the_time_back, SHOWN_CHANGE),
+    (
+        "written anew",
+        |file| std::fs::write(file, pattern(100_000, 6)).expect("a file"),
+        SHOWN_CHANGE,
+    ),
+    ("appended to", append, Some("the file is still being written")),
+    (
+        "cut",
+        |file| std::fs::write(file, b"short").expect("a file"),
+        Some("the file became shorter while it was sent"),
+    ),
+    ("renamed, and another one in its place", rename, None),
+    ("removed", |file| std::fs::remove_file(file).expect("removed"), None),
+    (
+        "of another mode",
+        |file| std::fs::set_permissions(file, PermissionsExt::from_mode(0o444)).expect("a mode"),
+        None,
+    ),
+    (
+        "with another name",
+        |file| std::fs::hard_link(file, file.with_extension("second")).expect("a name"),
+        None,
+    ),
+];
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_not_sent_as_whole() {
+    for config in common::concurrent() {
+        for (what, change, told) in CHANGES {
+            for blocks in MOMENTS {
+                let root = folder(&[]);
+                let server =
+                    Running::start(config.clone(), Folder::open(root.path()).expect("a folder"));
+                let download = Download::begin(&root, &server, 100_000, blocks);
+                let peer = download.peer.address();
+                change(&root.path().join("file"));
+                let ended = download.end();
+                let Some(told) = told else {
+                    assert!(ended == Ok(pattern(100_000, 4)), "{what} at {blocks}: {ended:?}");
+                    continue;
+                };
+                let (error, _) = ended.expect_err(what);
+                assert_eq!(show(&error), format!("ERROR 0 \"{told}\""), "{what} at {blocks}");
+                let outcome = server.event("the end", |event| match event {
+                    common::Told::Finished(query, summary) if query.peer == peer => summary.outcome,
+                    _ => None,
+                });
+                assert_eq!(outcome, Outcome::Local(ErrorCode::Undefined, told.into()), "{what}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_empty_and_is_written_before_it_is_read_is_not_sent_as_empty() {
+    let root = folder(&[]);
+    let server = Running::serve(root.path());
+    std::fs::write(root.path().join("file"), b"").expect("a file");
+    let peer = server.peer();
+    let (first, tid) = peer.answer(&rrq("file", &[("blksize", "1000")]));
+    assert_eq!(show(&first), "OACK blksize=1000");
+    append(&root.path().join("file"));
+    peer.send(&ack(0), tid);
+    let told = show(&peer.receive_from(tid));
+    assert_eq!(told, "ERROR 0 \"the file is still being written\"");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 mod common;
 
 use common::{
-    DEADLINE, Running, Told, ack, config, contents, data, error_code, everything_in, fixture_lines,
+    DEADLINE, Running, Told, ack, config, data, error_code, everything_in, fixture_lines,
     fixture_name, folder, get, impatient, joined_in_drop, list, listing, pattern, plain, query,
-    random, rrq, show, wrq,
+    random, rrq, show, try_contents, wrq,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -26,7 +26,7 @@ use tftpkit::proto::Timing;
 use tftpkit::server::{Profile, StandardPolicy};
 use tftpkit::store::{Folder, Listing, Store, StoreError, Uploads};
 use tftpkit::transfer::Outcome;
-use tftpkit::wire::Operation;
+use tftpkit::wire::{ErrorCode, Operation};
 
 fn serving(root: &Path, timing: Timing) -> Running {
     let served = Folder::open(root).expect("a folder").uploads(Uploads::Overwrite);
@@ -128,7 +128,7 @@ fn what_is_no_good_request_gets_one_error_4() {
     let server = Running::serve(root.path());
     let peer = server.peer();
     let long_mode = [b"\0\x01good\0", &[b'o'; 500][..], b"\0"].concat();
-    let requests: [&[u8]; 18] = [
+    let requests: [&[u8]; 17] = [
         b"\0\0",
         b"\0\x08",
         b"\0\x09",
@@ -141,7 +141,6 @@ fn what_is_no_good_request_gets_one_error_4() {
         b"\0\x01good\0",
         b"\0\x01good\0octet",
         b"\0\x01good\0\0",
-        b"\0\x01\0octet\0",
         b"\0\x02\0octet\0",
         b"\0\x01good\0mail\0",
         b"\0\x01good\0%s%n%x\0",
@@ -286,7 +285,10 @@ fn names_that_must_be_refused_are_refused_with_their_code() {
         assert_eq!(error_code(&error).to_string(), code, "{line}");
         assert!(!String::from_utf8_lossy(&error).contains(path), "{line}: {}", show(&error));
     }
-    assert_eq!(server.peer().fetch(&rrq("dir/../inside.txt", &[])), Ok(b"inside".to_vec()));
+    let own = format!("{path}/inside.txt");
+    for name in ["dir/../inside.txt", &own, &own[1..], &own.replace('/', "\\")] {
+        assert_eq!(server.peer().fetch(&rrq(name, &[])), Ok(b"inside".to_vec()), "{name}");
+    }
 }
 
 #[test]
@@ -395,11 +397,15 @@ fn opened_while_swapped(root: &Path, name: &str) {
         assert!(started.elapsed() < DEADLINE, "{inside} opened, {refused} refused");
         opens += 1;
         match folder.read(&query) {
-            Ok(file) => {
-                assert_eq!(contents(file), b"inside");
-                inside += 1;
-            }
-            Err(StoreError::Denied(_)) => refused += 1,
+            Ok(file) => match try_contents(file) {
+                Ok(bytes) => {
+                    assert_eq!(bytes, b"inside");
+                    inside += 1;
+                }
+                // It was away and came back while it was read, as if it had been another one meanwhile.
+                Err(changed) => assert!(changed.to_string().contains("changed"), "{changed}"),
+            },
+            Err(error) if error.code() == ErrorCode::AccessViolation => refused += 1,
             Err(StoreError::NotFound) => {}
             Err(other) => panic!("{other}"),
         }

@@ -301,7 +301,7 @@ fn the_exit_status_is_that_of_the_most_frequent_failure() {
     };
     case(&[&remote, "a", "--count", "3"], 0, "3 whole");
     case(&[&remote, "none", "dir", "nil", "a", "--count", "8"], 4, "4: the server says: file not");
-    case(&[&remote, "dir", "none", "dir", "--count", "3"], 5, "2: the server says: access");
+    case(&[&remote, "dir", "none", "dir", "--count", "3"], 5, "2: the server says: is a directory");
     case(&[&closed().to_string(), "a", "--count", "3"], 3, "3: nothing listens");
     case(&["no-such-host.invalid:a"], 3, "cannot find the host");
     case(&["[::1]:a", "127.0.0.1:a"], 2, "one server");

@@ -524,7 +524,7 @@ fn an_upload_may_be_as_large_as_is_allowed_and_not_a_byte_larger() {
     let server = Running::start(config(), served);
     let first = |size: &str| show(&server.peer().answer(&wrq("told", &[("tsize", size)])).0);
     assert_eq!(first("1000"), "OACK tsize=1000");
-    assert_eq!(first("1001"), "ERROR 3 \"disk full or allocation exceeded\"");
+    assert_eq!(first("1001"), "ERROR 3 \"larger than an upload may be\"");
     let store =
         |len| server.peer().store(&wrq("f", &[]), &vec![5; len]).map_err(|e| error_code(&e));
     assert_eq!((store(1001), store(1000)), (Err(3), Ok(())));

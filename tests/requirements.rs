@@ -414,7 +414,8 @@ fn where_listings_are_off_opcode_7_is_illegal_and_the_file_is_like_any_other() {
     let served = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
     let server = Running::start(config, served);
     for request in [list("", &[]), list("", &[JSON]), list("missing", &[])] {
-        assert_eq!(code_for(&server, &request), 4);
+        let (answer, _) = server.peer().answer(&request);
+        assert_eq!(show(&answer), "ERROR 4 \"listings are off\"");
     }
     assert_eq!(code_for(&server, &rrq(".list", &[])), 1);
     assert_eq!(server.peer().fetch(&rrq("sub/.list", &[])), Ok(b"mine".to_vec()));

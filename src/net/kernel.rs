@@ -61,7 +61,17 @@ impl System for Kernel {
         // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
         // reason to stop.
         let _ = socket.set_recv_buffer_size(4 << 20);
-        socket.bind(&address.into())?;
+        match socket.bind(&address.into()) {
+            // It may come later: a cable, a lease, a tunnel. Until then nothing arrives.
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                match address {
+                    SocketAddr::V4(_) => socket.set_freebind_v4(true)?,
+                    SocketAddr::V6(_) => socket.set_freebind_v6(true)?,
+                }
+                socket.bind(&address.into())?;
+            }
+            bound => bound?,
+        }
         socket.set_nonblocking(true)?;
         Ok(Box::new(KernelSocket(socket.into())))
     }

@@ -22,6 +22,8 @@ pub(crate) struct Session {
     refused: AtomicBool,
     /// It was away with its disk for long: much may have come meanwhile.
     was_away: AtomicBool,
+    /// It was abandoned, and its socket is looked at once more before it ends.
+    was_heard: AtomicBool,
     /// Set once, from outside; obeyed by whoever holds the transfer.
     ending: OnceLock<Ending>,
 }
@@ -57,6 +59,7 @@ impl Session {
             transfer: Mutex::new(transfer),
             refused: AtomicBool::new(false),
             was_away: AtomicBool::new(false),
+            was_heard: AtomicBool::new(false),
             ending: OnceLock::new(),
         }
     }
@@ -82,6 +85,10 @@ impl Session {
         loop {
             match self.ending.get() {
                 Some(Ending::Stop(reason)) => transfer.stop(now, reason),
+                // What the peer said until now may have been the last ACK.
+                Some(Ending::Abandon) if !self.was_heard.swap(true, Ordering::Relaxed) => {
+                    return Next::Wait(now);
+                }
                 Some(Ending::Abandon) => transfer.abandon(now),
                 None => {}
             }
@@ -206,10 +213,14 @@ impl Session {
     }
 
     /// Ends the transfer; of several endings the first counts. Never waits: a transfer that is busy, with a slow disk
-    /// perhaps, ends when it comes back from there.
+    /// perhaps, ends when it comes back from there. One that is abandoned ends when its driver has heard what its peer
+    /// said until now: that may have been the last ACK.
     pub(crate) fn end(&self, ending: Ending) {
+        let has_something_to_say = ending != Ending::Abandon;
         let _ = self.ending.set(ending);
-        self.interrupt(|_| {});
+        if has_something_to_say {
+            self.interrupt(|_| {});
+        }
         self.socket.wake();
     }
 

@@ -15,6 +15,7 @@ pub(super) struct ActiveTransfer {
     session: Arc<Session>,
     permit: Permit,
     shared: Arc<Shared>,
+    started: Time,
     /// When progress is told next, if it is told.
     progress_at: Option<Time>,
     /// Whether its end was told.
@@ -24,14 +25,15 @@ pub(super) struct ActiveTransfer {
 impl ActiveTransfer {
     /// Tells that it begins.
     pub(super) fn new(session: Arc<Session>, permit: Permit, shared: Arc<Shared>) -> Self {
-        let progress_at = shared.config.progress.map(|interval| shared.system.now() + interval);
+        let started = shared.system.now();
+        let progress_at = shared.config.progress.map(|interval| started + interval);
         session.with_transfer(|now, transfer| {
             let (query, agreed) = (&permit.entry().query, transfer.summary().agreed);
             if shared.try_tell(Event::Started { query, agreed: &agreed }).is_err() {
                 transfer.stop(now, SERVER_ERROR);
             }
         });
-        Self { session, permit, shared, progress_at, is_told: false }
+        Self { session, permit, shared, started, progress_at, is_told: false }
     }
 
     /// Drives it on this thread until its outcome is known. If it dallies after that, the event loop has it: a thread is
@@ -65,7 +67,9 @@ impl ActiveTransfer {
             return;
         }
         self.progress_at = Some(now + interval);
-        let (query, summary) = (&self.permit.entry().query, transfer.summary());
+        let (query, mut summary) = (&self.permit.entry().query, transfer.summary().clone());
+        summary.elapsed = now - self.started;
+        let summary = &summary;
         if self.shared.try_tell(Event::Progress { query, summary }).is_err() {
             transfer.stop(now, SERVER_ERROR);
         }

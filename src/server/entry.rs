@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use crate::net::{Kernel, System, TransferSocket};
     use crate::proto::{Agreed, Timing};
-    use crate::transfer::{Terms, Transfer};
+    use crate::transfer::{Memory, Outcome, Terms, Transfer};
     use crate::wire::{Mode, Operation, Options};
     use std::net::{Ipv4Addr, UdpSocket};
     use std::time::Duration;
@@ -145,6 +145,40 @@ mod tests {
         entry.attach(session);
         entry.end(stop());
         assert_eq!(opcode(&client), Some(5));
+    }
+
+    /// The entry and the session of the download of a few bytes, and the client.
+    fn download() -> (SessionEntry, Arc<Session>, UdpSocket) {
+        let (entry, upload, client) = upload();
+        drop(upload);
+        let Query { peer, local, .. } = entry.query;
+        let system = Kernel::start();
+        let socket = TransferSocket::answer(&*system, local, peer, None).expect("a socket");
+        let (agreed, mode, timing) = (Agreed::default(), Mode::Octet, Timing::default());
+        let terms = Terms { agreed, answer: Options::default(), mode, timing };
+        let transfer =
+            Transfer::serve_read(system.now(), &terms, Box::new(Memory::new("a few bytes")));
+        let session = entry.attach(Session::new(socket, system, transfer));
+        (entry, session, client)
+    }
+
+    #[test]
+    fn the_last_ack_counts_although_the_request_for_the_next_file_was_read_before_it() {
+        let (entry, session, client) = download();
+        entry.repeat();
+        let mut packet = [0; 600];
+        let (_, tid) = client.recv_from(&mut packet).expect("the block");
+        client.send_to(&[0, 4, 0, 1], tid).expect("sent");
+        entry.end(Ending::Abandon);
+        let summary = session.run(|_, _| {}).expect("it ends");
+        assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 11));
+        // Who said nothing has nothing.
+        let (entry, session, client) = download();
+        entry.repeat();
+        assert_eq!(opcode(&client), Some(3));
+        entry.end(Ending::Abandon);
+        let summary = session.run(|_, _| {}).expect("it ends");
+        assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Superseded), 0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The only way into code that others wrote: stores, sources, sinks, policies and observers. A panic in it ends the one
 //! transfer that it was called for, and no thread or loop.
 
-use crate::transfer::{MayWait, Sink, Source};
+use crate::transfer::{MayWait, PeerWords, Sink, Source};
 use std::cell::Cell;
 use std::io::{self, IoSliceMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,6 +29,7 @@ pub(super) fn guard<T>(call: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// An error without code of others, whose words are made, and may panic, when they are shown.
 fn plain(error: io::Error) -> io::Error {
     match error.get_ref() {
+        _ if PeerWords::of(&error).is_some() => error,
         Some(_) => io::Error::new(error.kind(), error.to_string()),
         None => error,
     }

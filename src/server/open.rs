@@ -50,7 +50,7 @@ impl From<Panicked> for Unserved {
 pub(super) fn may_wait(store: &dyn Store, query: &Query, profile: &Profile) -> bool {
     let is_listing = || {
         let path = query.path();
-        path.is_ok_and(|path| profile.listed_directory(&path).is_some())
+        path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
     };
     query.operation != Operation::Read || guard(|| store.may_wait()).unwrap_or(true) || is_listing()
 }
@@ -65,17 +65,24 @@ pub(super) fn open(
     let path = query.path()?;
     let listed = profile.listed_directory(&path);
     match (query.operation, listed) {
+        (Operation::Read, None) if path.is_directory() => {
+            read_directory(store, query, profile.listing.is_some())
+        }
         (Operation::Read, listed) => read(store, query, listed.as_ref()),
         (Operation::Write, Some(_)) => {
-            Err(StoreError::denied("the name of the generated listing").into())
+            let refused = StoreError::refused(ErrorCode::AccessViolation, "a reserved name");
+            Err(refused.because("the name of the generated listing").into())
         }
         (Operation::Write, None) => {
             let sink = ask(|| store.write(query))?;
             Ok(Payload::Sink(Box::new(Guarded::new(sink))))
         }
-        (Operation::List, _) if profile.listing.is_none() || query.mode != Mode::Octet => {
-            let why = "LIST is turned off, or was asked for in a mode that is not octet";
-            Err(Unserved::Refused(Refusal::new(ErrorCode::IllegalOperation, why)))
+        (Operation::List, _) if profile.listing.is_none() => {
+            Err(StoreError::refused(ErrorCode::IllegalOperation, "listings are off").into())
+        }
+        (Operation::List, _) if query.mode != Mode::Octet => {
+            let why = "a listing travels in octet mode";
+            Err(StoreError::refused(ErrorCode::IllegalOperation, why).into())
         }
         (Operation::List, _) => {
             list(store, query, query.list_format().map_or(Form::Uefi, Form::from))
@@ -90,7 +97,7 @@ fn read(
     listed: Option<&RootedPath>,
 ) -> Result<Payload, Unserved> {
     let found = ask(|| match (store.read(query), listed) {
-        (Err(StoreError::NotFound), Some(_)) => Ok(None),
+        (Err(error), Some(_)) if error.code() == ErrorCode::NotFound => Ok(None),
         (found, _) => found.map(Some),
     });
     match (found?, listed) {
@@ -99,6 +106,18 @@ fn read(
             list(store, &query.for_list(directory), Form::Text)
         }
         (file, _) => file.map(Payload::of).ok_or_else(|| StoreError::NotFound.into()),
+    }
+}
+
+/// Lists the directory that a name with a slash at its end means, unless the store has a file of that name.
+fn read_directory(store: &dyn Store, query: &Query, lists: bool) -> Result<Payload, Unserved> {
+    let read = ask(|| store.read(query)).map(Payload::of);
+    if !lists || read.is_ok() {
+        return read;
+    }
+    match list(store, &query.for_list(query.name.clone()), Form::Text) {
+        Err(Unserved::Refused(refusal)) if refusal.code == ErrorCode::NotFound => read,
+        listed => listed,
     }
 }
 

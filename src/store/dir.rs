@@ -3,56 +3,70 @@
 //! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
 //! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
 
-use super::disk::{Directory, FileKind};
+use super::contents::Contents;
+use super::disk::{Directory, FileKind, may};
 use super::error::is_shortage;
 use super::listing::is_listable;
+use super::notice::{Notice, Notices};
+use super::root::{OpenRoot, Root};
 use super::temporary::sweep;
 use super::upload::{Rules, Uploads};
-use super::{Entry, Kind, Listing, Readable, Store, StoreError};
+use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError, beneath};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{Sink, Source};
-use cap_std::ambient_authority;
-use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use rustix::fs::{Access, AtFlags, OFlags};
+use crate::transfer::Sink;
+use crate::wire::{ErrorCode, Filename};
+use cap_std::fs::Dir;
+use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::io::{self, IoSliceMut};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A folder that is served.
 #[derive(Debug)]
 pub struct Folder {
-    root: Dir,
+    root: Root,
     rules: Rules,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
-    /// Whether it lies behind a network.
-    is_remote: bool,
+    /// Whether only what everybody may read is served.
+    as_others: bool,
+    /// Whether files are sent that are written meanwhile.
+    growing: bool,
     shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
 }
 
 /// A file as it is at a moment: device, inode, and when the inode changed (seconds, nanoseconds).
-type Identity = (u64, u64, i64, i64);
+type Identity = (u64, u64, i64, u64);
 
 impl Folder {
     /// Opens the folder; from here on it is this very folder, whatever happens to its name.
     pub fn open(root: impl AsRef<Path>) -> io::Result<Self> {
-        let root = Dir::open_ambient_dir(root, ambient_authority())?;
+        Ok(Self::of(Root::fixed(root.as_ref())?))
+    }
+
+    /// Serves the folder that has this name when it is asked: a link that is swapped, what is mounted there later, what is
+    /// made anew. There must be one now.
+    pub fn named(root: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self::of(Root::named(root.as_ref())?))
+    }
+
+    fn of(root: Root) -> Self {
         let has_proc = Path::new("/proc/self/fd").is_dir();
-        let is_remote =
-            rustix::fs::fstatfs(&root).is_ok_and(|about| REMOTE.contains(&about.f_type));
         let rules = Rules {
             uploads: Uploads::Off,
             create_dirs: false,
             largest: limits::UPLOAD_BYTES,
             can_link: has_proc,
+            notices: Notices::default(),
         };
-        Ok(Self { root, rules, has_proc, is_remote, shared: Mutex::default() })
+        let shared = Mutex::default();
+        Self { root, rules, has_proc, as_others: false, growing: false, shared }
     }
 
     /// Allows uploads; without this there are none.
@@ -76,27 +90,68 @@ impl Folder {
         self
     }
 
+    /// Whether a file that grows while it is sent is sent as long as it was: logs. Without this the transfer ends with an
+    /// error, for such a file is still being written.
+    #[must_use]
+    pub const fn growing_files(mut self, growing: bool) -> Self {
+        self.growing = growing;
+        self
+    }
+
+    /// Serves only what every user may read, and below directories that every user may enter, whatever this process may:
+    /// for one that runs as root. The root itself is what whoever runs it says.
+    #[must_use]
+    pub const fn as_others(mut self, as_others: bool) -> Self {
+        self.as_others = as_others;
+        self
+    }
+
+    /// Has `listener` told what whoever runs this should know. It must not wait.
+    #[must_use]
+    pub fn notices(self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.rules.notices.to(listener);
+        let root = self.root.last_known();
+        if !beneath::is_kept_by_kernel(&root.dir) {
+            let name =
+                root.paths.first().map_or_else(PathBuf::new, |path| Path::new("/").join(path));
+            self.rules.notices.tell_once(&Notice::Walked(name));
+        }
+        self
+    }
+
     /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
-    fn see(&self, path: &Path) -> Result<Seen, StoreError> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlags::PATH.bits() as i32);
-        let file = self.root.open_with(path, &options)?;
-        let metadata = file.metadata()?;
-        Ok(Seen { file, metadata })
+    fn see(&self, root: &OpenRoot, path: &Path) -> io::Result<Seen> {
+        let open = if self.as_others { beneath::open_as_others } else { beneath::open };
+        let file = open(root.dir.as_fd(), path, OFlags::PATH)?;
+        let about = rustix::fs::fstat(&file)?;
+        Ok(Seen { file, about })
+    }
+
+    /// Whether this may be done with what `place`, which has no links, is in `dir`.
+    fn may(&self, dir: &Dir, place: &Path, about: &Stat, what: Access) -> bool {
+        if self.as_others {
+            // The bits of others are the lowest, and mean the same.
+            return about.st_mode & what.bits() == what.bits();
+        }
+        may(dir, place, what).is_ok()
     }
 
     /// Opens what was looked at. Those who read one file at the same time share it: when a rack boots, a descriptor
     /// for each would be half of all there are.
-    fn opened(&self, path: &Path, seen: &Seen) -> Result<Arc<std::fs::File>, StoreError> {
-        let about = &seen.metadata;
-        let identity = (about.dev(), about.ino(), about.ctime(), about.ctime_nsec());
+    fn opened(
+        &self,
+        root: &OpenRoot,
+        path: &Path,
+        seen: &Seen,
+    ) -> Result<Arc<std::fs::File>, StoreError> {
+        let about = &seen.about;
+        let identity = (about.st_dev, about.st_ino, about.st_ctime, about.st_ctime_nsec);
         let known = || self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         // As long as it is open, nothing else gets its number.
         if let Some(open) = known().get(&identity).and_then(Weak::upgrade) {
             return Ok(open);
         }
-        let open = if self.has_proc { seen.open()? } else { self.open_as_seen(path, seen)? };
+        let open = if self.has_proc { seen.open()? } else { seen.open_by_name(root, path)? };
         let open = Arc::new(open);
         let mut known = known();
         if known.len() >= limits::SHARED_FILES {
@@ -108,24 +163,14 @@ impl Folder {
         Ok(open)
     }
 
-    /// Opens by name what was looked at, where `/proc` is missing: never waiting, and only if it is still the same.
-    fn open_as_seen(&self, path: &Path, seen: &Seen) -> Result<std::fs::File, StoreError> {
-        FileKind::of(&seen.metadata).regular()?;
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32);
-        let file = self.root.open_with(path, &options)?;
-        let now = file.metadata()?;
-        let same = now.ino() == seen.metadata.ino() && now.dev() == seen.metadata.dev();
-        if same { Ok(file.into_std()) } else { Err(StoreError::NotFound) }
-    }
-
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
     /// end, and keeps its permissions.
     ///
     /// Where the file system has no unnamed files, a process that is killed leaves a `.rtftp-….part` beside it; the
     /// next call for the same directory removes it.
     pub fn replace(&self, path: &Path) -> Result<Box<dyn Sink>, StoreError> {
-        let upload = self.rules.replace(&self.root, path)?;
+        let root = self.root.now(&self.rules.notices)?;
+        let upload = self.rules.replace(&root.dir, path)?;
         if let Some(place) = upload.place() {
             sweep(place, limits::SWEPT_NAMES, 1);
         }
@@ -135,153 +180,173 @@ impl Folder {
     /// Removes the `.rtftp-….part` files that killed processes left beneath the root, and tells how many. Uploads of
     /// living processes are not touched, not even those of other servers of this folder.
     pub fn sweep(&self) -> usize {
-        sweep(&self.root, limits::SWEPT_NAMES, limits::SWEPT_DEPTH)
+        let root = self.root.last_known();
+        sweep(&root.dir, limits::SWEPT_NAMES, limits::SWEPT_DEPTH)
+    }
+
+    /// What is not there, with what may have been meant, where one look or two find it: the name in letters of the other
+    /// size, or without the directory in front.
+    fn not_found(&self, root: &OpenRoot, name: &RootedPath) -> StoreError {
+        let Some((within, last)) = name.split() else { return StoreError::NotFound };
+        let letters = last.as_bytes();
+        let is_large = letters.iter().any(u8::is_ascii_uppercase);
+        let other =
+            if is_large { letters.to_ascii_lowercase() } else { letters.to_ascii_uppercase() };
+        let of_other_size =
+            (other != letters).then(|| within.path().join(OsStr::from_bytes(&other)));
+        let mut parts = within.path().components();
+        let below = parts.next().map(|_| parts.as_path().join(last));
+        let is_file = |path: &PathBuf| {
+            let seen = self.see(root, path);
+            seen.is_ok_and(|seen| FileKind::of(&seen.about) == FileKind::Regular)
+        };
+        match [of_other_size, below].into_iter().flatten().find(is_file) {
+            None => StoreError::NotFound,
+            Some(near) => {
+                let near = Filename::from(near.as_os_str().as_bytes());
+                let missing = StoreError::refused(ErrorCode::NotFound, ErrorCode::NotFound.text());
+                missing.because(format!("not found, but '{near}' is there"))
+            }
+        }
     }
 
     /// An entry of a listing, unless it is something that a read would not get.
-    fn entry(&self, dir: &Dir, path: &Path, name: &OsStr) -> io::Result<Option<Entry>> {
+    fn entry(
+        &self,
+        root: &OpenRoot,
+        dir: &Dir,
+        path: &Path,
+        name: &OsStr,
+    ) -> io::Result<Option<Entry>> {
         let hidden = name.as_bytes().first() == Some(&b'.');
         if hidden || !is_listable(name) {
             return Ok(None);
         }
-        let metadata = match self.root.metadata(path.join(name)) {
-            Ok(metadata) => metadata,
+        let (about, may_read) = match self.look(root, dir, path, name) {
+            Ok(found) => found,
             Err(error) if is_shortage(&error) => return Err(error),
             Err(_) => return Ok(None),
         };
-        let (kind, needed, size) = if metadata.is_file() {
-            (Kind::File, Access::READ_OK, metadata.len())
-        } else if metadata.is_dir() {
-            (Kind::Directory, Access::READ_OK | Access::EXEC_OK, 0)
-        } else {
-            return Ok(None);
+        let (kind, size) = match FileKind::of(&about) {
+            FileKind::Regular => (Kind::File, about.st_size as u64),
+            FileKind::Directory => (Kind::Directory, 0),
+            _ => return Ok(None),
         };
-        if rustix::fs::accessat(dir, name, needed, AtFlags::EACCESS).is_err() {
-            return Ok(None);
-        }
-        let modified =
-            metadata.modified().map_or(SystemTime::UNIX_EPOCH, cap_std::time::SystemTime::into_std);
-        Ok(Some(Entry { name: name.to_owned(), kind, size, modified }))
+        let entry = || Entry { name: name.to_owned(), kind, size, modified: modified(&about) };
+        Ok(may_read.then(entry))
     }
+
+    /// What a name in a listing stands for, and whether a read would get it.
+    fn look(
+        &self,
+        root: &OpenRoot,
+        dir: &Dir,
+        path: &Path,
+        name: &OsStr,
+    ) -> io::Result<(Stat, bool)> {
+        let mut about = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let (mut within, mut place) = (dir, PathBuf::from(name));
+        if FileType::from_raw_mode(about.st_mode) == FileType::Symlink {
+            let link = path.join(name);
+            about = self.see(root, &link)?.about;
+            (within, place) = (&root.dir, beneath::resolve(&root.dir, &link)?);
+        }
+        let wanted = match FileKind::of(&about) {
+            FileKind::Directory => Access::READ_OK | Access::EXEC_OK,
+            _ => Access::READ_OK,
+        };
+        Ok((about, self.may(within, &place, &about, wanted)))
+    }
+}
+
+/// Root may read it, and clients of a server that is root may not.
+fn not_for_all() -> StoreError {
+    StoreError::no_permission()
+        .because("no permission: the server is root, and not every user may read it (chmod o+r)")
+}
+
+/// When it was last changed.
+fn modified(about: &Stat) -> SystemTime {
+    let span = Duration::new(about.st_mtime.unsigned_abs(), 0);
+    let time = if about.st_mtime < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(span)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(span)
+    };
+    let rest = Duration::from_nanos(about.st_mtime_nsec);
+    time.and_then(|time| time.checked_add(rest)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 impl Store for Folder {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
-        let name = query.path()?;
-        let (path, seen) = name.find(|path| self.see(path))?;
-        let file = self.opened(path, &seen)?;
-        let size = seen.metadata.len();
-        Ok(Readable::exact(Contents::new(file, size, self.is_remote), size))
+        let (name, root) = (query.path()?, self.root.now(&self.rules.notices)?);
+        let found = name.find(&root.paths, |path| Ok(self.see(&root, path)?));
+        let (path, seen) = found.map_err(|error| match error {
+            StoreError::NotFound => self.not_found(&root, &name),
+            other => other,
+        })?;
+        if name.is_directory() && FileKind::of(&seen.about) == FileKind::Regular {
+            return Err(StoreError::NotFound);
+        }
+        let is_file = FileKind::of(&seen.about) == FileKind::Regular;
+        if self.as_others && is_file && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
+            return Err(not_for_all());
+        }
+        let file = self.opened(&root, path, &seen)?;
+        let contents = Contents::new(file, &seen.about);
+        Ok(Readable::contents(contents.found(Arc::clone(&root), path.to_owned(), self.growing)))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        Ok(Box::new(self.rules.open(&self.root, query)?))
+        let root = self.root.now(&self.rules.notices)?;
+        Ok(Box::new(self.rules.open(&root.dir, &root.paths, query)?))
     }
 
     fn may_wait(&self) -> bool {
-        self.is_remote
+        self.root.last_known().is_remote
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
-        let name = query.path()?;
-        let (path, seen) = name.find(|path| self.see(path))?;
-        if !seen.metadata.is_dir() {
-            return Err(StoreError::NotFound);
+        let (name, root) = (query.path()?, self.root.now(&self.rules.notices)?);
+        let found = name.find(&root.paths, |path| Ok(self.see(&root, path)?));
+        let (path, seen) = found.map_err(|error| match error {
+            StoreError::NotFound => StoreError::no_such_directory(),
+            other => other,
+        })?;
+        if FileKind::of(&seen.about) != FileKind::Directory {
+            return Err(StoreError::refused(ErrorCode::NotFound, "not a directory"));
         }
-        let dir = self.root.directory(path)?;
+        let is_root = path.as_os_str().is_empty();
+        if self.as_others && !is_root && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
+            return Err(not_for_all());
+        }
+        let dir = root.dir.directory(path)?;
         let names = dir.entries()?.map(|found| Ok(found?.file_name()));
-        Listing::gather(names, |name| self.entry(&dir, path, name))
+        Listing::gather(names, |name| self.entry(&root, &dir, path, name))
     }
 }
 
 /// A file that was found and not opened.
 struct Seen {
-    file: File,
-    metadata: Metadata,
+    file: OwnedFd,
+    about: Stat,
 }
 
 impl Seen {
     /// Opens this very file, whatever its name stands for by now, if it is a regular one.
     fn open(&self) -> Result<std::fs::File, StoreError> {
-        FileKind::of(&self.metadata).regular()?;
+        FileKind::of(&self.about).regular()?;
         let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         Ok(std::fs::File::open(same)?)
     }
-}
 
-impl Readable {
-    /// The regular file `file`, as long as it is now. One that grows is sent with that length, and one that shrinks fails
-    /// the transfer.
-    pub fn file(file: std::fs::File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
-        Ok(Self::exact(Contents::new(Arc::new(file), size, false), size))
-    }
-}
-
-/// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
-/// SMB, CIFS, FUSE, 9P, Ceph, AFS, Coda.
-const REMOTE: [rustix::fs::FsWord; 8] = [
-    0x6969,
-    0xfe53_4d42,
-    0xff53_4d42,
-    0x6573_5546,
-    0x0102_1997,
-    0x00c3_6400,
-    0x5346_414f,
-    0x7375_7245,
-];
-
-/// A file as long as it was when it was opened: what grows is sent with that length, what shrinks is an error.
-struct Contents {
-    file: Arc<std::fs::File>,
-    /// What is read next, and where it ends.
-    at: u64,
-    end: u64,
-    /// Whether the file system can read without waiting, as far as is known.
-    has_nowait: bool,
-    /// Whether one that cannot may wait for a network.
-    is_remote: bool,
-}
-
-impl Contents {
-    const fn new(file: Arc<std::fs::File>, size: u64, is_remote: bool) -> Self {
-        Self { file, at: 0, end: size, has_nowait: true, is_remote }
-    }
-
-    /// So many bytes were read behind `at`.
-    fn advance(&mut self, bytes: usize) -> io::Result<usize> {
-        if bytes == 0 {
-            return Err(io::Error::other("the file became shorter while it was sent"));
-        }
-        let bytes = (self.end - self.at).min(bytes as u64);
-        self.at += bytes;
-        Ok(bytes as usize)
-    }
-}
-
-impl Source for Contents {
-    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if self.at == self.end {
-            return Ok(0);
-        }
-        let read = rustix::io::preadv(&self.file, bufs, self.at)?;
-        self.advance(read)
-    }
-
-    fn try_read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
-        use rustix::io::{Errno, ReadWriteFlags};
-        if self.at == self.end {
-            return Ok(Some(0));
-        }
-        if self.has_nowait {
-            match rustix::io::preadv2(&self.file, bufs, self.at, ReadWriteFlags::NOWAIT) {
-                Err(Errno::AGAIN) => return Ok(None),
-                Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => self.has_nowait = false,
-                read => return self.advance(read?).map(Some),
-            }
-        }
-        // A file system of this machine that cannot tell is one in memory, more or less.
-        if self.is_remote { Ok(None) } else { self.read(bufs).map(Some) }
+    /// Opens it by its name, where `/proc` is missing: never waiting, and only if it is still the same.
+    fn open_by_name(&self, root: &OpenRoot, path: &Path) -> Result<std::fs::File, StoreError> {
+        FileKind::of(&self.about).regular()?;
+        let file = beneath::open(&root.dir, path, OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let now = rustix::fs::fstat(&file).map_err(io::Error::from)?;
+        let same = (now.st_ino, now.st_dev) == (self.about.st_ino, self.about.st_dev);
+        if same { Ok(file.into()) } else { Err(StoreError::NotFound) }
     }
 }
 
@@ -296,18 +361,43 @@ mod tests {
     }
 
     #[test]
-    fn a_link_to_elsewhere_in_the_root_is_listed_as_what_a_read_of_it_gets() {
+    fn a_link_is_read_and_listed_as_in_a_chroot_at_the_root() {
         let root = tempfile::tempdir().expect("a folder");
         let at = |name: &str| root.path().join(name);
+        let real = root.path().canonicalize().expect("a path");
         std::fs::write(at("file"), "whole").expect("a file");
-        std::fs::create_dir(at("sub")).expect("a directory");
-        symlink("../file", at("sub/link")).expect("a link");
-        symlink("../../file", at("sub/out")).expect("a link");
+        std::fs::create_dir_all(at("sub/below")).expect("a directory");
+        std::fs::write(at("sub/below/more"), "more than whole").expect("a file");
+        let link = |to: &str, name: &str| symlink(to, at(name)).expect("a link");
+        let inside = ["../file", "/file", "../../../file", "/sub/../file", "below/../../file"];
+        for (n, to) in inside.into_iter().enumerate() {
+            link(to, &format!("sub/{n}"));
+        }
+        link(real.join("file").to_str().expect("UTF-8"), "sub/5");
+        link("/sub/5", "sub/6");
+        link("/sub/below", "sub/way");
+        for (n, to) in ["/etc/passwd", "../../etc/passwd", "/..", "nowhere"].iter().enumerate() {
+            link(to, &format!("sub/out{n}"));
+        }
         let folder = Folder::open(root.path()).expect("it opens");
         let listing = folder.list(&query(Operation::List, "sub")).expect("a listing");
         let seen = listing.entries.iter().map(|entry| (entry.name.to_str(), entry.size));
-        assert!(seen.eq([(Some("link"), 5)]), "{listing:?}");
-        assert!(folder.read(&query(Operation::Read, "sub/link")).is_ok());
+        let files = ["0", "1", "2", "3", "4", "5", "6"].map(|name| (Some(name), 5));
+        let directories = ["below", "out2", "way"].map(|name| (Some(name), 0));
+        assert!(seen.eq(files.into_iter().chain(directories)), "{listing:?}");
+        let read = |name: &str| {
+            let read = folder.read(&query(Operation::Read, name));
+            read.map(|file| file.known_size()).map_err(|error| error.text())
+        };
+        for name in 0..7 {
+            assert_eq!(read(&format!("sub/{name}")), Ok(Some(5)), "{name}");
+        }
+        assert_eq!(read("sub/way/more"), Ok(Some(15)));
+        assert_eq!(read("sub/way/../0"), Ok(Some(5)), "its name has no way through a link");
+        assert_eq!(read("sub/out0"), Err("outside the folder"));
+        assert_eq!(read("sub/out1"), Err("outside the folder"));
+        assert_eq!(read("sub/out2"), Err("is a directory"));
+        assert_eq!(read("sub/out3"), Err("file not found"));
     }
 
     #[test]

@@ -3,14 +3,18 @@
 //! The kernel answers, relative to a directory's descriptor. In tests so does a file system in memory that loses what
 //! was not synced (`crash`).
 
-use super::StoreError;
-use cap_std::fs::{Dir, File, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
-use rustix::fs::{Access, AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags};
+use super::{StoreError, attributes, beneath, spool};
+use crate::wire::ErrorCode;
+use cap_std::fs::{Dir, File, MetadataExt};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat, StatVfs,
+    StatxAttributes, StatxFlags,
+};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A directory that is open. Names are of things in it; paths do not lead out of it.
 pub(super) trait Directory: Send + Sync + Sized {
@@ -19,6 +23,12 @@ pub(super) trait Directory: Send + Sync + Sized {
     /// What `path` stands for.
     fn look(&self, path: &Path) -> io::Result<About>;
 
+    /// Whether a file of it can be replaced by a rename, as far as that is known before.
+    fn can_replace(&self, name: &OsStr) -> bool;
+
+    /// Gives `file` all that the file `name` is beside its bytes.
+    fn take_after(&self, name: &OsStr, file: &Self::File) -> io::Result<()>;
+
     fn room(&self) -> io::Result<Room>;
 
     /// Opens a directory in it; the empty path is its own.
@@ -26,6 +36,15 @@ pub(super) trait Directory: Send + Sync + Sized {
 
     /// Makes a file of this name, or one that has none.
     fn create(&self, name: Option<&OsStr>) -> io::Result<Self::File>;
+
+    /// Makes a file that has no name where there is room for so many bytes, for uploads that cannot wait here.
+    fn spool(&self, bytes: u64) -> io::Result<Self::File>;
+
+    /// Opens a file of it to write it over, or makes one of a new name.
+    fn open_to_write(&self, name: &OsStr, is_new: bool) -> io::Result<Self::File>;
+
+    /// Shows who watches this directory that the file `name` was written.
+    fn show_written(&self, name: &OsStr);
 
     /// Gives a file that has no name one that is new.
     fn link(&self, file: &Self::File, name: &OsStr) -> io::Result<()>;
@@ -53,19 +72,21 @@ pub(super) trait NewFile: Write + Send {
     /// left.
     fn lock(&self) -> io::Result<bool>;
 
-    fn set_mode(&self, mode: u32) -> io::Result<()>;
+    /// Writes its bytes over those of `target`. Where there is no room for them, `target` stays as it is.
+    fn copy_over(&self, target: &Self) -> io::Result<()>;
 
     /// Makes its bytes and its mode last, and none of its names.
     fn sync(&self) -> io::Result<()>;
 }
 
 /// What is known of a name.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct About {
     pub(super) kind: FileKind,
-    pub(super) mode: u32,
-    /// Whether this process may write it.
-    pub(super) may_write: bool,
+    /// The path without links that leads to it.
+    pub(super) place: PathBuf,
+    /// Why this process may not write it, if that is so.
+    pub(super) denied: Option<Errno>,
 }
 
 /// What a name stands for.
@@ -79,22 +100,22 @@ pub(super) enum FileKind {
 }
 
 impl FileKind {
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        match metadata.file_type() {
-            kind if kind.is_file() => Self::Regular,
-            kind if kind.is_dir() => Self::Directory,
+    pub(super) fn of(about: &Stat) -> Self {
+        match FileType::from_raw_mode(about.st_mode) {
+            FileType::RegularFile => Self::Regular,
+            FileType::Directory => Self::Directory,
             _ => Self::Other,
         }
     }
 
     /// Nothing else is read or written.
     pub(super) fn regular(self) -> Result<(), StoreError> {
-        Err(StoreError::denied(match self {
+        Err(match self {
             Self::Regular => return Ok(()),
-            Self::Directory => "a directory",
-            Self::DeadLink => "a link that leads nowhere",
-            Self::Other => "not a regular file",
-        }))
+            Self::Directory => StoreError::is_a_directory(),
+            Self::DeadLink => StoreError::dead_link(),
+            Self::Other => StoreError::refused(ErrorCode::AccessViolation, "not a regular file"),
+        })
     }
 }
 
@@ -107,6 +128,29 @@ pub(super) struct Room {
     pub(super) longest_name: u64,
 }
 
+impl Room {
+    pub(super) const UNKNOWN: Self = Self { free: u64::MAX, longest_name: u64::MAX };
+
+    /// A file system that does not count its blocks, or tells of no longest name, has no known bound.
+    pub(super) fn of(about: &StatVfs) -> Self {
+        let is_counted = about.f_blocks > 0 && about.f_frsize > 0;
+        let free = about.f_bavail.saturating_mul(about.f_frsize);
+        let longest_name = if about.f_namemax > 0 { about.f_namemax } else { u64::MAX };
+        Self { free: if is_counted { free } else { u64::MAX }, longest_name }
+    }
+}
+
+/// Whether this process may do so with what `path`, which has no links, is in `dir`.
+pub(super) fn may(dir: &Dir, path: &Path, what: Access) -> rustix::io::Result<()> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    match rustix::fs::accessat(dir, path, what, AtFlags::EACCESS) {
+        // That is how some sandboxes refuse a call that they do not know; the older one asks for the real user, who is
+        // nearly always the same.
+        Err(Errno::PERM) => rustix::fs::accessat(dir, path, what, AtFlags::empty()),
+        asked => asked,
+    }
+}
+
 fn is_dead_end(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::LOOP))
 }
@@ -115,48 +159,88 @@ impl Directory for Dir {
     type File = File;
 
     fn look(&self, path: &Path) -> io::Result<About> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let dead_end = || About { kind: FileKind::DeadLink, place: path.to_owned(), denied: None };
         // What is no link is looked at without a descriptor, which there may be none of.
-        let mut metadata = self.symlink_metadata(path)?;
-        if metadata.is_symlink() {
-            metadata = match self.metadata(path) {
-                Err(error) if is_dead_end(&error) => {
-                    return Ok(About { kind: FileKind::DeadLink, mode: 0, may_write: false });
-                }
-                found => found?,
+        let mut about = beneath::lstat(self, path)?;
+        let mut place = path.to_owned();
+        let is_link = FileType::from_raw_mode(about.st_mode) == FileType::Symlink;
+        if is_link || path.components().count() > 1 {
+            place = match beneath::resolve(self, path) {
+                Err(error) if is_link && is_dead_end(&error) => return Ok(dead_end()),
+                resolved => resolved?,
             };
+            about = beneath::lstat(self, &place)?;
         }
-        let access = rustix::fs::accessat(self, path, Access::WRITE_OK, AtFlags::EACCESS);
-        let (kind, mode) = (FileKind::of(&metadata), metadata.mode() & 0o777);
-        Ok(About { kind, mode, may_write: access.is_ok() })
+        let denied = may(self, &place, Access::WRITE_OK).err();
+        Ok(About { kind: FileKind::of(&about), place, denied })
+    }
+
+    fn can_replace(&self, name: &OsStr) -> bool {
+        let fixed = StatxAttributes::MOUNT_ROOT | StatxAttributes::APPEND;
+        let (asked, unfollowed) = (StatxFlags::BASIC_STATS, AtFlags::SYMLINK_NOFOLLOW);
+        let Ok(about) = rustix::fs::statx(self, name, unfollowed, asked) else { return true };
+        // In a directory whose files only their owners may replace, it must be ours; root may do so nearly everywhere.
+        let own = rustix::process::geteuid();
+        let is_sticky = |dir: Stat| dir.st_mode & Mode::SVTX.bits() != 0;
+        let is_kept = !own.is_root()
+            && own.as_raw() != about.stx_uid
+            && rustix::fs::fstat(self)
+                .is_ok_and(|dir| is_sticky(dir) && dir.st_uid != own.as_raw());
+        !is_kept && !about.stx_attributes.intersects(fixed)
+    }
+
+    fn take_after(&self, name: &OsStr, file: &File) -> io::Result<()> {
+        Ok(attributes::take_after(self, name, file)?)
     }
 
     fn room(&self) -> io::Result<Room> {
-        let about = rustix::fs::fstatvfs(self)?;
-        let free = about.f_bavail.saturating_mul(about.f_frsize);
-        Ok(Room { free, longest_name: about.f_namemax })
+        Ok(Room::of(&rustix::fs::fstatvfs(self)?))
     }
 
     fn directory(&self, path: &Path) -> io::Result<Self> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        // `open_dir` opens it for nothing but its names (`O_PATH`), and that cannot be synced.
-        let mut options = OpenOptions::new();
-        options.read(true).custom_flags(OFlags::DIRECTORY.bits() as i32);
-        match self.open_with(path, &options) {
-            Ok(opened) => Ok(Self::from_std_file(opened.into_std())),
-            // It may be one that this process may write and not read.
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => self.open_dir(path),
-            Err(error) => Err(error),
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        match beneath::open(self, path, flags) {
+            // It may be one that this process may write and not read, and then it cannot be synced.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Ok(beneath::open(self, path, OFlags::PATH | OFlags::DIRECTORY)?.into())
+            }
+            opened => Ok(opened?.into()),
         }
     }
 
     fn create(&self, name: Option<&OsStr>) -> io::Result<File> {
+        let mode = Mode::from_raw_mode(0o666);
         let Some(name) = name else {
-            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(self, ".", flags, Mode::from_raw_mode(0o666))?;
-            return Ok(File::from(file));
+            let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+            return Ok(rustix::fs::openat(self, ".", flags, mode)?.into());
         };
-        self.open_with(name, OpenOptions::new().write(true).create_new(true))
+        let new = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let create = |flags| rustix::fs::openat(self, name, new | flags, mode);
+        match create(OFlags::RDWR) {
+            // Some file systems that programs make up have files only to read or only to write.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
+                Ok(create(OFlags::WRONLY)?.into())
+            }
+            created => Ok(created?.into()),
+        }
+    }
+
+    fn spool(&self, bytes: u64) -> io::Result<File> {
+        spool::create(bytes)
+    }
+
+    fn open_to_write(&self, name: &OsStr, is_new: bool) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let new = if is_new { OFlags::CREATE | OFlags::EXCL } else { OFlags::empty() };
+        let mode = Mode::from_raw_mode(0o666);
+        let file: File =
+            rustix::fs::openat(self, name, flags | new | OFlags::CLOEXEC, mode)?.into();
+        if file.metadata()?.is_file() { Ok(file) } else { Err(Errno::PERM.into()) }
+    }
+
+    fn show_written(&self, name: &OsStr) {
+        // To be closed after it was open for writing is what watchers wait for. Nothing depends on it.
+        drop(self.open_to_write(name, false));
     }
 
     fn link(&self, file: &File, name: &OsStr) -> io::Result<()> {
@@ -203,8 +287,8 @@ impl NewFile for File {
         Ok(locked != Err(Errno::WOULDBLOCK) && self.metadata()?.nlink() > 0)
     }
 
-    fn set_mode(&self, mode: u32) -> io::Result<()> {
-        Ok(rustix::fs::fchmod(self, Mode::from_raw_mode(mode))?)
+    fn copy_over(&self, target: &Self) -> io::Result<()> {
+        spool::copy_over(self, target)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -22,6 +22,16 @@ pub enum StoreError {
     /// A file of that name is there already.
     #[error("exists already")]
     Exists,
+    /// What was asked is refused with this code and these words, which the peer learns, for this reason.
+    #[error("{reason}")]
+    Refused {
+        /// The code for the peer.
+        code: ErrorCode,
+        /// The text for the peer. It must not name anything of the server's.
+        text: &'static str,
+        /// The reason, for the log.
+        reason: Cow<'static, str>,
+    },
     /// There is no room, or more was announced than one upload may have.
     #[error("no room: {0}")]
     Full(Cow<'static, str>),
@@ -41,11 +51,59 @@ impl StoreError {
         Self::Full(reason.into())
     }
 
+    /// What was asked is refused with this code and these words, which the peer learns: they must not name anything of the
+    /// server's. The log gets the same words, unless they have [a reason](Self::because).
+    pub const fn refused(code: ErrorCode, text: &'static str) -> Self {
+        Self::Refused { code, text, reason: Cow::Borrowed(text) }
+    }
+
+    /// The same for this reason, which the log has and the peer does not learn.
+    #[must_use]
+    pub fn because(self, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refused { code: self.code(), text: self.text(), reason: reason.into() }
+    }
+
+    /// Nothing may be written.
+    pub(crate) const fn uploads_off() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "uploads are off")
+    }
+
+    /// A file was meant.
+    pub(crate) const fn is_a_directory() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "is a directory")
+    }
+
+    /// The name has a directory that is not there.
+    pub(super) const fn no_such_directory() -> Self {
+        Self::refused(ErrorCode::NotFound, "no such directory")
+    }
+
+    /// No file can have this name here.
+    pub(super) const fn too_long() -> Self {
+        Self::refused(ErrorCode::NotFound, "the name is too long")
+    }
+
+    /// The system, or the operator, does not let the server do it.
+    pub(super) const fn no_permission() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "no permission")
+    }
+
+    /// The name, or a link, leads out of the root.
+    pub(super) const fn outside() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "outside the folder")
+    }
+
+    /// The name is that of a link to nothing.
+    pub(super) const fn dead_link() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "a link that leads nowhere")
+    }
+
     /// The code for the peer. U-Boot stops at 1 and 2 and tries for ever at any other, so these two are exact.
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound => ErrorCode::NotFound,
             Self::Denied(_) => ErrorCode::AccessViolation,
+            Self::Refused { code, .. } => *code,
             Self::Exists => ErrorCode::FileExists,
             Self::Full(_) => ErrorCode::DiskFull,
             Self::Io(_) => ErrorCode::Undefined,
@@ -56,6 +114,7 @@ impl StoreError {
     pub const fn text(&self) -> &'static str {
         match self {
             Self::Io(_) => SERVER_ERROR,
+            Self::Refused { text, .. } => text,
             known => known.code().text(),
         }
     }
@@ -71,15 +130,22 @@ pub(crate) fn is_shortage(error: &io::Error) -> bool {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        const TOO_MANY_LINKS: i32 = nix::libc::ELOOP;
+        use rustix::io::Errno;
+        match Errno::from_io_error(&error) {
+            Some(Errno::LOOP) => return Self::NotFound,
+            Some(Errno::NAMETOOLONG) => return Self::too_long(),
+            Some(Errno::XDEV) => return Self::outside().because("a link leads outside the folder"),
+            _ => {}
+        }
         match error_code(&error) {
-            _ if error.raw_os_error() == Some(TOO_MANY_LINKS) => Self::NotFound,
             ErrorCode::NotFound => Self::NotFound,
-            ErrorCode::AccessViolation => Self::denied(match error.kind() {
-                io::ErrorKind::ReadOnlyFilesystem => "the file system is read-only",
-                io::ErrorKind::IsADirectory => "a directory",
-                _ => "no permission, or a link that leads outside",
-            }),
+            ErrorCode::AccessViolation => match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => {
+                    Self::refused(ErrorCode::AccessViolation, "read-only disk")
+                }
+                io::ErrorKind::IsADirectory => Self::is_a_directory(),
+                _ => Self::no_permission(),
+            },
             ErrorCode::FileExists => Self::Exists,
             ErrorCode::DiskFull => Self::full("the disk is full"),
             _ => Self::Io(error),
@@ -98,9 +164,9 @@ mod tests {
             (Kind::NotFound, 1, "not found"),
             (Kind::NotADirectory, 1, "not found"),
             (Kind::InvalidFilename, 1, "not found"),
-            (Kind::PermissionDenied, 2, "not allowed: no permission, or a link that leads outside"),
-            (Kind::ReadOnlyFilesystem, 2, "not allowed: the file system is read-only"),
-            (Kind::IsADirectory, 2, "not allowed: a directory"),
+            (Kind::PermissionDenied, 2, "no permission"),
+            (Kind::ReadOnlyFilesystem, 2, "read-only disk"),
+            (Kind::IsADirectory, 2, "is a directory"),
             (Kind::StorageFull, 3, "no room: the disk is full"),
             (Kind::QuotaExceeded, 3, "no room: the disk is full"),
             (Kind::AlreadyExists, 6, "exists already"),
@@ -112,6 +178,9 @@ mod tests {
         }
         let too_many = StoreError::from(io::Error::from_raw_os_error(nix::libc::ELOOP));
         assert!(matches!(too_many, StoreError::NotFound));
+        let outside = StoreError::from(io::Error::from_raw_os_error(nix::libc::EXDEV));
+        assert_eq!((u16::from(outside.code()), outside.text()), (2, "outside the folder"));
+        assert_eq!(outside.to_string(), "a link leads outside the folder");
         assert_eq!(StoreError::Io(Kind::TimedOut.into()).text(), "server error");
         assert_eq!(StoreError::denied("a secret").text(), "access violation");
     }

@@ -4,6 +4,7 @@ use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError, Uploa
 use crate::limits;
 use crate::query::Query;
 use crate::transfer::{MayWait, Sink};
+use crate::wire::ErrorCode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -56,7 +57,7 @@ impl Contents {
     /// Whether there may be a file of this name beside the directories and files that there are.
     fn check(&self, path: &Path) -> Result<(), StoreError> {
         if path.file_name().is_none() || self.is_directory(path) {
-            return Err(StoreError::denied("a directory"));
+            return Err(StoreError::is_a_directory());
         }
         let mut above = path.ancestors().skip(1);
         if above.any(|directory| self.files.contains_key(directory)) {
@@ -166,15 +167,18 @@ impl Store for InMemory {
         match contents.files.get(path) {
             // The bytes are no memory of this transfer alone.
             Some(bytes) => Ok(Readable::bytes(Arc::clone(bytes)).held(0)),
-            None => Err(StoreError::denied("a directory")),
+            None => Err(StoreError::is_a_directory()),
         }
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
         if self.uploads == Uploads::Off {
-            return Err(StoreError::denied("uploads are off"));
+            return Err(StoreError::uploads_off());
         }
         let name = query.path()?;
+        if name.is_directory() {
+            return Err(StoreError::is_a_directory());
+        }
         let mut contents = self.contents();
         let path = match contents.find(&name) {
             Some(path) => path,
@@ -188,7 +192,7 @@ impl Store for InMemory {
         let told = query.announced_size().unwrap_or_default();
         let told = usize::try_from(told).unwrap_or(usize::MAX);
         if told > self.largest_upload || told > room.saturating_sub(cost(path, 0)) {
-            return Err(StoreError::full("larger than an upload may be"));
+            return Err(StoreError::refused(ErrorCode::DiskFull, "larger than an upload may be"));
         }
         if room < cost(path, 0) {
             return Err(StoreError::full("the store is full"));
@@ -202,7 +206,7 @@ impl Store for InMemory {
         let name = query.path()?;
         let contents = self.contents();
         let directory = contents.find(&name).filter(|path| contents.is_directory(path));
-        let directory = directory.ok_or(StoreError::NotFound)?;
+        let directory = directory.ok_or_else(StoreError::no_such_directory)?;
         let (mut entries, mut directories) = (Vec::new(), BTreeSet::<OsString>::new());
         for (path, bytes) in &contents.files {
             let Ok(below) = path.strip_prefix(directory) else { continue };
@@ -307,9 +311,9 @@ mod tests {
         for name in ["sub/b", "/sub/b", "sub//b", "sub\\b", "x/../sub/b"] {
             assert_eq!(read(&store, name), Ok(b"sub/b".to_vec()), "{name}");
         }
-        assert_eq!(read(&store, "sub"), Err("not allowed: a directory".into()));
+        assert_eq!(read(&store, "sub"), Err("is a directory".into()));
         assert_eq!(read(&store, "su"), Err("not found".into()));
-        assert_eq!(read(&store, "../a"), Err("not allowed: outside the served folder".into()));
+        assert_eq!(read(&store, "../a"), Err("outside the folder".into()));
         assert!(store.insert("", *b"x").is_err() && store.insert("../x", *b"x").is_err());
         assert_eq!(store.remove("a").as_deref(), Some(&b"a"[..]));
         assert_eq!(read(&store, "a"), Err("not found".into()));
@@ -319,7 +323,7 @@ mod tests {
     fn no_name_is_a_file_and_a_directory() {
         let store = store(&["a", "sub/b"]).uploads(Uploads::Overwrite);
         let refused = |name| store.insert(name, *b"x").map_err(|e| e.to_string());
-        assert_eq!(refused("sub"), Err("not allowed: a directory".into()));
+        assert_eq!(refused("sub"), Err("is a directory".into()));
         assert_eq!(refused("a/b"), Err("not found".into()));
         let [mut file, mut below] = ["x", "x/y"]
             .map(|name| store.write(&query(Operation::Write, name)).expect("neither is there yet"));
@@ -338,7 +342,9 @@ mod tests {
         let told = |all: &[(&str, u64)]| Ok(all.iter().map(|(n, s)| ((*n).into(), *s)).collect());
         assert_eq!(names(""), told(&[("a", 1), ("sub", 0), ("sub-c", 5)]));
         assert_eq!(names("sub/"), told(&[("b", 5), ("c", 5), ("deep", 0)]));
-        assert_eq!([names("a"), names("none")], [Err("not found".into()), Err("not found".into())]);
+        for name in ["a", "none"] {
+            assert_eq!(names(name), Err("no such directory".into()), "{name}");
+        }
     }
 
     fn upload(store: &InMemory, name: &str, bytes: &[u8]) -> Result<(), String> {
@@ -350,7 +356,7 @@ mod tests {
     #[test]
     fn an_upload_is_there_when_it_is_whole_and_only_where_it_is_allowed() {
         let off = store(&["a", "sub/b"]);
-        assert_eq!(upload(&off, "new", b"x"), Err("not allowed: uploads are off".into()));
+        assert_eq!(upload(&off, "new", b"x"), Err("uploads are off".into()));
         let create = off.clone().uploads(Uploads::Create);
         let mut first = create.write(&query(Operation::Write, "new")).expect("a sink");
         first.write(b"half").expect("memory");
@@ -358,7 +364,7 @@ mod tests {
         assert_eq!(upload(&create, "new", b"x"), Ok(()));
         assert_eq!(first.commit().map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
         assert_eq!(upload(&create, "a", b"x"), Err("exists already".into()));
-        assert_eq!(upload(&create, "sub", b"x"), Err("not allowed: a directory".into()));
+        assert_eq!(upload(&create, "sub", b"x"), Err("is a directory".into()));
         let overwrite = off.clone().uploads(Uploads::Overwrite);
         assert_eq!(upload(&overwrite, "a", b"other"), Ok(()));
         assert_eq!(off.get("a").as_deref(), Some(&b"other"[..]), "a clone is the same store");
@@ -374,7 +380,7 @@ mod tests {
             let query = Query { options: tsize, ..query(Operation::Write, "new") };
             store.write(&query).map(drop).map_err(|error| error.to_string())
         };
-        let too_large = || Err("no room: larger than an upload may be".into());
+        let too_large = || Err("larger than an upload may be".into());
         assert_eq!((said(5), said(6)), (Ok(()), too_large()));
         assert_eq!(upload(&store, "new", b"123456"), Err(io::ErrorKind::FileTooLarge.to_string()));
         let mut half = store.write(&query(Operation::Write, "new")).expect("a sink");
@@ -385,7 +391,7 @@ mod tests {
         drop(half);
         assert_eq!(store.clone().most_bytes(files(4)).contents().used, cost(Path::new("old"), 3));
         assert_eq!(upload(&store, "new", b"12345"), Ok(()));
-        assert_eq!(upload(&store, "", b""), Err("not allowed: a directory".into()));
+        assert_eq!(upload(&store, "", b""), Err("is a directory".into()));
         assert_eq!(upload(&store, "more", b""), no_room(), "a name has its price");
         store.remove("old").expect("a file");
         assert_eq!(upload(&store, "n", b"54321"), Ok(()), "there is room for what was removed");

@@ -3,6 +3,9 @@
 //! This module knows names, folders and listings. It must not know packets' timing, sockets or transfers under
 //! way: it opens a source, a sink or a listing and forgets it.
 
+mod attributes;
+mod beneath;
+mod contents;
 #[cfg(test)]
 pub(crate) mod crash;
 mod dir;
@@ -11,7 +14,10 @@ mod error;
 mod generated;
 mod in_memory;
 mod listing;
+mod notice;
 mod path;
+mod root;
+mod spool;
 mod stream;
 mod temporary;
 mod upload;
@@ -23,6 +29,7 @@ pub(crate) use error::{SERVER_ERROR, is_shortage};
 pub use generated::Generated;
 pub use in_memory::InMemory;
 pub use listing::{Entry, Kind, Listing, ListingError};
+pub use notice::Notice;
 pub use path::RootedPath;
 pub use upload::Uploads;
 pub use whole_file::WholeFile;
@@ -47,7 +54,7 @@ pub trait Store: Send + Sync {
     /// its size.
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
         let _ = query;
-        Err(StoreError::denied("uploads are off"))
+        Err(StoreError::uploads_off())
     }
 
     /// Lists the directory that `query` names. For a read of the generated listing of a directory, that directory is

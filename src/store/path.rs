@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 pub struct RootedPath {
     literal: PathBuf,
     slashed: Option<Option<PathBuf>>,
+    is_directory: bool,
 }
 
 impl RootedPath {
@@ -20,17 +21,18 @@ impl RootedPath {
     /// [`StoreError::Denied`] is what leaves the root.
     pub fn parse(raw: &[u8]) -> Result<Self, StoreError> {
         if raw.len() > limits::NAME_BYTES {
-            return Err(StoreError::NotFound);
+            return Err(StoreError::too_long());
         }
-        let literal =
-            resolve(raw).ok_or_else(|| StoreError::denied("outside the served folder"))?;
+        let literal = resolve(raw).ok_or_else(StoreError::outside)?;
         // Windows boot managers ask for \Boot\BCD; a file whose name has a backslash comes first.
         let slashed = raw.contains(&b'\\').then(|| {
             let slashed: Vec<u8> =
                 raw.iter().map(|byte| if *byte == b'\\' { b'/' } else { *byte }).collect();
             resolve(&slashed)
         });
-        Ok(Self { literal, slashed })
+        let last = raw.rsplit(|byte| matches!(byte, b'/' | b'\\')).next();
+        let is_directory = matches!(last, None | Some(b"" | b"." | b".."));
+        Ok(Self { literal, slashed, is_directory })
     }
 
     /// The name as a path relative to the root, backslashes being ordinary characters.
@@ -41,21 +43,53 @@ impl RootedPath {
     /// The path with backslashes taken for slashes; `None` when there are none, an error when it leaves the root.
     pub(super) fn slashed(&self) -> Option<Result<&Path, StoreError>> {
         let slashed = self.slashed.as_ref()?;
-        Some(slashed.as_deref().ok_or_else(|| StoreError::denied("outside the served folder")))
+        Some(slashed.as_deref().ok_or_else(StoreError::outside))
     }
 
-    /// What `look` finds under it, under the literal name first.
+    /// Whether it is meant for a directory: it ends with a slash, or names the root.
+    pub fn is_directory(&self) -> bool {
+        self.is_directory
+    }
+
+    /// What `look` finds under it: under the literal name first, then with slashes for backslashes, and then without one of
+    /// the paths in front that are the root's `own`, for clients that know the root as the server does.
     pub(super) fn find<T>(
         &self,
+        own: &[PathBuf],
         look: impl Fn(&Path) -> Result<T, StoreError>,
     ) -> Result<(&Path, T), StoreError> {
-        match (look(self.path()), self.slashed()) {
-            (Err(StoreError::NotFound), Some(slashed)) => {
-                let slashed = slashed?;
-                Ok((slashed, look(slashed)?))
-            }
-            (found, _) => Ok((self.path(), found?)),
+        let mut found = look(self.path()).map(|found| (self.path(), found));
+        if let (Err(StoreError::NotFound), Some(slashed)) = (&found, self.slashed()) {
+            let slashed = slashed?;
+            found = look(slashed).map(|found| (slashed, found));
         }
+        if let (Err(StoreError::NotFound), Some(inside)) = (&found, self.inside(own)) {
+            found = look(inside).map(|found| (inside, found));
+        }
+        found
+    }
+
+    /// The path of a new file of this name: without the root's `own` path in front, unless the root has such a directory.
+    pub(super) fn new_path(
+        &self,
+        own: &[PathBuf],
+        is_there: impl Fn(&Path) -> bool,
+    ) -> Result<&Path, StoreError> {
+        let path = self.slashed().unwrap_or_else(|| Ok(self.path()))?;
+        let first = path.iter().next().map(Path::new);
+        match self.inside(own).filter(|_| !first.is_some_and(is_there)) {
+            Some(inside) => Ok(inside),
+            None => Ok(path),
+        }
+    }
+
+    /// What is left behind the root's own path.
+    fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
+        let path = match &self.slashed {
+            Some(Some(slashed)) => slashed,
+            _ => &self.literal,
+        };
+        own.iter().find_map(|own| path.strip_prefix(own).ok())
     }
 
     /// The directory and the last part, where there is one.
@@ -65,7 +99,8 @@ impl RootedPath {
             _ => &self.literal,
         };
         let parent = path.parent()?.to_path_buf();
-        Some((Self { literal: parent, slashed: None }, path.file_name()?))
+        let parent = Self { literal: parent, slashed: None, is_directory: true };
+        Some((parent, path.file_name()?))
     }
 }
 
@@ -116,14 +151,17 @@ mod tests {
             assert_eq!(path(raw.as_bytes()), None, "{raw}");
         }
         let name = RootedPath::parse(b"a\\..\\..\\x").expect("an ordinary name, by its letters");
-        assert!(matches!(name.slashed(), Some(Err(StoreError::Denied(_)))));
+        assert!(matches!(name.slashed(), Some(Err(StoreError::Refused { .. }))));
     }
 
     #[test]
     fn a_name_has_so_many_bytes_and_no_more() {
         let long = |len| RootedPath::parse(&vec![b'a'; len]);
         assert!(long(limits::NAME_BYTES).is_ok());
-        assert!(matches!(long(limits::NAME_BYTES + 1), Err(StoreError::NotFound)));
+        assert_eq!(
+            long(limits::NAME_BYTES + 1).map_err(|error| error.text()),
+            Err("the name is too long")
+        );
     }
 
     #[test]

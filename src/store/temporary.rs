@@ -5,6 +5,7 @@
 //! ends with the process. So what can be locked is what nobody writes any more.
 
 use super::disk::{Directory, FileKind, NewFile};
+use super::notice::{Notice, Notices};
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,53 +16,95 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// File systems without unnamed files say so in many ways.
-const NO_UNNAMED_FILES: [Errno; 5] =
-    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS];
+const NO_UNNAMED_FILES: [Errno; 6] =
+    [Errno::OPNOTSUPP, Errno::ISDIR, Errno::NOENT, Errno::INVAL, Errno::NOSYS, Errno::PERM];
+
+/// File systems that cannot make anything last say so.
+const NO_SYNC: [Errno; 3] = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS];
+
+/// How file systems say that they cannot do something, or not with this file: a name that is a mount point, a directory
+/// whose files only their owners may replace, what a program behind FUSE never learnt.
+const NOT_THIS_WAY: [Errno; 12] = [
+    Errno::PERM,
+    Errno::ACCESS,
+    Errno::BUSY,
+    Errno::TXTBSY,
+    Errno::XDEV,
+    Errno::ROFS,
+    Errno::MLINK,
+    Errno::INVAL,
+    Errno::NOSYS,
+    Errno::OPNOTSUPP,
+    Errno::ISDIR,
+    // `/proc` is not there any more.
+    Errno::NOENT,
+];
+
+/// Whether another way may lead to what failed.
+pub(super) fn is_no_way(error: &io::Error) -> bool {
+    is_one_of(error, &NOT_THIS_WAY)
+}
 
 fn is_one_of(error: &io::Error, errors: &[Errno]) -> bool {
     Errno::from_io_error(error).is_some_and(|error| errors.contains(&error))
 }
 
+/// Where a file goes when it is whole.
+pub(super) struct Target {
+    /// Its path beneath the root, for people.
+    pub(super) path: PathBuf,
+    /// Directories to make before, each in the one before it.
+    pub(super) missing: Vec<OsString>,
+    /// Its name in the last of them.
+    pub(super) name: OsString,
+    /// Whether it takes the place of what has the name.
+    pub(super) replace: bool,
+}
+
 /// A file that nobody sees yet.
 pub(super) struct Temporary<D: Directory> {
-    dir: D,
+    place: Place<D>,
     file: D::File,
+}
+
+/// How a file got its name, by which those who watch its directory know it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Named {
+    /// To them it is closed under this name when it is closed here.
+    Written,
+    /// To them it never had this name while it was written.
+    Linked,
+}
+
+/// Where a file stands.
+struct Place<D: Directory> {
+    dir: D,
     /// Its name, where the file system cannot do without; removed when this is dropped.
     name: Option<OsString>,
 }
 
 impl<D: Directory> Temporary<D> {
-    /// A file in `dir`; `can_link` says whether a file without a name can be given one.
-    pub(super) fn create(dir: D, can_link: bool) -> io::Result<Self> {
+    /// A file in `dir`, which is given back where it can have none; `can_link` says whether a file without a name can be
+    /// given one.
+    pub(super) fn create(dir: D, can_link: bool) -> Result<Self, (D, io::Error)> {
         let unnamed = if can_link { dir.create(None) } else { Err(Errno::OPNOTSUPP.into()) };
-        match unnamed {
+        let created = match unnamed {
             Ok(file) => {
                 // For the moment between its first name and its own.
                 let _ = file.lock();
-                Ok(Self { dir, file, name: None })
+                Ok((file, None))
             }
-            Err(error) if is_one_of(&error, &NO_UNNAMED_FILES) => Self::create_named(dir),
+            Err(error) if is_one_of(&error, &NO_UNNAMED_FILES) => create_named(&dir),
             Err(error) => Err(error),
-        }
-    }
-
-    fn create_named(dir: D) -> io::Result<Self> {
-        loop {
-            let name = random_name();
-            let file = dir.create(Some(&name))?;
-            match file.lock() {
-                Ok(true) => return Ok(Self { dir, file, name: Some(name) }),
-                Ok(false) => {}
-                Err(error) => {
-                    let _ = dir.remove_file(&name);
-                    return Err(error);
-                }
-            }
+        };
+        match created {
+            Ok((file, name)) => Ok(Self { place: Place { dir, name }, file }),
+            Err(error) => Err((dir, error)),
         }
     }
 
     pub(super) const fn dir(&self) -> &D {
-        &self.dir
+        &self.place.dir
     }
 
     pub(super) const fn file(&self) -> &D::File {
@@ -69,74 +112,168 @@ impl<D: Directory> Temporary<D> {
     }
 
     pub(super) const fn is_named(&self) -> bool {
-        self.name.is_some()
+        self.place.name.is_some()
     }
 
-    /// Makes the directories that are missing, and gives it its name in one step, for good. Without `replace` a file that
-    /// has the name already stays. Where that fails, no directory is left behind.
-    pub(super) fn persist(
-        mut self,
-        missing: &[OsString],
-        target: &OsStr,
-        replace: bool,
-    ) -> io::Result<()> {
+    /// Its file, which has no name and no directory from here on.
+    pub(super) fn into_file(self) -> D::File {
+        let Self { place, file } = self;
+        drop(place);
+        file
+    }
+
+    /// Makes its bytes last, and the directories that are missing, and gives it its name in one step, for good. Without
+    /// `replace` a file that has the name already stays. Where that fails, no directory is left behind.
+    ///
+    /// Where the file system cannot do it in one step, it is done the next best way, and told.
+    pub(super) fn persist(mut self, to: &Target, notices: &Notices) -> io::Result<()> {
+        sync_file(&self.file, to, notices)?;
         let mut made = Vec::new();
-        let named = make_directories(&self.dir, missing, &mut made)
-            .and_then(|to| self.give_name(to.as_ref(), target, replace));
+        let named = make_directories(&self.place.dir, &to.missing, &mut made)
+            .and_then(|dir| self.give_name(dir.as_ref(), to, notices));
         if named.is_err() {
             // One that somebody else uses meanwhile is not empty, and stays.
             for directory in made.iter().rev() {
-                let _ = self.dir.remove_dir(directory);
+                let _ = self.place.dir.remove_dir(directory);
             }
         }
         named
     }
 
-    /// The name is one of `to`, or of its own directory.
-    fn give_name(&mut self, to: Option<&D>, target: &OsStr, replace: bool) -> io::Result<()> {
-        let to = to.unwrap_or(&self.dir);
-        if self.name.is_some() {
-            self.rename(to, target, replace)?;
-        } else {
-            match to.link(&self.file, target) {
-                // Only a rename replaces, and for that it needs a name that nobody asks for.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && replace => {
-                    let name = random_name();
-                    self.dir.link(&self.file, &name)?;
-                    self.name = Some(name);
-                    self.rename(to, target, replace)?;
-                }
-                linked => linked?,
+    /// The name is one of `dir`, or of its own directory.
+    fn give_name(&mut self, dir: Option<&D>, to: &Target, notices: &Notices) -> io::Result<()> {
+        let Self { place, file } = self;
+        let named = match place.name_at_once(file, dir, to) {
+            Err(error) if is_no_way(&error) && to.replace => {
+                place.write_over(file, dir, to, notices)?;
+                Named::Written
             }
-        }
-        self.name = None;
-        let synced = sync(to);
-        if synced.is_err() && !replace {
+            Err(error) if is_no_way(&error) => {
+                place.name_first(file, dir, to, notices)?;
+                Named::Written
+            }
+            named => named?,
+        };
+        let dir = dir.unwrap_or(&place.dir);
+        let synced = sync(dir);
+        if synced.is_err() && !to.replace {
             // Whoever sends it again would find that it exists. With `replace` somebody else's may have the name by now.
-            let _ = to.remove_file(target);
+            let _ = dir.remove_file(&to.name);
+        }
+        if synced.is_ok() && named == Named::Linked {
+            dir.show_written(&to.name);
         }
         synced
     }
+}
 
-    fn rename(&self, to: &D, target: &OsStr, replace: bool) -> io::Result<()> {
-        let Some(name) = &self.name else { return Ok(()) };
-        if replace {
-            may_replace(to, target)?;
-        }
-        match self.dir.rename(name, to, target, replace) {
-            // The file system cannot do this; a second name does the same, and the first goes.
-            Err(error) if !replace && is_one_of(&error, &[Errno::INVAL, Errno::NOSYS]) => {
-                self.dir.hard_link(name, to, target)?;
-                // It is whole; a first name that stays is removed by a sweep.
-                let _ = self.dir.remove_file(name);
-                Ok(())
+fn create_named<D: Directory>(dir: &D) -> io::Result<(D::File, Option<OsString>)> {
+    loop {
+        let name = random_name();
+        let file = dir.create(Some(&name))?;
+        match file.lock() {
+            Ok(true) => return Ok((file, Some(name))),
+            Ok(false) => {}
+            Err(error) => {
+                let _ = dir.remove_file(&name);
+                return Err(error);
             }
-            renamed => renamed,
         }
     }
 }
 
-impl<D: Directory> Drop for Temporary<D> {
+impl<D: Directory> Place<D> {
+    fn name_at_once(&mut self, file: &D::File, dir: Option<&D>, to: &Target) -> io::Result<Named> {
+        let dir = dir.unwrap_or(&self.dir);
+        let named = if let Some(name) = &self.name {
+            self.rename(name, dir, to)?
+        } else {
+            match dir.link(file, &to.name) {
+                // Only a rename replaces, and for that it needs a name that nobody asks for.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && to.replace => {
+                    let temporary = random_name();
+                    self.dir.link(file, &temporary)?;
+                    let name = self.name.insert(temporary).clone();
+                    self.rename(&name, dir, to)?;
+                }
+                linked => linked?,
+            }
+            Named::Linked
+        };
+        self.name = None;
+        Ok(named)
+    }
+
+    fn rename(&self, name: &OsStr, dir: &D, to: &Target) -> io::Result<Named> {
+        if to.replace {
+            may_replace(dir, &to.name)?;
+        }
+        match self.dir.rename(name, dir, &to.name, to.replace) {
+            // The file system cannot do this; a second name does the same, and the first goes.
+            Err(error) if !to.replace && is_no_way(&error) => {
+                self.dir.hard_link(name, dir, &to.name)?;
+                // It is whole; a first name that stays is removed by a sweep.
+                let _ = self.dir.remove_file(name);
+                Ok(Named::Linked)
+            }
+            renamed => renamed.map(|()| Named::Written),
+        }
+    }
+
+    /// Has an empty file take the new name, which is then replaced, or written.
+    fn name_first(
+        &mut self,
+        file: &D::File,
+        dir: Option<&D>,
+        to: &Target,
+        notices: &Notices,
+    ) -> io::Result<()> {
+        let dir = dir.unwrap_or(&self.dir);
+        let claim = dir.open_to_write(&to.name, true)?;
+        let over = |name: &OsString| self.dir.rename(name, dir, &to.name, true).is_ok();
+        if self.name.as_ref().is_some_and(over) {
+            self.name = None;
+        } else if let Err(error) =
+            file.copy_over(&claim).and_then(|()| sync_file(&claim, to, notices))
+        {
+            let _ = dir.remove_file(&to.name);
+            return Err(error);
+        }
+        notices.tell_once(&Notice::NamedFirst(to.path.clone()));
+        Ok(())
+    }
+
+    fn write_over(
+        &self,
+        file: &D::File,
+        dir: Option<&D>,
+        to: &Target,
+        notices: &Notices,
+    ) -> io::Result<()> {
+        let dir = dir.unwrap_or(&self.dir);
+        may_replace(dir, &to.name)?;
+        match dir.open_to_write(&to.name, false) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            opened => return write_over(file, &opened?, to, notices),
+        }
+        let new = dir.open_to_write(&to.name, true)?;
+        write_over(file, &new, to, notices)
+    }
+}
+
+/// Writes a whole file over `old`, for good.
+pub(super) fn write_over<F: NewFile>(
+    whole: &F,
+    old: &F,
+    to: &Target,
+    notices: &Notices,
+) -> io::Result<()> {
+    notices.tell_once(&Notice::WrittenOver(to.path.clone()));
+    whole.copy_over(old)?;
+    sync_file(old, to, notices)
+}
+
+impl<D: Directory> Drop for Place<D> {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
             let _ = self.dir.remove_file(&name);
@@ -179,7 +316,7 @@ fn make_directories<D: Directory>(
 /// What has come to the name meanwhile may be something that an upload does not replace.
 fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
     match to.look(Path::new(target)) {
-        Ok(about) if about.kind != FileKind::Regular || !about.may_write => {
+        Ok(about) if about.kind != FileKind::Regular || about.denied.is_some() => {
             let why = "what has the name by now may not be written";
             Err(io::Error::new(ErrorKind::PermissionDenied, why))
         }
@@ -188,11 +325,22 @@ fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
     }
 }
 
+/// Makes the bytes of a file last, as far as its file system can be told to.
+fn sync_file<F: NewFile>(file: &F, to: &Target, notices: &Notices) -> io::Result<()> {
+    match file.sync() {
+        Err(error) if is_one_of(&error, &NO_SYNC) => {
+            notices.tell_once(&Notice::NotSynced(to.path.clone()));
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 /// Makes the names in a directory last. A file system that cannot do that for directories does what it can of itself;
 /// any other error is one of the disk, after which nobody knows what is on it.
 pub(super) fn sync<D: Directory>(dir: &D) -> io::Result<()> {
     match dir.sync() {
-        Err(error) if is_one_of(&error, &[Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS]) => Ok(()),
+        Err(error) if is_one_of(&error, &NO_SYNC) => Ok(()),
         synced => synced,
     }
 }
@@ -200,7 +348,7 @@ pub(super) fn sync<D: Directory>(dir: &D) -> io::Result<()> {
 const PREFIX: &str = ".rtftp-";
 const SUFFIX: &str = ".part";
 
-fn random_name() -> OsString {
+pub(super) fn random_name() -> OsString {
     format!("{PREFIX}{:016x}{SUFFIX}", rand::random::<u64>()).into()
 }
 
@@ -276,14 +424,19 @@ mod tests {
         (folder, dir)
     }
 
+    fn target(name: &str, missing: &[OsString], replace: bool) -> Target {
+        Target { path: name.into(), missing: missing.to_owned(), name: name.into(), replace }
+    }
+
     #[test]
     fn a_name_that_is_there_is_replaced_only_by_who_may_whether_files_have_names_or_not() {
         for can_link in [true, false] {
             let (_folder, dir) = folder();
             let persist = |missing: &[OsString], replace| {
-                let mut file = Temporary::create(dir.try_clone()?, can_link)?;
+                let created = Temporary::create(dir.try_clone()?, can_link);
+                let mut file = created.map_err(|(_, error)| error)?;
                 file.write_all(if replace { b"over" } else { b"new" })?;
-                file.persist(missing, OsStr::new("target"), replace)
+                file.persist(&target("target", missing, replace), &Notices::default())
             };
             let made = ["made".into(), "on the way".into()];
             for (missing, path) in [(&[][..], "target"), (&made, "made/on the way/target")] {
@@ -313,7 +466,9 @@ mod tests {
             nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
             for name in ["directory", "link", "pipe"] {
                 let file = Temporary::create(dir.try_clone().expect("a descriptor"), can_link);
-                let kept = file.expect("a file").persist(&[], OsStr::new(name), true);
+                let to = target(name, &[], true);
+                let file = file.map_err(|(_, error)| error).expect("a file");
+                let kept = file.persist(&to, &Notices::default());
                 let kept = kept.expect_err("it is no file");
                 assert_eq!(kept.kind(), ErrorKind::PermissionDenied, "{name}, {can_link}");
             }
@@ -341,8 +496,9 @@ mod tests {
         let (_folder, dir) = folder();
         let (own, done) = (dir.try_clone().expect("a descriptor"), AtomicBool::new(false));
         let write = || -> io::Result<()> {
-            let temporary = Temporary::create(dir.try_clone()?, false)?;
-            temporary.persist(&[], OsStr::new("target"), true)
+            let temporary = Temporary::create(dir.try_clone()?, false);
+            let temporary = temporary.map_err(|(_, error)| error)?;
+            temporary.persist(&target("target", &[], true), &Notices::default())
         };
         let lost = std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -1,14 +1,17 @@
 //! Uploads to a folder: what is refused before the first byte, and what becomes of the rest.
 
 use super::StoreError;
-use super::disk::{About, Directory, FileKind, NewFile};
-use super::temporary::{Temporary, is_temporary, sync};
+use super::disk::{About, Directory, FileKind, Room};
+use super::notice::Notices;
+use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync, write_over};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{MayWait, Sink};
+use crate::transfer::{MayWait, PeerWords, Sink};
+use crate::wire::ErrorCode;
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What clients may write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,8 +25,10 @@ pub enum Uploads {
     Overwrite,
 }
 
+const TOO_LARGE: PeerWords = PeerWords("larger than an upload may be");
+
 /// What uploads to a folder may do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Rules {
     pub(super) uploads: Uploads,
     /// Whether an upload makes the directories in its name.
@@ -32,33 +37,42 @@ pub(super) struct Rules {
     pub(super) largest: u64,
     /// Whether a file without a name can be given one.
     pub(super) can_link: bool,
+    pub(super) notices: Notices,
 }
 
 impl Rules {
-    /// Opens the file that a client names, to make it.
+    /// Opens the file that a client names, to make it; `own` are the paths that the root itself is known by.
     pub(super) fn open<D: Directory>(
         &self,
         root: &D,
+        own: &[PathBuf],
         query: &Query,
     ) -> Result<Upload<D>, StoreError> {
         if self.uploads == Uploads::Off {
-            return Err(StoreError::denied("uploads are off"));
+            return Err(StoreError::uploads_off());
         }
         let name = query.path()?;
-        let (path, existing) = match name.find(|path| Ok(root.look(path)?)) {
+        let (path, existing) = match name.find(own, |path| Ok(root.look(path)?)) {
             Ok((path, about)) => (path, Some(about)),
-            Err(StoreError::NotFound) => (name.slashed().unwrap_or_else(|| Ok(name.path()))?, None),
+            Err(StoreError::NotFound) => {
+                (name.new_path(own, |part| root.look(part).is_ok())?, None)
+            }
             Err(error) => return Err(error),
         };
-        if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::denied("a name that only unfinished uploads have"));
+        if name.is_directory() {
+            return Err(StoreError::is_a_directory());
         }
-        if existing.is_some_and(|about| about.kind.regular().is_ok())
-            && self.uploads == Uploads::Create
-        {
+        if path.file_name().is_some_and(is_temporary) {
+            return Err(StoreError::refused(ErrorCode::AccessViolation, "a reserved name")
+                .because("a name that only unfinished uploads have"));
+        }
+        let is_regular = |about: &About| about.kind == FileKind::Regular;
+        if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
             return Err(StoreError::Exists);
         }
-        self.begin(root, path, existing, query.announced_size())
+        // What a link leads to is replaced, and not the link.
+        let place = existing.as_ref().map_or(path, |about| &*about.place).to_owned();
+        self.begin(root, &place, existing, query.announced_size())
     }
 
     /// Opens the file `path`, whatever uploads are allowed.
@@ -82,46 +96,73 @@ impl Rules {
         existing: Option<About>,
         size: Option<u64>,
     ) -> Result<Upload<D>, StoreError> {
-        existing.map_or(Ok(()), |about| about.kind.regular())?;
-        let target = path.file_name().ok_or_else(|| StoreError::denied("a directory"))?;
+        existing.as_ref().map_or(Ok(()), |about| about.kind.regular())?;
+        let name = path.file_name().ok_or_else(StoreError::is_a_directory)?;
         let (dir, missing) = self.parent(root, path)?;
-        let room = dir.room().ok();
-        let longest = room.map_or(u64::MAX, |room| room.longest_name);
-        let is_too_long = |name: &OsStr| name.len() as u64 > longest;
-        if is_too_long(target) || missing.iter().any(|name| is_too_long(name)) {
-            return Err(StoreError::NotFound);
+        let room = dir.room().unwrap_or(Room::UNKNOWN);
+        let is_too_long = |name: &OsStr| name.len() as u64 > room.longest_name;
+        if is_too_long(name) || missing.iter().any(|name| is_too_long(name)) {
+            return Err(StoreError::too_long());
         }
-        if existing.is_some_and(|about| !about.may_write) {
-            // The folder would let us replace it.
-            return Err(StoreError::denied("a file that the server may not write"));
+        // The folder would let us replace it.
+        match existing.as_ref().and_then(|about| about.denied) {
+            Some(Errno::ROFS) => return Err(io::Error::from(Errno::ROFS).into()),
+            Some(_) => {
+                let why = "no permission: the server may not write the file";
+                return Err(StoreError::no_permission().because(why));
+            }
+            None => {}
         }
-        let first = missing.first().map_or(target, OsString::as_os_str);
+        let first = missing.first().map_or(name, OsString::as_os_str);
         if existing.is_none()
             && dir.look(Path::new(first)).is_ok_and(|about| about.kind == FileKind::DeadLink)
         {
-            return Err(StoreError::denied("a link that leads nowhere"));
+            return Err(StoreError::dead_link());
         }
-        match size {
-            Some(size) if size > self.largest => {
-                return Err(StoreError::full("larger than an upload may be"));
-            }
-            Some(size) if room.is_some_and(|room| size > room.free) => {
-                return Err(StoreError::full("larger than the free space"));
-            }
-            _ => {}
+        let size = size.unwrap_or_default();
+        if size > self.largest {
+            return Err(StoreError::refused(ErrorCode::DiskFull, TOO_LARGE.0));
         }
-        let temporary = Temporary::create(dir, self.can_link)?;
-        if let Some(about) = existing {
-            // Some file systems have no modes; that is no reason to refuse.
-            let _ = temporary.file().set_mode(about.mode);
-        }
-        Ok(Upload {
-            file: Some(BufWriter::new(temporary)),
+        let to = Target {
+            path: path.to_owned(),
             missing,
-            target: target.to_owned(),
+            name: name.to_owned(),
             replace: self.uploads != Uploads::Create,
-            room: self.largest,
-        })
+        };
+        let file = if existing.is_some() && !dir.can_replace(name) {
+            spooled(&dir, name, size)?
+        } else if size > room.free {
+            return Err(StoreError::refused(ErrorCode::DiskFull, "larger than the free space"));
+        } else {
+            self.beside(dir, name, existing.is_some(), size)?
+        };
+        let file = Some(BufWriter::new(file));
+        Ok(Upload { file, to, room: self.largest, notices: self.notices.clone() })
+    }
+
+    /// A place for what takes the name `name` in `dir`: beside it, if there may be files beside it, and if the new one can
+    /// be all that the old one is.
+    fn beside<D: Directory>(
+        &self,
+        dir: D,
+        name: &OsStr,
+        is_there: bool,
+        size: u64,
+    ) -> Result<Whole<D>, StoreError> {
+        match Temporary::create(dir, self.can_link) {
+            Ok(new) if is_there && new.dir().take_after(name, new.file()).is_err() => {
+                match new.dir().open_to_write(name, false) {
+                    // Only a client's own link is replaced and not what it leads to.
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+                        Ok(Whole::Beside(new))
+                    }
+                    old => Ok(Whole::Spooled { old: old?, spool: new.into_file() }),
+                }
+            }
+            Ok(new) => Ok(Whole::Beside(new)),
+            Err((dir, error)) if is_there && is_no_way(&error) => spooled(&dir, name, size),
+            Err((_, error)) => Err(error.into()),
+        }
     }
 
     /// The directory of `path`, as far as it exists, and the names that are to be made below it at the end.
@@ -153,44 +194,88 @@ impl Rules {
                 {
                     missing.extend(existing.file_name().map(OsStr::to_owned));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    return Err(match error.into() {
+                        StoreError::NotFound => StoreError::no_such_directory(),
+                        other => other,
+                    });
+                }
             }
         }
-        Err(StoreError::NotFound)
+        Err(StoreError::no_such_directory())
     }
+}
+
+/// A place elsewhere for what is written over the file `name` of `dir` in the end.
+fn spooled<D: Directory>(dir: &D, name: &OsStr, size: u64) -> Result<Whole<D>, StoreError> {
+    let old = dir.open_to_write(name, false)?;
+    let spool = dir.spool(size).map_err(|error| match error.kind() {
+        ErrorKind::StorageFull => StoreError::from(error),
+        kind => {
+            let why = format!("no place for the upload to wait, set TMPDIR: {error}");
+            StoreError::Io(io::Error::new(kind, why))
+        }
+    })?;
+    Ok(Whole::Spooled { spool, old })
 }
 
 /// A file that is being uploaded.
 pub(super) struct Upload<D: Directory> {
     /// There until it has its name.
-    file: Option<BufWriter<Temporary<D>>>,
-    /// Directories to make before it gets its name.
-    missing: Vec<OsString>,
-    target: OsString,
-    replace: bool,
+    file: Option<BufWriter<Whole<D>>>,
+    to: Target,
     /// Bytes that may still come.
     room: u64,
+    notices: Notices,
+}
+
+/// Where it becomes whole.
+enum Whole<D: Directory> {
+    /// Beside its target, to take its place.
+    Beside(Temporary<D>),
+    /// Elsewhere, to be written over the file that is there.
+    Spooled { spool: D::File, old: D::File },
+}
+
+impl<D: Directory> Write for Whole<D> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Beside(temporary) => temporary.write(bytes),
+            Self::Spooled { spool, .. } => spool.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Beside(temporary) => temporary.flush(),
+            Self::Spooled { spool, .. } => spool.flush(),
+        }
+    }
 }
 
 impl<D: Directory> Upload<D> {
     /// The directory in which a temporary file of it stands, if that has a name.
     pub(super) fn place(&self) -> Option<&D> {
-        let temporary = self.file.as_ref()?.get_ref();
-        temporary.is_named().then(|| temporary.dir())
+        match self.file.as_ref()?.get_ref() {
+            Whole::Beside(temporary) => temporary.is_named().then(|| temporary.dir()),
+            Whole::Spooled { .. } => None,
+        }
     }
 }
 
 impl<D: Directory> Sink for Upload<D> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.room = self.room.checked_sub(bytes.len() as u64).ok_or(ErrorKind::FileTooLarge)?;
+        let left = self.room.checked_sub(bytes.len() as u64);
+        self.room = left.ok_or_else(|| io::Error::new(ErrorKind::FileTooLarge, TOO_LARGE))?;
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
     fn commit(&mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
-        temporary.file().sync()?;
-        temporary.persist(&self.missing, &self.target, self.replace)
+        match file.into_inner().map_err(IntoInnerError::into_error)? {
+            Whole::Beside(temporary) => temporary.persist(&self.to, &self.notices),
+            Whole::Spooled { spool, old } => write_over(&spool, &old, &self.to, &self.notices),
+        }
     }
 
     fn may_wait(&self) -> MayWait {
@@ -219,8 +304,9 @@ mod tests {
         assert_eq!(refused(&folder(Uploads::Create), "there"), "exists already");
         for uploads in [Uploads::Create, Uploads::Overwrite] {
             let told = refused(&folder(uploads), ".rtftp-0123456789abcdef.part");
-            assert_eq!(told, "not allowed: a name that only unfinished uploads have");
-            assert_eq!(refused(&folder(uploads), "missing/new"), "not found");
+            assert_eq!(told, "a name that only unfinished uploads have");
+            assert_eq!(refused(&folder(uploads), "missing/new"), "no such directory");
+            assert_eq!(refused(&folder(uploads), "new/"), "is a directory");
         }
     }
 
@@ -237,7 +323,7 @@ mod tests {
         let folder = folder.create_dirs(true);
         for name in ["dead", "round", "deader", "dead/new", "deader/made/new"] {
             let told = refused(&folder, name);
-            assert_eq!(told, "not allowed: a link that leads nowhere", "{name}");
+            assert_eq!(told, "a link that leads nowhere", "{name}");
         }
     }
 }

@@ -15,7 +15,7 @@ impl WholeFile {
     /// not what it leads to.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let name = path.file_name().ok_or_else(|| StoreError::denied("a directory"))?;
+        let name = path.file_name().ok_or_else(StoreError::is_a_directory)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder =
             Folder::open(parent.unwrap_or_else(|| Path::new("."))).map_err(StoreError::Io)?;

@@ -18,6 +18,25 @@ pub fn error_code(error: &io::Error) -> ErrorCode {
     }
 }
 
+/// Why a transfer fails, in words that its peer may know: they say nothing of this machine. As the cause of an
+/// [`io::Error`] they become the text of the ERROR.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PeerWords(pub &'static str);
+
+impl PeerWords {
+    /// Those of an error, if it has such.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        error.get_ref().and_then(|cause| cause.downcast_ref().copied())
+    }
+}
+
+impl From<PeerWords> for io::Error {
+    fn from(words: PeerWords) -> Self {
+        Self::other(words)
+    }
+}
+
 /// As much of `text` as an ERROR may have: up to a NUL, and no part of a character.
 pub(crate) fn error_text(text: &str) -> &[u8] {
     let text = text.split('\0').next().unwrap_or_default();

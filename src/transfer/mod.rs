@@ -18,8 +18,8 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use error::error_code;
 pub(crate) use error::error_text;
+pub use error::{PeerWords, error_code};
 pub use sink::{Discard, MayWait, Sink, Writer};
 pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
@@ -395,14 +395,25 @@ impl Transfer {
 
     /// Ends it from here without a word: the peer has forgotten it.
     pub fn abandon(&mut self, now: Time) {
-        self.end(now, if self.is_complete() { Outcome::Complete } else { Outcome::Superseded });
+        let outcome = match &self.machine {
+            _ if self.is_complete() => Outcome::Complete,
+            // All of it was sent, and who asks for the next file has this one.
+            Machine::Sending(outgoing) => Outcome::of(outgoing.sender.lost(), Outcome::Superseded),
+            Machine::Receiving(_) => Outcome::Superseded,
+        };
+        self.end(now, outcome);
     }
 
     fn fail_locally(&mut self, now: Time, error: &io::Error) {
         let (code, text) = match error_code(error) {
-            code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => (code, code.text()),
+            code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => {
+                (code, PeerWords::of(error).map_or_else(|| code.text(), |words| words.0))
+            }
             // In the middle of a transfer there is nothing that the peer could do about any other.
-            _ => (ErrorCode::Undefined, "error while reading or writing the file"),
+            _ => {
+                const TEXT: PeerWords = PeerWords("error while reading or writing the file");
+                (ErrorCode::Undefined, PeerWords::of(error).unwrap_or(TEXT).0)
+            }
         };
         self.fail(now, code, text, Outcome::Local(code, error.to_string()));
     }

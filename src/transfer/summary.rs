@@ -63,7 +63,7 @@ pub struct Summary {
     pub retransmitted: u64,
     /// The terms of the transfer.
     pub agreed: Agreed,
-    /// The time from the start of the transfer to its outcome.
+    /// The time from the start of the transfer to its outcome, or until now where progress is told.
     pub elapsed: Duration,
     /// Whether the empty block never came that ends a file of whole blocks: it is whole by the size that was told.
     pub end_missing: bool,

@@ -57,7 +57,8 @@ pub enum Operation {
 pub struct Request<'a> {
     /// The operation that is asked for.
     pub operation: Operation,
-    /// The Filename field without its NUL: any bytes but NUL; empty only in a LIST, of the root.
+    /// The Filename field without its NUL: any bytes but NUL; empty only in a LIST or an RRQ, of the
+    /// root.
     pub name: &'a [u8],
     /// The Mode field: how the file's bytes travel.
     pub mode: Mode,
@@ -271,7 +272,7 @@ impl<'a> Request<'a> {
     fn parse(operation: Operation, mut body: &'a [u8]) -> Result<Self, Malformed> {
         let name = take_string(&mut body).ok_or(Malformed::Request)?;
         let mode = take_string(&mut body).ok_or(Malformed::Request)?;
-        if mode.is_empty() || (name.is_empty() && operation != Operation::List) {
+        if mode.is_empty() || (name.is_empty() && operation == Operation::Write) {
             return Err(Malformed::Request);
         }
         let mode = Mode::of(mode).ok_or(Malformed::Mode)?;

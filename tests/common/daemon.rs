@@ -68,7 +68,7 @@ impl Daemon {
         daemon.address = until("the address in the banner of rtftpd", || {
             let ended = daemon.child.try_wait().expect("a child").is_some();
             let banner = daemon.banner.lock().expect("the banner").clone();
-            let found = banner.lines().find_map(address);
+            let found = banner.lines().find_map(address).or_else(|| daemon.told_as_json());
             if found.is_none() && ended {
                 until("its last words", || {
                     daemon.log.lock().ok().filter(|log| !log.is_empty()).map(drop)
@@ -78,6 +78,13 @@ impl Daemon {
             found
         });
         daemon
+    }
+
+    /// The address in the log of a server whose banner is for programs.
+    fn told_as_json(&self) -> Option<SocketAddr> {
+        let line = self.logged(&["\"message\":\"listening\""])?;
+        let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+        line["address"].as_str()?.parse().ok()
     }
 
     pub(crate) fn peer(&self) -> Peer {
@@ -151,6 +158,11 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
         until(&format!("a log line with {words:?}"), || self.logged(words))
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log").clone()
     }
 
     /// The first log line so far that has all these words.

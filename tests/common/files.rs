@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 use tftpkit::query::Query;
@@ -17,11 +18,16 @@ pub(crate) fn query(operation: Operation, name: &str) -> Query {
 
 /// All that a file has.
 pub(crate) fn contents(file: Readable) -> Vec<u8> {
+    try_contents(file).expect("its bytes")
+}
+
+/// All that a file has, unless it changes meanwhile.
+pub(crate) fn try_contents(file: Readable) -> io::Result<Vec<u8>> {
     let (mut source, ..) = file.into_parts();
     let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
     loop {
-        match source.read(&mut [IoSliceMut::new(&mut buffer)]).expect("its bytes") {
-            0 => return all,
+        match source.read(&mut [IoSliceMut::new(&mut buffer)])? {
+            0 => return Ok(all),
             len => all.extend_from_slice(&buffer[..len]),
         }
     }
@@ -45,7 +51,22 @@ pub(crate) fn folder(files: &[(&str, &[u8])]) -> TempDir {
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
         std::fs::write(path, bytes).expect("a file");
     }
+    open_to_all(folder.path());
     folder
+}
+
+/// Lets everybody read all that is in a folder, whatever the umask: a server that is root serves nothing else.
+pub(crate) fn open_to_all(folder: &Path) {
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let (path, kind) = entry.and_then(|it| Ok((it.path(), it.file_type()?))).expect("an entry");
+        let mode = |mode| std::fs::set_permissions(&path, PermissionsExt::from_mode(mode));
+        if kind.is_dir() {
+            mode(0o755).expect("a mode");
+            open_to_all(&path);
+        } else if kind.is_file() {
+            mode(0o644).expect("a mode");
+        }
+    }
 }
 
 /// All that is in a folder, hidden things too, sorted.

@@ -148,7 +148,7 @@ fn a_transfer_has_no_more_descriptors_than_it_is_counted_with() {
 }
 
 #[test]
-fn colours_are_for_terminals_that_want_them() {
+fn at_a_terminal_lines_are_short_and_have_colours_for_who_wants_them() {
     let root = folder(&[]);
     let mut told = Vec::new();
     for no_color in [None, Some("1")] {
@@ -158,7 +158,13 @@ fn colours_are_for_terminals_that_want_them() {
         script.args(["-qec", &line, "/dev/null"]).current_dir(root.path()).env_remove("NO_COLOR");
         script.envs(no_color.map(|value| ("NO_COLOR", value)));
         let output = child::output(&mut script);
-        told.push(String::from_utf8_lossy(&output.stdout).contains("\x1b["));
+        let screen = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = screen.lines().find(|line| line.contains("stopping")).expect("a line");
+        assert!(line.trim_end().ends_with("stopping: transfers 0, grace 10.0"), "{line:?}");
+        let time = line.split_once(' ').expect("a time").0;
+        let time = time.trim_start_matches("\x1b[2m").trim_end_matches("\x1b[0m");
+        assert!(time.len() == 8 && time.matches(':').count() == 2, "{line:?}");
+        told.push(screen.contains("\x1b["));
     }
     assert_eq!(told, [true, false]);
 }

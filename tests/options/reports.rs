@@ -1,7 +1,8 @@
 //! Every field of every line that is meant for programs.
 
 use crate::common::{
-    Daemon, Scripted, ack, closed, data, error, folder, list, pattern, rrq, until, wrq,
+    DEADLINE, Daemon, Scripted, ack, child, closed, data, error, folder, list, next, pattern, rrq,
+    until, wrq,
 };
 use crate::given::Given;
 use crate::programs::rtftp;
@@ -11,6 +12,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::process::Command;
 use tempfile::TempDir;
 use tftpkit::wire::Packet;
 
@@ -274,8 +276,27 @@ fn a_load_tells_its_failures_apart() {
 /// What each line of the log has.
 const ALWAYS: &str = "level text, message text";
 const ABOUT_A_PEER: &str = "level text, message text, peer text, timestamp text";
-const ABOUT_A_TRANSFER: &str = "bytes whole, file text, level text, message text, outcome text, peer text, \
-    rate text, retransmitted whole, seconds real, timestamp text";
+/// What one that has ended has besides.
+const FIGURES: [&str; 5] =
+    ["bytes whole", "outcome text", "rate real", "retransmitted whole", "seconds real"];
+const ABOUT_A_TRANSFER: [&str; 8] = [
+    "blksize whole",
+    "file text",
+    ALWAYS,
+    "mode text",
+    "operation text",
+    "peer text",
+    "timestamp text",
+    "windowsize whole",
+];
+
+/// The fields of a line about a transfer, in their order, with more of them.
+fn of_a_transfer(more: &[&str]) -> String {
+    let all = [&ABOUT_A_TRANSFER[..], more].concat().join(", ");
+    let mut all: Vec<_> = all.split(", ").collect();
+    all.sort_unstable();
+    all.join(", ")
+}
 
 /// Waits for the line with this message, which has this level and these fields.
 fn told(server: &Daemon, message: &str, level: &str, fields: &str) -> Value {
@@ -290,23 +311,32 @@ fn each_line_of_the_log_about_a_transfer_has_all_its_fields() {
     let root = folder(&[("f", &pattern(2000, 1))]);
     let options = ["--json", "--uploads", "create", "--patience", "0.6"];
     let server = Daemon::serve(root.path(), &[&options[..], &OFTEN].concat());
-    let told = |message, level| told(&server, message, level, ABOUT_A_TRANSFER);
+    let told_with = |message, level, more: &[&str]| {
+        told(&server, message, level, &of_a_transfer(&[&FIGURES, more].concat()))
+    };
+    let told = |message, level| told_with(message, level, &[]);
     let peer = server.peer();
     peer.fetch(&rrq("f", &[])).expect("a download");
     let sent = told("sent", "INFO");
     assert_eq!((&sent["file"], &sent["outcome"]), (&"f".into(), &"complete".into()));
     assert_eq!(sent["bytes"], 2000);
     assert_eq!(sent["peer"], peer.address().to_string());
+    assert_eq!((&sent["operation"], &sent["mode"]), (&"RRQ".into(), &"octet".into()));
+    assert_eq!((&sent["blksize"], &sent["windowsize"]), (&512.into(), &1.into()));
     server.peer().store(&wrq("new", &[]), b"few").expect("an upload");
     assert_eq!(told("received", "INFO")["bytes"], 3);
     server.peer().fetch(&list("", &[])).expect("a list");
     assert_eq!(told("listed", "INFO")["file"], "");
     let (_, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
     peer.send(&error(8, "no"), tid);
-    assert_eq!(told("probed", "INFO")["outcome"], "the client only asked for the size");
+    let probed = told_with("probed", "INFO", &["error whole", "tsize whole"]);
+    assert_eq!(probed["outcome"], "the client only asked for the size");
+    assert_eq!((&probed["error"], &probed["tsize"]), (&8.into(), &2000.into()));
     let (stopped, tid) = hanging(&server);
     stopped.send(&error(0, "no"), tid);
-    assert_eq!(told("ended", "INFO")["outcome"], "ended by the client: no (code 0)");
+    let ended = told_with("ended", "INFO", &["error whole"]);
+    assert_eq!(ended["outcome"], "ended by the client: no (code 0)");
+    assert_eq!(ended["error"], 0);
     let (silent, tid) = hanging(&server);
     let lost = told("lost", "WARN");
     assert_eq!(lost["outcome"], "the client fell silent");
@@ -317,6 +347,45 @@ fn each_line_of_the_log_about_a_transfer_has_all_its_fields() {
     assert!(repeated > 0 && told_of >= repeated as u64, "{repeated}: {lost}");
     server.peer().ask(&rrq("f", &[]));
     assert_eq!(told("unanswered", "INFO")["outcome"], "the client did not answer");
+}
+
+#[test]
+fn with_v_a_transfer_is_told_when_it_begins_and_with_its_size_where_that_is_known() {
+    let root = folder(&[("f", &pattern(2000, 1))]);
+    let server = Daemon::serve(root.path(), &["--json", "-v", "--uploads", "create"]);
+    let (_, tid) = server.peer().answer(&wrq("new", &[("tsize", "700"), ("blksize", "600")]));
+    let begun = told(&server, "started", "DEBUG", &of_a_transfer(&["tsize whole"]));
+    assert_eq!((&begun["operation"], &begun["tsize"]), (&"WRQ".into(), &700.into()), "{tid}");
+    assert_eq!((&begun["blksize"], &begun["file"]), (&600.into(), &"new".into()));
+    let quiet = Daemon::serve(root.path(), &["--json"]);
+    quiet.peer().fetch(&rrq("f", &[])).expect("a download");
+    quiet.log_line(&["sent"]);
+    assert_eq!(quiet.logged(&["started"]), None);
+}
+
+#[test]
+fn for_programs_the_banner_is_a_line_of_the_log_for_each_address() {
+    let root = folder(&[]);
+    let listen = ["--json", "--listen", "127.0.0.1:0,[::1]:0"];
+    let mut child = child::started(Command::new(Daemon::program()).arg(root.path()).args(listen));
+    let lines = child::lines(child.stderr.take().expect("a pipe"));
+    let addresses = [(); 2].map(|()| {
+        let line = loop {
+            let line = next("a line", &lines);
+            let line: Value = serde_json::from_str(&line).expect("JSON");
+            if line["message"] == "listening" {
+                break line;
+            }
+        };
+        let fields = "address text, level text, listing text, message text, root text, timestamp text, uploads text, version text";
+        assert_eq!(shape(&line), format!("{{{fields}}}"));
+        assert_eq!((&line["uploads"], &line["listing"]), (&"off".into(), &".list".into()));
+        line["address"].as_str().expect("text").parse::<SocketAddr>().expect("an address")
+    });
+    assert_eq!(addresses.map(|address| address.is_ipv6()), [false, true]);
+    child.kill().expect("killed");
+    let output = child::said_within(DEADLINE, child).expect("its end");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing else for who reads it");
 }
 
 #[test]
@@ -340,7 +409,9 @@ fn each_line_of_the_log_about_anything_else_has_all_its_fields() {
     // The one before may still be on its way out; of these only one has room.
     let peers = [server.peer(), server.peer(), server.peer()];
     peers.iter().for_each(|peer| peer.ask(&rrq("f", &[])));
-    let away = told("dropped", "WARN", &format!("{ABOUT_A_PEER}, why text"));
+    let about = format!("file text, {ALWAYS}, operation text, peer text, timestamp text, why text");
+    let away = told("dropped", "WARN", &about);
+    assert_eq!((&away["file"], &away["operation"]), (&"f".into(), &"RRQ".into()));
     assert_eq!(away["why"], "too many transfers at once");
     server.signal(Signal::SIGTERM);
     let about = format!("grace real, {ALWAYS}, timestamp text, transfers whole");

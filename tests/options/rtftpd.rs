@@ -7,6 +7,7 @@ use crate::common::{
 use crate::given::{Given, Row};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::mpsc::TryRecvError;
@@ -28,6 +29,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("--uploads", (&["overwrite"], "off"), ("new 2, old 2", "new stored, old stored"), uploads),
     row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
     row("--max-upload", (&["1K"], "2K"), ("stored", "error 3"), upload_of_1025_bytes),
+    row("--growing-files", (&[], ""), ("error", "as it was"), file_that_grows),
     row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
     row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
     row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
@@ -52,6 +54,8 @@ pub(crate) const ROWS: &[Row] = &[
     ),
     row("--drain", (&["0.5"], "20"), ("goes on", "ended"), drained),
     row("--json", (&[], ""), ("words", "an object"), form_of_the_log),
+    row("--progress-log", (&["0.1"], "60"), ("nothing", "how far"), progress),
+    row("--log-rate", (&["1"], "0"), ("all", "some, and how many not"), lines_of_many),
     row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),
     row("--quiet", (&[], ""), ("INFO, banner", "nothing"), levels),
     row("--help", (&[], ""), ("serves", "explains"), asked_about_itself),
@@ -152,6 +156,22 @@ fn upload_to_a_new_directory(_: &str, given: &Given) -> String {
 fn upload_of_1025_bytes(_: &str, given: &Given) -> String {
     let root = folder(&[]);
     upload(&given.serve(root.path(), &["--uploads", "create"]), "f", 1025)
+}
+
+fn file_that_grows(_: &str, given: &Given) -> String {
+    let root = folder(&[("f", &pattern(100_000, 1))]);
+    let server = given.serve(root.path(), &[]);
+    let peer = server.peer();
+    let (first, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
+    assert_eq!(show(&first), "OACK tsize=100000");
+    let log = std::fs::File::options().append(true).open(root.path().join("f"));
+    log.and_then(|mut log| log.write_all(b"one line more\n")).expect("a file");
+    match peer.rest(first, tid, 512) {
+        Ok(bytes) if bytes == pattern(100_000, 1) => "as it was".into(),
+        Ok(_) => "something else".into(),
+        Err(packet) if show(&packet).contains("still being written") => "error".into(),
+        Err(packet) => show(&packet),
+    }
 }
 
 fn listings(_: &str, given: &Given) -> String {
@@ -328,6 +348,40 @@ fn form_of_the_log(_: &str, given: &Given) -> String {
     let line = server.log_line(&["missing"]);
     let is_object = serde_json::from_str::<serde_json::Value>(&line).is_ok_and(|it| it.is_object());
     if is_object { "an object".into() } else { "words".into() }
+}
+
+fn progress(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &["--json"]);
+    let (peer, tid) = hanging(&server);
+    let asked = Instant::now();
+    // Each datagram is an occasion; the same ACK again changes nothing else.
+    let told = || {
+        peer.send(&ack(1), tid);
+        server.logged(&["\"message\":\"sending\"", "\"bytes\":512", "\"file\":\"f\""])
+    };
+    let line = until("a line, or a second", || {
+        let told = told();
+        (told.is_some() || asked.elapsed() > Duration::from_secs(1)).then_some(told)
+    });
+    line.map_or("nothing", |_| "how far").into()
+}
+
+fn lines_of_many(_: &str, given: &Given) -> String {
+    let root = folder(&[]);
+    let server = given.serve(root.path(), &[]);
+    let peer = server.peer();
+    for n in 0..30 {
+        peer.fetch(&rrq(format!("missing-{n}"), &[])).expect_err("it is not there");
+    }
+    // A line later what was left out is told.
+    until("the last of them, or how many are missing", || {
+        if server.logged(&["missing-29"]).is_some() {
+            return Some("all".into());
+        }
+        peer.fetch(&rrq("later", &[])).expect_err("it is not there");
+        server.logged(&["log lines left out"]).map(|_| "some, and how many not".into())
+    })
 }
 
 /// Where a server takes requests that does not say so.

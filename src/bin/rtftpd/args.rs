@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use crate::log::LINES_PER_SECOND;
 use crate::typed::{Elsewhere, advised, span, whole};
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
@@ -7,7 +8,7 @@ use clap::{CommandFactory, Parser, ValueEnum};
 use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -58,6 +59,11 @@ pub(crate) struct Args {
     /// The most bytes of one upload; K, M and G may follow the number
     #[arg(long, value_name = "SIZE", default_value_t = Size(limits::UPLOAD_BYTES), env = "RTFTPD_MAX_UPLOAD")]
     pub(crate) max_upload: Size,
+
+    /// Send files that grow meanwhile, as long as they were at first (logs); without this their transfers end with an
+    /// error
+    #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_GROWING_FILES")]
+    pub(crate) growing_files: bool,
 
     /// Offer no listing: neither LIST requests nor the generated file
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_LIST")]
@@ -136,11 +142,19 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
 
-    /// Write log lines as JSON
+    /// Write log lines as JSON, and the banner too, as one of them for each address
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]
     pub(crate) json: bool,
 
-    /// Tell more: -v also what was dropped
+    /// Log each transfer that is under way once in so much time, with how far it is
+    #[arg(long, value_name = "TIME", value_parser = setting, env = "RTFTPD_PROGRESS_LOG")]
+    progress_log: Option<Duration>,
+
+    /// Log lines in each second at most, after ten times as many at once; those left out are counted; 0 leaves none out
+    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND, env = "RTFTPD_LOG_RATE")]
+    pub(crate) log_rate: u32,
+
+    /// Tell more: -v also what was dropped, and when a transfer begins
     #[arg(long, short, action = clap::ArgAction::Count, env = "RTFTPD_VERBOSE")]
     pub(crate) verbose: u8,
 
@@ -282,12 +296,12 @@ impl Args {
         timing.patience(self.patience).unanswered(self.patience).build()
     }
 
-    /// Where to take requests, and whether somebody said so.
-    pub(crate) fn listen(&self) -> (Vec<SocketAddr>, bool) {
-        let default = SocketAddr::from((Ipv6Addr::UNSPECIFIED, TFTP_PORT));
-        let is_given = !self.listen.is_empty();
-        let given = self.listen.iter().flat_map(|Addresses(all)| all).copied().collect();
-        (if is_given { given } else { vec![default] }, is_given)
+    /// Where to take requests.
+    pub(crate) fn listen(&self) -> Vec<SocketAddr> {
+        match &self.listen[..] {
+            [] => vec![(Ipv6Addr::UNSPECIFIED, TFTP_PORT).into()],
+            given => given.iter().flat_map(|Addresses(all)| all).copied().collect(),
+        }
     }
 
     /// What the server does at these addresses.
@@ -301,7 +315,8 @@ impl Args {
             .policy(self.policy())
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
-            .offload(!self.no_offload);
+            .offload(!self.no_offload)
+            .progress(self.progress_log);
         let config = config.ports(self.ports);
         listen.iter().fold(config, |config, address| config.listen(*address))
     }
@@ -322,11 +337,6 @@ impl Args {
             policy.block_size_of(*network, *most)
         })
     }
-}
-
-/// Where a machine without IPv6 listens.
-pub(crate) const fn default_ipv4() -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), TFTP_PORT)
 }
 
 /// The addresses of one `--listen`: a name may have several.

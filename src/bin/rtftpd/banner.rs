@@ -1,17 +1,22 @@
 //! What a person sees first: what is bound, what is served, what is allowed, and a line to try.
 
 use crate::args::{Args, UploadsArg};
+use clap::ValueEnum;
 use nix::ifaddrs::getifaddrs;
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Addresses of this machine that are shown where all are bound.
 const MOST_ADDRESSES: usize = 4;
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
 pub(crate) fn show(args: &Args, bound: &[SocketAddr]) {
+    if args.json {
+        // A program reads along, and nothing else is for it.
+        return tell(args, bound);
+    }
     if args.quiet {
         return;
     }
@@ -22,8 +27,23 @@ pub(crate) fn show(args: &Args, bound: &[SocketAddr]) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
+/// The banner as log lines.
+fn tell(args: &Args, bound: &[SocketAddr]) {
+    let root = root(args);
+    let uploads = args.uploads.to_possible_value();
+    let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
+    for address in bound {
+        let (version, root) = (env!("CARGO_PKG_VERSION"), root.display());
+        tracing::info!(version, %root, %address, uploads, listing = args.listing(), "listening");
+    }
+}
+
+fn root(args: &Args) -> PathBuf {
+    args.root.canonicalize().unwrap_or_else(|_| args.root.clone())
+}
+
 fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
-    let root = args.root.canonicalize().unwrap_or_else(|_| args.root.clone());
+    let root = root(args);
     let mut out = format!("rtftpd {} serves {}\n", env!("CARGO_PKG_VERSION"), root.display());
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
     for address in bound {

@@ -1,21 +1,24 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use crate::short::Short;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tftpkit::proto::Time;
+use tftpkit::proto::{Agreed, Time};
 use tftpkit::query::Query;
 use tftpkit::rate::TokenBucket;
 use tftpkit::server::{Event, Refusal};
+use tftpkit::store::Notice;
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, warn};
 
-/// Lines at once; a rack that boots is well within it.
-const BURST_LINES: u32 = 5_000;
-/// Lines in each second after that: nobody can fill a disk by asking.
-const LINES_PER_SECOND: u32 = 500;
+/// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
+pub(crate) const LINES_PER_SECOND: u32 = 500;
+/// So many seconds' lines may be written at once; a rack that boots is well within it.
+const BURST_SECONDS: u32 = 10;
 /// What was left out is told no more often.
 const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
@@ -33,10 +36,21 @@ pub(crate) fn start(args: &Args) {
     let lines = lines.with_writer(std::io::stderr).log_internal_errors(false);
     if args.json {
         lines.json().flatten_event(true).init();
+    } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+        let colours = std::env::var_os("NO_COLOR").is_none();
+        // The lines have their own colours, and the writer would escape them.
+        lines.with_ansi(colours).event_format(Short { colours }).init();
     } else {
-        let colours = std::io::IsTerminal::is_terminal(&std::io::stderr())
-            && std::env::var_os("NO_COLOR").is_none();
-        lines.with_ansi(colours).init();
+        lines.with_ansi(false).init();
+    }
+}
+
+/// Writes what the operator should know of the folder.
+pub(crate) fn notice(notice: &Notice) {
+    let path = harmless(notice.path().as_os_str().as_bytes());
+    match notice {
+        Notice::RootChanged(_) | Notice::Walked(_) => info!(path, "{notice}"),
+        _ => warn!(path, "{notice}"),
     }
 }
 
@@ -44,7 +58,10 @@ pub(crate) fn start(args: &Args) {
 #[derive(Debug)]
 pub(crate) struct Log {
     start: Instant,
-    ration: Mutex<Ration>,
+    /// Nothing is left out where there is none.
+    ration: Option<Mutex<Ration>>,
+    /// Whether numbers are for programs.
+    json: bool,
 }
 
 #[derive(Debug)]
@@ -55,20 +72,22 @@ struct Ration {
     told: Time,
 }
 
-impl Default for Log {
-    fn default() -> Self {
-        Self { start: Instant::now(), ration: Mutex::default() }
-    }
-}
-
-impl Default for Ration {
-    fn default() -> Self {
-        let lines = TokenBucket::new(Time::START, BURST_LINES, LINES_PER_SECOND);
+impl Ration {
+    /// So many lines in each second.
+    fn new(per_second: u32) -> Self {
+        let burst = per_second.saturating_mul(BURST_SECONDS);
+        let lines = TokenBucket::new(Time::START, burst, per_second);
         Self { lines, suppressed: 0, told: Time::START }
     }
 }
 
 impl Log {
+    /// A log of so many lines in each second; 0 is no bound.
+    pub(crate) fn new(per_second: u32, json: bool) -> Self {
+        let ration = (per_second > 0).then(|| Mutex::new(Ration::new(per_second)));
+        Self { start: Instant::now(), ration, json }
+    }
+
     pub(crate) fn tell(&self, event: Event<'_>) {
         // What is not written costs nobody's line.
         let wanted = level(&event).is_some_and(|level| level <= LevelFilter::current());
@@ -76,10 +95,15 @@ impl Log {
             return;
         }
         match event {
-            Event::Finished { query, summary } => finished(query, summary),
+            Event::Started { query, agreed } => started(query, agreed),
+            Event::Progress { query, summary } => self.under_way(query, summary),
+            Event::Finished { query, summary } => self.finished(query, summary),
             Event::Refused { query, refusal } => refused(query, refusal),
             Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
-            Event::Dropped { peer, reason, .. } => warn!(%peer, why = %reason, "dropped"),
+            Event::Dropped { peer, query, reason } => {
+                let operation = query.map(|query| query.operation.to_string());
+                warn!(file = query.map(file), %peer, operation, why = %reason, "dropped");
+            }
             Event::Stray { peer } => debug!(%peer, "stray packet"),
             Event::Failed { query, error } => {
                 error!(file = file(query), peer = %query.peer, %error, "failed");
@@ -89,10 +113,11 @@ impl Log {
     }
 
     fn may_write(&self) -> bool {
+        let Some(ration) = &self.ration else { return true };
         let now = Time::START + self.start.elapsed();
-        let taken = self.ration.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        let taken = ration.lock().unwrap_or_else(PoisonError::into_inner).take(now);
         if let Some(lines @ 1..) = taken {
-            warn!(lines, "log lines left out: too many in too short a time");
+            warn!(lines, "log lines left out: more than --log-rate allows");
         }
         taken.is_some()
     }
@@ -120,7 +145,8 @@ fn level(event: &Event<'_>) -> Option<Level> {
         Event::Refused { query, refusal } if is_probe(query, refusal.code) => Level::INFO,
         Event::Refused { .. } | Event::Dropped { .. } => Level::WARN,
         Event::Failed { .. } => Level::ERROR,
-        Event::Malformed { .. } | Event::Stray { .. } => Level::DEBUG,
+        Event::Progress { .. } => Level::INFO,
+        Event::Started { .. } | Event::Malformed { .. } | Event::Stray { .. } => Level::DEBUG,
         _ => return None,
     })
 }
@@ -155,42 +181,111 @@ fn harmless(bytes: &[u8]) -> String {
 fn refused(query: &Query, refusal: &Refusal) {
     let (file, peer) = (file(query), query.peer);
     if is_probe(query, refusal.code) {
-        info!(file, %peer, "not there");
+        match &*refusal.reason {
+            // That is all that can be said of most.
+            "not found" => info!(file, %peer, "not there"),
+            why => info!(file, %peer, why, "not there"),
+        }
     } else {
         let (operation, error, why) = (query.operation, u16::from(refusal.code), &*refusal.reason);
         warn!(file, %peer, %operation, error, why, "refused");
     }
 }
 
-fn finished(query: &Query, summary: &Summary) {
-    let (seconds, rate) = pace(summary);
-    let (level, message, outcome) = judge(summary, query.operation);
-    macro_rules! line {
-        ($level:ident) => {
-            $level!(
-                file = file(query),
-                peer = %query.peer,
-                bytes = summary.bytes,
-                seconds,
-                rate,
-                retransmitted = summary.retransmitted,
-                outcome,
-                "{message}"
-            )
-        };
+/// Writes a line about a transfer. What is not known is left out.
+macro_rules! line {
+    ($level:ident, $query:ident, $agreed:expr, $message:expr, $($field:tt)*) => {{
+        let agreed: &Agreed = $agreed;
+        $level!(
+            file = file($query),
+            peer = %$query.peer,
+            operation = %$query.operation,
+            mode = %$query.mode,
+            blksize = agreed.block_size().get(),
+            windowsize = agreed.window().get(),
+            tsize = agreed.transfer_size().or_else(|| $query.announced_size()),
+            $($field)*
+            "{}", $message
+        )
+    }};
+}
+
+fn started(query: &Query, agreed: &Agreed) {
+    line!(debug, query, agreed, "started",);
+}
+
+impl Log {
+    fn under_way(&self, query: &Query, summary: &Summary) {
+        let (seconds, rate) = pace(summary);
+        let message = if query.operation == Operation::Write { "receiving" } else { "sending" };
+        macro_rules! under_way {
+            ($rate:expr) => {
+                line!(
+                    info,
+                    query,
+                    &summary.agreed,
+                    message,
+                    bytes = summary.bytes,
+                    seconds,
+                    rate = $rate,
+                    retransmitted = summary.retransmitted,
+                )
+            };
+        }
+        if self.json { under_way!(rate.round()) } else { under_way!(shown(rate)) }
     }
-    match level {
-        Level::ERROR => line!(error),
-        Level::WARN => line!(warn),
-        _ => line!(info),
+
+    fn finished(&self, query: &Query, summary: &Summary) {
+        let (seconds, rate) = pace(summary);
+        let (level, message, outcome) = judge(summary, query.operation);
+        let error = summary.outcome.as_ref().and_then(error_of).map(u16::from);
+        macro_rules! finished {
+            ($level:ident, $rate:expr) => {
+                line!(
+                    $level,
+                    query,
+                    &summary.agreed,
+                    message,
+                    bytes = summary.bytes,
+                    seconds,
+                    rate = $rate,
+                    retransmitted = summary.retransmitted,
+                    outcome,
+                    error,
+                )
+            };
+        }
+        match (level, self.json) {
+            (Level::ERROR, true) => finished!(error, rate.round()),
+            (Level::ERROR, false) => finished!(error, shown(rate)),
+            (Level::WARN, true) => finished!(warn, rate.round()),
+            (Level::WARN, false) => finished!(warn, shown(rate)),
+            (_, true) => finished!(info, rate.round()),
+            (_, false) => finished!(info, shown(rate)),
+        }
+    }
+}
+
+/// The code of the ERROR that ended it, from either side.
+fn error_of(outcome: &Outcome) -> Option<ErrorCode> {
+    match outcome {
+        Outcome::PeerError(code, _) | Outcome::Local(code, _) => Some(*code),
+        Outcome::Oversized => Some(ErrorCode::IllegalOperation),
+        Outcome::Short | Outcome::Stopped => Some(ErrorCode::Undefined),
+        _ => None,
     }
 }
 
 /// Seconds, to a tenth of a millisecond, and bytes in each.
-fn pace(summary: &Summary) -> (f64, String) {
+fn pace(summary: &Summary) -> (f64, f64) {
     let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / 1e6 / seconds.max(1e-6);
-    ((seconds * 1e4).round() / 1e4, format!("{rate:.1} MB/s"))
+    let rate = summary.bytes as f64 / seconds.max(1e-6);
+    ((seconds * 1e4).round() / 1e4, rate)
+}
+
+/// A rate for people.
+fn shown(rate: f64) -> String {
+    format!("{:.1} MB/s", rate / 1e6)
 }
 
 /// How bad it is, and in which words.
@@ -250,10 +345,12 @@ mod tests {
         }
     }
 
+    const BURST_LINES: u32 = LINES_PER_SECOND * BURST_SECONDS;
+
     /// One test: what is wanted is known to the whole process.
     #[test]
     fn a_line_that_is_not_written_costs_no_other_its_place_and_the_others_have_their_level() {
-        let (log, query) = (Log::default(), query(Operation::Read));
+        let (log, query) = (Log::new(LINES_PER_SECOND, false), query(Operation::Read));
         for _ in 0..10 {
             // Nothing is set up that would write.
             let reason = &DropReason::TooManySessions;
@@ -267,7 +364,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(30), "there are no new lines");
         }
 
-        let (log, lines) = (Log::default(), Lines::default());
+        let (log, lines) = (Log::new(0, false), Lines::default());
         let writer = lines.clone();
         let all = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
         let all = all.with_target(false).without_time().with_writer(move || writer.clone());
@@ -281,8 +378,8 @@ mod tests {
         let lines = lines.0.lock().expect("the lines").clone();
         let expected = "\
             ERROR failed file=\"f\" peer=127.0.0.1:2000 error=no descriptor\n\
-            ERROR failed file=\"f\" peer=127.0.0.1:2000 bytes=0 seconds=0.0 rate=\"0.0 MB/s\" retransmitted=0 \
-            outcome=\"bad disk\"\n\
+            ERROR failed file=\"f\" peer=127.0.0.1:2000 operation=RRQ mode=octet blksize=512 windowsize=1 bytes=0 \
+            seconds=0.0 rate=\"0.0 MB/s\" retransmitted=0 outcome=\"bad disk\" error=0\n\
             DEBUG stray packet peer=127.0.0.1:2000\n";
         let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
         assert_eq!(told, expected.lines().collect::<Vec<_>>());
@@ -290,7 +387,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
-        let mut ration = Ration::default();
+        let mut ration = Ration::new(LINES_PER_SECOND);
         let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
         assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
         assert_eq!([0, 0, 0].map(&mut take), [None; 3]);
@@ -321,7 +418,10 @@ mod tests {
         let peer = ([127, 0, 0, 1], 2000).into();
         assert_eq!(level(&Event::Stray { peer }), Some(Level::DEBUG));
         let (query, summary) = (query(Operation::Read), Summary::default());
-        assert_eq!(level(&Event::Progress { query: &query, summary: &summary }), None);
+        let progress = Event::Progress { query: &query, summary: &summary };
+        assert_eq!(level(&progress), Some(Level::INFO));
+        let agreed = &summary.agreed;
+        assert_eq!(level(&Event::Started { query: &query, agreed }), Some(Level::DEBUG));
         assert_eq!(level(&Event::Finished { query: &query, summary: &summary }), Some(Level::WARN));
         let error = io::Error::other("no descriptor");
         assert_eq!(level(&Event::Failed { query: &query, error: &error }), Some(Level::ERROR));
@@ -368,7 +468,8 @@ mod tests {
         let told = |bytes, micros| {
             let mut summary = Summary::default();
             (summary.bytes, summary.elapsed) = (bytes, Duration::from_micros(micros));
-            pace(&summary)
+            let (seconds, rate) = pace(&summary);
+            (seconds, shown(rate))
         };
         assert_eq!(told(70_001, 913), (0.0009, "76.7 MB/s".into()));
         assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.4 MB/s".into()));

@@ -3,6 +3,7 @@
 mod args;
 mod banner;
 mod log;
+mod short;
 #[path = "../shared/typed.rs"]
 mod typed;
 
@@ -12,7 +13,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{Access, access};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,14 +45,18 @@ fn run(args: &Args) -> Result<()> {
     let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
     let root = args.root.display();
-    let folder = Folder::open(&args.root)
+    let folder = Folder::named(&args.root)
         .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
+        // Until root can be given up, it serves no more than another user would.
+        .as_others(nix::unistd::geteuid().is_root())
+        .notices(log::notice)
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
+        .growing_files(args.growing_files)
         .largest_upload(args.max_upload.0);
     look_at_permissions(args)?;
     let folder = Arc::new(folder);
-    let log = log::Log::default();
+    let log = log::Log::new(args.log_rate, args.json);
     let server = bind(args, sessions, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain);
@@ -96,19 +101,50 @@ fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Res
         let config = args.config(listen).sessions(sessions);
         Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
     };
-    let (listen, is_given) = args.listen();
+    let mut listen = args.listen();
     let started = match bind(&listen) {
-        // A machine without IPv6 still has the default port.
-        Err(error) if !is_given && may_lack_ipv6(&error) => bind(&[args::default_ipv4()]),
+        Err(error) if may_lack_ipv6(&error) => {
+            // Where every address was meant, those that this machine can have are.
+            listen = without_ipv6(&listen);
+            let started = bind(&listen);
+            if started.is_ok() {
+                tracing::info!("there is no IPv6 here: it listens for IPv4 alone");
+            }
+            started
+        }
         started => started,
     };
+    for address in listen.iter().filter(|address| is_foreign(address.ip())) {
+        tracing::warn!(%address, "this machine does not have that address yet: it is served once it does");
+    }
     started.map_err(explain)
 }
 
-/// Whether the address cannot be bound for another reason than that it is taken, or not for this user.
+/// Whether all addresses cannot be bound for another reason than that one is taken, or not for this user.
 fn may_lack_ipv6(error: &StartError) -> bool {
+    let StartError::Bind { address, source } = error else { return false };
     let other = [ErrorKind::PermissionDenied, ErrorKind::AddrInUse];
-    matches!(error, StartError::Bind { source, .. } if !other.contains(&source.kind()))
+    address.ip() == Ipv6Addr::UNSPECIFIED && !other.contains(&source.kind())
+}
+
+/// The same addresses, but all of IPv4 in place of all.
+fn without_ipv6(listen: &[SocketAddr]) -> Vec<SocketAddr> {
+    let mut left = Vec::new();
+    for address in listen {
+        let all = address.ip() == Ipv6Addr::UNSPECIFIED;
+        let ip = if all { Ipv4Addr::UNSPECIFIED.into() } else { address.ip() };
+        let address = SocketAddr::new(ip, address.port());
+        if !left.contains(&address) {
+            left.push(address);
+        }
+    }
+    left
+}
+
+/// Whether no interface of this machine has it.
+fn is_foreign(ip: IpAddr) -> bool {
+    let bound = UdpSocket::bind((ip, 0));
+    bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
 /// Says what to do about an address that cannot be bound.
@@ -124,7 +160,6 @@ fn explain(error: StartError) -> anyhow::Error {
             "it is taken, by another program or by another --listen.\n  ss -ulpn 'sport = :{}' shows the program.",
             address.port()
         ),
-        ErrorKind::AddrNotAvailable => "this machine does not have that address.".into(),
         _ => source.to_string(),
     };
     anyhow!("cannot listen on {address}: {advice}")
@@ -194,8 +229,6 @@ mod tests {
         assert!(denied.contains("--listen '[::]:6969'"), "{denied}");
         let taken = told("[::]:7", ErrorKind::AddrInUse);
         assert!(taken.contains("it is taken") && taken.contains("'sport = :7'"), "{taken}");
-        let foreign = told("192.0.2.1:7", ErrorKind::AddrNotAvailable);
-        assert!(foreign.ends_with("this machine does not have that address."), "{foreign}");
         let other = told("[::]:7", ErrorKind::Unsupported);
         assert_eq!(other, "cannot listen on [::]:7: unsupported");
     }
@@ -205,8 +238,17 @@ mod tests {
         let tried = |kind| may_lack_ipv6(&unbound("[::]:69", kind));
         assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
         assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
+        assert!(!may_lack_ipv6(&unbound("[::1]:69", ErrorKind::Unsupported)), "it was meant");
         assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+        let addresses = |all: &[&str]| -> Vec<SocketAddr> {
+            all.iter().map(|address| address.parse().expect("an address")).collect()
+        };
+        assert_eq!(
+            without_ipv6(&addresses(&["[::]:69", "[::1]:7", "0.0.0.0:69", "[::]:70"])),
+            addresses(&["0.0.0.0:69", "[::1]:7", "0.0.0.0:70"])
+        );
     }
+
     #[test]
     fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
         for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {

@@ -1,11 +1,24 @@
 //! What is open of a file system in memory.
 
-use super::{Call, DirectoryNode, Disk, FileNode, Node};
+use super::{Call, DirectoryNode, Disk, FileNode, Node, State};
 use crate::store::disk::{About, Directory, FileKind, NewFile, Room};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::path::Path;
+
+/// A file as it is made.
+fn new_file() -> Node {
+    Node::File(FileNode { mode: 0o644, synced: (0, 0o644), ..FileNode::default() })
+}
+
+impl State {
+    /// A file that has no name.
+    fn loose_file(&mut self) -> usize {
+        self.nodes.push(new_file());
+        self.nodes.len() - 1
+    }
+}
 
 /// Bytes that one call writes at most, so that an upload takes several.
 const WRITE_BYTES: usize = 2000;
@@ -37,16 +50,46 @@ impl Directory for Handle {
             let node = state.find(self.node, path)?;
             Ok(match &state.nodes[node] {
                 Node::Directory(_) => {
-                    About { kind: FileKind::Directory, mode: 0o755, may_write: true }
+                    About { kind: FileKind::Directory, place: path.to_owned(), denied: None }
                 }
                 Node::File(file) => About {
                     kind: FileKind::Regular,
-                    mode: file.mode,
-                    may_write: file.mode & 0o200 != 0,
+                    place: path.to_owned(),
+                    denied: (file.mode & 0o200 == 0).then_some(Errno::ACCESS),
                 },
             })
         })
     }
+
+    fn can_replace(&self, _: &OsStr) -> bool {
+        true
+    }
+
+    fn take_after(&self, name: &OsStr, file: &Self) -> io::Result<()> {
+        self.disk.call(Call::SetMode, |state| {
+            let old = state.find(self.node, Path::new(name))?;
+            state.file(file.node).mode = state.file(old).mode;
+            Ok(())
+        })
+    }
+
+    fn spool(&self, _: u64) -> io::Result<Self> {
+        // It is on another file system, of which nothing is left.
+        Ok(Self::new(&self.disk, self.disk.state().loose_file()))
+    }
+
+    fn open_to_write(&self, name: &OsStr, is_new: bool) -> io::Result<Self> {
+        let node = self.disk.call(Call::OpenToWrite, |state| {
+            if is_new {
+                state.vacant(self.node, name)?;
+                return Ok(state.add(self.node, name, new_file()));
+            }
+            state.find(self.node, Path::new(name))
+        });
+        Ok(Self::new(&self.disk, node?))
+    }
+
+    fn show_written(&self, _: &OsStr) {}
 
     fn room(&self) -> io::Result<Room> {
         self.disk.call(Call::Room, |_| Ok(Room { free: 1 << 40, longest_name: 255 }))
@@ -63,15 +106,11 @@ impl Directory for Handle {
     }
 
     fn create(&self, name: Option<&OsStr>) -> io::Result<Self> {
-        let file = Node::File(FileNode { mode: 0o644, synced: (0, 0o644), ..FileNode::default() });
         let node = match name {
-            None => self.disk.call(Call::CreateUnnamed, |state| {
-                state.nodes.push(file);
-                Ok(state.nodes.len() - 1)
-            }),
+            None => self.disk.call(Call::CreateUnnamed, |state| Ok(state.loose_file())),
             Some(name) => self.disk.call(Call::CreateNamed, |state| {
                 state.vacant(self.node, name)?;
-                Ok(state.add(self.node, name, file))
+                Ok(state.add(self.node, name, new_file()))
             }),
         };
         Ok(Self::new(&self.disk, node?))
@@ -162,9 +201,12 @@ impl NewFile for Handle {
         self.disk.call(Call::Lock, |_| Ok(true))
     }
 
-    fn set_mode(&self, mode: u32) -> io::Result<()> {
-        self.disk.call(Call::SetMode, |state| {
-            state.file(self.node).mode = mode;
+    fn copy_over(&self, target: &Self) -> io::Result<()> {
+        self.disk.call(Call::CopyOver, |state| {
+            let bytes = state.file(self.node).bytes.clone();
+            let file = state.file(target.node);
+            // Until it is synced nothing is safe, neither of the old bytes nor of the new ones.
+            (file.bytes, file.synced.0) = (bytes, 0);
             Ok(())
         })
     }

@@ -35,6 +35,8 @@ pub(crate) enum Call {
     Look,
     Room,
     OpenDirectory,
+    OpenToWrite,
+    CopyOver,
     CreateUnnamed,
     CreateNamed,
     Lock,
@@ -230,6 +232,13 @@ impl Disk {
         self.tree().remove(Path::new(path)).flatten()
     }
 
+    /// The mode of a file that is there.
+    pub(crate) fn mode(&self, path: &str) -> u32 {
+        let mut state = self.state();
+        let node = state.find(0, Path::new(path)).expect("a file");
+        state.file(node).mode
+    }
+
     /// Does what a call does, or what happens to it instead.
     fn call<T>(&self, call: Call, act: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.state();
@@ -258,7 +267,7 @@ impl FileNode {
         }
     }
 
-    /// Only what was appended can be lost, for nothing is ever written over.
+    /// Only what was appended can be lost, and all of what was written over.
     fn lose(&mut self, choose: &mut impl FnMut(usize) -> usize) {
         let (safe, mode) = self.synced;
         let half = safe + (self.bytes.len() - safe) / 2;

@@ -5,6 +5,7 @@ use super::handles::Handle;
 use crate::limits;
 use crate::query::Query;
 use crate::store::disk::Directory;
+use crate::store::notice::Notices;
 use crate::store::upload::Rules;
 use crate::store::{Readable, Store, StoreError, Uploads};
 use crate::transfer::{Memory, Sink};
@@ -19,7 +20,8 @@ impl Disk {
     /// Its root as a folder that takes such uploads.
     pub(crate) fn serve(&self, uploads: Uploads, create_dirs: bool) -> Served {
         let largest = limits::UPLOAD_BYTES;
-        let rules = Rules { uploads, create_dirs, largest, can_link: true };
+        let notices = Notices::default();
+        let rules = Rules { uploads, create_dirs, largest, can_link: true, notices };
         Served { root: self.root(), rules }
     }
 
@@ -33,7 +35,7 @@ impl Disk {
 impl Store for Served {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
         let name = query.path()?;
-        let (path, about) = name.find(|path| Ok(self.root.look(path)?))?;
+        let (path, about) = name.find(&[], |path| Ok(self.root.look(path)?))?;
         about.kind.regular()?;
         let source = Memory::new(self.root.read(path)?);
         let size = source.len() as u64;
@@ -41,7 +43,7 @@ impl Store for Served {
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        Ok(Box::new(self.rules.open(&self.root, query)?))
+        Ok(Box::new(self.rules.open(&self.root, &[], query)?))
     }
 
     fn may_wait(&self) -> bool {

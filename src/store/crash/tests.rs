@@ -4,7 +4,7 @@ use crate::store::disk::{Directory, NewFile};
 use crate::store::temporary::is_temporary;
 use crate::store::{Store, StoreError, Uploads};
 use crate::transfer::Sink;
-use crate::wire::Operation;
+use crate::wire::{ErrorCode, Operation};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -135,7 +135,7 @@ impl Case {
         assert!(whole || found == self.before(), "{self:?}, {when}: neither, {shown:?} bytes");
         assert!(whole || !is_done, "{self:?}, {when}: it was done, and is lost");
         if is_done {
-            let mode = left.root().look(Path::new(self.path)).expect("a file").mode;
+            let mode = left.mode(self.path);
             assert_eq!(mode, self.mode(), "{self:?}, {when}");
         }
         for stray in self.strays(left) {
@@ -211,6 +211,83 @@ fn an_error_of_any_call_is_told_and_leaves_nothing() {
                     disk.every_left(|left| case.check(left, is_done, &when));
                 }
             }
+        }
+    }
+}
+
+/// What a file system cannot do, and what becomes of an upload there that is cut off.
+#[test]
+fn where_a_file_cannot_take_its_name_in_one_step_it_does_so_the_next_best_way() {
+    const POOR: [&[Call]; 5] = [
+        &[Call::CreateUnnamed, Call::RenameNew, Call::HardLink],
+        &[Call::CreateUnnamed, Call::RenameNew, Call::HardLink, Call::RenameOver],
+        &[Call::Link, Call::HardLink, Call::RenameNew],
+        &[Call::RenameOver],
+        &[Call::SetMode],
+    ];
+    let ways =
+        [Errno::PERM, Errno::ACCESS, Errno::BUSY, Errno::XDEV, Errno::OPNOTSUPP, Errno::NOSYS];
+    for case in cases() {
+        for (poor, error) in POOR.into_iter().flat_map(|poor| ways.map(|error| (poor, error))) {
+            // Without names from the start all of them say so.
+            let says = move |call| {
+                let unnamed = call == Call::CreateUnnamed;
+                poor.contains(&call).then_some(if unnamed { Errno::OPNOTSUPP } else { error })
+            };
+            let disk = case.disk();
+            disk.fail(move |_, call| says(call));
+            let when = format!("{case:?}, {poor:?} {error:?}");
+            case.run(&disk).unwrap_or_else(|failure| panic!("{when}: {failure}"));
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(NEW), "{when}");
+            let strays = case.strays(&disk);
+            let others = strays.iter().filter(|stray| !Path::new(case.path).starts_with(stray));
+            assert_eq!(others.count(), 0, "{when}: {strays:?}");
+            // What is acknowledged is safe in any way that it was done.
+            disk.every_left(|left| {
+                assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{when}");
+                assert_eq!(left.mode(case.path), case.mode(), "{when}");
+            });
+
+            // A name that somebody else has by then is not taken from him under `create`.
+            if case.writer == Writer::Server(Uploads::Create) {
+                let disk = case.disk();
+                disk.fail(move |_, call| says(call));
+                let mut sink = case.open(&disk).expect("an upload");
+                disk.put(case.path, b"faster", NEW_MODE);
+                let refused = sink.commit().expect_err("it is there");
+                assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{when}");
+                assert_eq!(disk.bytes(case.path).as_deref(), Some(&b"faster"[..]), "{when}");
+            }
+        }
+    }
+}
+
+#[test]
+fn where_there_may_be_no_file_beside_it_a_file_is_written_over_when_the_new_one_is_whole() {
+    for case in cases().into_iter().filter(|case| case.replaces) {
+        for error in [Errno::PERM, Errno::ACCESS, Errno::ROFS] {
+            let disk = case.disk();
+            let closed = [Call::CreateUnnamed, Call::CreateNamed, Call::RenameOver, Call::Link];
+            disk.fail(move |_, call| closed.contains(&call).then_some(error));
+            let mut sink = case.open(&disk).expect("an upload");
+            sink.write(NEW).expect("written");
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
+            drop(sink);
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
+            case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));
+            disk.every_left(|left| {
+                assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
+                assert_eq!(left.mode(case.path), OLD_MODE, "{case:?}");
+            });
+            // Where there is no room for it, the old one stays.
+            disk.put(case.path, OLD, OLD_MODE);
+            disk.fail(move |_, call| match call {
+                Call::CopyOver => Some(Errno::NOSPC),
+                call => closed.contains(&call).then_some(error),
+            });
+            let full = case.run(&disk).map_err(|failure| failure.code());
+            assert_eq!(full, Err(ErrorCode::DiskFull), "{case:?}");
+            assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
         }
     }
 }
@@ -302,7 +379,7 @@ fn a_file_that_may_not_be_written_is_not_replaced_whenever_it_became_so() {
             disk.put(case.path, b"kept", mode);
             let calls = disk.calls().len();
             let refused = case.open(&disk).map(|_| ()).expect_err("it may not be written");
-            assert!(matches!(refused, StoreError::Denied(_)), "{case:?}: {refused}");
+            assert!(refused.code() == ErrorCode::AccessViolation, "{case:?}: {refused}");
             let made = |call: &Call| matches!(call, Call::CreateUnnamed | Call::CreateNamed);
             assert!(!disk.calls()[calls..].iter().any(made), "{case:?}");
 

@@ -49,7 +49,7 @@ fn sound(datagram: &[u8], packet: &Packet<'_>) {
         }
         Packet::Request(request) => {
             assert!(!request.name.contains(&0));
-            assert!(!request.name.is_empty() || request.operation == Operation::List);
+            assert!(!request.name.is_empty() || request.operation != Operation::Write);
             let mode_at = 2 + request.name.len();
             assert_eq!(written[..mode_at], datagram[..mode_at], "the name is as it came");
             assert!(written.len() <= datagram.len(), "nothing was added");

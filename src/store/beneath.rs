@@ -1,0 +1,204 @@
+//! Opens beneath a root: by the kernel's own rule (`openat2`) as far as that goes, and by a walk, part by part, where it
+//! does not: where the kernel or a sandbox has no such call, and where a link is absolute or leads above the root. Those
+//! are read as in a chroot at the root.
+
+use crate::limits;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Opens `path` beneath `root`, to read or to look at; the empty path is the root's own.
+pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let flags = flags | OFlags::CLOEXEC;
+    match openat2(root.as_fd(), path, flags) {
+        Err(error) if needs_walk(error) => Walk::new(root.as_fd(), path).open(flags),
+        opened => Ok(opened?),
+    }
+}
+
+/// The path without links that `path`, the last part of which may be a link, stands for beneath `root`.
+pub(super) fn resolve(root: impl AsFd, path: &Path) -> io::Result<PathBuf> {
+    let mut walk = Walk::new(root.as_fd(), path);
+    walk.open(OFlags::PATH | OFlags::CLOEXEC)?;
+    Ok(walk.done.iter().collect())
+}
+
+/// Opens `path` as [`open`] does, if everybody could: other users may enter all directories on the way.
+pub(super) fn open_as_others(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+    let mut walk = Walk::new(root.as_fd(), path);
+    walk.as_others = true;
+    walk.open(flags | OFlags::CLOEXEC)
+}
+
+fn openat2(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    // It fails with EAGAIN if something is renamed meanwhile anywhere on this machine.
+    const TRIES: usize = 4;
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let mut tries = (0..TRIES).map(|_| rustix::fs::openat2(root, path, flags, Mode::empty(), how));
+    let opened = tries.find(|opened| !matches!(opened, Err(Errno::AGAIN)));
+    opened.unwrap_or(Err(Errno::AGAIN))
+}
+
+/// Whether the kernel keeps to the root by itself, with no sandbox between.
+pub(super) fn is_kept_by_kernel(root: impl AsFd) -> bool {
+    openat2(root.as_fd(), Path::new("."), OFlags::PATH | OFlags::CLOEXEC).is_ok()
+}
+
+/// Sandboxes that do not know the call say that it is not permitted.
+const fn needs_walk(error: Errno) -> bool {
+    matches!(error, Errno::XDEV | Errno::NOSYS | Errno::PERM | Errno::AGAIN)
+}
+
+/// A way down from a root, on which no link is followed but by its words.
+struct Walk<'a> {
+    root: BorrowedFd<'a>,
+    /// The directory that it has come to, where that is not the root.
+    within: Option<OwnedFd>,
+    /// The parts up to there, none of which is a link.
+    done: Vec<OsString>,
+    /// The parts that are left, the next one last.
+    rest: Vec<OsString>,
+    links: usize,
+    /// Whether a link was read that would lead elsewhere without a chroot.
+    has_left: bool,
+    /// Whether other users must be allowed to go this way, too.
+    as_others: bool,
+}
+
+impl<'a> Walk<'a> {
+    fn new(root: BorrowedFd<'a>, path: &Path) -> Self {
+        let mut walk = Self {
+            root,
+            within: None,
+            done: Vec::new(),
+            rest: Vec::new(),
+            links: 0,
+            has_left: false,
+            as_others: false,
+        };
+        walk.go_on_with(path);
+        walk
+    }
+
+    fn go_on_with(&mut self, path: &Path) {
+        let parts = path.as_os_str().as_bytes().split(|byte| *byte == b'/').rev();
+        let parts = parts.filter(|part| !matches!(*part, b"" | b"."));
+        self.rest.extend(parts.map(|part| OsStr::from_bytes(part).to_owned()));
+    }
+
+    fn open(&mut self, flags: OFlags) -> io::Result<OwnedFd> {
+        self.finish(flags).map_err(|error| match error {
+            // What is not there in the root is meant to be elsewhere.
+            Errno::NOENT | Errno::NOTDIR if self.has_left => Errno::XDEV.into(),
+            error => error.into(),
+        })
+    }
+
+    fn finish(&mut self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        // Each `..` of a link begins anew, and so many steps no honest path has.
+        for _ in 0..limits::WALK_STEPS {
+            let Some(part) = self.rest.pop() else {
+                return rustix::fs::openat(self.place(), ".", flags, Mode::empty());
+            };
+            if part == ".." {
+                self.go_up();
+                continue;
+            }
+            let (found, about) = self.see(&part)?;
+            let is_last = self.rest.is_empty();
+            match FileType::from_raw_mode(about.st_mode) {
+                FileType::Symlink if !is_last || !flags.contains(OFlags::NOFOLLOW) => {
+                    self.follow(&found)?;
+                }
+                _ if is_last && flags.contains(OFlags::PATH) => {
+                    self.done.push(part);
+                    return Ok(found);
+                }
+                FileType::Directory => self.enter(part, found, &about)?,
+                _ if is_last => {
+                    // What takes its place in this moment is not followed.
+                    return rustix::fs::openat(
+                        self.place(),
+                        &part,
+                        flags | OFlags::NOFOLLOW,
+                        Mode::empty(),
+                    );
+                }
+                _ => return Err(Errno::NOTDIR),
+            }
+        }
+        Err(Errno::LOOP)
+    }
+
+    fn place(&self) -> BorrowedFd<'_> {
+        self.within.as_ref().map_or(self.root, AsFd::as_fd)
+    }
+
+    fn see(&self, part: &OsStr) -> Result<(OwnedFd, Stat), Errno> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let found = rustix::fs::openat(self.place(), part, flags, Mode::empty())?;
+        let about = rustix::fs::fstat(&found)?;
+        Ok((found, about))
+    }
+
+    fn enter(&mut self, part: OsString, found: OwnedFd, about: &Stat) -> Result<(), Errno> {
+        if self.as_others && about.st_mode & Mode::XOTH.bits() == 0 {
+            return Err(Errno::ACCESS);
+        }
+        self.done.push(part);
+        self.within = Some(found);
+        Ok(())
+    }
+
+    /// Goes to the directory above: from the root again, for what is above a directory may have changed.
+    fn go_up(&mut self) {
+        self.has_left |= self.done.pop().is_none();
+        self.rest.extend(std::mem::take(&mut self.done).into_iter().rev());
+        self.within = None;
+    }
+
+    fn follow(&mut self, link: &OwnedFd) -> Result<(), Errno> {
+        self.links += 1;
+        if self.links > limits::WALK_LINKS {
+            return Err(Errno::LOOP);
+        }
+        let to = rustix::fs::readlinkat(link, "", Vec::new())?.into_bytes();
+        let to = PathBuf::from(OsString::from_vec(to));
+        if !to.is_absolute() {
+            self.go_on_with(&to);
+            return Ok(());
+        }
+        self.within = None;
+        self.done.clear();
+        // Many a link says where the root itself is.
+        let own = path_of(self.root).filter(|own| own.parent().is_some());
+        match own.as_ref().and_then(|own| to.strip_prefix(own).ok()) {
+            Some(inside) => self.go_on_with(inside),
+            None => {
+                self.has_left = true;
+                self.go_on_with(&to);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where an open directory is, as the kernel calls it, where `/proc` can tell.
+pub(super) fn path_of(dir: impl AsFd) -> Option<PathBuf> {
+    let link = format!("/proc/self/fd/{}", dir.as_fd().as_raw_fd());
+    std::fs::read_link(link).ok()
+}
+
+/// What `path` is; a link is itself. A single name costs no descriptor, which there may be none of.
+pub(super) fn lstat(root: impl AsFd, path: &Path) -> io::Result<Stat> {
+    let is_one_name = path.components().count() == 1 && path.file_name().is_some();
+    if is_one_name {
+        return Ok(rustix::fs::statat(root, path, AtFlags::SYMLINK_NOFOLLOW)?);
+    }
+    Ok(rustix::fs::fstat(open(root, path, OFlags::PATH | OFlags::NOFOLLOW)?)?)
+}

@@ -1,0 +1,348 @@
+//! What becomes of a file that is uploaded over another one: it stays what it was but for its bytes, whichever way the
+//! file system allows, and whoever watches sees it.
+
+mod common;
+
+use common::apart::{namespaces, powerless, strace};
+use common::{Daemon, everything_in, folder, pattern, rrq, show, until, wrq};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+const UPLOADS: [&str; 2] = ["--uploads", "overwrite"];
+
+/// Some log lines are told once.
+fn lines(daemon: &Daemon, words: &str) -> usize {
+    daemon.log().matches(words).count()
+}
+
+const WRITTEN_OVER: &str = "uploads are written over their files";
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("a mode");
+}
+
+fn put(daemon: &Daemon, name: &str, bytes: &[u8]) -> Result<(), String> {
+    daemon.peer().store(&wrq(name, &[]), bytes).map_err(|packet| show(&packet))
+}
+
+/// Of the owner, one other user and one group: `u::rw-,u:1234:rw-,g::r--,m::rw-,o::r--`.
+fn access_list() -> Vec<u8> {
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 6, u32::MAX), (2, 6, 1234), (4, 4, u32::MAX), (16, 6, u32::MAX), (32, 4, u32::MAX)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, bits, id) in entries {
+        list.extend(tag.to_le_bytes().into_iter().chain(bits.to_le_bytes()));
+        list.extend(id.to_le_bytes());
+    }
+    list
+}
+
+const LIST: &str = "system.posix_acl_access";
+
+fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
+    let mut value = Vec::with_capacity(4096);
+    getxattr(path, name, rustix::buffer::spare_capacity(&mut value)).ok()?;
+    Some(value)
+}
+
+#[test]
+fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
+    let root = folder(&[("cfg", b"old"), ("listed", b"old"), ("plain", b"old")]);
+    let [cfg, listed, plain] = ["cfg", "listed", "plain"].map(|name| root.path().join(name));
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(&cfg, Some(1234), Some(4321)).expect("another owner");
+    }
+    set_mode(&cfg, 0o664);
+    for (path, name, value) in
+        [(&cfg, "user.comment", &b"of the rack"[..]), (&listed, LIST, &access_list())]
+    {
+        let set = setxattr(path, name, value, XattrFlags::empty());
+        set.expect("a file system with attributes, where TMPDIR is");
+    }
+    // A list of the directory, which new files get and old ones do not.
+    let default = "system.posix_acl_default";
+    setxattr(root.path(), default, &access_list(), XattrFlags::empty()).expect("a default list");
+    let about = |path: &Path| {
+        let about = std::fs::metadata(path).expect("a file");
+        let attributes = [LIST, "user.comment"].map(|name| attribute(path, name));
+        ((about.uid(), about.gid(), about.mode()), attributes)
+    };
+    let before = [&cfg, &listed, &plain].map(|path| about(path));
+    for wrapper in [&["env"][..], powerless()] {
+        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        // Who may not give files away leaves the file itself in its place.
+        if wrapper != ["env"] && is_root {
+            set_mode(&cfg, 0o666);
+        }
+        for (path, name) in [(&cfg, "cfg"), (&listed, "listed"), (&plain, "plain")] {
+            assert_eq!(put(&daemon, name, &pattern(2000, 7)), Ok(()), "{wrapper:?}");
+            assert!(std::fs::read(path).expect("a file") == pattern(2000, 7), "{name}");
+        }
+        if is_root {
+            set_mode(&cfg, 0o664);
+        }
+        let after = [&cfg, &listed, &plain].map(|path| about(path));
+        assert_eq!(after, before, "{wrapper:?}");
+    }
+    assert_eq!(everything_in(root.path()), ["cfg", "listed", "plain"]);
+}
+
+#[test]
+fn an_upload_to_a_link_writes_what_it_leads_to_and_leaves_the_link() {
+    let root = folder(&[("real/cfg", b"old"), ("other", b"old")]);
+    let at = |name: &str| root.path().join(name);
+    let links = [
+        ("link", "real/cfg"),
+        ("real/up", "../other"),
+        ("absolute", "/real/cfg"),
+        ("again", "link"),
+    ];
+    for (name, to) in links {
+        symlink(to, at(name)).expect("a link");
+    }
+    symlink("real", at("way")).expect("a link");
+    let daemon = Daemon::serve(root.path(), &UPLOADS);
+    let cases = [
+        ("link", "real/cfg"),
+        ("real/up", "other"),
+        ("absolute", "real/cfg"),
+        ("again", "real/cfg"),
+        ("way/up", "other"),
+        ("way/cfg", "real/cfg"),
+    ];
+    for (n, (name, written)) in cases.into_iter().enumerate() {
+        let bytes = pattern(1000, n as u32);
+        assert_eq!(put(&daemon, name, &bytes), Ok(()), "{name}");
+        assert!(std::fs::read(at(written)).expect("a file") == bytes, "{name}");
+        for (link, to) in links {
+            assert_eq!(std::fs::read_link(at(link)).expect("a link"), Path::new(to), "{name}");
+        }
+    }
+    assert_eq!(everything_in(&at("real")), ["cfg", "up"]);
+}
+
+#[test]
+fn a_second_name_of_a_file_keeps_the_bytes_that_it_had() {
+    let root = folder(&[("cfg", b"old")]);
+    let at = |name: &str| root.path().join(name);
+    std::fs::hard_link(at("cfg"), at("backup")).expect("a second name");
+    let daemon = Daemon::serve(root.path(), &UPLOADS);
+    assert_eq!(put(&daemon, "cfg", b"new"), Ok(()));
+    let bytes = |name| std::fs::read(at(name)).expect("a file");
+    assert_eq!([bytes("cfg"), bytes("backup")], [b"new".to_vec(), b"old".to_vec()]);
+}
+
+/// As backups of switches are often prepared: `touch` and `chmod 666` in a directory where nobody else may do anything.
+#[test]
+fn a_file_that_may_be_written_in_a_directory_that_may_not_takes_an_upload() {
+    let root = folder(&[("closed/cfg", &pattern(9000, 1)), ("closed/link", b"")]);
+    let (closed, cfg) = (root.path().join("closed"), root.path().join("closed/cfg"));
+    std::fs::remove_file(closed.join("link")).expect("a file");
+    symlink("cfg", closed.join("link")).expect("a link");
+    set_mode(&cfg, 0o666);
+    set_mode(&closed, 0o555);
+    let inode = std::fs::metadata(&cfg).expect("a file").ino();
+    let daemon = Daemon::behind(powerless(), root.path(), &UPLOADS);
+    for (name, bytes) in
+        [("closed/cfg", pattern(20_000, 2)), ("closed/cfg", vec![]), ("closed/link", pattern(5, 3))]
+    {
+        assert_eq!(put(&daemon, name, &bytes), Ok(()), "{name}");
+        assert!(std::fs::read(&cfg).expect("a file") == bytes, "{name}");
+    }
+    let about = std::fs::metadata(&cfg).expect("a file");
+    assert_eq!((about.ino(), about.mode() & 0o777), (inode, 0o666));
+    assert!(daemon.log_line(&["WARN", WRITTEN_OVER]).contains("closed/cfg"));
+    assert_eq!(lines(&daemon, WRITTEN_OVER), 1, "once");
+
+    // An upload that breaks off leaves what was there, and one that cannot be had is refused before its first block.
+    let peer = daemon.peer();
+    let (_, tid) = peer.answer(&wrq("closed/cfg", &[]));
+    peer.exchange(&common::data(1, &[7; 512]), tid, "ACK 1");
+    peer.send(&common::error(0, "no more"), tid);
+    daemon.log_line(&["ended by the client"]);
+    assert!(std::fs::read(&cfg).expect("a file") == pattern(5, 3));
+    let refused = show(&daemon.peer().answer(&wrq("closed/new", &[])).0);
+    assert_eq!(refused, "ERROR 2 \"no permission\"");
+    set_mode(&closed, 0o755);
+    assert_eq!(everything_in(&closed), ["cfg", "link"]);
+}
+
+/// A server in mounts of its own, which this line of shell makes; `$0` is its folder.
+fn with_mounts(root: &TempDir, mounts: &str) -> Option<Daemon> {
+    let unshare = namespaces(&["--mount"])?;
+    let script = format!("{mounts} && exec \"$1\" \"$0\" --listen 127.0.0.1:0 --uploads overwrite");
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args(["sh", "-c", &script]);
+    Some(Daemon::spawn(command.arg(root.path()).arg(Daemon::program())))
+}
+
+#[test]
+fn a_file_that_is_a_mount_point_is_written_over() {
+    let mounts = [
+        "mount --bind \"$0/source/cfg\" \"$0/served/cfg\"",
+        // As containers have it: all is read-only but this one file.
+        "mount --bind \"$0/served\" \"$0/served\" && mount --bind \"$0/source/cfg\" \"$0/served/cfg\" \
+         && mount -o remount,bind,ro \"$0/served\"",
+    ];
+    for mount in mounts {
+        let root = folder(&[("source/cfg", b"old"), ("served/cfg", b"below")]);
+        let Some(daemon) = with_mounts(&root, mount) else { return };
+        let bytes = pattern(3000, 4);
+        assert_eq!(put(&daemon, "served/cfg", &bytes), Ok(()), "{mount}");
+        assert!(std::fs::read(root.path().join("source/cfg")).expect("a file") == bytes);
+        assert_eq!(std::fs::read(root.path().join("served/cfg")).expect("a file"), b"below");
+        daemon.log_line(&["WARN", WRITTEN_OVER]);
+        assert_eq!(everything_in(&root.path().join("served")), ["cfg"]);
+    }
+}
+
+#[test]
+fn where_only_owners_replace_their_files_that_of_another_is_written_over() {
+    // Another owner is only to be had by root; src/store/crash/ has the same for everybody.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let root = folder(&[("cfg", b"old")]);
+    let place = tempfile::tempdir().expect("a folder");
+    let program = common::apart::for_all(&place);
+    set_mode(root.path(), 0o1777);
+    set_mode(&root.path().join("cfg"), 0o666);
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0"]).args(UPLOADS);
+    let daemon = Daemon::spawn(&mut command);
+    assert_eq!(put(&daemon, "cfg", b"new"), Ok(()));
+    assert_eq!(std::fs::read(root.path().join("cfg")).expect("a file"), b"new");
+    assert_eq!(std::fs::metadata(root.path().join("cfg")).expect("a file").uid(), 0);
+    daemon.log_line(&["WARN", WRITTEN_OVER]);
+    assert_eq!(everything_in(root.path()), ["cfg"]);
+}
+
+/// A server whose system calls fail as those of some file systems do.
+fn where_calls_fail(root: &Path, faults: &[&str], arguments: &[&str]) -> Option<Daemon> {
+    let mut command = strace()?;
+    // Faults are injected only into what is traced.
+    let calls: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
+    command.args(["-D", "-f", "-o", "/dev/null", "-e", &format!("trace={}", calls.join(","))]);
+    for fault in faults {
+        command.args(["-e", &format!("inject={fault}")]);
+    }
+    command.arg(Daemon::program()).arg(root).args(["--listen", "127.0.0.1:0"]).args(arguments);
+    Some(Daemon::spawn(&mut command))
+}
+
+#[test]
+fn a_poor_file_system_takes_uploads_whatever_it_cannot_do() {
+    let no_link = "link,linkat:error=EPERM";
+    let no_flags = "renameat2:error=EINVAL";
+    let cases: &[&[&str]] = &[
+        &[no_link],
+        &[no_link, no_flags],
+        &["link,linkat:error=EOPNOTSUPP", "renameat2:error=ENOSYS"],
+        &[no_link, "rename,renameat,renameat2:error=EBUSY"],
+        &[no_link, "rename,renameat,renameat2:error=EPERM"],
+        &["fsync,fdatasync:error=EINVAL"],
+        &["fsync,fdatasync:error=ENOSYS", no_link, no_flags],
+        &["fchmod,fchmodat,fchown,fchownat,chown:error=EPERM"],
+        &["flock:error=ENOLCK"],
+    ];
+    for faults in cases {
+        for uploads in ["create", "overwrite"] {
+            let root = folder(&[("old", b"old")]);
+            let with = ["--uploads", uploads];
+            let Some(daemon) = where_calls_fail(root.path(), faults, &with) else { return };
+            let kept =
+                if uploads == "create" { Err("ERROR 6 \"file already exists\"") } else { Ok(()) };
+            for (name, wanted) in [("new", Ok(())), ("new", kept), ("old", kept)] {
+                let done = put(&daemon, name, &pattern(3000, 5));
+                assert_eq!(done, wanted.map_err(str::to_owned), "{faults:?}, {uploads}, {name}");
+            }
+            let read = |name: &str| std::fs::read(root.path().join(name)).expect("a file");
+            assert!(read("new") == pattern(3000, 5), "{faults:?}, {uploads}");
+            assert!(read("old").len() == if uploads == "create" { 3 } else { 3000 }, "{faults:?}");
+            assert_eq!(everything_in(root.path()), ["new", "old"], "{faults:?}, {uploads}");
+            if faults[0].starts_with("fsync") {
+                let line = "the file system cannot be told to make files last";
+                daemon.log_line(&["WARN", line]);
+                assert_eq!(lines(&daemon, line), 1, "once");
+            }
+        }
+    }
+}
+
+#[test]
+fn free_space_that_is_not_told_is_not_full() {
+    let root = folder(&[]);
+    // It counts no blocks.
+    let Some(daemon) = with_mounts(&root, "umask 022 && mount -t ramfs none \"$0\"") else {
+        return;
+    };
+    let (answer, _) = daemon.peer().answer(&wrq("new", &[("tsize", "3000")]));
+    assert_eq!(show(&answer), "OACK tsize=3000");
+    assert_eq!(put(&daemon, "cfg", &pattern(3000, 6)), Ok(()));
+    assert_eq!(daemon.peer().fetch(&rrq("cfg", &[])).map(|bytes| bytes.len()), Ok(3000));
+}
+
+/// The names of files in `place` that are closed after they were open for writing, from now on.
+fn watched(place: &Path) -> impl FnMut() -> Vec<String> {
+    use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
+    let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).expect("inotify");
+    // Two events of one kind in a row would be told as one.
+    let kinds = AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_OPEN;
+    inotify.add_watch(place, kinds).expect("a watch");
+    move || {
+        let events = inotify.read_events().unwrap_or_default();
+        let written = |it: &&InotifyEvent| it.mask.contains(AddWatchFlags::IN_CLOSE_WRITE);
+        events
+            .iter()
+            .filter(written)
+            .filter_map(|it| Some(it.name.as_ref()?.to_str()?.to_owned()))
+            .collect()
+    }
+}
+
+#[test]
+fn who_watches_for_files_that_were_written_sees_an_upload_once_by_its_name() {
+    let cases: [(&[&str], &str); 3] = [
+        (&["env"], "unnamed temporaries"),
+        (
+            &[
+                "strace",
+                "-D",
+                "-f",
+                "-o",
+                "/dev/null",
+                "-e",
+                "trace=link,linkat",
+                "-e",
+                "inject=link,linkat:error=EPERM",
+            ],
+            "files that cannot be linked",
+        ),
+        (powerless(), "an ordinary user"),
+    ];
+    if strace().is_none() {
+        return;
+    }
+    for (wrapper, how) in cases {
+        let root = folder(&[("old", b"old")]);
+        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
+        let mut watched = watched(root.path());
+        for name in ["new", "old", "new"] {
+            assert_eq!(put(&daemon, name, b"new"), Ok(()), "{how}");
+            let mut seen = Vec::new();
+            until("the name is seen", || {
+                seen.extend(watched());
+                seen.iter().any(|seen| seen == name).then_some(())
+            });
+            seen.extend(watched());
+            assert_eq!(seen.iter().filter(|seen| *seen == name).count(), 1, "{how}: {seen:?}");
+            assert!(!seen.iter().any(|seen| seen.ends_with(".part")), "{how}: {seen:?}");
+        }
+    }
+}
