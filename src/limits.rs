@@ -13,6 +13,9 @@ pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// silent for as long. What is lost by chance the probe before it repairs.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The shortest constant interval at which a client asks: a server that repeats what it answers is heard in between.
+pub const SHORTEST_ASKING: Duration = ECHO_SPAN;
+
 /// A probe leaves after 10 ms of silence at the earliest: below this a busy peer's scheduling looks like loss.
 pub const SHORTEST_PROBE: Duration = Duration::from_millis(10);
 

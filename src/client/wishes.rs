@@ -92,10 +92,11 @@ impl Wishes {
     pub fn timing(&self, operation: Operation) -> Timing {
         let standard = Timing::default();
         if let Some(interval) = self.every {
-            let every = interval.clamp(standard.floor, limits::LONGEST_TIMING);
+            let every = interval.clamp(limits::SHORTEST_ASKING, limits::LONGEST_TIMING);
             let unanswered =
                 SHORTEST_ROUND.max(every.saturating_mul(10)).min(limits::LONGEST_TIMING);
-            return Timing { first: every, ceiling: every, unanswered, ..standard };
+            let floor = standard.floor.min(every);
+            return Timing { first: every, floor, ceiling: every, unanswered, ..standard };
         }
         let first = match (self.timeout, self.retries, operation) {
             (Some(secs), ..) => Interval::from_secs(secs).get(),

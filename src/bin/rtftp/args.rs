@@ -375,7 +375,7 @@ impl WaitArgs {
 
 /// How often a device is asked that is waited for.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
-    span(text, limits::SHORTEST_INTERVAL..=Duration::from_secs(60))
+    span(text, limits::SHORTEST_ASKING..=Duration::from_secs(60))
 }
 
 /// What to tell of it.
