@@ -117,6 +117,10 @@ pub const UNPROVEN_PACKETS: u32 = 5;
 /// 3,612.
 pub const UNPROVEN_BYTES: usize = 1032;
 
+/// A client that has not answered for 3 s gives way to others who need its place: what was lost has come again by then,
+/// and only a slow device keeps so long. Where there is room it stays for the whole patience.
+pub(crate) const UNPROVEN_STAY: Duration = Duration::from_secs(3);
+
 /// The part of the sessions and of their memory, as a divisor, that is kept for clients that have answered: a flood of
 /// forged requests may not take all.
 pub(crate) const PROVEN_RESERVE_DIVISOR: usize = 4;

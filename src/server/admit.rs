@@ -10,6 +10,7 @@ use super::limiter::AnswerLimiter;
 use super::policy::DropReason;
 use super::quota::{Member, Quota};
 use super::registry::{Registry, Relation, SessionId};
+use super::unproven::Unproven;
 use crate::limits;
 use crate::net::{Ending, PortRange};
 use crate::proto::Time;
@@ -30,6 +31,7 @@ pub(super) struct State {
     registry: Registry,
     quota: Quota,
     dallying: Dallying,
+    unproven: Unproven,
     limiter: AnswerLimiter,
 }
 
@@ -51,6 +53,7 @@ impl Admission {
             registry: Registry::default(),
             quota: Quota::new(config),
             dallying: Dallying::new(most_dallying),
+            unproven: Unproven::default(),
             limiter: AnswerLimiter::new(now, secret),
         };
         Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
@@ -76,18 +79,19 @@ impl Admission {
             Relation::New { replaces, superseded } => (replaces, superseded),
             Relation::Repeat(entry) => (Some(entry), None),
         };
-        let mut evicted = None;
-        let admitted = state.quota.check(member, state.dallying.len()).and_then(|()| {
+        let mut evicted = Vec::new();
+        let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
             if superseded.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
                 return Err(DropReason::TooManyAnswers);
             }
             if state.quota.is_full() {
-                evicted = state.evict_longest_dallying();
+                evicted.extend(state.evict_longest_dallying());
             }
             let entry = Arc::new(SessionEntry::new(query.clone()));
             state.quota.add(member);
             let id = state.registry.insert(Arc::clone(&entry));
+            state.unproven.insert(id, query.peer.ip(), now);
             Ok(NewSession { id, entry, replaces })
         });
         drop(state);
@@ -96,10 +100,13 @@ impl Admission {
         admitted
     }
 
-    /// Ends some sessions that only dally: something has run out that every session needs.
-    pub(super) fn evict_some(&self) {
+    /// Ends some sessions that only dally, or whose clients are silent: something has run out that every session needs.
+    pub(super) fn evict_some(&self, now: Time) {
         for _ in 0..limits::EVICT_AT_ONCE {
-            let evicted = self.state().evict_longest_dallying();
+            let evicted = {
+                let mut state = self.state();
+                state.evict_longest_dallying().or_else(|| state.evict_longest_silent(None, now))
+            };
             let Some(evicted) = evicted else { break };
             evicted.end(Ending::Abandon);
         }
@@ -114,7 +121,8 @@ impl Admission {
     pub(super) fn gauges(&self) -> Gauges {
         let state = self.state();
         let (unproven, windows_bytes) = state.quota.gauges();
-        let (transfers, dallying) = (self.under_way(), state.dallying.len());
+        let dallying = state.dallying.len();
+        let transfers = state.registry.len() - dallying;
         Gauges { transfers, dallying, unproven, windows_bytes }
     }
 
@@ -141,24 +149,52 @@ impl Admission {
 }
 
 impl State {
+    /// Sees to it that there is room for one more session, for which others may have to end.
+    fn make_room(
+        &mut self,
+        member: Member,
+        now: Time,
+        evicted: &mut Vec<Arc<SessionEntry>>,
+    ) -> Result<(), DropReason> {
+        while let Err(full) = self.quota.check(member, self.dallying.len()) {
+            let of_network = full == DropReason::TooManyUnprovenOfNetwork;
+            let of_network = of_network.then_some(member.client());
+            evicted.push(self.evict_longest_silent(of_network, now).ok_or(full)?);
+        }
+        Ok(())
+    }
+
     /// Takes the session that has dallied longest out, to be ended.
     pub(super) fn evict_longest_dallying(&mut self) -> Option<Arc<SessionEntry>> {
         let id = self.dallying.pop_longest()?;
-        self.remove(id, 0)
+        self.remove(id)
     }
 
-    /// Counts a session that has `bytes` of memory among the proven. Tells whether that is new.
-    pub(super) fn prove(&mut self, entry: &SessionEntry, bytes: usize) -> bool {
-        let is_new = entry.prove();
+    /// Takes a session out, to be ended, whose client has not answered for long: of all, or of the network of one client.
+    fn evict_longest_silent(&mut self, of: Option<IpAddr>, now: Time) -> Option<Arc<SessionEntry>> {
+        let id = self.unproven.longest(of, now)?;
+        self.remove(id)
+    }
+
+    /// Counts a session among the proven, if it is still in. Tells whether that is new.
+    pub(super) fn prove(&mut self, id: SessionId, entry: &SessionEntry) -> bool {
+        let is_new = self.registry.has(id) && entry.prove();
         if is_new {
-            self.quota.prove(entry.query.peer.ip(), bytes);
+            self.unproven.remove(id, entry.query.peer.ip());
+            self.quota.prove(entry.query.peer.ip(), entry.bytes());
         }
         is_new
     }
 
-    /// Gives a session that has `before` bytes of memory as many as it wants of those that are left, and tells how many.
-    pub(super) fn reserve(&mut self, entry: &SessionEntry, before: usize, wanted: usize) -> usize {
-        self.quota.reserve(member(entry), before, wanted)
+    /// Gives a session that is still in as much memory as it wants of what is left, in place of what it had, and tells
+    /// how many bytes that is.
+    pub(super) fn reserve(&mut self, id: SessionId, entry: &SessionEntry, wanted: usize) -> usize {
+        if !self.registry.has(id) {
+            return 0;
+        }
+        let bytes = self.quota.reserve(member(entry), entry.bytes(), wanted);
+        entry.set_bytes(bytes);
+        bytes
     }
 
     /// The most memory that a session could ever have.
@@ -169,25 +205,27 @@ impl State {
     /// Notes that a session, which has no memory any more, only dallies. Gives the session that must end for that.
     pub(super) fn dally(&mut self, id: SessionId) -> (DallyTurn, Option<Arc<SessionEntry>>) {
         let (turn, evicted) = self.dallying.insert(id);
-        (turn, evicted.and_then(|id| self.remove(id, 0)))
+        (turn, evicted.and_then(|id| self.remove(id)))
     }
 
-    /// Takes a session out that has `bytes` of memory, if it is still in.
-    pub(super) fn remove(&mut self, id: SessionId, bytes: usize) -> Option<Arc<SessionEntry>> {
+    /// Takes a session out, if it is still in.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<SessionEntry>> {
         let entry = self.registry.remove(id)?;
-        self.quota.remove(member(&entry), bytes);
+        self.unproven.remove(id, entry.query.peer.ip());
+        self.quota.remove(member(&entry), entry.bytes());
         Some(entry)
     }
 
     /// Takes a dallying session out, if it is still in.
     pub(super) fn remove_dallying(&mut self, id: SessionId, turn: DallyTurn) {
         self.dallying.remove(turn);
-        drop(self.remove(id, 0));
+        drop(self.remove(id));
     }
 
     #[cfg(test)]
     pub(super) fn is_unused(&self) -> bool {
-        self.registry.is_empty() && self.quota.is_unused() && self.dallying.len() == 0
+        let nobody = self.registry.is_empty() && self.unproven.is_empty();
+        nobody && self.quota.is_unused() && self.dallying.len() == 0
     }
 }
 

@@ -38,10 +38,10 @@ pub(super) fn lacking(shared: &Shared, query: &Query, reason: &DropReason) {
     dropped(shared, query, reason);
 }
 
-/// Those who only dally have a port and a descriptor to give back, but no memory.
+/// Those who only dally, or have not answered for long, have a port and a descriptor to give back.
 fn make_room(shared: &Shared, reason: &DropReason) {
     if matches!(reason, DropReason::NoPort | DropReason::NoDescriptor) {
-        shared.admission.evict_some();
+        shared.admission.evict_some(shared.system.now());
     }
 }
 

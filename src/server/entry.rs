@@ -2,12 +2,14 @@
 
 use crate::net::{Ending, Session};
 use crate::query::Query;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct SessionEntry {
     pub(super) query: Query,
     proven: AtomicBool,
+    /// Memory that is reserved for its window; whoever changes it holds the lock of the quota.
+    bytes: AtomicUsize,
     stage: Mutex<Stage>,
 }
 
@@ -23,7 +25,8 @@ enum Stage {
 
 impl SessionEntry {
     pub(super) const fn new(query: Query) -> Self {
-        Self { query, proven: AtomicBool::new(false), stage: Mutex::new(Stage::Opening) }
+        let (proven, bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
+        Self { query, proven, bytes, stage: Mutex::new(Stage::Opening) }
     }
 
     /// Whether the client has answered from its own address.
@@ -34,6 +37,15 @@ impl SessionEntry {
     /// Notes that the client has answered. Tells whether that is new.
     pub(super) fn prove(&self) -> bool {
         !self.proven.swap(true, Ordering::Relaxed)
+    }
+
+    /// Memory that is reserved for its window.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_bytes(&self, bytes: usize) {
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Makes the transfer known, so that a repeat of its request or a shutdown reaches it.

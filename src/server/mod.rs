@@ -20,6 +20,7 @@ mod policy;
 mod quota;
 mod registry;
 mod start;
+mod unproven;
 
 pub use crate::net::{PortRange, PortRangeError};
 pub use config::{Config, ConfigError, Model};
@@ -268,7 +269,11 @@ fn take_requests(
 /// The way of a request: policy, registry and quotas, and then to whatever opens it and drives its transfer.
 fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query) {
     if let Some(entry) = shared.admission.repeated(query) {
-        return entry.repeat();
+        // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
+        if shared.admission.may_send_error(query.peer.ip(), shared.system.now()) {
+            entry.repeat();
+        }
+        return;
     }
     let decided = guard(|| shared.config.policy.decide(query)).unwrap_or_else(|Panicked| {
         let refusal = Refusal::new(ErrorCode::Undefined, "a panic in the policy");

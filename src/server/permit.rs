@@ -13,8 +13,6 @@ pub(super) struct Permit {
     entry: Arc<SessionEntry>,
     /// The session that ends when the client of this one is proven.
     replaces: Option<Weak<SessionEntry>>,
-    /// Memory that is reserved for its window.
-    bytes: usize,
     /// Its turn among those that only dally. Without one it is under way.
     dallies: Option<DallyTurn>,
 }
@@ -25,7 +23,7 @@ impl Permit {
         admission.now_under_way();
         let NewSession { id, entry, replaces } = session;
         let (admission, replaces) = (Arc::clone(admission), replaces.as_ref().map(Arc::downgrade));
-        Self { admission, id, entry, replaces, bytes: 0, dallies: None }
+        Self { admission, id, entry, replaces, dallies: None }
     }
 
     pub(super) const fn entry(&self) -> &Arc<SessionEntry> {
@@ -34,8 +32,7 @@ impl Permit {
 
     /// Notes that the client has answered. Tells whether that is new.
     pub(super) fn prove(&mut self) -> bool {
-        let is_new =
-            !self.entry.is_proven() && self.admission.state().prove(&self.entry, self.bytes);
+        let is_new = !self.entry.is_proven() && self.admission.state().prove(self.id, &self.entry);
         if let Some(replaced) = self.replaces.take_if(|_| is_new).and_then(|it| it.upgrade()) {
             replaced.end(Ending::Abandon);
         }
@@ -48,9 +45,8 @@ impl Permit {
     }
 
     /// Reserves `wanted` bytes of memory in place of what was reserved before, or what is left, and tells how many.
-    pub(super) fn reserve(&mut self, wanted: usize) -> usize {
-        self.bytes = self.admission.state().reserve(&self.entry, self.bytes, wanted);
-        self.bytes
+    pub(super) fn reserve(&self, wanted: usize) -> usize {
+        self.admission.state().reserve(self.id, &self.entry, wanted)
     }
 
     /// Notes that the session only dallies from now on: what it still has keeps nothing from others.
@@ -72,7 +68,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         match self.dallies {
             Some(turn) => self.admission.state().remove_dallying(self.id, turn),
-            None => drop(self.admission.state().remove(self.id, self.bytes)),
+            None => drop(self.admission.state().remove(self.id)),
         }
         // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
         // last one leaves nothing behind.
@@ -94,6 +90,7 @@ mod tests {
     use crate::query::Query;
     use crate::transfer::{MayWait, Sink, Terms, Transfer};
     use crate::wire::{Mode, Operation, Options};
+    use core::time::Duration;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -172,6 +169,44 @@ mod tests {
     }
 
     #[test]
+    fn who_has_not_answered_for_three_seconds_gives_way_and_nobody_sooner() {
+        let stay = limits::UNPROVEN_STAY;
+        // Of all sessions that may be without proof, and of all that there may be.
+        for (unproven, proven) in [(6, 0), (5, 3)] {
+            let admission = admission(&Config::default().sessions(8).windows_bytes(8000));
+            let network = |n: u8| SocketAddr::from(([192, 0, n, 1], 2000));
+            let mut proved: Vec<_> =
+                (20..20 + proven).map(|n| permit(&admission, network(n), "a")).collect();
+            assert!(proved.iter_mut().all(Permit::prove));
+            let mut permits: Vec<_> =
+                (1..=unproven).map(|n| permit(&admission, network(n), "a")).collect();
+            assert!(permits.iter().all(|permit| permit.reserve(100) == 100));
+            let query = Query::new(network(9), LOCAL, Operation::Read, "a");
+            let early = NOW + (stay - Duration::from_micros(1));
+            assert!(admission.admit(&query, early).is_err());
+            let new = admission.admit(&query, NOW + stay).expect("room");
+            let new = Permit::new(&admission, new);
+            let ended: Vec<_> = permits.iter().map(|permit| permit.entry().is_ended()).collect();
+            assert!(ended[0] && ended.iter().filter(|ended| **ended).count() == 1, "{ended:?}");
+            // Its answer, and what it still wants, come too late.
+            assert!(!permits[0].prove() && permits[0].reserve(100) == 0);
+            drop((permits, proved, new));
+            assert!(is_unused(&admission));
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_full_makes_room_among_its_own() {
+        let admission = admission(&Config::default().sessions(8));
+        let of = |network: u8, host: u8| SocketAddr::from(([192, 0, network, host], 2000));
+        let [other, first, _second] =
+            [of(1, 1), of(2, 1), of(2, 2)].map(|peer| permit(&admission, peer, "a"));
+        let query = Query::new(of(2, 3), LOCAL, Operation::Read, "a");
+        let new = admission.admit(&query, NOW + limits::UNPROVEN_STAY).map(|new| new.id);
+        assert!(new.is_ok() && first.entry().is_ended() && !other.entry().is_ended());
+    }
+
+    #[test]
     fn memory_for_windows_is_bounded_and_comes_back() {
         let admission = admission(&Config::default().windows_bytes(1000));
         let networks = |n| (Ipv4Addr::new(192, 0, n, 1), 2000).into();
@@ -195,7 +230,7 @@ mod tests {
         let of = |network, n| (Ipv4Addr::new(192, 0, network, 1), n).into();
         let mut silent = Vec::new();
         let mut reserve = |peer| {
-            let mut permit = permit(&admission, peer, "a");
+            let permit = permit(&admission, peer, "a");
             let bytes = permit.reserve(200);
             silent.push(permit);
             bytes
@@ -338,7 +373,7 @@ mod tests {
         let admission = admission(&Config::default());
         let most = limits::EVICT_AT_ONCE as u32;
         let permits: Vec<_> = (0..=most).map(|last| dallying(&admission, last)).collect();
-        admission.evict_some();
+        admission.evict_some(NOW);
         let left = permits.iter().filter(|permit| !permit.entry.is_ended()).count();
         assert_eq!(left, 1);
         admission.stop_all("shutting down");

@@ -43,6 +43,10 @@ impl Member {
         Self { client, is_proven }
     }
 
+    pub(super) const fn client(self) -> IpAddr {
+        self.client
+    }
+
     fn pools(self) -> impl Iterator<Item = Pool> {
         // Loopback cannot be forged from outside.
         let of_network = (!self.client.is_loopback()).then(|| network_of(self.client));

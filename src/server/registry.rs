@@ -58,6 +58,15 @@ impl Registry {
         id
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether a session is still in.
+    pub(super) fn has(&self, id: SessionId) -> bool {
+        self.sessions.contains_key(&id)
+    }
+
     /// Takes a session out, if it is still in.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<SessionEntry>> {
         let entry = self.sessions.remove(&id)?;

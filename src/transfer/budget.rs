@@ -5,51 +5,38 @@
 
 use crate::limits;
 use crate::proto::Time;
-use std::time::Duration;
 
-/// The packets and bytes that an unproven client may still be sent. It is gone as soon as the client is proven.
+/// The packets and bytes that an unproven client may still be sent unasked. It is gone as soon as the client is proven.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnprovenBudget {
     packets: u32,
     bytes: usize,
-    /// How long the client has to answer the last packet of the budget.
-    last_chance: Duration,
-    sent_at: Time,
-    /// Nothing more may be sent, and the transfer ends at that time.
-    spent_until: Option<Time>,
+    /// When the transfer ends, if nothing was answered until then.
+    ends_at: Time,
+    is_spent: bool,
 }
 
 impl UnprovenBudget {
-    pub(super) const fn new(now: Time, last_chance: Duration) -> Self {
-        Self {
-            packets: limits::UNPROVEN_PACKETS,
-            bytes: limits::UNPROVEN_BYTES,
-            last_chance,
-            sent_at: now,
-            spent_until: None,
-        }
+    pub(super) const fn new(ends_at: Time) -> Self {
+        let (packets, bytes) = (limits::UNPROVEN_PACKETS, limits::UNPROVEN_BYTES);
+        Self { packets, bytes, ends_at, is_spent: false }
     }
 
-    /// Whether a packet of `len` bytes may be sent.
-    pub(super) const fn allows(&self, len: usize) -> bool {
-        self.packets > 0 && self.bytes >= len
-    }
-
-    /// Spends a packet of `len` bytes. Where the budget does not allow it, the transfer ends at the time that is given
-    /// back: soon, so that the client's next attempt finds room.
-    pub(super) fn spend(&mut self, now: Time, len: usize) -> Result<(), Time> {
-        if self.spent_until.is_some() || !self.allows(len) {
-            return Err(*self.spent_until.insert(self.sent_at + self.last_chance));
+    /// Spends a packet of `len` bytes. From the first that may not be sent on the transfer is silent, until the time that
+    /// is given back: a device that erases its flash answers late, and must find it open.
+    pub(super) const fn spend(&mut self, len: usize) -> Result<(), Time> {
+        self.is_spent |= self.packets == 0 || self.bytes < len;
+        if self.is_spent {
+            return Err(self.ends_at);
         }
         self.packets -= 1;
         self.bytes -= len;
-        self.sent_at = now;
         Ok(())
     }
 
     /// When the transfer ends, once a packet was refused.
-    pub(super) const fn spent_until(&self) -> Option<Time> {
-        self.spent_until
+    pub(super) fn silent_until(&self) -> Option<Time> {
+        self.is_spent.then_some(self.ends_at)
     }
 }
 
@@ -57,40 +44,27 @@ impl UnprovenBudget {
 mod tests {
     use super::*;
 
-    fn ms(n: u64) -> Time {
-        Time::from_micros(n * 1000)
-    }
-
-    fn budget() -> UnprovenBudget {
-        UnprovenBudget::new(ms(0), Duration::from_secs(1))
-    }
+    const END: Time = Time::from_micros(30_000_000);
 
     #[test]
     fn five_packets_may_go_and_a_sixth_may_not() {
-        let mut budget = budget();
-        for n in 0..5 {
-            assert!(budget.allows(4), "packet {n}");
-            assert_eq!(budget.spend(ms(n), 4), Ok(()), "packet {n}");
-        }
-        assert_eq!(budget.spent_until(), None, "nothing was refused yet");
-        assert!(!budget.allows(4));
-        assert_eq!(budget.spend(ms(70), 4), Err(ms(1004)), "a second after the last that went");
-        assert_eq!(budget.spent_until(), Some(ms(1004)));
+        let mut budget = UnprovenBudget::new(END);
+        assert_eq!([(); 5].map(|()| budget.spend(4)), [Ok(()); 5]);
+        assert_eq!(budget.silent_until(), None, "nothing was refused yet");
+        assert_eq!(budget.spend(4), Err(END));
+        assert_eq!(budget.silent_until(), Some(END));
     }
 
     #[test]
     fn so_many_bytes_may_go_and_one_more_may_not() {
-        let mut budget = budget();
-        assert_eq!(budget.spend(ms(0), limits::UNPROVEN_BYTES - 10), Ok(()));
-        assert!(!budget.allows(11) && budget.allows(10));
-        assert_eq!(budget.spend(ms(0), 10), Ok(()));
-        assert_eq!(budget.spend(ms(0), 1), Err(ms(1000)));
+        let mut budget = UnprovenBudget::new(END);
+        assert_eq!([limits::UNPROVEN_BYTES - 10, 10].map(|len| budget.spend(len)), [Ok(()); 2]);
+        assert_eq!(budget.spend(1), Err(END));
     }
 
     #[test]
     fn what_is_spent_once_stays_spent_for_smaller_packets_too() {
-        let mut budget = budget();
-        assert_eq!(budget.spend(ms(7), limits::UNPROVEN_BYTES + 1), Err(ms(1000)));
-        assert_eq!(budget.spend(ms(8), 4), Err(ms(1000)));
+        let mut budget = UnprovenBudget::new(END);
+        assert_eq!([limits::UNPROVEN_BYTES + 1, 4].map(|len| budget.spend(len)), [Err(END); 2]);
     }
 }

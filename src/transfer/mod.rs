@@ -121,6 +121,8 @@ pub struct Transfer {
     /// What a server may still send to a client that has not proven its address; nothing once it has. A client needs
     /// no proof of the server it asked.
     budget: Option<UnprovenBudget>,
+    /// Whether what leaves next answers a repeat of the request, which is a datagram of its own: it needs no budget.
+    answers_repeat: bool,
     /// The datagram that stands for block 0.
     opening: Vec<u8>,
     /// An ACK or an ERROR on its way out.
@@ -151,7 +153,7 @@ impl Transfer {
             Packet::Oack(terms.answer).to_vec()
         };
         let mut transfer = Self::new(now, Role::Server, Phase::Running, machine, opening);
-        transfer.budget = Some(UnprovenBudget::new(now, terms.timing.first));
+        transfer.budget = Some(UnprovenBudget::new(now + terms.timing.unanswered));
         transfer.settle(terms.agreed);
         transfer
     }
@@ -180,6 +182,7 @@ impl Transfer {
             phase,
             machine,
             budget: None,
+            answers_repeat: false,
             opening,
             small: Vec::new(),
             started: now,
@@ -348,25 +351,14 @@ impl Transfer {
 
     /// The client sent its request once more: it has not seen the server's answer, which goes out again at once.
     pub fn repeat(&mut self) {
-        let len = self.answer_len();
-        let is_allowed = self.budget.is_none_or(|budget| budget.allows(len));
-        match &mut self.machine {
-            _ if self.role == Role::Client || !is_allowed => {}
-            Machine::Sending(outgoing) => outgoing.sender.repeat(),
-            Machine::Receiving(incoming) if !incoming.receiver.is_answered() => {
-                incoming.receiver.repeat();
-            }
-            Machine::Receiving(_) => {}
+        if self.role == Role::Client || self.is_proven() {
+            return;
         }
-    }
-
-    /// The length of what a server's first packet holds: an OACK, ACK 0, or DATA 1.
-    fn answer_len(&self) -> usize {
-        let first_block = match &self.machine {
-            Machine::Sending(outgoing) => outgoing.first_block_len(),
-            Machine::Receiving(_) => None,
-        };
-        first_block.unwrap_or(self.opening.len())
+        self.answers_repeat = true;
+        match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.sender.repeat(),
+            Machine::Receiving(incoming) => incoming.receiver.repeat(),
+        }
     }
 
     /// The network says that the peer's port is closed: nothing that is sent will arrive.
@@ -491,15 +483,15 @@ impl Transfer {
             Phase::Over => return Action::Done,
             Phase::Failing => self.phase = Phase::Over,
             Phase::Asking(_) | Phase::Running | Phase::Dallying => {
-                if let Some(until) = self.budget.and_then(|budget| budget.spent_until()) {
+                let silent_until = self.budget.and_then(|budget| budget.silent_until());
+                if let Some(until) = silent_until.filter(|_| !self.answers_repeat) {
                     return self.wait_for_proof(now, until);
                 }
                 return self.poll_machine(now);
             }
         }
         let error = Burst::single(&self.small, false);
-        if self.budget.as_mut().is_some_and(|budget| budget.spend(now, error.bytes.len()).is_err())
-        {
+        if self.budget.as_mut().is_some_and(|budget| budget.spend(error.bytes.len()).is_err()) {
             return Action::Done;
         }
         self.summary.count(&error);
@@ -514,15 +506,11 @@ impl Transfer {
         };
         match step {
             Step::Transmit(burst) => {
-                if let Some(budget) = &mut self.budget
-                    && let Err(until) = budget.spend(now, burst.bytes.len())
+                let is_free = core::mem::take(&mut self.answers_repeat);
+                if let Some(budget) = self.budget.as_mut().filter(|_| !is_free)
+                    && let Err(until) = budget.spend(burst.bytes.len())
                 {
-                    if now < until {
-                        return Action::Wait(until);
-                    }
-                    self.phase = Phase::Over;
-                    self.summary.conclude(now - self.started, Outcome::Silent);
-                    return Action::Done;
+                    return Action::Wait(until);
                 }
                 self.summary.count(&burst);
                 Action::Send(burst)

@@ -107,14 +107,6 @@ impl Outgoing {
         let resent = run.again.min(count);
         Step::Transmit(Burst { bytes, packet: ring.stride(), packets: count, resent })
     }
-
-    /// The length of DATA 1, if that is what a server sends first and it was read.
-    pub(super) fn first_block_len(&self) -> Option<usize> {
-        let ring = self.ring.as_ref()?;
-        let is_read = ring.ready() > BlockNumber::FIRST;
-        let is_first = self.sender.base() == BlockNumber::FIRST && is_read;
-        is_first.then(|| ring.run(BlockNumber::FIRST, 1).0.len())
-    }
 }
 
 fn slots(agreed: &Agreed, read_ahead: usize) -> usize {

@@ -197,7 +197,10 @@ impl Crowd {
                 return Err(wrong);
             }
             if summary.outcome == Some(Outcome::Superseded) {
-                self.is_superseded(&session.query, served)?;
+                let waited = summary.bytes == 0 && summary.elapsed >= limits::UNPROVEN_STAY;
+                if !waited {
+                    self.is_superseded(&session.query, served)?;
+                }
             }
         }
         of_networks(bounds, served, ended)?;
@@ -287,12 +290,13 @@ fn within_sockets(bounds: &Bounds, state: &State) -> Result<(), String> {
 }
 
 /// What one network can cause: as many ERRORs with a text as it may get, and as many sessions without proof as it may
-/// have, where none ends before it has waited for a second. (A host that says at once that its port is closed ends them
+/// have, where none ends before it has waited for three seconds. (A host that says at once that its port is closed ends them
 /// sooner.) An ERROR without a text is shorter than any request.
 fn of_networks(bounds: &Bounds, served: &Served, ended: Time) -> Result<(), String> {
     let seconds = (ended - Time::START).as_secs() + 1;
     let answers = u64::from(limits::ERROR_BURST) + seconds * u64::from(limits::ERRORS_PER_SECOND);
-    let sessions = bounds.sessions.div_ceil(limits::UNPROVEN_SHARE_DIVISOR) as u64 * seconds;
+    let turns = seconds / limits::UNPROVEN_STAY.as_secs() + 1;
+    let sessions = bounds.sessions.div_ceil(limits::UNPROVEN_SHARE_DIVISOR) as u64 * turns;
     let mut sockets: BTreeMap<IpAddr, [u64; 2]> = BTreeMap::new();
     for sent in served.sent.iter().filter(|sent| !sent.is_proven) {
         let IpAddr::V4(peer) = sent.peer.ip() else { continue };
