@@ -8,9 +8,12 @@ use common::{
     listing, model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, setsockopt, socket, sockopt,
+};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
@@ -258,6 +261,29 @@ fn where_the_kernel_refuses_pieces_a_window_leaves_packet_by_packet() {
     assert_eq!(pieces_of_a_window(&server), [1432; 8]);
     assert!(get(&server.client(windowed(1428, 8)), "f").expect("a download") == bytes);
     assert!(get(&server.client(windowed(1200, 8)), "f").expect("a download") == bytes);
+}
+
+/// Boot ROMs drop packets that may not be fragmented. Only root sees headers, so the test has a network of its own.
+#[test]
+fn no_packet_forbids_to_be_fragmented() {
+    if !in_own_network(no_packet_forbids_to_be_fragmented, "ip link set lo up") {
+        return;
+    }
+    let (raw, none) = (SockType::Raw, SockFlag::empty());
+    let headers = socket(AddressFamily::Inet, raw, none, SockProtocol::Udp).expect("a raw socket");
+    let root = folder(&[("f", &pattern(5000, 3))]);
+    for local in [IpAddr::from(Ipv6Addr::UNSPECIFIED), IpAddr::from(Ipv4Addr::LOCALHOST)] {
+        let server = listening(local, root.path());
+        let client = Client::new((Ipv4Addr::LOCALHOST, server.address.port()).into());
+        get(&client, "f").expect("a download");
+        get(&client, "missing").expect_err("it is not there");
+        let mut header = [0; 20];
+        let packets = std::iter::from_fn(|| {
+            recv(headers.as_raw_fd(), &mut header, MsgFlags::MSG_DONTWAIT).ok().map(|_| header)
+        });
+        let flags: Vec<u8> = packets.map(|header| header[6] >> 5).collect();
+        assert!(flags.len() >= 6 && flags.iter().all(|flags| flags & 0b010 == 0), "{flags:?}");
+    }
 }
 
 #[test]

@@ -15,6 +15,9 @@ use nix::sys::socket::{
     setsockopt, sockopt,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::any::Any;
 use std::io::{self, IoSliceMut};
@@ -73,11 +76,15 @@ impl System for Kernel {
             bound => bound?,
         }
         socket.set_nonblocking(true)?;
-        Ok(Box::new(KernelSocket(socket.into())))
+        let socket = UdpSocket::from(socket);
+        let_fragment(&socket, address.is_ipv6());
+        Ok(Box::new(KernelSocket(socket)))
     }
 
     fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>> {
-        Ok(Box::new(KernelSocket(UdpSocket::bind(local)?)))
+        let socket = UdpSocket::bind(local)?;
+        let_fragment(&socket, local.is_ipv6());
+        Ok(Box::new(KernelSocket(socket)))
     }
 
     fn path_bytes(&self, peer: SocketAddr) -> Option<usize> {
@@ -105,6 +112,15 @@ impl System for Kernel {
     fn pool(&self, most: usize) -> Arc<dyn Pool> {
         Arc::new(Workers::new(most))
     }
+}
+
+/// Clears the bit of IPv4 that forbids to fragment: boot ROMs drop what has it. Who may not choose sends as the system does.
+fn let_fragment(socket: &UdpSocket, is_ipv6: bool) {
+    if is_ipv6 {
+        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT);
+    }
+    // An IPv6 socket sends to IPv4 too.
+    let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
 }
 
 #[derive(Debug)]

@@ -61,7 +61,7 @@ pub(super) fn start(
 
 fn session(
     shared: &Shared,
-    permit: &mut Permit,
+    permit: &Permit,
     query: &Query,
     profile: &Profile,
     payload: Payload,
@@ -118,7 +118,7 @@ impl Need {
 /// What may be granted within the profile, the path and the memory that is left.
 fn fit(
     system: &dyn System,
-    permit: &mut Permit,
+    permit: &Permit,
     profile: &Profile,
     query: &Query,
     asked: &Options,
