@@ -164,9 +164,10 @@ impl Session {
             Received::Datagrams { len, each } => {
                 buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
             }
-            Received::Unreachable | Received::Nothing => {
-                let again = received == Received::Unreachable;
-                if self.refused.swap(again, Ordering::Relaxed) {
+            // What the peer said before may wait behind it, and behind a second one.
+            Received::Unreachable => self.refused.store(true, Ordering::Relaxed),
+            Received::Nothing => {
+                if self.refused.swap(false, Ordering::Relaxed) {
                     transfer.unreachable(now);
                 }
             }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 /// observer are told why.
 pub(super) fn start(
     shared: &Arc<Shared>,
-    mut permit: Permit,
+    permit: Permit,
     profile: &Profile,
 ) -> Option<ActiveTransfer> {
     let entry = Arc::clone(permit.entry());
@@ -47,7 +47,7 @@ pub(super) fn start(
         answer::refuse(shared, query, &refusal);
         return None;
     }
-    match session(shared, &mut permit, query, profile, payload) {
+    match session(shared, &permit, query, profile, payload) {
         Ok(session) => Some(ActiveTransfer::new(entry.attach(session), permit, Arc::clone(shared))),
         Err(error) => {
             match DropReason::of(&error) {
