@@ -214,7 +214,7 @@ impl Dialogue {
                 }
             }
             9 => {
-                self.sides[SERVER].transfer.repeat();
+                self.sides[SERVER].repeat();
                 self.settle(SERVER);
             }
             10 => self.disturb(who, much / 2),
@@ -268,7 +268,7 @@ impl Dialogue {
     /// A datagram reaches this side. A request reaches a server elsewhere, and it knows whose it is.
     fn arrive(&mut self, who: usize, datagram: &[u8]) {
         if who == SERVER && datagram == self.sides[CLIENT].opening {
-            self.sides[SERVER].transfer.repeat();
+            self.sides[SERVER].repeat();
         } else {
             self.sides[who].hear(self.now, datagram);
         }

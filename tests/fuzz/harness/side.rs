@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tftpkit::limits;
 use tftpkit::proto::Time;
 use tftpkit::transfer::{Action, MayWait, Memory, Outcome, Sink, Source, Summary, Transfer};
-use tftpkit::wire::{ErrorCode, Mode, Packet, WireBlock};
+use tftpkit::wire::{BlockSize, ErrorCode, Mode, Packet, WireBlock};
 
 /// Byte `at` of the file: no two blocks are alike, and many line ends are among them.
 pub(super) fn pattern(at: usize) -> u8 {
@@ -155,6 +155,8 @@ pub(super) struct Side {
     wire: Vec<u8>,
     packets: u64,
     bytes: usize,
+    /// How often its request was repeated.
+    repeats: u64,
     /// The highest block that it sent, and the highest of them that it heard acknowledged.
     sent: u64,
     acknowledged: u64,
@@ -172,9 +174,20 @@ impl Side {
     ) -> Self {
         let file = disk.get().file.clone();
         let wire = if mode == Mode::Netascii { netascii(&file) } else { file };
-        let (packets, bytes, sent, acknowledged) = (0, 0, 0, 0);
-        let end = None;
-        Self { transfer, sends, opening, disk, mode, wire, packets, bytes, sent, acknowledged, end }
+        Self {
+            transfer,
+            sends,
+            opening,
+            disk,
+            mode,
+            wire,
+            packets: 0,
+            bytes: 0,
+            repeats: 0,
+            sent: 0,
+            acknowledged: 0,
+            end: None,
+        }
     }
 
     pub(super) const fn outcome(&self) -> Option<&Outcome> {
@@ -199,6 +212,12 @@ impl Side {
             self.acknowledged = self.acknowledged.max(block.0.into());
         }
         self.transfer.handle(now, datagram);
+    }
+
+    /// The client repeats its request.
+    pub(super) fn repeat(&mut self) {
+        self.repeats += 1;
+        self.transfer.repeat();
     }
 
     /// A block as this side has it, or would have it.
@@ -251,8 +270,11 @@ impl Side {
         self.packets += 1;
         self.bytes += datagram.len();
         if !self.transfer.is_proven() {
-            assert!(self.packets <= limits::UNPROVEN_PACKETS.into(), "{} packets", self.packets);
-            assert!(self.bytes <= limits::UNPROVEN_BYTES, "{} bytes", self.bytes);
+            // Each repeat of the request has an answer of its own.
+            let (packets, bytes) = (u64::from(limits::UNPROVEN_PACKETS), limits::UNPROVEN_BYTES);
+            let each = usize::from(BlockSize::DEFAULT.get()) + 4;
+            assert!(self.packets <= packets + self.repeats, "{} packets", self.packets);
+            assert!(self.bytes <= bytes + self.repeats as usize * each, "{} bytes", self.bytes);
         }
         match Packet::parse(datagram).expect("what leaves is a packet") {
             Packet::Request(_) | Packet::Oack(_) => assert_eq!(datagram, self.opening),
