@@ -466,7 +466,10 @@ fn rtftp_lists_rtftpd_and_tells_of_a_server_that_cannot_list() {
     let list =
         |server: &Server| run(r#"rtftp list "$SERVER""#, server, DEFAULTS, "", Path::new(""));
     let ours = Server::rtftpd("127.0.0.1", "off");
-    fs::write(ours.root().join("kernel"), octets(1234)).expect("a file");
+    let kernel = ours.root().join("kernel");
+    fs::write(&kernel, octets(1234)).expect("a file");
+    // A server that is root, as it is here, shows what everybody may read.
+    fs::set_permissions(&kernel, fs::Permissions::from_mode(0o644)).expect("its mode");
     let output = list(&ours);
     succeeds(&output);
     assert!(said(&output).contains("kernel"));

@@ -280,7 +280,10 @@ fn many_clients_on_a_bad_network_get_every_byte_and_cost_the_server_nothing() {
     println!("SOAK_MINUTES={minutes} SOAK_MODEL={model} {}", Daemon::program().display());
 
     let root = folder(&[("welcome", b"welcome")]);
-    let daemon = Daemon::serve(root.path(), &["--uploads", "overwrite", "--model", &model]);
+    // Who asked and went away is waited for no longer than the end of the test waits.
+    let patient = ["--patience", "9"];
+    let args = [&["--uploads", "overwrite", "--model", &*model][..], &patient].concat();
+    let daemon = Daemon::serve(root.path(), &args);
     let relay = Relay::before(daemon.address, weather(seed));
     let (started, whole) = (Instant::now(), Duration::from_secs_f64(60.0 * minutes));
     let soak = Arc::new(Soak {

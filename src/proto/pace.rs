@@ -361,8 +361,9 @@ const FEWEST_COUNTED: u64 = 32;
 const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;
 
-/// No pace is slower than a block in 10 ms: a receiver takes a longer pause within a window for a loss.
-const SLOWEST: u64 = 10_000_000;
+/// No pace is slower than a block in 2 ms: a peer that was only busy for a moment must not slow a transfer to a crawl, and a
+/// receiver takes a long pause within a window for a loss.
+const SLOWEST: u64 = 2_000_000;
 
 const fn nanos(span: Duration) -> u64 {
     span.as_nanos() as u64
@@ -477,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn no_pace_is_slower_than_a_block_in_ten_milliseconds() {
+    fn no_pace_is_slower_than_a_block_in_two_milliseconds() {
         let mut pace = begun(64, 1428);
         for n in 0..40 {
             leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);

@@ -128,7 +128,7 @@ fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
         ("lsit", None, Some(Class::Usage), ""),
         ("upload *.absent", None, Some(Class::Usage), ""),
         // A list is shown, and numbers alone are its lines.
-        ("4", None, Some(Class::NoAnswer), ""),
+        ("2 4 -", None, Some(Class::NoAnswer), ""),
         ("3", None, Some(Class::NoAnswer), ""),
         ("6", None, Some(Class::Usage), ""),
         (" ", None, Some(Class::Done), ""),
