@@ -272,7 +272,7 @@ impl Side {
         if !self.transfer.is_proven() {
             // Each repeat of the request has an answer of its own.
             let (packets, bytes) = (u64::from(limits::UNPROVEN_PACKETS), limits::UNPROVEN_BYTES);
-            let each = usize::from(BlockSize::DEFAULT.get()) + 4;
+            let each = BlockSize::DEFAULT.get() + 4;
             assert!(self.packets <= packets + self.repeats, "{} packets", self.packets);
             assert!(self.bytes <= bytes + self.repeats as usize * each, "{} bytes", self.bytes);
         }
