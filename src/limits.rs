@@ -60,8 +60,8 @@ pub const DALLY_INTERVALS: u32 = 2;
 /// longer for its one ACK costs all others a port meanwhile. It is two [`PEER_INTERVAL`].
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 
-/// A wait of less than 5 ms is kept to the microsecond: what is paced leaves at a part of a millisecond, and the kernel's
-/// timeout of a socket is a multiple of four.
+/// A wait of less than 5 ms is kept to the microsecond: what is paced leaves at a part of a millisecond. The kernel's
+/// timeout of a socket is a multiple of four, and epoll counts whole ones.
 pub(crate) const BRIEF_WAIT: Duration = Duration::from_millis(5);
 
 /// How long a thread polls for an answer before it sleeps: about what it costs to be woken.
@@ -129,11 +129,12 @@ pub(crate) const PROVEN_RESERVE_DIVISOR: usize = 4;
 /// answered. Loopback cannot be forged from outside and is exempt.
 pub(crate) const UNPROVEN_SHARE_DIVISOR: usize = 4;
 
-/// One network gets 512 ERROR answers at once that are longer than the request. PXELINUX and GRUB ask for tens of files that
-/// are not there in one go, and a rack behind one address does so together.
+/// One network gets 512 answers at once that open no session: ERRORs that are longer than the request, and those to repeats.
+/// PXELINUX and GRUB ask for tens of files that are not there in one go, and a rack behind one address does so together.
 pub const ERROR_BURST: u32 = 512;
 
-/// After a burst, one network gets 128 of them in each second; the others go without their text.
+/// After a burst, one network gets 128 of them in each second. Other ERRORs go without their text, and other repeats
+/// unanswered.
 pub const ERRORS_PER_SECOND: u32 = 128;
 
 /// Networks whose ERROR answers are counted apart; those that share a slot share its tokens.

@@ -290,13 +290,15 @@ impl Poller for KernelPoller {
         };
         let count = match most {
             // Epoll counts milliseconds, and what is paced leaves at a part of one.
-            Some(brief) if !brief.is_zero() && brief < BRIEF => match wait(EpollTimeout::ZERO)? {
-                0 => {
-                    wait_briefly(&self.epoll.0, brief);
-                    wait(EpollTimeout::ZERO)?
+            Some(brief) if !brief.is_zero() && brief < limits::BRIEF_WAIT => {
+                match wait(EpollTimeout::ZERO)? {
+                    0 => {
+                        wait_briefly(&self.epoll.0, brief);
+                        wait(EpollTimeout::ZERO)?
+                    }
+                    count => count,
                 }
-                count => count,
-            },
+            }
             most => wait(epoll_timeout(most))?,
         };
         ready.clear();
@@ -317,9 +319,6 @@ fn own(socket: &dyn Udp) -> io::Result<&KernelSocket> {
     (socket as &dyn Any).downcast_ref().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// A wait that is not left to the kernel's coarse clocks.
-const BRIEF: Duration = Duration::from_millis(2);
-
 /// Waits until `fd` can be read, or for so long.
 fn wait_briefly(fd: &impl AsFd, most: Duration) {
     let timeout = Timespec::try_from(most).ok();
@@ -327,7 +326,7 @@ fn wait_briefly(fd: &impl AsFd, most: Duration) {
     let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref());
 }
 
-/// A time in epoll's milliseconds, rounded down: what is left of it is [`BRIEF`].
+/// A time in epoll's milliseconds, rounded down: what is left of it is a brief wait.
 fn epoll_timeout(most: Option<Duration>) -> EpollTimeout {
     let Some(most) = most else { return EpollTimeout::NONE };
     let millis = most.as_millis().min(i32::MAX as u128) as i32;

@@ -22,9 +22,8 @@ pub(super) struct Pace {
     spacing: u64,
     /// The spacing that loss has shown to be needed.
     limit: Option<u64>,
-    /// Blocks that must arrive without loss before less than the limit is tried, and so many they are the next time.
+    /// Blocks that must arrive without loss before less than the limit is tried.
     hold: u64,
-    next_hold: u64,
     /// How often in a row less was tried.
     raises: u32,
     /// Blocks that may leave at once before anything was seen to arrive.
@@ -34,9 +33,6 @@ pub(super) struct Pace {
     flight: Option<Flight>,
     /// When blocks left last.
     left_at: Time,
-    /// Windows in a row that waited on the path, and the least spacing by which one of them arrived.
-    late: u32,
-    late_by: u64,
     /// Blocks that were missing since this one.
     losses: u64,
     counted_from: BlockNumber,
@@ -84,14 +80,11 @@ impl Pace {
             limit: None,
             failed: 0,
             hold: 0,
-            next_hold: HOLD,
             raises: 0,
             burst: 0,
             due: Time::START,
             left_at: Time::START,
             flight: None,
-            late: 0,
-            late_by: 0,
             losses: 0,
             counted_from: BlockNumber::OPENING,
             queued: 0,
@@ -162,7 +155,6 @@ impl Pace {
             return;
         }
         let blocks = base - flight.first;
-        let took = nanos((now - flight.began).saturating_sub(trips.smoothed));
         // What the last of them waited on the path: that they left late is no news of it.
         let waited = nanos((now - self.left_at).saturating_sub(trips.smoothed));
         let planned = blocks * self.spacing;
@@ -171,16 +163,7 @@ impl Pace {
             Some(_) => 8 * waited > planned + 8 * nanos(trips.smoothed - trips.shortest),
         };
         if !is_late {
-            self.late = 0;
-            return self.kept_up(blocks);
-        }
-        let each = (took / blocks).max(self.spacing);
-        self.late_by = if self.late == 0 { each } else { self.late_by.min(each) };
-        self.late += 1;
-        if self.late == LATE_IN_A_ROW && self.limit.is_some() {
-            (self.spacing, self.late) = (self.late_by, 0);
-            self.limit = Some(self.spacing);
-            (self.hold, self.raises) = (self.next_hold, 0);
+            self.kept_up(blocks);
         }
     }
 
@@ -326,11 +309,7 @@ impl Pace {
     fn slow(&mut self, spacing: u64, limit: u64) {
         self.failed = self.failed.max(self.spacing.max(self.smallest() / 2));
         (self.spacing, self.limit) = (spacing.min(SLOWEST), Some(limit.min(SLOWEST)));
-        if core::mem::take(&mut self.raises) > 0 {
-            // It was tried, and in vain.
-            self.next_hold = (2 * self.next_hold).min(LONGEST_HOLD);
-        }
-        self.hold = self.next_hold;
+        (self.raises, self.hold) = (0, HOLD);
     }
 
     /// The smallest spacing at which a window does not leave in one piece.
@@ -349,15 +328,12 @@ const LONGEST_FIRST_TRIP: Duration = Duration::from_micros(500);
 /// Of fewer blocks no rate can be told.
 const FEWEST_MEASURED: u64 = 4;
 
-/// One window alone may be late because somebody was busy.
-const LATE_IN_A_ROW: u32 = 3;
-
 /// Fewer losses, or losses among more blocks, may be by chance.
 const FEWEST_LOSSES: u64 = 3;
 const FEWEST_COUNTED: u64 = 32;
 
-/// Blocks without loss before a pace is tried that is faster than the one that a loss has shown, and how many at most
-/// when that was in vain again and again.
+/// Blocks without loss before a pace is tried that is faster than the one that a loss has shown, and before one that has
+/// failed already is tried again.
 const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;
 
@@ -473,8 +449,14 @@ mod tests {
             spans(pace, count);
             pace.spacing
         };
-        let before = windows(&mut pace, HOLD / 64);
-        assert!(windows(&mut pace, 12) < before, "it was not tried");
+        let (before, failed) = (windows(&mut pace, HOLD / 64), pace.failed);
+        let tried: Vec<u64> = (0..12).map(|_| windows(&mut pace, 1)).collect();
+        assert!(tried[11] < before, "it was not tried");
+        assert!(
+            tried.iter().all(|spacing| *spacing > failed),
+            "{failed} ns have failed: {tried:?}"
+        );
+        assert!(pace.hold > LONGEST_HOLD / 2, "what has failed is not tried again before long");
     }
 
     #[test]

@@ -67,7 +67,7 @@ pub struct Sender {
     sent_at: Time,
     /// When the last packet under way was sent once more, for nothing had come.
     probed_at: Option<Time>,
-    /// Whether there was a probe since the last progress: each stall has one.
+    /// Whether there was a probe since the last answer that was news: each stall has one.
     probe_done: bool,
     /// Whether the timer has fired since the last progress.
     timed_out: bool,

@@ -142,8 +142,8 @@ impl Admission {
         entries.iter().for_each(|entry| entry.end(Ending::Stop(reason.into())));
     }
 
-    /// Whether one more ERROR may go to this client.
-    pub(super) fn may_send_error(&self, client: IpAddr, now: Time) -> bool {
+    /// Whether one more answer that opens no session may go to this client.
+    pub(super) fn may_answer(&self, client: IpAddr, now: Time) -> bool {
         self.state().limiter.try_take(client, now)
     }
 }
@@ -243,7 +243,7 @@ mod tests {
         let admission = Admission::new(&Config::default(), Time::START, 7);
         let may = |network| {
             let client = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
-            admission.may_send_error(client, Time::START)
+            admission.may_answer(client, Time::START)
         };
         assert!((0..limits::ERROR_BURST).all(|_| may(1)));
         assert!(!may(1));

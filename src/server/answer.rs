@@ -84,7 +84,7 @@ fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) ->
 fn error_for(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) -> Option<Vec<u8>> {
     let told = Packet::Error { code, message: error_text(text) }.to_vec();
     let is_free = |packet: &Vec<u8>| packet.len() <= asked.len;
-    if is_free(&told) || shared.admission.may_send_error(asked.peer.ip(), shared.system.now()) {
+    if is_free(&told) || shared.admission.may_answer(asked.peer.ip(), shared.system.now()) {
         return Some(told);
     }
     Some(Packet::Error { code, message: b"" }.to_vec()).filter(is_free)

@@ -270,7 +270,7 @@ fn take_requests(
 fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query) {
     if let Some(entry) = shared.admission.repeated(query) {
         // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
-        if shared.admission.may_send_error(query.peer.ip(), shared.system.now()) {
+        if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {
             entry.repeat();
         }
         return;

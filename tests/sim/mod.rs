@@ -206,7 +206,7 @@ fn a_path_without_loss_and_one_datagram_held_up_cost_a_few_packets() {
             let held = hold.map(|(place, ms)| (place, Duration::from_millis(ms)));
             let packets = matrix::held_up(micros, window, held);
             // Where the answer takes longer than the request waits, it is sent twice.
-            let least = 201 + u64::from(2 * micros > 125_000);
+            let least = 201 + u64::from(2 * micros > 100_000);
             let most = least + if held.is_some() { 6 * u64::from(window) + 6 } else { 0 };
             if packets > most {
                 chains.push(format!(
