@@ -64,6 +64,9 @@ pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 /// timeout of a socket is a multiple of four, and epoll counts whole ones.
 pub(crate) const BRIEF_WAIT: Duration = Duration::from_millis(5);
 
+/// Packets for which a socket has no room are held for 1 s: what a link cannot take by then is lost like any other.
+pub const HELD: Duration = Duration::from_secs(1);
+
 /// How long a thread polls for an answer before it sleeps: about what it costs to be woken.
 pub(crate) const BUSY_POLL: Duration = Duration::from_micros(50);
 

@@ -9,17 +9,20 @@ mod relay;
 
 use common::apart::{namespaces, without_proc};
 use common::{
-    Daemon, child, everything_in, folder, next, pattern, random, rrq, setting, until, wrq,
+    DEADLINE, Daemon, child, everything_in, folder, pattern, random, rrq, setting, until, within,
+    wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use relay::Relay;
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 use tempfile::TempDir;
 use tftpkit::wire::Packet;
@@ -59,6 +62,9 @@ const STYLES: [(&[&str], usize); 4] = [
 
 /// How the server drives it.
 const MODELS: [&str; 2] = ["threads", "events"];
+
+/// How often it is looked whether a client lives.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Not a multiple of any block.
 const SIZE: usize = 2_000_003;
@@ -128,25 +134,36 @@ impl Moment {
         Self { model, style, data, after, old: random.random() }
     }
 
-    /// A network before `server` that tells once when this moment has come.
-    fn relay(&self, server: &Daemon) -> (Relay, mpsc::Receiver<()>) {
+    /// A network before `server` that tells, of each datagram, how many DATA are left to this moment.
+    fn relay(&self, server: &Daemon) -> (Relay, mpsc::Receiver<usize>) {
         let (tell, told) = mpsc::channel();
-        let (mut left, mut seen) = (self.data, false);
+        let mut left = self.data;
         let relay = Relay::before(server.address, move |datagram| {
             if matches!(Packet::parse(datagram), Ok(Packet::Data { .. })) {
                 left = left.saturating_sub(1);
             }
-            if left == 0 && !std::mem::replace(&mut seen, true) {
-                let _ = tell.send(());
-            }
+            let _ = tell.send(left);
             vec![Duration::ZERO]
         });
         (relay, told)
     }
 
-    /// Waits for it.
-    fn pass(&self, told: &mpsc::Receiver<()>) {
-        next("so many datagrams", told);
+    /// Waits for it, however long it takes while datagrams pass. A client that has ended before has something to say.
+    fn pass(&self, told: &mpsc::Receiver<usize>, client: &mut Client, server: &Daemon) {
+        let mut left = None;
+        while left != Some(0) {
+            let next = within(DEADLINE, || match told.recv_timeout(LOOK) {
+                Err(RecvTimeoutError::Timeout) => client.ended().map(Err),
+                left => Some(Ok(left.expect("a relay"))),
+            });
+            let Some(Ok(now)) = next else {
+                let (said, log) = (client.said(), server.log());
+                panic!(
+                    "{left:?} DATA are to pass; {next:?}, the client said {said:?}, the server:\n{log}"
+                );
+            };
+            left = Some(now);
+        }
         std::thread::park_timeout(self.after);
     }
 }
@@ -155,9 +172,15 @@ impl Moment {
 struct Client {
     here: TempDir,
     child: Option<Child>,
+    /// Where its messages go.
+    words: File,
 }
 
 impl Client {
+    fn new() -> Self {
+        Self { here: folder(&[]), child: None, words: tempfile::tempfile().expect("a file") }
+    }
+
     fn file(&self) -> PathBuf {
         self.here.path().join("file")
     }
@@ -170,8 +193,22 @@ impl Client {
             "put" => command.args(["file", &relay.address.to_string()]),
             _ => command.args([&relay.address.to_string(), "file"]),
         };
-        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.words = tempfile::tempfile().expect("a file");
+        let words = self.words.try_clone().expect("a descriptor");
+        let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(words);
         self.child = Some(command.spawn().expect("a client"));
+    }
+
+    /// How it ended, if it has.
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut().expect("a client").try_wait().expect("a child")
+    }
+
+    /// What it said of that.
+    fn said(&mut self) -> String {
+        let mut said = String::new();
+        self.words.rewind().and_then(|()| self.words.read_to_string(&mut said)).expect("its words");
+        said
     }
 
     fn kill(&self) {
@@ -220,6 +257,8 @@ fn moments(what: &str, tally: &mut Tally, mut one: impl FnMut(&Moment, &mut Tall
 fn serve(root: &Path, temporaries: Temporaries, model: usize) -> Daemon {
     let mut command = command(&Daemon::program(), temporaries);
     command.arg(root).args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
+    // A client that was killed before it answered has that long.
+    command.args(["--patience", "4"]);
     command.args(["--intervals", "0.01", "0.05", "--model", MODELS[model]]);
     Daemon::spawn(&mut command)
 }
@@ -240,7 +279,7 @@ fn leftovers(folder: &Path, temporaries: Temporaries, before: Seen) -> usize {
 /// Kills the server in the middle of `verb`, and starts it again.
 fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
     let (contents, root) = (Contents::new(), folder(&[]));
-    let mut client = Client { here: folder(&[]), child: None };
+    let mut client = Client::new();
     let there = root.path().join("file");
     let (target, of_server) = if verb == "put" {
         (there.clone(), temporaries)
@@ -255,7 +294,7 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
         let mut server = serve(root.path(), of_server, moment.model);
         let (relay, told) = moment.relay(&server);
         client.start(verb, moment, &relay, temporaries);
-        moment.pass(&told);
+        moment.pass(&told, &mut client, &server);
         server.kill();
         drop(relay);
         let done = client.status().success();
@@ -282,7 +321,7 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
 /// Kills the client in the middle of `verb`.
 fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
     let (contents, root) = (Contents::new(), folder(&[]));
-    let mut client = Client { here: folder(&[]), child: None };
+    let mut client = Client::new();
     let there = root.path().join("file");
     let (target, source) =
         if verb == "put" { (there, client.file()) } else { (client.file(), there) };
@@ -299,7 +338,7 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
         let server = &servers[moment.model];
         let (relay, told) = moment.relay(server);
         client.start(verb, moment, &relay, temporaries);
-        moment.pass(&told);
+        moment.pass(&told, &mut client, server);
         client.kill();
         let status = client.status();
         assert!(status.success() || status.signal() == Some(9), "{status}");

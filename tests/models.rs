@@ -3,12 +3,16 @@
 
 mod common;
 
+use common::apart::in_own_network;
 use common::{
-    Daemon, Running, ack, concurrent, data, folder, get, joined, listing, pattern, plain, put, rrq,
-    show, until, windowed, wrq,
+    Daemon, Peer, Running, ack, concurrent, data, folder, get, joined, listing, pattern, plain,
+    put, rrq, show, until, windowed, wrq,
 };
-use std::io::{self, IoSliceMut, Read};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 use tftpkit::client::Failure;
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Model};
@@ -145,6 +149,57 @@ fn a_slow_disk_holds_up_its_own_transfer_and_no_other() {
     }
 }
 
+/// A link to another machine that carries 2 Mbit/s.
+const SLOW_LINK: &str = "ip link set lo up && ip link add slow type veth peer name far \
+    && ip address add 192.0.2.1/24 dev slow && ip link set slow up \
+    && tc qdisc add dev slow root tbf rate 2mbit burst 5k limit 1m";
+
+/// A client behind that link, which asks when it is told to.
+fn behind_the_link(server: SocketAddr, arguments: &str) -> Child {
+    let rtftp = env!("CARGO_BIN_EXE_rtftp");
+    let script = format!(
+        "read _ && ip address add 192.0.2.2/24 dev far && ip link set far up \
+         && exec {rtftp} get --quiet {arguments} --output - 192.0.2.1:{}/slow",
+        server.port()
+    );
+    let mut client = Command::new("unshare");
+    let client = client.args(["--net", "sh", "-c", &script]).stdin(Stdio::piped());
+    let mut client = client.stdout(Stdio::null()).spawn().expect("a client");
+    until("it has a network of its own", || {
+        let [own, its] = ["self".into(), client.id().to_string()]
+            .map(|id| std::fs::read_link(format!("/proc/{id}/ns/net")).expect("a network"));
+        (own != its).then_some(())
+    });
+    let mut mv = Command::new("ip");
+    let moved = mv.args(["link", "set", "far", "netns", &client.id().to_string()]).status();
+    assert!(moved.expect("ip").success());
+    client.stdin.take().expect("a pipe").write_all(b"go\n").expect("it waits");
+    client
+}
+
+#[test]
+fn a_slow_link_holds_up_its_own_transfer_and_no_other() {
+    if !in_own_network(a_slow_link_holds_up_its_own_transfer_and_no_other, SLOW_LINK) {
+        return;
+    }
+    // Four seconds of the link, and less than one of its windows.
+    let root = folder(&[("slow", &pattern(1_000_000, 1)), ("quick", &pattern(600, 2))]);
+    let mut command = Command::new(Daemon::program());
+    command.arg(root.path()).args(["--listen", "0.0.0.0:0", "--model", "events"]);
+    let daemon = Daemon::spawn(&mut command);
+    let server = (Ipv4Addr::LOCALHOST, daemon.address.port()).into();
+    let mut slow = behind_the_link(server, "--windowsize 64 --blksize 65464");
+    let mut longest = Duration::ZERO;
+    let ended = until("the slow one ends", || {
+        let begun = Instant::now();
+        Peer::of(server).fetch(&rrq("quick", &[])).expect("a small file");
+        longest = longest.max(begun.elapsed());
+        slow.try_wait().expect("a child")
+    });
+    assert!(ended.success(), "{ended}");
+    assert!(longest < Duration::from_millis(500), "somebody else waited for {longest:?}");
+}
+
 #[test]
 fn a_file_whose_every_piece_must_be_waited_for_arrives() {
     let file = pattern(20_000, 3);
@@ -174,7 +229,7 @@ fn a_server_that_is_stopped_does_not_wait_for_a_slow_disk() {
         late.ask(&wrq("opening", &[]));
         until("so is the next", || (server.handle.transfers() == 2).then_some(()));
         let handle = server.handle.clone();
-        handle.drain(std::time::Duration::ZERO);
+        handle.drain(Duration::ZERO);
         server.ended().expect("a clean end");
         // The disk comes back too late: what begins now begins with its end.
         for _ in 0..2 {

@@ -5,7 +5,7 @@
 //! disk is taken by another thread, and the transfer comes back when it is over.
 
 use super::deadlines::Deadlines;
-use super::session::{Next, Session};
+use super::session::{Driver, Next, Session};
 use super::socket::RequestSocket;
 use super::system::{Poller, Pool, System, WOKEN};
 use crate::limits;
@@ -44,6 +44,8 @@ struct Entry<H> {
     session: Arc<Session>,
     /// Missing while a worker has it, to wait for its disk.
     handler: Option<H>,
+    /// Whether the poller tells of room to send.
+    waits_for_room: bool,
 }
 
 /// How other threads hand transfers to an event loop, and wake it.
@@ -111,8 +113,8 @@ impl<H: Handler> EventLoop<H> {
         if let Err(error) = poller.add(session.socket().udp(), key as u64) {
             return handler.ended(Err(error));
         }
-        let next = session.advance(&mut session.lock(), false);
-        vacant.insert(Entry { session, handler: Some(handler) });
+        let next = session.advance(&mut session.lock(), Driver::Loop);
+        vacant.insert(Entry { session, handler: Some(handler), waits_for_room: false });
         self.go_on(key, next);
     }
 
@@ -171,7 +173,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Looks once at a transfer's socket, and lets it act.
     fn receive(&mut self, key: usize) {
-        let Some(Entry { session, handler: Some(handler) }) = self.entries.get_mut(key) else {
+        let Some(Entry { session, handler: Some(handler), .. }) = self.entries.get_mut(key) else {
             return;
         };
         let mut transfer = session.lock();
@@ -189,17 +191,24 @@ impl<H: Handler> EventLoop<H> {
             }
         };
         handler.progress(now, &mut transfer);
-        let next = session.advance(&mut transfer, false);
+        let next = session.advance(&mut transfer, Driver::Loop);
         drop(transfer);
         self.go_on(key, next);
     }
 
     /// Sees to it that a transfer gets what it waits for.
     fn go_on(&mut self, key: usize, next: Next) {
+        let for_room = matches!(next, Next::Room(_));
+        let Entry { session, waits_for_room, .. } = &mut self.entries[key];
+        if std::mem::replace(waits_for_room, for_room) != for_room {
+            // Where that cannot be told its time comes.
+            let _ =
+                self.mailbox.0.poller.tell_of_room(session.socket().udp(), key as u64, for_room);
+        }
         match next {
-            Next::Wait(deadline) => self.deadlines.set(key, deadline),
+            Next::Wait(deadline) | Next::Room(deadline) => self.deadlines.set(key, deadline),
             Next::Dally(deadline) => {
-                if let Entry { session, handler: Some(handler) } = &mut self.entries[key] {
+                if let Entry { session, handler: Some(handler), .. } = &mut self.entries[key] {
                     handler.dallies(session.lock().summary());
                 }
                 self.deadlines.set(key, deadline);
@@ -212,18 +221,19 @@ impl<H: Handler> EventLoop<H> {
     /// Has a worker take the turn that waits for the disk; until that is over nobody listens to the socket.
     fn run_storage(&mut self, key: usize) {
         let Some(handler) = self.entries[key].handler.take() else { return };
+        self.entries[key].waits_for_room = false;
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
         self.poller().remove(self.entries[key].session.socket().udp());
         let turn = Turn { mailbox: self.mailbox(), key, done: None };
         self.pool.run(Box::new(move || {
             let session = handler.session();
-            let next = session.advance(&mut session.lock(), true);
+            let next = session.advance(&mut session.lock(), Driver::Storage);
             turn.end(handler, next);
         }));
     }
 
     fn remove(&mut self, key: usize, how: io::Result<()>) {
-        let Entry { session, handler } = self.entries.remove(key);
+        let Entry { session, handler, .. } = self.entries.remove(key);
         self.poller().remove(session.socket().udp());
         self.deadlines.remove(key);
         if self.entries.is_empty() {

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg,
+    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg, send,
     setsockopt, sockopt,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -135,8 +135,8 @@ impl Udp for KernelSocket {
         self.0.connect(peer)
     }
 
-    fn send(&self, bytes: &[u8]) -> io::Result<()> {
-        self.0.send(bytes).map(drop)
+    fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
+        Ok(send(self.0.as_raw_fd(), bytes, flags(wait)).map(drop)?)
     }
 
     fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
@@ -276,6 +276,12 @@ struct KernelPoller {
 impl Poller for KernelPoller {
     fn add(&self, socket: &dyn Udp, name: u64) -> io::Result<()> {
         Ok(self.epoll.add(&own(socket)?.0, EpollEvent::new(EpollFlags::EPOLLIN, name))?)
+    }
+
+    fn tell_of_room(&self, socket: &dyn Udp, name: u64, wanted: bool) -> io::Result<()> {
+        let of_room = if wanted { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        let mut event = EpollEvent::new(EpollFlags::EPOLLIN | of_room, name);
+        Ok(self.epoll.modify(&own(socket)?.0, &mut event)?)
     }
 
     fn remove(&self, socket: &dyn Udp) {

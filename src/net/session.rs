@@ -44,10 +44,23 @@ pub(super) enum Next {
     Wait(Time),
     /// A repeated last block, or this time: the file is safe.
     Dally(Time),
+    /// Room in the socket, a datagram, or this time.
+    Room(Time),
     /// A disk, where that may take a while.
     Storage,
     /// Nothing: it is over.
     Done,
+}
+
+/// Who lets a transfer act, and for what of it may wait meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// A thread of its own: for all.
+    Thread,
+    /// A thread for storage: for a disk, but for no network.
+    Storage,
+    /// A loop that drives others, too, or whoever has something to tell it: for nothing.
+    Loop,
 }
 
 impl Session {
@@ -79,8 +92,8 @@ impl Session {
         act(self.system.now(), &mut self.lock())
     }
 
-    /// Obeys the transfer until it waits for something: for its disk, too, unless this thread `may_wait` for that.
-    pub(super) fn advance(&self, transfer: &mut Transfer, may_wait: bool) -> Next {
+    /// Obeys the transfer until it waits for something for which this driver does not.
+    pub(super) fn advance(&self, transfer: &mut Transfer, driver: Driver) -> Next {
         let mut now = self.system.now();
         loop {
             match self.ending.get() {
@@ -102,7 +115,7 @@ impl Session {
                 }
                 Action::Done => return Next::Done,
                 Action::Storage => {
-                    if may_wait {
+                    if driver != Driver::Loop {
                         transfer.run_storage(now);
                     } else if !transfer.try_storage(now) {
                         return Next::Storage;
@@ -115,14 +128,20 @@ impl Session {
                         return Next::Wait(now);
                     }
                 }
-                // Other errors pass like a lost packet: the next resend may get through.
-                Action::Send(burst) => match self.socket.send(burst) {
-                    Err(error) if self.says_unreachable(&error) => {
-                        self.refused.store(true, Ordering::Relaxed);
-                        return Next::Wait(now);
+                Action::Send(burst) => {
+                    let packet = burst.packet;
+                    match self.socket.send(burst, driver == Driver::Thread) {
+                        Err(error) if self.says_unreachable(&error) => {
+                            self.refused.store(true, Ordering::Relaxed);
+                            return Next::Wait(now);
+                        }
+                        Ok(left @ 1..) if transfer.hold(now, left.div_ceil(packet) as u64) => {
+                            return Next::Room(now + limits::HELD);
+                        }
+                        // Other errors pass like a lost packet: the next resend may get through.
+                        _ => {}
                     }
-                    _ => {}
-                },
+                }
             }
         }
     }
@@ -181,7 +200,7 @@ impl Session {
         let mut timeout = Timeout::default();
         let mut busy_poll = BusyPoll::new(&*self.system);
         let mut transfer = self.lock();
-        while let Next::Wait(until) = self.advance(&mut transfer, true) {
+        while let Next::Wait(until) = self.advance(&mut transfer, Driver::Thread) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
             let received = match busy_poll.receive(&self.socket, &mut buffer, until)? {
@@ -229,7 +248,7 @@ impl Session {
     fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
         if let Ok(mut transfer) = self.transfer.try_lock() {
             act(&mut transfer);
-            if self.advance(&mut transfer, false) == Next::Done {
+            if self.advance(&mut transfer, Driver::Loop) == Next::Done {
                 self.socket.wake();
             }
         }

@@ -164,16 +164,18 @@ impl TransferSocket {
         Ok(u16::try_from(held).unwrap_or(u16::MAX).clamp(1, wanted.max(1)))
     }
 
-    /// Sends a burst: in as few calls as the kernel allows.
-    pub(super) fn send(&self, burst: Burst<'_>) -> io::Result<()> {
+    /// Sends a burst: in as few calls as the kernel allows. Tells how many bytes of it are left, for which there was no
+    /// room, if it may not `wait` for that.
+    pub(super) fn send(&self, burst: Burst<'_>, wait: bool) -> io::Result<usize> {
         let several = burst.bytes.len() > burst.packet;
         if several && self.segmented(burst.packet) {
-            match self.send_pieces(burst.bytes, packets_in_one_call(burst.packet) * burst.packet) {
+            let at_once = packets_in_one_call(burst.packet) * burst.packet;
+            match self.send_pieces(burst.bytes, at_once, wait) {
                 Err(error) if is_about_segments(&error) => self.segment(None),
                 sent => return sent,
             }
         }
-        self.send_pieces(burst.bytes, burst.packet)
+        self.send_pieces(burst.bytes, burst.packet, wait)
     }
 
     /// Whether the kernel cuts bursts into packets of `len` bytes; asked of it once.
@@ -192,14 +194,23 @@ impl TransferSocket {
 
     /// Sends one packet that is not part of a transfer.
     pub(crate) fn send_packet(&self, packet: &[u8]) -> io::Result<()> {
-        self.send_pieces(packet, packet.len())
+        self.send_pieces(packet, packet.len(), false).map(drop)
     }
 
-    fn send_pieces(&self, bytes: &[u8], piece: usize) -> io::Result<()> {
+    fn send_pieces(&self, bytes: &[u8], piece: usize, wait: bool) -> io::Result<usize> {
         if !self.is_connected() {
-            return self.socket.send_to(bytes, self.peer());
+            return self.socket.send_to(bytes, self.peer()).map(|()| 0);
         }
-        bytes.chunks(piece.max(1)).try_for_each(|piece| self.socket.send(piece))
+        let mut left = bytes;
+        while !left.is_empty() {
+            let piece = &left[..left.len().min(piece)];
+            match self.socket.send(piece, wait) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                sent => sent?,
+            }
+            left = &left[piece.len()..];
+        }
+        Ok(left.len())
     }
 
     /// How long a buffer must be for what this transfer can get at once.

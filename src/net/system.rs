@@ -52,8 +52,9 @@ pub(crate) trait Udp: Any + Debug + Send + Sync {
     /// Hears nobody but `peer` from now on. What came before is still there.
     fn connect(&self, peer: SocketAddr) -> io::Result<()>;
 
-    /// Sends to the peer it is connected to: one datagram, or several if it [cuts](Self::cut).
-    fn send(&self, bytes: &[u8]) -> io::Result<()>;
+    /// Sends to the peer it is connected to: one datagram, or several if it [cuts](Self::cut). Waits for room in the send
+    /// buffer, if it may `wait`; else `WouldBlock` when there is none.
+    fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()>;
 
     /// Sends a datagram to `peer`.
     fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()>;
@@ -120,6 +121,9 @@ pub(crate) struct Asked {
 pub(crate) trait Poller: Debug + Send + Sync {
     /// From now on tells `name` when `socket` has something to receive.
     fn add(&self, socket: &dyn Udp, name: u64) -> io::Result<()>;
+
+    /// From now on tells it also when `socket` has room to send, or no longer.
+    fn tell_of_room(&self, socket: &dyn Udp, name: u64, wanted: bool) -> io::Result<()>;
 
     /// From now on tells nothing of `socket`.
     fn remove(&self, socket: &dyn Udp);

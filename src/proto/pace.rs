@@ -142,6 +142,11 @@ impl Pace {
         }
     }
 
+    /// What left last has left only now.
+    pub(super) const fn left_late(&mut self, now: Time) {
+        self.left_at = now;
+    }
+
     /// What is measured waited for something else than the path.
     pub(super) const fn forget_flight(&mut self) {
         self.flight = None;

@@ -374,6 +374,16 @@ impl Sender {
         }
     }
 
+    /// Says that the end of what was to leave last has found no way out before now, or has none yet.
+    pub fn left_late(&mut self, now: Time) {
+        self.sent_at = now;
+        let next = self.next;
+        if let Some(timed) = self.timed.as_mut().filter(|timed| timed.block + 1 == next) {
+            timed.sent_at = now;
+        }
+        self.paced(|pace| pace.left_late(now));
+    }
+
     /// Says that the peer repeated its request, so that it has not seen the answer: what is under way goes out again,
     /// unless the peer has acknowledged something.
     pub fn repeat(&mut self) {

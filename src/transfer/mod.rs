@@ -498,6 +498,17 @@ impl Transfer {
         Action::Send(error)
     }
 
+    /// Says that the last `packets` of the burst that [`poll`](Self::poll) gave last found no room in the socket. Tells
+    /// whether `poll` gives them again, as it does with blocks for a second; else they count as lost.
+    pub fn hold(&mut self, now: Time, packets: u64) -> bool {
+        let is_over = self.is_over();
+        let held = match &mut self.machine {
+            Machine::Sending(outgoing) if !is_over => outgoing.hold(now, packets),
+            _ => None,
+        };
+        held.inspect(|held| self.summary.uncount(*held)).is_some()
+    }
+
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
         let gives_up_end = self.gives_up_end();
         let step = match &mut self.machine {

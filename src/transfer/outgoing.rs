@@ -2,6 +2,7 @@
 
 use super::ring::SendRing;
 use super::{Burst, Source, netascii};
+use crate::limits;
 use crate::proto::{Agreed, BlockNumber, Run, Sender, Step, Time};
 use crate::wire::{Mode, WireBlock};
 use std::io;
@@ -13,8 +14,12 @@ pub(super) struct Outgoing {
     source_waits: bool,
     /// There once the terms are known.
     ring: Option<SendRing>,
-    /// The part of a run that lies in another piece of the ring.
+    /// What of a run is still to leave: it lies in another piece of the ring, or there was no room for it.
     queued: Option<Run>,
+    /// The run that left last.
+    leaving: Option<Run>,
+    /// Since when there is no room for what is queued.
+    held_since: Option<Time>,
 }
 
 impl Outgoing {
@@ -23,7 +28,15 @@ impl Outgoing {
             Mode::Octet => source,
             Mode::Netascii => Box::new(netascii::Encoder::new(source)),
         };
-        Self { sender, source, source_waits: false, ring: None, queued: None }
+        Self {
+            sender,
+            source,
+            source_waits: false,
+            ring: None,
+            queued: None,
+            leaving: None,
+            held_since: None,
+        }
     }
 
     /// Lays out the ring: as wide as the window, or so many bytes if that is more.
@@ -88,13 +101,37 @@ impl Outgoing {
         self.ring.as_ref().map_or(0, |ring| ring.bytes_before(self.sender.base()))
     }
 
+    /// There was no room for the last `count` packets of the run that was to leave. Gives what they are, if there was one.
+    pub(super) fn hold(&mut self, now: Time, count: u64) -> Option<Run> {
+        let run = self.leaving.take()?;
+        let sent = run.count.saturating_sub(count);
+        if sent > 0 || self.held_since.is_none() {
+            self.held_since = Some(now);
+        }
+        let (first, again) = (run.first + sent, run.again.saturating_sub(sent));
+        let held = Run { first, count: run.count - sent, again };
+        let (behind, behind_again) = self.queued.map_or((0, 0), |run| (run.count, run.again));
+        let (count, again) = (held.count + behind, held.again + behind_again);
+        self.queued = Some(Run { first, count, again });
+        Some(held)
+    }
+
     pub(super) fn poll<'a>(&'a mut self, now: Time, opening: &'a [u8]) -> Step<Burst<'a>> {
+        if let Some(since) = self.held_since {
+            self.sender.left_late(now);
+            if now - since >= limits::HELD {
+                // It counts as lost.
+                self.queued = None;
+            }
+            self.held_since = self.held_since.filter(|_| self.queued.is_some());
+        }
         let run = match self.queued.take().map_or_else(|| self.sender.poll(now), Step::Transmit) {
             Step::Transmit(run) => run,
             Step::Wait(until) => return Step::Wait(until),
             Step::Done(end) => return Step::Done(end),
         };
         let Some(ring) = self.ring.as_ref().filter(|_| run.first > BlockNumber::OPENING) else {
+            self.leaving = None;
             return Step::Transmit(Burst::single(opening, run.again > 0));
         };
         let (bytes, count) = ring.run(run.first, run.count);
@@ -105,6 +142,7 @@ impl Outgoing {
         };
         self.queued = (rest.count > 0).then_some(rest);
         let resent = run.again.min(count);
+        self.leaving = Some(Run { first: run.first, count, again: resent });
         Step::Transmit(Burst { bytes, packet: ring.stride(), packets: count, resent })
     }
 }

@@ -1,7 +1,7 @@
 //! How a transfer went.
 
 use super::Burst;
-use crate::proto::{Agreed, Disagreement, End};
+use crate::proto::{Agreed, Disagreement, End, Run};
 use crate::wire::ErrorCode;
 use std::fmt;
 use std::time::Duration;
@@ -111,6 +111,12 @@ impl Summary {
     pub(super) const fn count(&mut self, burst: &Burst<'_>) {
         self.packets += burst.packets;
         self.retransmitted += burst.resent;
+    }
+
+    /// Counts packets no more that could not leave.
+    pub(super) const fn uncount(&mut self, left: Run) {
+        self.packets -= left.count;
+        self.retransmitted -= left.again;
     }
 
     /// Notes the outcome, once: a received file that is safe stays so, whatever comes while its last ACK may be missed.

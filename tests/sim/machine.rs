@@ -278,7 +278,8 @@ impl State {
     /// Lets the time go on to what happens next, and that happen.
     fn go_on(&mut self) -> Result<Option<Action>, String> {
         let deadlines = self.threads.values().filter_map(|waiting| waiting.until).min();
-        let Some(next) = deadlines.into_iter().chain(self.world.next()).min() else {
+        let others = self.world.next().into_iter().chain(self.sockets.next());
+        let Some(next) = deadlines.into_iter().chain(others).min() else {
             return match self.world.when_quiet.take() {
                 Some(action) => Ok(Some(action)),
                 None => Err("everyone waits for ever".into()),
@@ -291,6 +292,7 @@ impl State {
         if self.now > Time::START + END_OF_TIME {
             return Err("it does not end".into());
         }
+        self.sockets.go_on(self.now);
         self.world.go_on(self.now, &mut self.sockets)
     }
 
@@ -366,6 +368,11 @@ impl Poller for MachinePoller {
     fn add(&self, socket: &dyn Udp, name: u64) -> io::Result<()> {
         let known = self.machine.state().pollers[self.place].sockets.insert(id_of(socket), name);
         known.map_or(Ok(()), |_| Err(ErrorKind::AlreadyExists.into()))
+    }
+
+    fn tell_of_room(&self, socket: &dyn Udp, _: u64, wanted: bool) -> io::Result<()> {
+        self.machine.state().sockets.tell_of_room(id_of(socket), wanted);
+        Ok(())
     }
 
     fn remove(&self, socket: &dyn Udp) {

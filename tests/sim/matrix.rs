@@ -106,6 +106,14 @@ pub(crate) fn offloaded(offload: Offload) -> u64 {
     of_64(host, Operation::Read, library, path).1.packets()
 }
 
+/// Packets of the server of one download of 200 blocks where its link takes so many bytes in two milliseconds.
+pub(crate) fn held(send_buffer: usize, offload: Offload) -> u64 {
+    let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);
+    let mut host = Host::new(0, Files::new(library.clone()));
+    (host.send_buffer, host.offload) = (Some(send_buffer), offload);
+    of_64(host, Operation::Read, library, Path::default()).1.packets()
+}
+
 /// The window that an upload is granted where receive buffers have so many bytes.
 pub(crate) fn granted(receive_buffer: usize) -> u16 {
     let library = Library::in_memory(vec![b'x'; 200 * 512 - 1]);

@@ -346,6 +346,17 @@ fn a_device_that_knows_no_bursts_or_fails_at_them_costs_no_packet() {
     }
 }
 
+/// What finds no room in the socket leaves when there is, and what was sent already does not leave again for it.
+#[test]
+fn a_link_that_takes_little_at_a_time_costs_no_packet() {
+    for send_buffer in [500, 5_000, 50_000] {
+        for offload in [Offload::Works, Offload::Unknown] {
+            let sent = matrix::held(send_buffer, offload);
+            assert_eq!(sent, 201, "{send_buffer} bytes at a time, {offload:?}");
+        }
+    }
+}
+
 /// The kernel may give less than is asked for, and the window is what it gave.
 #[test]
 fn an_upload_gets_the_window_that_its_socket_holds() {

@@ -267,7 +267,7 @@ impl Network {
         match bytes.get(1) {
             // A LIST that has lost its options asks for another form.
             Some(7) if Packet::parse(&bytes[..len]).is_ok() => {
-                self.harm.runts += 1;
+                self.harm.cut += 1;
                 bytes.truncate(len % 4);
             }
             Some(1 | 2 | 7) => {

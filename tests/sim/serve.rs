@@ -25,6 +25,7 @@ pub(crate) struct Host {
     pub(crate) most_sockets: usize,
     /// Bytes that its receive buffers have.
     pub(crate) receive_buffer: Option<usize>,
+    pub(crate) send_buffer: Option<usize>,
 }
 
 /// A transfer that began.
@@ -61,7 +62,16 @@ impl Host {
     pub(crate) fn new(seed: u64, files: Files) -> Self {
         let (config, offload) = (Config::default(), Offload::Works);
         let (most_threads, most_sockets) = (usize::MAX, usize::MAX);
-        Self { seed, config, files, offload, most_threads, most_sockets, receive_buffer: None }
+        Self {
+            seed,
+            config,
+            files,
+            offload,
+            most_threads,
+            most_sockets,
+            receive_buffer: None,
+            send_buffer: None,
+        }
     }
 
     /// Serves until nothing happens in the world any more, and stops then. Nothing may be left. `prepare` may have a
@@ -91,6 +101,9 @@ impl Host {
             let mut state = machine.state();
             state.sockets.offload = self.offload;
             state.most_threads = self.most_threads;
+            if let Some(bytes) = self.send_buffer {
+                state.sockets.send_buffer = bytes;
+            }
             if let Some(bytes) = self.receive_buffer {
                 state.sockets.receive_buffer = bytes;
             }

@@ -5,6 +5,7 @@ use super::network::Datagram;
 use super::random::Random;
 use super::world::Sent;
 use crate::net::{Asked, Udp};
+use crate::proto::Time;
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
@@ -17,6 +18,9 @@ pub(crate) struct SocketId(u64);
 const NO_DESCRIPTOR: i32 = 24;
 /// What `EIO` is there.
 const DEVICE_FAILS: i32 = 5;
+
+/// How long a send buffer takes to empty.
+const EMPTIES: Duration = Duration::from_millis(2);
 
 /// Bytes that wait in a socket at most.
 const BUFFER: usize = 1 << 20;
@@ -32,6 +36,8 @@ pub(crate) struct Sockets {
     pub(crate) offload: Offload,
     /// Bytes that each receive buffer has, whatever is asked for.
     pub(crate) receive_buffer: usize,
+    /// How many bytes a send buffer takes until it has to empty.
+    pub(crate) send_buffer: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +54,8 @@ impl Default for Sockets {
     fn default() -> Self {
         let (open, bound) = (BTreeMap::new(), BTreeMap::new());
         let (most, offload) = (usize::MAX, Offload::Works);
-        Self { open, bound, last: 0, most, offload, receive_buffer: 2 * BUFFER }
+        let (receive_buffer, send_buffer) = (2 * BUFFER, usize::MAX);
+        Self { open, bound, last: 0, most, offload, receive_buffer, send_buffer }
     }
 }
 
@@ -62,6 +69,20 @@ struct Inside {
     is_refused: bool,
     is_shut: bool,
     cuts: Option<usize>,
+    /// Bytes in the send buffer.
+    sent: usize,
+    /// When a send buffer that was full is empty again.
+    empty_at: Option<Time>,
+    /// Whether its poller tells of room.
+    tells_of_room: bool,
+}
+
+impl Inside {
+    /// Whether a poller tells of it.
+    fn is_ready(&self) -> bool {
+        let has_something = !self.queue.is_empty() || self.is_refused || self.is_shut;
+        has_something || self.tells_of_room && self.empty_at.is_none()
+    }
 }
 
 impl Sockets {
@@ -90,6 +111,9 @@ impl Sockets {
                 is_refused: false,
                 is_shut: false,
                 cuts: None,
+                sent: 0,
+                empty_at: None,
+                tells_of_room: false,
             },
         );
         Ok(id)
@@ -99,11 +123,26 @@ impl Sockets {
         self.open.contains_key(&id)
     }
 
-    /// Whether a receive would not wait.
+    /// Whether there is something to receive, or room where that is told.
     pub(super) fn is_ready(&self, id: SocketId) -> bool {
-        let ready =
-            |inside: &Inside| !inside.queue.is_empty() || inside.is_refused || inside.is_shut;
-        self.open.get(&id).is_some_and(ready)
+        self.open.get(&id).is_some_and(Inside::is_ready)
+    }
+
+    pub(super) fn tell_of_room(&mut self, id: SocketId, wanted: bool) {
+        self.open.get_mut(&id).expect("it is open").tells_of_room = wanted;
+    }
+
+    /// When a send buffer is empty again.
+    pub(super) fn next(&self) -> Option<Time> {
+        self.open.values().filter_map(|inside| inside.empty_at).min()
+    }
+
+    pub(super) fn go_on(&mut self, now: Time) {
+        for inside in self.open.values_mut() {
+            if inside.empty_at.is_some_and(|at| at <= now) {
+                (inside.sent, inside.empty_at) = (0, None);
+            }
+        }
     }
 
     /// Those of transfers and of ERRORs: the peer of each, and what it sent.
@@ -202,10 +241,10 @@ impl Udp for Socket {
         Ok(())
     }
 
-    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+    fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         let mut state = self.machine.state();
         let State { now, world, sockets, .. } = &mut *state;
-        let offload = sockets.offload;
+        let (offload, send_buffer) = (sockets.offload, sockets.send_buffer);
         let inside = sockets.open.get_mut(&self.id).expect("it is open");
         if std::mem::take(&mut inside.is_refused) {
             return Err(ErrorKind::ConnectionRefused.into());
@@ -214,6 +253,13 @@ impl Udp for Socket {
         let each = inside.cuts.unwrap_or(bytes.len()).max(1);
         if bytes.len() > each && offload == Offload::Fails {
             return Err(io::Error::from_raw_os_error(DEVICE_FAILS));
+        }
+        if inside.empty_at.is_some() && !wait {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        inside.sent += bytes.len();
+        if inside.sent >= send_buffer {
+            inside.empty_at = Some(*now + EMPTIES);
         }
         for piece in bytes.chunks(each) {
             world.send(*now, self.id, Datagram { from, to, bytes: piece.to_vec() });

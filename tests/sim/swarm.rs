@@ -44,6 +44,7 @@ struct Plan {
     restarts: VecDeque<Time>,
     listing: Listing,
     offload: Offload,
+    send_buffer: Option<usize>,
     /// Whether what goes wrong is too little to keep a transfer from its end.
     gentle: bool,
 }
@@ -65,6 +66,7 @@ pub(crate) fn run(seed: u64, trace: bool) -> Result<Verdict, String> {
     // Who is started anew waits until the server has given up who it was before.
     plan.gentle &= model != Model::Iterative || plan.restarts.is_empty();
     (host.config, host.offload) = (config(&mut random).model(model), plan.offload);
+    host.send_buffer = plan.send_buffer;
     let network = Network::new(random.next(), plan.path.clone(), plan.faults.clone());
     let mut world = World::new(network, vec![client.clone()]);
     world.trace = trace;
@@ -149,6 +151,7 @@ impl Plan {
                 Offload::Unknown,
                 Offload::Fails,
             ]),
+            send_buffer: random.pick(&[None, None, Some(2_000), Some(20_000)]),
             gentle,
         }
     }
