@@ -6,20 +6,24 @@ mod programs;
 
 use assert_cmd::Command;
 use common::apart::{for_all, in_own_network, powerless, strace};
-use common::{Daemon, LONGEST_RUN, Peer, ack, error, folder, rrq, show, until, wrq};
+use common::{Daemon, LONGEST_RUN, Peer, ack, child, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
+use nix::sys::stat::Mode;
 use nix::sys::time::TimeSpec;
+use nix::unistd::mkfifo;
 use predicates::prelude::*;
 use predicates::str::{contains, starts_with};
 use programs::rtftpd;
-use std::fs::Permissions;
-use std::io::IoSliceMut;
+use std::fs::{File, Permissions};
+use std::io::{IoSliceMut, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 use tftpkit::client::Client;
 
 #[test]
@@ -36,6 +40,57 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
         rtftpd().arg(".").args(nonsense).assert().code(2);
     }
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+/// Starts a server whose log goes to a pipe that nobody reads but the one who gets it here.
+fn logging_to_a_pipe(root: &Path, model: &str, place: &TempDir) -> (Daemon, File) {
+    let log = place.path().join("log");
+    mkfifo(&log, Mode::S_IRWXU).expect("a pipe");
+    // Open for both, so that nobody waits for the other end.
+    let pipe = File::options().read(true).write(true).open(&log).expect("the pipe");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 2>\"$LOG\""]).env("LOG", log);
+    command.arg(Daemon::program()).arg(root).args(["--listen", "127.0.0.1:0", "--model", model]);
+    (Daemon::spawn(command.args(["--log-rate", "0"])), pipe)
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nobody_and_what_it_lost_is_told() {
+    let missing = rrq("m".repeat(100), &[]);
+    for model in ["threads", "events"] {
+        let (root, place) = (folder(&[("f", b"few")]), folder(&[]));
+        let (mut daemon, pipe) = logging_to_a_pipe(root.path(), model, &place);
+        let peer = daemon.peer();
+        // More lines than the pipe and the server hold.
+        for _ in 0..10_000 {
+            let (answer, _) = peer.answer(&missing);
+            assert!(answer.starts_with(&[0, 5, 0, 1]), "{}", show(&answer));
+        }
+        let lines = child::lines(pipe.try_clone().expect("the pipe"));
+        let told = until("it tells what was lost", || {
+            peer.fetch(&rrq("f", &[])).expect("a download");
+            lines.try_iter().find(|line| line.contains("log lines lost"))
+        });
+        let count = told.split("lines=").nth(1).and_then(|count| count.trim().parse().ok());
+        let count: usize = count.expect("how many");
+        assert!((1..10_000).contains(&count), "{told}");
+        daemon.signal(Signal::SIGTERM);
+        assert_eq!(until("it ends", || daemon.exit_status()), 0);
+        // The thread that reads it has an end as well.
+        (&pipe).write_all(b"\n").expect("the pipe");
+    }
+}
+
+#[test]
+fn a_server_whose_log_nobody_reads_can_be_stopped() {
+    let (root, place) = (folder(&[]), folder(&[]));
+    let (mut daemon, _pipe) = logging_to_a_pipe(root.path(), "events", &place);
+    let peer = daemon.peer();
+    for _ in 0..2_000 {
+        peer.answer(&rrq("m".repeat(100), &[]));
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(until("it ends", || daemon.exit_status()), 0);
 }
 
 #[test]

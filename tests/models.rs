@@ -291,8 +291,8 @@ fn several_loops_share_the_transfers() {
     }
     assert_eq!(
         daemon.status("Threads"),
-        4,
-        "two more loops, and one thread that waits for signals"
+        5,
+        "two more loops, one thread that waits for signals, and one that writes the log"
     );
 }
 

@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::short::Short;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::proto::{Agreed, Time};
 use tftpkit::query::Query;
@@ -14,6 +14,7 @@ use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, debug, error, info, warn};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
 pub(crate) const LINES_PER_SECOND: u32 = 500;
@@ -24,8 +25,11 @@ const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
-/// Sets up where lines go.
-pub(crate) fn start(args: &Args) {
+/// Lines that wait for whoever reads them, which nobody else does: what comes on top is lost, and counted.
+const LINES_HELD: usize = 8192;
+
+/// Sets up where lines go. What waits there when the guard goes is still written, if somebody reads it soon.
+pub(crate) fn start(args: &Args) -> (WorkerGuard, ErrorCounter) {
     let level = match (args.quiet, args.verbose) {
         (true, _) => Level::WARN,
         (_, 0) => Level::INFO,
@@ -33,7 +37,10 @@ pub(crate) fn start(args: &Args) {
     };
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
     // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
-    let lines = lines.with_writer(std::io::stderr).log_internal_errors(false);
+    let writer = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(LINES_HELD);
+    let (writer, guard) = writer.finish(std::io::stderr());
+    let lost = writer.error_counter();
+    let lines = lines.with_writer(writer).log_internal_errors(false);
     if args.json {
         lines.json().flatten_event(true).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
@@ -43,6 +50,7 @@ pub(crate) fn start(args: &Args) {
     } else {
         lines.with_ansi(false).init();
     }
+    (guard, lost)
 }
 
 /// Writes what the operator should know of the folder.
@@ -62,6 +70,15 @@ pub(crate) struct Log {
     ration: Option<Mutex<Ration>>,
     /// Whether numbers are for programs.
     json: bool,
+    /// The lines that nobody read in time.
+    lost: Option<(ErrorCounter, Mutex<Lost>)>,
+}
+
+/// What was told of lines that were lost.
+#[derive(Debug, Default)]
+struct Lost {
+    lines: usize,
+    told: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -85,7 +102,13 @@ impl Log {
     /// A log of so many lines in each second; 0 is no bound.
     pub(crate) fn new(per_second: u32, json: bool) -> Self {
         let ration = (per_second > 0).then(|| Mutex::new(Ration::new(per_second)));
-        Self { start: Instant::now(), ration, json }
+        Self { start: Instant::now(), ration, json, lost: None }
+    }
+
+    /// Tells of lines that were lost, too.
+    pub(crate) fn counting(mut self, lost: ErrorCounter) -> Self {
+        self.lost = Some((lost, Mutex::default()));
+        self
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {
@@ -94,6 +117,7 @@ impl Log {
         if !wanted || !self.may_write() {
             return;
         }
+        self.tell_lost();
         match event {
             Event::Started { query, agreed } => started(query, agreed),
             Event::Progress { query, summary } => self.under_way(query, summary),
@@ -112,15 +136,39 @@ impl Log {
         }
     }
 
+    fn now(&self) -> Time {
+        Time::START + self.start.elapsed()
+    }
+
+    /// Says how many lines were lost, once there is room for that.
+    fn tell_lost(&self) {
+        let Some((counter, lost)) = &self.lost else { return };
+        let lines = counter.dropped_lines();
+        let (mut lost, now) = (locked(lost), self.now());
+        if lines == lost.lines || lost.told.is_some_and(|told| now - told < BETWEEN_COMPLAINTS) {
+            return;
+        }
+        lost.told = Some(now);
+        warn!(lines = lines - lost.lines, "log lines lost: nobody reads them in time");
+        // It may be lost itself, and is then no line that anybody misses.
+        match counter.dropped_lines() == lines {
+            true => lost.lines = lines,
+            false => lost.lines += 1,
+        }
+    }
+
     fn may_write(&self) -> bool {
         let Some(ration) = &self.ration else { return true };
-        let now = Time::START + self.start.elapsed();
-        let taken = ration.lock().unwrap_or_else(PoisonError::into_inner).take(now);
+        let taken = locked(ration).take(self.now());
         if let Some(lines @ 1..) = taken {
             warn!(lines, "log lines left out: more than --log-rate allows");
         }
         taken.is_some()
     }
+}
+
+fn locked<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
+    one.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ration {

@@ -33,7 +33,6 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
-    log::start(args);
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -42,6 +41,7 @@ fn run(args: &Args) -> Result<()> {
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
+    let (_written, lost) = log::start(args);
     let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
     let root = args.root.display();
@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<()> {
         .largest_upload(args.max_upload.0);
     look_at_permissions(args)?;
     let folder = Arc::new(folder);
-    let log = log::Log::new(args.log_rate, args.json);
+    let log = log::Log::new(args.log_rate, args.json).counting(lost);
     let server = bind(args, sessions, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain);
