@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::apart::{namespaces, powerless};
+use common::apart::{namespaces, powerless, strace};
 use common::{Daemon, folder, list, open_to_all, pattern, rrq, show, until, wrq};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -239,6 +239,31 @@ fn a_root_that_is_mounted_over_is_served_anew() {
         (get(&daemon, "f") == Ok(b"above\n".to_vec())).then_some(())
     });
     daemon.log_line(&["INFO", "the served folder is another directory now"]);
+}
+
+/// The kernel lets who opens a file wait for the program that has a lease on it, up to 45 seconds, or says EAGAIN where
+/// that is not wanted. No test can take a lease without `unsafe`, so the first open here gets the error by injection.
+#[test]
+fn a_file_that_another_program_has_a_lease_on_holds_nobody_up_and_is_served_when_it_is_given_up() {
+    let (root, traces) = (folder(&[("file", b"x")]), folder(&[]));
+    let trace = traces.path().join("trace");
+    let Some(mut command) = strace() else { return };
+    command.args(["-D", "-f", "-e", "trace=openat", "-e", "inject=openat:error=EAGAIN:when=1"]);
+    for descriptor in 3..100 {
+        command.args(["-P", &format!("/proc/self/fd/{descriptor}")]);
+    }
+    command.arg("-o").arg(&trace).arg(Daemon::program()).arg(root.path());
+    let daemon = Daemon::spawn(command.args(["--listen", "127.0.0.1:0", "--model", "events"]));
+    let waiting = daemon.peer();
+    waiting.ask(&rrq("file", &[]));
+    daemon.log_line(&["WARN dropped", "\"file\"", "another program has a lease on the file"]);
+    assert_eq!(get(&daemon, "file"), Ok(b"x".to_vec()));
+    assert_eq!(waiting.pending(), [], "it asks again");
+    let opens = until("both opens", || {
+        let opens = std::fs::read_to_string(&trace).ok()?;
+        (opens.lines().filter(|line| line.contains("openat")).count() == 2).then_some(opens)
+    });
+    assert!(opens.lines().all(|line| line.contains("O_NONBLOCK")), "{opens}");
 }
 
 #[test]

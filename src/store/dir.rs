@@ -17,7 +17,7 @@ use crate::query::Query;
 use crate::transfer::Sink;
 use crate::wire::{ErrorCode, Filename};
 use cap_std::fs::Dir;
-use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -326,6 +326,9 @@ impl Store for Folder {
     }
 }
 
+/// To read, without waiting for anybody.
+const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
 /// A file that was found and not opened.
 struct Seen {
     file: OwnedFd,
@@ -333,17 +336,19 @@ struct Seen {
 }
 
 impl Seen {
-    /// Opens this very file, whatever its name stands for by now, if it is a regular one.
+    /// Opens this very file, whatever its name stands for by now, if it is a regular one. Another program's lease on it
+    /// is an error, and not waited for.
     fn open(&self) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
         let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        Ok(std::fs::File::open(same)?)
+        let file = rustix::fs::openat(CWD, same, AT_ONCE | OFlags::CLOEXEC, Mode::empty());
+        Ok(file.map_err(io::Error::from)?.into())
     }
 
-    /// Opens it by its name, where `/proc` is missing: never waiting, and only if it is still the same.
+    /// Opens it by its name, where `/proc` is missing, and only if it is still the same.
     fn open_by_name(&self, root: &OpenRoot, path: &Path) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
-        let file = beneath::open(&root.dir, path, OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let file = beneath::open(&root.dir, path, AT_ONCE)?;
         let now = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         let same = (now.st_ino, now.st_dev) == (self.about.st_ino, self.about.st_dev);
         if same { Ok(file.into()) } else { Err(StoreError::NotFound) }
