@@ -150,7 +150,8 @@ pub const SESSIONS: usize = 16_384;
 /// block.
 pub const WINDOWS_BYTES: usize = 512 << 20;
 
-/// A download takes one descriptor, its socket. Those who read the same file share it.
+/// A download takes one descriptor, its socket, and its file another, which all share who read the same file: a boot has
+/// tens of files. Where each reads a file of its own, fewer fit, and requests beyond that are not answered yet.
 #[doc(hidden)]
 pub const DESCRIPTORS_OF_DOWNLOAD: u64 = 1;
 

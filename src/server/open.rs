@@ -75,8 +75,7 @@ pub(super) fn open(
         }
         (Operation::Read, listed) => read(store, query, listed.as_ref()),
         (Operation::Write, Some(_)) => {
-            let refused = StoreError::refused(ErrorCode::AccessViolation, "a reserved name");
-            Err(refused.because("the name of the generated listing").into())
+            Err(StoreError::reserved_name("the name of the generated listing").into())
         }
         (Operation::Write, None) => {
             let sink = ask(|| store.write(query))?;

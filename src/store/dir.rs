@@ -114,7 +114,7 @@ impl Folder {
         if !beneath::is_kept_by_kernel(&root.dir) {
             let name =
                 root.paths.first().map_or_else(PathBuf::new, |path| Path::new("/").join(path));
-            self.rules.notices.tell_once(&Notice::Walked(name));
+            self.rules.notices.tell(&Notice::Walked(name));
         }
         self
     }

@@ -50,7 +50,7 @@ pub(super) struct OpenRoot {
     pub(super) is_remote: bool,
     /// The paths that it is known by, without a slash in front.
     pub(super) paths: Vec<PathBuf>,
-    identity: Option<Identity>,
+    identity: Identity,
 }
 
 impl Root {
@@ -71,8 +71,8 @@ impl Root {
     pub(super) fn now(&self, notices: &Notices) -> Result<Arc<OpenRoot>, StoreError> {
         let Some(name) = &self.name else { return Ok(self.known().0) };
         let (known, was_lost) = self.known();
-        let is_same = identity(rustix::fs::CWD, name)
-            .is_ok_and(|identity| identity.is_some() && identity == known.identity);
+        let is_same =
+            identity(rustix::fs::CWD, name).is_ok_and(|identity| identity == known.identity);
         if is_same && !was_lost {
             return Ok(known);
         }
@@ -132,24 +132,24 @@ impl OpenRoot {
             .filter(|path| !path.as_os_str().is_empty())
             .collect();
         paths.dedup();
-        let identity = identity(&dir, Path::new("")).ok().flatten();
+        let identity = identity(&dir, Path::new(""))?;
         Ok(Self { dir, is_remote, paths, identity })
     }
 }
 
 /// Which directory a name stands for.
-fn identity(dir: impl AsFd, path: &Path) -> rustix::io::Result<Option<Identity>> {
+fn identity(dir: impl AsFd, path: &Path) -> rustix::io::Result<Identity> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let about = match statx(&dir, path, AtFlags::EMPTY_PATH, wanted) {
         // Old kernels, and sandboxes that do not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
             let about = statat(&dir, path, AtFlags::EMPTY_PATH)?;
             let (major, minor) = (rustix::fs::major(about.st_dev), rustix::fs::minor(about.st_dev));
-            return Ok(Some((0, major, minor, about.st_ino)));
+            return Ok((0, major, minor, about.st_ino));
         }
         about => about?,
     };
     let has_mount = about.stx_mask & StatxFlags::MNT_ID.bits() != 0;
     let mount = if has_mount { about.stx_mnt_id } else { 0 };
-    Ok(Some((mount, about.stx_dev_major, about.stx_dev_minor, about.stx_ino)))
+    Ok((mount, about.stx_dev_major, about.stx_dev_minor, about.stx_ino))
 }

@@ -239,7 +239,7 @@ impl<D: Directory> Place<D> {
             let _ = dir.remove_file(&to.name);
             return Err(error);
         }
-        notices.tell_once(&Notice::NamedFirst(to.path.clone()));
+        notices.tell(&Notice::NamedFirst(to.path.clone()));
         Ok(())
     }
 
@@ -268,7 +268,7 @@ pub(super) fn write_over<F: NewFile>(
     to: &Target,
     notices: &Notices,
 ) -> io::Result<()> {
-    notices.tell_once(&Notice::WrittenOver(to.path.clone()));
+    notices.tell(&Notice::WrittenOver(to.path.clone()));
     whole.copy_over(old)?;
     sync_file(old, to, notices)
 }
@@ -329,7 +329,7 @@ fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
 fn sync_file<F: NewFile>(file: &F, to: &Target, notices: &Notices) -> io::Result<()> {
     match file.sync() {
         Err(error) if is_one_of(&error, &NO_SYNC) => {
-            notices.tell_once(&Notice::NotSynced(to.path.clone()));
+            notices.tell(&Notice::NotSynced(to.path.clone()));
             Ok(())
         }
         synced => synced,

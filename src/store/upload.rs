@@ -2,11 +2,12 @@
 
 use super::StoreError;
 use super::disk::{About, Directory, FileKind, Room};
+use super::error::TOO_LARGE;
 use super::notice::Notices;
 use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync, write_over};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{MayWait, PeerWords, Sink};
+use crate::transfer::{MayWait, Sink};
 use crate::wire::ErrorCode;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -24,8 +25,6 @@ pub enum Uploads {
     /// Any file; the last one to finish stays.
     Overwrite,
 }
-
-const TOO_LARGE: PeerWords = PeerWords("larger than an upload may be");
 
 /// What uploads to a folder may do.
 #[derive(Clone, Debug)]
@@ -63,8 +62,7 @@ impl Rules {
             return Err(StoreError::is_a_directory());
         }
         if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::refused(ErrorCode::AccessViolation, "a reserved name")
-                .because("a name that only unfinished uploads have"));
+            return Err(StoreError::reserved_name("a name that only unfinished uploads have"));
         }
         let is_regular = |about: &About| about.kind == FileKind::Regular;
         if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
@@ -121,7 +119,7 @@ impl Rules {
         }
         let size = size.unwrap_or_default();
         if size > self.largest {
-            return Err(StoreError::refused(ErrorCode::DiskFull, TOO_LARGE.0));
+            return Err(StoreError::too_large());
         }
         let to = Target {
             path: path.to_owned(),
