@@ -266,6 +266,39 @@ fn a_file_that_another_program_has_a_lease_on_holds_nobody_up_and_is_served_when
     assert!(opens.lines().all(|line| line.contains("O_NONBLOCK")), "{opens}");
 }
 
+/// There is no network file system here: the kernel's word for what is mounted below the folder is changed on its way.
+#[test]
+fn a_file_on_a_network_file_system_below_the_folder_is_read_where_that_holds_nobody_up() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    if strace().is_none() {
+        return;
+    }
+    let nfs: [u8; 8] = 0x6969_u64.to_ne_bytes();
+    let nfs: String = nfs.iter().map(|byte| format!("{byte:02x}")).collect();
+    let script = "umask 022; mount -t tmpfs none \"$0/below\" && echo x >\"$0/below/f\" && \
+         exec strace -D -f -o /dev/null -e trace=fstatfs -e \"$2\" \"$1\" \"$0\" --listen 127.0.0.1:0 --model events";
+    // The first call is about the folder itself.
+    let untold = "inject=fstatfs:delay_enter=1:when=2+".to_owned();
+    for (fault, waits) in
+        [(untold, false), (format!("inject=fstatfs:poke_exit=@arg2={nfs}:when=2+"), true)]
+    {
+        let root = folder(&[("f", b"here"), ("below/f", b"hidden")]);
+        let mut command = Command::new(&unshare[0]);
+        command.args(&unshare[1..]).args(["sh", "-c", script]);
+        let daemon = Daemon::spawn(command.arg(root.path()).arg(Daemon::program()).arg(fault));
+        assert_eq!(get(&daemon, "f"), Ok(b"here".to_vec()));
+        assert_eq!(daemon.threads("storage"), 0, "the loop reads it itself");
+        let read = || {
+            assert_eq!(get(&daemon, "below/f"), Ok(b"x\n".to_vec()));
+            daemon.threads("storage") > 0
+        };
+        match waits {
+            true => until("a thread that waits", || read().then_some(())),
+            false => assert!(!read(), "it is of this machine"),
+        }
+    }
+}
+
 #[test]
 fn a_server_that_is_root_serves_what_everybody_may_read_and_no_more() {
     let Some(unshare) = namespaces(&[]) else { return };

@@ -293,8 +293,9 @@ impl Store for Folder {
             return Err(not_for_all());
         }
         let file = self.opened(&root, path, &seen)?;
-        let contents = Contents::new(file, &seen.about);
-        Ok(Readable::contents(contents.found(Arc::clone(&root), path.to_owned(), self.growing)))
+        let (contents, place) = (Contents::new(file, &seen.about), path.to_owned());
+        let contents = contents.found(Arc::clone(&root), place, &seen.about, self.growing);
+        Ok(Readable::contents(contents))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
@@ -303,7 +304,7 @@ impl Store for Folder {
     }
 
     fn may_wait(&self) -> bool {
-        self.root.last_known().is_remote
+        self.root.last_known().may_wait()
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {

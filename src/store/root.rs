@@ -1,29 +1,19 @@
 //! The root of a folder: one directory for ever, or whatever has a name at the moment.
 
 use super::notice::{Notice, Notices};
+use super::remote::{FileSystem, is_remote};
 use super::{StoreError, beneath, is_shortage};
 use crate::wire::ErrorCode;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, StatxFlags, statat, statx};
+use rustix::fs::{AtFlags, Stat, StatxFlags, statat, statx};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
-/// SMB, CIFS, FUSE, 9P, Ceph, AFS, Coda.
-const REMOTE: [rustix::fs::FsWord; 8] = [
-    0x6969,
-    0xfe53_4d42,
-    0xff53_4d42,
-    0x6573_5546,
-    0x0102_1997,
-    0x00c3_6400,
-    0x5346_414f,
-    0x7375_7245,
-];
 
 /// Which directory it is, whatever its name: its mount, where that is known, its device and its inode.
 type Identity = (u64, u32, u32, u64);
@@ -46,8 +36,9 @@ struct State {
 #[derive(Debug)]
 pub(super) struct OpenRoot {
     pub(super) dir: Dir,
-    /// Whether it lies behind a network.
-    pub(super) is_remote: bool,
+    file_system: FileSystem,
+    /// Whether a file below it was found to lie behind a network, although it does not itself.
+    has_remote_below: AtomicBool,
     /// The paths that it is known by, without a slash in front.
     pub(super) paths: Vec<PathBuf>,
     identity: Identity,
@@ -123,7 +114,7 @@ impl Root {
 impl OpenRoot {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        let is_remote = rustix::fs::fstatfs(&dir).is_ok_and(|about| REMOTE.contains(&about.f_type));
+        let file_system = FileSystem::of(&dir)?;
         let given = std::path::absolute(path).ok();
         let mut paths: Vec<_> = given.into_iter().chain(beneath::path_of(&dir)).collect();
         paths = paths
@@ -133,7 +124,22 @@ impl OpenRoot {
             .collect();
         paths.dedup();
         let identity = identity(&dir, Path::new(""))?;
-        Ok(Self { dir, is_remote, paths, identity })
+        Ok(Self { dir, file_system, has_remote_below: AtomicBool::new(false), paths, identity })
+    }
+
+    /// Whether to look for a file in it may wait for a network, as far as is known: one that is mounted below shows when
+    /// the first file there is opened.
+    pub(super) fn may_wait(&self) -> bool {
+        self.file_system.is_remote() || self.has_remote_below.load(Ordering::Relaxed)
+    }
+
+    /// Whether this file in it lies behind a network.
+    pub(super) fn has_remote(&self, file: &File, about: &Stat) -> bool {
+        let found = self.file_system.has_remote(about.st_dev, || is_remote(file));
+        if found {
+            self.has_remote_below.store(true, Ordering::Relaxed);
+        }
+        found
     }
 }
 
