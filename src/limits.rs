@@ -155,7 +155,8 @@ pub const WINDOWS_BYTES: usize = 512 << 20;
 #[doc(hidden)]
 pub const DESCRIPTORS_OF_DOWNLOAD: u64 = 1;
 
-/// An upload takes three descriptors: its socket, its file, and the directory that will have it.
+/// An upload takes three descriptors: its socket, its file, and the directory that will have it. One that is written over
+/// an old file holds that open, too, which is rare.
 #[doc(hidden)]
 pub const DESCRIPTORS_OF_UPLOAD: u64 = 3;
 

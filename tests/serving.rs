@@ -241,6 +241,74 @@ fn a_root_that_is_mounted_over_is_served_anew() {
     daemon.log_line(&["INFO", "the served folder is another directory now"]);
 }
 
+#[test]
+fn a_server_that_is_root_stores_where_everybody_may_go_and_over_what_everybody_may_reach() {
+    let Some(unshare) = namespaces(&[]) else { return };
+    let root = folder(&[
+        ("open", b"x"),
+        ("own", b"x"),
+        ("fixed", b"x"),
+        ("box", b"x"),
+        ("dir/in", b"x"),
+        ("closed/in", b"x"),
+        ("closed/deep/in", b"x"),
+    ]);
+    let at = |name: &str| root.path().join(name);
+    for (name, mode) in [("own", 0o640), ("fixed", 0o444), ("box", 0o622), ("closed", 0o750)] {
+        set_mode(&at(name), mode);
+    }
+    for (name, to) in [("link", "closed/in"), ("to-own", "own"), ("way", "closed")] {
+        symlink(to, at(name)).expect("a link");
+    }
+    symlink("../open", at("closed/out")).expect("a link");
+    let unshare: Vec<_> = unshare.iter().map(String::as_str).collect();
+    let closed = [
+        "closed/in",
+        "closed/new",
+        "closed/deep/in",
+        "closed/deep/new",
+        "closed/made/new",
+        "closed/out",
+        "link",
+        "way/in",
+        "way/new",
+        r"closed\new",
+    ];
+    let put = |daemon: &Daemon, name: &str| {
+        daemon.peer().store(&wrq(name, &[]), b"new").map_err(|packet| show(&packet))
+    };
+    let refused = || Err("ERROR 2 \"no permission\"".to_owned());
+    for (uploads, over) in
+        [("create", Err("ERROR 6 \"file already exists\"".to_owned())), ("overwrite", Ok(()))]
+    {
+        let arguments = ["--uploads", uploads, "--create-dirs"];
+        let daemon = Daemon::behind(&unshare, root.path(), &arguments);
+        // The folder itself belongs to root, who runs the server, and is not for everybody to write.
+        for name in ["new", "dir/new", "made/new"] {
+            let name = format!("{name}-{uploads}");
+            assert_eq!(put(&daemon, &name), Ok(()), "{uploads}");
+            assert_eq!(put(&daemon, &name), over, "{uploads} {name}");
+        }
+        for name in ["open", "box", "dir/in"] {
+            assert_eq!(put(&daemon, name), over, "{uploads} {name}");
+        }
+        for name in closed {
+            assert_eq!(put(&daemon, name), refused(), "{uploads} {name}");
+        }
+        if uploads == "overwrite" {
+            for name in ["own", "to-own", "fixed"] {
+                assert_eq!(put(&daemon, name), refused(), "{name}");
+            }
+            daemon.log_line(&["\"own\"", "the server is root", "chmod"]);
+        }
+    }
+    for name in ["own", "fixed", "closed/in", "closed/deep/in"] {
+        assert_eq!(std::fs::read(at(name)).expect("a file"), b"x", "{name}");
+    }
+    assert_eq!(common::everything_in(&at("closed")), ["deep", "in", "out"]);
+    assert_eq!(common::everything_in(&at("closed/deep")), ["in"]);
+}
+
 /// The kernel lets who opens a file wait for the program that has a lease on it, up to 45 seconds, or says EAGAIN where
 /// that is not wanted. No test can take a lease without `unsafe`, so the first open here gets the error by injection.
 #[test]
