@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::apart::{namespaces, powerless, strace, without_proc};
+use common::apart::{OPEN, namespaces, powerless, strace, without_proc};
 use common::{Daemon, everything_in, folder, pattern, rrq, show, until, wrq};
 use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -253,7 +253,7 @@ fn where_calls_fail(
     for fault in faults {
         command.args(["-e", &format!("inject={fault}")]);
     }
-    command.args(wrapper).arg(Daemon::program()).arg(root);
+    command.args(OPEN).args(wrapper).arg(Daemon::program()).arg(root);
     Some(Daemon::spawn(command.args(["--listen", "127.0.0.1:0"]).args(arguments)))
 }
 
@@ -387,7 +387,7 @@ fn who_watches_for_files_that_were_written_sees_an_upload_once_by_its_name() {
     }
     for (wrapper, how) in cases {
         let root = folder(&[("old", b"old")]);
-        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        let daemon = Daemon::behind(&[&OPEN, wrapper].concat(), root.path(), &UPLOADS);
         until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
         let mut watched = watched(root.path());
         for name in ["new", "old", "new"] {

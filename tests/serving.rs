@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::apart::{namespaces, powerless, strace};
+use common::apart::{OPEN, namespaces, powerless, strace};
 use common::{Daemon, folder, list, open_to_all, pattern, rrq, show, until, wrq};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -146,7 +146,7 @@ fn a_request_that_repeats_the_path_of_the_root_finds_what_it_means() {
     let place = folder(&[("tftpboot/x", b"x"), ("tftpboot/sub/y", b"y")]);
     let root = place.path().join("tftpboot");
     symlink("tftpboot", place.path().join("link")).expect("a link");
-    let daemon = Daemon::serve(&place.path().join("link"), &["--uploads", "overwrite"]);
+    let daemon = Daemon::behind(&OPEN, &place.path().join("link"), &["--uploads", "overwrite"]);
     let (real, link) = (root.canonicalize().expect("a path"), place.path().join("link"));
     for own in [&real, &link] {
         let named = |name: &str| own.join(name).to_str().expect("UTF-8").to_owned();
@@ -182,7 +182,7 @@ fn a_root_that_is_swapped_is_served_anew() {
         std::fs::rename(at("next"), at("current")).expect("swapped");
     };
     point_to("one");
-    let daemon = Daemon::serve(&at("current"), &["--uploads", "create"]);
+    let daemon = Daemon::behind(&OPEN, &at("current"), &["--uploads", "create"]);
     assert_eq!(get(&daemon, "f"), Ok(b"one".to_vec()));
     // A transfer goes on with what it began with.
     std::fs::write(at("one/long"), pattern(2000, 1)).expect("a file");
@@ -261,7 +261,7 @@ fn a_server_that_is_root_stores_where_everybody_may_go_and_over_what_everybody_m
         symlink(to, at(name)).expect("a link");
     }
     symlink("../open", at("closed/out")).expect("a link");
-    let unshare: Vec<_> = unshare.iter().map(String::as_str).collect();
+    let unshare: Vec<_> = unshare.iter().map(String::as_str).chain(OPEN).collect();
     let closed = [
         "closed/in",
         "closed/new",
