@@ -153,11 +153,13 @@ pub const SESSIONS: usize = 16_384;
 /// block.
 pub const WINDOWS_BYTES: usize = 512 << 20;
 
-/// A download takes one descriptor, its socket. Those who read the same file share it.
+/// A download takes one descriptor, its socket, and its file another, which all share who read the same file: a boot has
+/// tens of files. Where each reads a file of its own, fewer fit, and requests beyond that are not answered yet.
 #[doc(hidden)]
 pub const DESCRIPTORS_OF_DOWNLOAD: u64 = 1;
 
-/// An upload takes three descriptors: its socket, its file, and the directory that will have it.
+/// An upload takes three descriptors: its socket, its file, and the directory that will have it. One that is written over
+/// an old file holds that open, too, which is rare.
 #[doc(hidden)]
 pub const DESCRIPTORS_OF_UPLOAD: u64 = 3;
 

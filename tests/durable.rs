@@ -227,7 +227,8 @@ fn the_last_ack_of_an_upload_goes_out_when_what_was_written_over_is_synced() {
     command.args(["--listen", "127.0.0.1:0", "--uploads", "overwrite"]);
     let daemon = Daemon::spawn(&mut command);
     assert_eq!(daemon.peer().store(&wrq("closed/old", &[]), &pattern(SIZE, 1)), Ok(()));
-    let wanted = ["write closed/old", "ftruncate closed/old", "fsync closed/old", "ACK"];
+    let wanted =
+        ["write closed/old", "ftruncate closed/old", "fsync closed/old", "fsync closed", "ACK"];
     assert_eq!(traced.calls(), wanted);
     mode("closed", 0o755);
 }

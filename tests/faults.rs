@@ -25,7 +25,7 @@ use tftpkit::wire::{ErrorCode, Packet};
 fn on_a_small_disk() -> Option<(TempDir, Daemon, PathBuf)> {
     let mount = folder(&[]);
     let unshare = namespaces(&["--mount"])?;
-    let script = "mount -t tmpfs -o size=256k none \"$0\" \
+    let script = "umask 022 && mount -t tmpfs -o size=256k none \"$0\" \
          && head -c 100000 /dev/zero > \"$0/old\" \
          && exec \"$1\" \"$0\" --listen 127.0.0.1:0 --uploads overwrite";
     let mut command = Command::new(&unshare[0]);

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::apart::{namespaces, powerless, strace};
+use common::apart::{OPEN, namespaces, powerless, strace, without_proc};
 use common::{Daemon, everything_in, folder, pattern, rrq, show, until, wrq};
-use rustix::fs::{XattrFlags, getxattr, setxattr};
+use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
@@ -200,30 +200,52 @@ fn a_file_that_is_a_mount_point_is_written_over() {
     }
 }
 
+/// A directory like `/tmp`. Who is no root can make no file of another owner: what is written over is then for
+/// `src/store/crash/`, and here it is seen that an own file is replaced.
 #[test]
-fn where_only_owners_replace_their_files_that_of_another_is_written_over() {
-    // Another owner is only to be had by root; src/store/crash/ has the same for everybody.
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let root = folder(&[("cfg", b"old")]);
+fn where_only_owners_replace_their_files_those_of_others_are_written_over() {
+    let root = folder(&[("own", b"old"), ("theirs", b"old")]);
     let place = tempfile::tempdir().expect("a folder");
-    let program = common::apart::for_all(&place);
+    let at = |name: &str| root.path().join(name);
     set_mode(root.path(), 0o1777);
-    set_mode(&root.path().join("cfg"), 0o666);
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program);
+    set_mode(&at("theirs"), 0o666);
+    let mut command = if nix::unistd::geteuid().is_root() {
+        std::os::unix::fs::chown(at("own"), Some(65534), Some(65534)).expect("another owner");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.arg(common::apart::for_all(&place));
+        command
+    } else {
+        std::fs::remove_file(at("theirs")).expect("a file");
+        Command::new(Daemon::program())
+    };
     command.arg(root.path()).args(["--listen", "127.0.0.1:0"]).args(UPLOADS);
     let daemon = Daemon::spawn(&mut command);
-    assert_eq!(put(&daemon, "cfg", b"new"), Ok(()));
-    assert_eq!(std::fs::read(root.path().join("cfg")).expect("a file"), b"new");
-    assert_eq!(std::fs::metadata(root.path().join("cfg")).expect("a file").uid(), 0);
-    daemon.log_line(&["WARN", WRITTEN_OVER]);
-    assert_eq!(everything_in(root.path()), ["cfg"]);
+    let about = |name: &str| {
+        let about = std::fs::metadata(at(name)).expect("a file");
+        (about.ino(), about.uid())
+    };
+    let own = about("own");
+    assert_eq!(put(&daemon, "own", b"new"), Ok(()));
+    assert_eq!(std::fs::read(at("own")).expect("a file"), b"new");
+    assert!(about("own").0 != own.0 && about("own").1 == own.1, "it is replaced");
+    assert_eq!(lines(&daemon, WRITTEN_OVER), 0);
+    if at("theirs").exists() {
+        let theirs = about("theirs");
+        assert_eq!(put(&daemon, "theirs", b"new"), Ok(()));
+        assert_eq!(std::fs::read(at("theirs")).expect("a file"), b"new");
+        assert_eq!(about("theirs"), theirs, "it is the same file");
+        daemon.log_line(&["WARN", WRITTEN_OVER]);
+    }
 }
 
-/// A server whose system calls fail as those of some file systems do.
-fn where_calls_fail(root: &Path, faults: &[&str], arguments: &[&str]) -> Option<Daemon> {
+/// A server whose system calls fail as those of some file systems do, behind this command.
+fn where_calls_fail(
+    root: &Path,
+    wrapper: &[String],
+    faults: &[&str],
+    arguments: &[&str],
+) -> Option<Daemon> {
     let mut command = strace()?;
     // Faults are injected only into what is traced.
     let calls: Vec<_> = faults.iter().filter_map(|fault| fault.split(':').next()).collect();
@@ -231,44 +253,79 @@ fn where_calls_fail(root: &Path, faults: &[&str], arguments: &[&str]) -> Option<
     for fault in faults {
         command.args(["-e", &format!("inject={fault}")]);
     }
-    command.arg(Daemon::program()).arg(root).args(["--listen", "127.0.0.1:0"]).args(arguments);
-    Some(Daemon::spawn(&mut command))
+    command.args(OPEN).args(wrapper).arg(Daemon::program()).arg(root);
+    Some(Daemon::spawn(command.args(["--listen", "127.0.0.1:0"]).args(arguments)))
 }
+
+const NAMED_FIRST: &str = "new files are empty for a moment";
+const NOT_SYNCED: &str = "the file system cannot be told to make files last";
+
+/// What a file system cannot do, and which of the notices are then told: under `create` and under `overwrite`, where files
+/// have no name until they are whole, and where they have names from the start.
+type Poor = (&'static [&'static str], [&'static [&'static str]; 2], [&'static [&'static str]; 2]);
+
+const NO_LINK: &str = "link,linkat:error=EPERM";
+const NO_FLAGS: &str = "renameat2:error=EINVAL";
+const NONE: [&[&str]; 2] = [&[], &[]];
+const FIRST: [&[&str]; 2] = [&[NAMED_FIRST], &[]];
+const FIRST_OR_OVER: [&[&str]; 2] = [&[NAMED_FIRST], &[NAMED_FIRST, WRITTEN_OVER]];
+
+const POOR: [Poor; 9] = [
+    (&[NO_LINK], FIRST_OR_OVER, NONE),
+    (&[NO_LINK, NO_FLAGS], FIRST_OR_OVER, FIRST),
+    (&["link,linkat:error=EOPNOTSUPP", "renameat2:error=ENOSYS"], FIRST_OR_OVER, FIRST),
+    (&[NO_LINK, "rename,renameat,renameat2:error=EBUSY"], FIRST_OR_OVER, FIRST_OR_OVER),
+    (&[NO_LINK, "rename,renameat,renameat2:error=EPERM"], FIRST_OR_OVER, FIRST_OR_OVER),
+    (&["fsync,fdatasync:error=EINVAL"], [&[NOT_SYNCED]; 2], [&[NOT_SYNCED]; 2]),
+    (
+        &["fsync,fdatasync:error=ENOSYS", NO_LINK, NO_FLAGS],
+        [&[NOT_SYNCED, NAMED_FIRST], &[NOT_SYNCED, NAMED_FIRST, WRITTEN_OVER]],
+        [&[NOT_SYNCED, NAMED_FIRST], &[NOT_SYNCED]],
+    ),
+    (
+        &["fchmod,fchmodat,fchown,fchownat,chown:error=EPERM"],
+        [&[], &[WRITTEN_OVER]],
+        [&[], &[WRITTEN_OVER]],
+    ),
+    (&["flock:error=ENOLCK"], NONE, NONE),
+];
 
 #[test]
 fn a_poor_file_system_takes_uploads_whatever_it_cannot_do() {
-    let no_link = "link,linkat:error=EPERM";
-    let no_flags = "renameat2:error=EINVAL";
-    let cases: &[&[&str]] = &[
-        &[no_link],
-        &[no_link, no_flags],
-        &["link,linkat:error=EOPNOTSUPP", "renameat2:error=ENOSYS"],
-        &[no_link, "rename,renameat,renameat2:error=EBUSY"],
-        &[no_link, "rename,renameat,renameat2:error=EPERM"],
-        &["fsync,fdatasync:error=EINVAL"],
-        &["fsync,fdatasync:error=ENOSYS", no_link, no_flags],
-        &["fchmod,fchmodat,fchown,fchownat,chown:error=EPERM"],
-        &["flock:error=ENOLCK"],
-    ];
-    for faults in cases {
-        for uploads in ["create", "overwrite"] {
+    let flags = OFlags::TMPFILE | OFlags::WRONLY;
+    let has_unnamed = rustix::fs::open(std::env::temp_dir(), flags, Mode::RWXU).is_ok();
+    let Some(named) = without_proc() else { return };
+    for (faults, unnamed_notices, named_notices) in POOR {
+        let unnamed_notices = if has_unnamed { unnamed_notices } else { named_notices };
+        let ways = [(&[][..], unnamed_notices), (&named, named_notices)];
+        for ((wrapper, notices), n) in ways.into_iter().flat_map(|way| [(way, 0), (way, 1)]) {
+            let (uploads, notices) = (["create", "overwrite"][n], notices[n]);
+            let how = format!("{faults:?}, {uploads}, {}", wrapper.join(" "));
             let root = folder(&[("old", b"old")]);
+            // A mode that no new file has.
+            set_mode(&root.path().join("old"), 0o604);
             let with = ["--uploads", uploads];
-            let Some(daemon) = where_calls_fail(root.path(), faults, &with) else { return };
+            let Some(daemon) = where_calls_fail(root.path(), wrapper, faults, &with) else {
+                return;
+            };
             let kept =
                 if uploads == "create" { Err("ERROR 6 \"file already exists\"") } else { Ok(()) };
             for (name, wanted) in [("new", Ok(())), ("new", kept), ("old", kept)] {
                 let done = put(&daemon, name, &pattern(3000, 5));
-                assert_eq!(done, wanted.map_err(str::to_owned), "{faults:?}, {uploads}, {name}");
+                assert_eq!(done, wanted.map_err(str::to_owned), "{how}, {name}");
             }
             let read = |name: &str| std::fs::read(root.path().join(name)).expect("a file");
-            assert!(read("new") == pattern(3000, 5), "{faults:?}, {uploads}");
-            assert!(read("old").len() == if uploads == "create" { 3 } else { 3000 }, "{faults:?}");
-            assert_eq!(everything_in(root.path()), ["new", "old"], "{faults:?}, {uploads}");
-            if faults[0].starts_with("fsync") {
-                let line = "the file system cannot be told to make files last";
-                daemon.log_line(&["WARN", line]);
-                assert_eq!(lines(&daemon, line), 1, "once");
+            assert!(read("new") == pattern(3000, 5), "{how}");
+            assert!(read("old").len() == if uploads == "create" { 3 } else { 3000 }, "{how}");
+            let mode = std::fs::metadata(root.path().join("old")).expect("a file").mode();
+            assert_eq!(mode & 0o777, 0o604, "{how}");
+            assert_eq!(everything_in(root.path()), ["new", "old"], "{how}");
+            for notice in notices {
+                daemon.log_line(&["WARN", notice]);
+            }
+            for notice in [NAMED_FIRST, WRITTEN_OVER, NOT_SYNCED] {
+                let told = usize::from(notices.contains(&notice));
+                assert_eq!(lines(&daemon, notice), told, "{how}: {notice}");
             }
         }
     }
@@ -330,7 +387,7 @@ fn who_watches_for_files_that_were_written_sees_an_upload_once_by_its_name() {
     }
     for (wrapper, how) in cases {
         let root = folder(&[("old", b"old")]);
-        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        let daemon = Daemon::behind(&[&OPEN, wrapper].concat(), root.path(), &UPLOADS);
         until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
         let mut watched = watched(root.path());
         for name in ["new", "old", "new"] {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::apart::{namespaces, powerless};
+use common::apart::{OPEN, namespaces, powerless, strace};
 use common::{Daemon, folder, list, open_to_all, pattern, rrq, show, until, wrq};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -146,7 +146,7 @@ fn a_request_that_repeats_the_path_of_the_root_finds_what_it_means() {
     let place = folder(&[("tftpboot/x", b"x"), ("tftpboot/sub/y", b"y")]);
     let root = place.path().join("tftpboot");
     symlink("tftpboot", place.path().join("link")).expect("a link");
-    let daemon = Daemon::serve(&place.path().join("link"), &["--uploads", "overwrite"]);
+    let daemon = Daemon::behind(&OPEN, &place.path().join("link"), &["--uploads", "overwrite"]);
     let (real, link) = (root.canonicalize().expect("a path"), place.path().join("link"));
     for own in [&real, &link] {
         let named = |name: &str| own.join(name).to_str().expect("UTF-8").to_owned();
@@ -182,7 +182,7 @@ fn a_root_that_is_swapped_is_served_anew() {
         std::fs::rename(at("next"), at("current")).expect("swapped");
     };
     point_to("one");
-    let daemon = Daemon::serve(&at("current"), &["--uploads", "create"]);
+    let daemon = Daemon::behind(&OPEN, &at("current"), &["--uploads", "create"]);
     assert_eq!(get(&daemon, "f"), Ok(b"one".to_vec()));
     // A transfer goes on with what it began with.
     std::fs::write(at("one/long"), pattern(2000, 1)).expect("a file");
@@ -239,6 +239,132 @@ fn a_root_that_is_mounted_over_is_served_anew() {
         (get(&daemon, "f") == Ok(b"above\n".to_vec())).then_some(())
     });
     daemon.log_line(&["INFO", "the served folder is another directory now"]);
+}
+
+#[test]
+fn a_server_that_is_root_stores_where_everybody_may_go_and_over_what_everybody_may_reach() {
+    let Some(unshare) = namespaces(&[]) else { return };
+    let root = folder(&[
+        ("open", b"x"),
+        ("own", b"x"),
+        ("fixed", b"x"),
+        ("box", b"x"),
+        ("dir/in", b"x"),
+        ("closed/in", b"x"),
+        ("closed/deep/in", b"x"),
+    ]);
+    let at = |name: &str| root.path().join(name);
+    for (name, mode) in [("own", 0o640), ("fixed", 0o444), ("box", 0o622), ("closed", 0o750)] {
+        set_mode(&at(name), mode);
+    }
+    for (name, to) in [("link", "closed/in"), ("to-own", "own"), ("way", "closed")] {
+        symlink(to, at(name)).expect("a link");
+    }
+    symlink("../open", at("closed/out")).expect("a link");
+    let unshare: Vec<_> = unshare.iter().map(String::as_str).chain(OPEN).collect();
+    let closed = [
+        "closed/in",
+        "closed/new",
+        "closed/deep/in",
+        "closed/deep/new",
+        "closed/made/new",
+        "closed/out",
+        "link",
+        "way/in",
+        "way/new",
+        r"closed\new",
+    ];
+    let put = |daemon: &Daemon, name: &str| {
+        daemon.peer().store(&wrq(name, &[]), b"new").map_err(|packet| show(&packet))
+    };
+    let refused = || Err("ERROR 2 \"no permission\"".to_owned());
+    for (uploads, over) in
+        [("create", Err("ERROR 6 \"file already exists\"".to_owned())), ("overwrite", Ok(()))]
+    {
+        let arguments = ["--uploads", uploads, "--create-dirs"];
+        let daemon = Daemon::behind(&unshare, root.path(), &arguments);
+        // The folder itself belongs to root, who runs the server, and is not for everybody to write.
+        for name in ["new", "dir/new", "made/new"] {
+            let name = format!("{name}-{uploads}");
+            assert_eq!(put(&daemon, &name), Ok(()), "{uploads}");
+            assert_eq!(put(&daemon, &name), over, "{uploads} {name}");
+        }
+        for name in ["open", "box", "dir/in"] {
+            assert_eq!(put(&daemon, name), over, "{uploads} {name}");
+        }
+        for name in closed {
+            assert_eq!(put(&daemon, name), refused(), "{uploads} {name}");
+        }
+        if uploads == "overwrite" {
+            for name in ["own", "to-own", "fixed"] {
+                assert_eq!(put(&daemon, name), refused(), "{name}");
+            }
+            daemon.log_line(&["\"own\"", "the server is root", "chmod"]);
+        }
+    }
+    for name in ["own", "fixed", "closed/in", "closed/deep/in"] {
+        assert_eq!(std::fs::read(at(name)).expect("a file"), b"x", "{name}");
+    }
+    assert_eq!(common::everything_in(&at("closed")), ["deep", "in", "out"]);
+    assert_eq!(common::everything_in(&at("closed/deep")), ["in"]);
+}
+
+/// The kernel lets who opens a file wait for the program that has a lease on it, up to 45 seconds, or says EAGAIN where
+/// that is not wanted. No test can take a lease without `unsafe`, so the first open here gets the error by injection.
+#[test]
+fn a_file_that_another_program_has_a_lease_on_holds_nobody_up_and_is_served_when_it_is_given_up() {
+    let (root, traces) = (folder(&[("file", b"x")]), folder(&[]));
+    let trace = traces.path().join("trace");
+    let Some(mut command) = strace() else { return };
+    command.args(["-D", "-f", "-e", "trace=openat", "-e", "inject=openat:error=EAGAIN:when=1"]);
+    for descriptor in 3..100 {
+        command.args(["-P", &format!("/proc/self/fd/{descriptor}")]);
+    }
+    command.arg("-o").arg(&trace).arg(Daemon::program()).arg(root.path());
+    let daemon = Daemon::spawn(command.args(["--listen", "127.0.0.1:0", "--model", "events"]));
+    let waiting = daemon.peer();
+    waiting.ask(&rrq("file", &[]));
+    daemon.log_line(&["WARN dropped", "\"file\"", "another program has a lease on the file"]);
+    assert_eq!(get(&daemon, "file"), Ok(b"x".to_vec()));
+    assert_eq!(waiting.pending(), [], "it asks again");
+    let opens = until("both opens", || {
+        let opens = std::fs::read_to_string(&trace).ok()?;
+        (opens.lines().filter(|line| line.contains("openat")).count() == 2).then_some(opens)
+    });
+    assert!(opens.lines().all(|line| line.contains("O_NONBLOCK")), "{opens}");
+}
+
+/// There is no network file system here: the kernel's word for what is mounted below the folder is changed on its way.
+#[test]
+fn a_file_on_a_network_file_system_below_the_folder_is_read_where_that_holds_nobody_up() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    if strace().is_none() {
+        return;
+    }
+    let nfs: [u8; 8] = 0x6969_u64.to_ne_bytes();
+    let nfs: String = nfs.iter().map(|byte| format!("{byte:02x}")).collect();
+    let script = "umask 022; mount -t tmpfs none \"$0/below\" && echo x >\"$0/below/f\" && \
+         exec strace -D -f -o /dev/null -e trace=fstatfs -e \"$2\" \"$1\" \"$0\" --listen 127.0.0.1:0 --model events";
+    // The first call is about the folder itself.
+    let untold = "inject=fstatfs:delay_enter=1:when=2+".to_owned();
+    for (fault, waits) in
+        [(untold, false), (format!("inject=fstatfs:poke_exit=@arg2={nfs}:when=2+"), true)]
+    {
+        let root = folder(&[("f", b"here"), ("below/f", b"hidden")]);
+        let mut command = Command::new(&unshare[0]);
+        command.args(&unshare[1..]).args(["sh", "-c", script]);
+        let daemon = Daemon::spawn(command.arg(root.path()).arg(Daemon::program()).arg(fault));
+        assert_eq!(get(&daemon, "f"), Ok(b"here".to_vec()));
+        assert_eq!(daemon.threads("storage"), 0, "the loop reads it itself");
+        let read = || {
+            assert_eq!(get(&daemon, "below/f"), Ok(b"x\n".to_vec()));
+            daemon.threads("storage") > 0
+        };
+        match waits {
+            true => until("a thread that waits", || read().then_some(())),
+            false => assert!(!read(), "it is of this machine"),
+        }
+    }
 }
 
 #[test]

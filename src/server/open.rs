@@ -6,6 +6,7 @@ use crate::query::Query;
 use crate::store::{Readable, RootedPath, Store, StoreError, is_shortage};
 use crate::transfer::{Sink, Source};
 use crate::wire::{ErrorCode, ListFormat, Mode, Operation};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 
 /// What a query turned out to be about.
@@ -32,11 +33,15 @@ pub(super) enum Unserved {
 
 impl From<StoreError> for Unserved {
     fn from(error: StoreError) -> Self {
-        let shortage = match &error {
+        let passing = match &error {
             StoreError::Io(error) if is_shortage(error) => DropReason::of(error),
+            // The attempt to open it has told its holder.
+            StoreError::Io(error) if error.kind() == ErrorKind::WouldBlock => {
+                Some(DropReason::Leased)
+            }
             _ => None,
         };
-        shortage.map_or_else(|| Self::Refused(error.into()), Self::Dropped)
+        passing.map_or_else(|| Self::Refused(error.into()), Self::Dropped)
     }
 }
 
@@ -70,8 +75,7 @@ pub(super) fn open(
         }
         (Operation::Read, listed) => read(store, query, listed.as_ref()),
         (Operation::Write, Some(_)) => {
-            let refused = StoreError::refused(ErrorCode::AccessViolation, "a reserved name");
-            Err(refused.because("the name of the generated listing").into())
+            Err(StoreError::reserved_name("the name of the generated listing").into())
         }
         (Operation::Write, None) => {
             let sink = ask(|| store.write(query))?;

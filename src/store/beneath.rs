@@ -21,9 +21,11 @@ pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<Ow
     }
 }
 
-/// The path without links that `path`, the last part of which may be a link, stands for beneath `root`.
-pub(super) fn resolve(root: impl AsFd, path: &Path) -> io::Result<PathBuf> {
+/// The path without links that `path`, the last part of which may be a link, stands for beneath `root`; `as_others`, if
+/// everybody could go there.
+pub(super) fn resolve(root: impl AsFd, path: &Path, as_others: bool) -> io::Result<PathBuf> {
     let mut walk = Walk::new(root.as_fd(), path);
+    walk.as_others = as_others;
     walk.open(OFlags::PATH | OFlags::CLOEXEC)?;
     Ok(walk.done.iter().collect())
 }
@@ -115,7 +117,8 @@ impl<'a> Walk<'a> {
                 FileType::Symlink if !is_last || !flags.contains(OFlags::NOFOLLOW) => {
                     self.follow(&found)?;
                 }
-                _ if is_last && flags.contains(OFlags::PATH) => {
+                // A directory that is asked for as such is to be entered.
+                _ if is_last && flags & (OFlags::PATH | OFlags::DIRECTORY) == OFlags::PATH => {
                     self.done.push(part);
                     return Ok(found);
                 }

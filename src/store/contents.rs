@@ -87,8 +87,14 @@ impl Contents {
     }
 
     /// It was found there, and is sent although it grows, or not.
-    pub(super) fn found(mut self, root: Arc<OpenRoot>, path: PathBuf, may_grow: bool) -> Self {
-        self.is_remote = root.is_remote;
+    pub(super) fn found(
+        mut self,
+        root: Arc<OpenRoot>,
+        path: PathBuf,
+        about: &Stat,
+        may_grow: bool,
+    ) -> Self {
+        self.is_remote = root.has_remote(&self.file, about);
         self.place = Some((root, path));
         self.may_grow = may_grow;
         self

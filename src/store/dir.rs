@@ -1,10 +1,11 @@
-//! A folder of the file system, with the kernel as the guard of its root.
+//! A folder of the file system, of which nothing leads out.
 //!
-//! Every open is relative to the root's descriptor and resolved beneath it (`openat2` on Linux), so that neither
-//! `..` nor a link, however it is planted or swapped, leads out. An upload has no name before it is whole.
+//! Every open is relative to the root's descriptor and resolved beneath it, by the kernel (`openat2`) or part by part
+//! (`beneath`), so that neither `..` nor a link, however it is planted or swapped, leads out. An upload has its name when
+//! it is whole, as far as the file system allows (`temporary`).
 
 use super::contents::Contents;
-use super::disk::{Directory, FileKind, may};
+use super::disk::{Directory, FileKind, Lookup, may};
 use super::error::is_shortage;
 use super::listing::is_listable;
 use super::notice::{Notice, Notices};
@@ -17,7 +18,7 @@ use crate::query::Query;
 use crate::transfer::Sink;
 use crate::wire::{ErrorCode, Filename};
 use cap_std::fs::Dir;
-use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -34,8 +35,6 @@ pub struct Folder {
     rules: Rules,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
-    /// Whether only what everybody may read is served.
-    as_others: bool,
     /// Whether files are sent that are written meanwhile.
     growing: bool,
     shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
@@ -63,10 +62,11 @@ impl Folder {
             create_dirs: false,
             largest: limits::UPLOAD_BYTES,
             can_link: has_proc,
+            how: Lookup::Own,
             notices: Notices::default(),
         };
         let shared = Mutex::default();
-        Self { root, rules, has_proc, as_others: false, growing: false, shared }
+        Self { root, rules, has_proc, growing: false, shared }
     }
 
     /// Allows uploads; without this there are none.
@@ -100,10 +100,17 @@ impl Folder {
 
     /// Serves only what every user may read, and below directories that every user may enter, whatever this process may:
     /// for one that runs as root. The root itself is what whoever runs it says.
+    ///
+    /// Uploads, too, go only where every user may enter, and over no file that others may neither read nor write, or that
+    /// nobody may write. That others may write there is not demanded: an upload by root would be the last of its name.
     #[must_use]
     pub const fn as_others(mut self, as_others: bool) -> Self {
-        self.as_others = as_others;
+        self.rules.how = if as_others { Lookup::Others } else { Lookup::Own };
         self
+    }
+
+    fn is_for_others(&self) -> bool {
+        self.rules.how == Lookup::Others
     }
 
     /// Has `listener` told what whoever runs this should know. It must not wait.
@@ -114,14 +121,14 @@ impl Folder {
         if !beneath::is_kept_by_kernel(&root.dir) {
             let name =
                 root.paths.first().map_or_else(PathBuf::new, |path| Path::new("/").join(path));
-            self.rules.notices.tell_once(&Notice::Walked(name));
+            self.rules.notices.tell(&Notice::Walked(name));
         }
         self
     }
 
     /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
     fn see(&self, root: &OpenRoot, path: &Path) -> io::Result<Seen> {
-        let open = if self.as_others { beneath::open_as_others } else { beneath::open };
+        let open = if self.is_for_others() { beneath::open_as_others } else { beneath::open };
         let file = open(root.dir.as_fd(), path, OFlags::PATH)?;
         let about = rustix::fs::fstat(&file)?;
         Ok(Seen { file, about })
@@ -129,7 +136,7 @@ impl Folder {
 
     /// Whether this may be done with what `place`, which has no links, is in `dir`.
     fn may(&self, dir: &Dir, place: &Path, about: &Stat, what: Access) -> bool {
-        if self.as_others {
+        if self.is_for_others() {
             // The bits of others are the lowest, and mean the same.
             return about.st_mode & what.bits() == what.bits();
         }
@@ -164,7 +171,7 @@ impl Folder {
     }
 
     /// Opens a file to write, whole or not at all, whatever uploads are allowed. An existing one is replaced in the
-    /// end, and keeps its permissions.
+    /// end, and keeps its permissions; a link of this name is replaced, and not what it leads to.
     ///
     /// Where the file system has no unnamed files, a process that is killed leaves a `.rtftp-….part` beside it; the
     /// next call for the same directory removes it.
@@ -249,7 +256,7 @@ impl Folder {
         if FileType::from_raw_mode(about.st_mode) == FileType::Symlink {
             let link = path.join(name);
             about = self.see(root, &link)?.about;
-            (within, place) = (&root.dir, beneath::resolve(&root.dir, &link)?);
+            (within, place) = (&root.dir, beneath::resolve(&root.dir, &link, false)?);
         }
         let wanted = match FileKind::of(&about) {
             FileKind::Directory => Access::READ_OK | Access::EXEC_OK,
@@ -289,12 +296,16 @@ impl Store for Folder {
             return Err(StoreError::NotFound);
         }
         let is_file = FileKind::of(&seen.about) == FileKind::Regular;
-        if self.as_others && is_file && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
+        if self.is_for_others()
+            && is_file
+            && !self.may(&root.dir, path, &seen.about, Access::READ_OK)
+        {
             return Err(not_for_all());
         }
         let file = self.opened(&root, path, &seen)?;
-        let contents = Contents::new(file, &seen.about);
-        Ok(Readable::contents(contents.found(Arc::clone(&root), path.to_owned(), self.growing)))
+        let (contents, place) = (Contents::new(file, &seen.about), path.to_owned());
+        let contents = contents.found(Arc::clone(&root), place, &seen.about, self.growing);
+        Ok(Readable::contents(contents))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
@@ -303,7 +314,7 @@ impl Store for Folder {
     }
 
     fn may_wait(&self) -> bool {
-        self.root.last_known().is_remote
+        self.root.last_known().may_wait()
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
@@ -317,14 +328,20 @@ impl Store for Folder {
             return Err(StoreError::refused(ErrorCode::NotFound, "not a directory"));
         }
         let is_root = path.as_os_str().is_empty();
-        if self.as_others && !is_root && !self.may(&root.dir, path, &seen.about, Access::READ_OK) {
+        if self.is_for_others()
+            && !is_root
+            && !self.may(&root.dir, path, &seen.about, Access::READ_OK)
+        {
             return Err(not_for_all());
         }
-        let dir = root.dir.directory(path)?;
+        let dir = root.dir.directory(path, self.rules.how)?;
         let names = dir.entries()?.map(|found| Ok(found?.file_name()));
         Listing::gather(names, |name| self.entry(&root, &dir, path, name))
     }
 }
+
+/// To read, without waiting for anybody.
+const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A file that was found and not opened.
 struct Seen {
@@ -333,17 +350,19 @@ struct Seen {
 }
 
 impl Seen {
-    /// Opens this very file, whatever its name stands for by now, if it is a regular one.
+    /// Opens this very file, whatever its name stands for by now, if it is a regular one. Another program's lease on it
+    /// is an error, and not waited for.
     fn open(&self) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
         let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        Ok(std::fs::File::open(same)?)
+        let file = rustix::fs::openat(CWD, same, AT_ONCE | OFlags::CLOEXEC, Mode::empty());
+        Ok(file.map_err(io::Error::from)?.into())
     }
 
-    /// Opens it by its name, where `/proc` is missing: never waiting, and only if it is still the same.
+    /// Opens it by its name, where `/proc` is missing, and only if it is still the same.
     fn open_by_name(&self, root: &OpenRoot, path: &Path) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
-        let file = beneath::open(&root.dir, path, OFlags::NONBLOCK | OFlags::NOCTTY)?;
+        let file = beneath::open(&root.dir, path, AT_ONCE)?;
         let now = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         let same = (now.st_ino, now.st_dev) == (self.about.st_ino, self.about.st_dev);
         if same { Ok(file.into()) } else { Err(StoreError::NotFound) }

@@ -3,7 +3,7 @@
 //! The kernel answers, relative to a directory's descriptor. In tests so does a file system in memory that loses what
 //! was not synced (`crash`).
 
-use super::{StoreError, attributes, beneath, spool};
+use super::{StoreError, attributes, beneath, remote, spool};
 use crate::wire::ErrorCode;
 use cap_std::fs::{Dir, File, MetadataExt};
 use rustix::fs::{
@@ -21,7 +21,7 @@ pub(super) trait Directory: Send + Sync + Sized {
     type File: NewFile;
 
     /// What `path` stands for.
-    fn look(&self, path: &Path) -> io::Result<About>;
+    fn look(&self, path: &Path, how: Lookup) -> io::Result<About>;
 
     /// Whether a file of it can be replaced by a rename, as far as that is known before.
     fn can_replace(&self, name: &OsStr) -> bool;
@@ -32,7 +32,7 @@ pub(super) trait Directory: Send + Sync + Sized {
     fn room(&self) -> io::Result<Room>;
 
     /// Opens a directory in it; the empty path is its own.
-    fn directory(&self, path: &Path) -> io::Result<Self>;
+    fn directory(&self, path: &Path, how: Lookup) -> io::Result<Self>;
 
     /// Makes a file of this name, or one that has none.
     fn create(&self, name: Option<&OsStr>) -> io::Result<Self::File>;
@@ -77,6 +77,25 @@ pub(super) trait NewFile: Write + Send {
 
     /// Makes its bytes and its mode last, and none of its names.
     fn sync(&self) -> io::Result<()>;
+
+    fn identity(&self) -> io::Result<Identity>;
+
+    /// Whether it lies behind a network, for which a write to it may wait.
+    fn is_remote(&self) -> bool;
+}
+
+/// Which file it is, whatever its name: device and inode.
+pub(super) type Identity = (u64, u64);
+
+/// How a name is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lookup {
+    /// Through links, wherever this process may go.
+    Own,
+    /// Through links, and only where every user may go, whatever this process may: for one that runs as root.
+    Others,
+    /// As [`Own`](Self::Own), but a link at the end is itself.
+    Itself,
 }
 
 /// What is known of a name.
@@ -85,8 +104,40 @@ pub(super) struct About {
     pub(super) kind: FileKind,
     /// The path without links that leads to it.
     pub(super) place: PathBuf,
-    /// Why this process may not write it, if that is so.
-    pub(super) denied: Option<Errno>,
+    pub(super) identity: Identity,
+    /// Why it may not be written, if that is so.
+    pub(super) denied: Option<Denied>,
+}
+
+/// Why a file may not be written, although its directory may let it be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// Its file system is read-only.
+    ByDisk,
+    /// This process may not.
+    ByRights,
+    /// Root may do anything: others may neither read nor write it, or nobody may write it.
+    ForRoot,
+}
+
+impl From<Errno> for Denied {
+    fn from(errno: Errno) -> Self {
+        if errno == Errno::ROFS { Self::ByDisk } else { Self::ByRights }
+    }
+}
+
+impl From<Denied> for StoreError {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::ByDisk => io::Error::from(Errno::ROFS).into(),
+            Denied::ByRights => Self::no_permission()
+                .because("no permission: the server may not write the file"),
+            Denied::ForRoot => Self::no_permission().because(
+                "no permission: the server is root, and others may neither read nor write the file, or nobody may write \
+                 it (chmod o+r, chmod u+w)",
+            ),
+        }
+    }
 }
 
 /// What a name stands for.
@@ -94,6 +145,8 @@ pub(super) struct About {
 pub(super) enum FileKind {
     Regular,
     Directory,
+    /// A link, where [`Lookup::Itself`] was asked for.
+    Link,
     /// A link to a name that nothing has.
     DeadLink,
     Other,
@@ -108,10 +161,10 @@ impl FileKind {
         }
     }
 
-    /// Nothing else is read or written.
+    /// Nothing else is read, or replaced by what is written. A link is only seen as such by who means to replace it.
     pub(super) fn regular(self) -> Result<(), StoreError> {
         Err(match self {
-            Self::Regular => return Ok(()),
+            Self::Regular | Self::Link => return Ok(()),
             Self::Directory => StoreError::is_a_directory(),
             Self::DeadLink => StoreError::dead_link(),
             Self::Other => StoreError::refused(ErrorCode::AccessViolation, "not a regular file"),
@@ -151,6 +204,13 @@ pub(super) fn may(dir: &Dir, path: &Path, what: Access) -> rustix::io::Result<()
     }
 }
 
+/// What others may neither read nor write, or what nobody may write, a server that is root leaves as it is, although root
+/// may do anything.
+fn is_closed_to_others(about: &Stat) -> bool {
+    let has = |bits: Mode| about.st_mode & bits.bits() != 0;
+    !has(Mode::ROTH | Mode::WOTH) || !has(Mode::WUSR | Mode::WGRP | Mode::WOTH)
+}
+
 fn is_dead_end(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::LOOP))
 }
@@ -158,21 +218,30 @@ fn is_dead_end(error: &io::Error) -> bool {
 impl Directory for Dir {
     type File = File;
 
-    fn look(&self, path: &Path) -> io::Result<About> {
-        let dead_end = || About { kind: FileKind::DeadLink, place: path.to_owned(), denied: None };
+    fn look(&self, path: &Path, how: Lookup) -> io::Result<About> {
         // What is no link is looked at without a descriptor, which there may be none of.
         let mut about = beneath::lstat(self, path)?;
         let mut place = path.to_owned();
         let is_link = FileType::from_raw_mode(about.st_mode) == FileType::Symlink;
+        let found = |about: &Stat, kind, place, denied| {
+            Ok(About { kind, place, identity: (about.st_dev, about.st_ino), denied })
+        };
+        if is_link && how == Lookup::Itself {
+            return found(&about, FileKind::Link, place, None);
+        }
         if is_link || path.components().count() > 1 {
-            place = match beneath::resolve(self, path) {
-                Err(error) if is_link && is_dead_end(&error) => return Ok(dead_end()),
+            place = match beneath::resolve(self, path, how == Lookup::Others) {
+                Err(error) if is_link && is_dead_end(&error) => {
+                    return found(&about, FileKind::DeadLink, place, None);
+                }
                 resolved => resolved?,
             };
             about = beneath::lstat(self, &place)?;
         }
-        let denied = may(self, &place, Access::WRITE_OK).err();
-        Ok(About { kind: FileKind::of(&about), place, denied })
+        let is_closed = how == Lookup::Others && is_closed_to_others(&about);
+        let closed = is_closed.then_some(Denied::ForRoot);
+        let denied = may(self, &place, Access::WRITE_OK).err().map(Denied::from).or(closed);
+        found(&about, FileKind::of(&about), place, denied)
     }
 
     fn can_replace(&self, name: &OsStr) -> bool {
@@ -197,12 +266,15 @@ impl Directory for Dir {
         Ok(Room::of(&rustix::fs::fstatvfs(self)?))
     }
 
-    fn directory(&self, path: &Path) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        match beneath::open(self, path, flags) {
+    fn directory(&self, path: &Path, how: Lookup) -> io::Result<Self> {
+        let open = |flags| match how {
+            Lookup::Others => beneath::open_as_others(self, path, flags | OFlags::DIRECTORY),
+            Lookup::Own | Lookup::Itself => beneath::open(self, path, flags | OFlags::DIRECTORY),
+        };
+        match open(OFlags::RDONLY) {
             // It may be one that this process may write and not read, and then it cannot be synced.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-                Ok(beneath::open(self, path, OFlags::PATH | OFlags::DIRECTORY)?.into())
+                Ok(open(OFlags::PATH)?.into())
             }
             opened => Ok(opened?.into()),
         }
@@ -293,5 +365,14 @@ impl NewFile for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_all()
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        let about = self.metadata()?;
+        Ok((about.dev(), about.ino()))
+    }
+
+    fn is_remote(&self) -> bool {
+        remote::is_remote(self)
     }
 }

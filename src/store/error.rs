@@ -1,12 +1,15 @@
 //! Why a store does not do what was asked of it.
 
-use crate::transfer::error_code;
+use crate::transfer::{PeerWords, error_code};
 use crate::wire::ErrorCode;
 use std::borrow::Cow;
 use std::io;
 
 /// What a peer is told of whatever is no fault of its own.
 pub(crate) const SERVER_ERROR: &str = "server error";
+
+/// What a peer is told of an upload that has more bytes than it may have.
+pub(super) const TOO_LARGE: PeerWords = PeerWords("larger than an upload may be");
 
 /// Why a store does not do what was asked of it. The peer learns [`code`](Self::code) and [`text`](Self::text), which
 /// never name anything of the server's; the reason itself is for the log.
@@ -16,9 +19,6 @@ pub enum StoreError {
     /// There is no such file or directory.
     #[error("not found")]
     NotFound,
-    /// What was asked is not allowed, for this reason.
-    #[error("not allowed: {0}")]
-    Denied(Cow<'static, str>),
     /// A file of that name is there already.
     #[error("exists already")]
     Exists,
@@ -32,23 +32,22 @@ pub enum StoreError {
         /// The reason, for the log.
         reason: Cow<'static, str>,
     },
-    /// There is no room, or more was announced than one upload may have.
-    #[error("no room: {0}")]
-    Full(Cow<'static, str>),
     /// The system failed.
     #[error("{0}")]
     Io(io::Error),
 }
 
 impl StoreError {
-    /// What was asked is not allowed, for this reason.
+    /// What was asked is not allowed, for this reason, which the peer does not learn: ERROR 2.
     pub fn denied(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Denied(reason.into())
+        let code = ErrorCode::AccessViolation;
+        Self::refused(code, code.text()).because(format!("not allowed: {}", reason.into()))
     }
 
-    /// There is no room for what was asked, for this reason.
+    /// There is no room for what was asked, for this reason, which the peer does not learn: ERROR 3.
     pub fn full(reason: impl Into<Cow<'static, str>>) -> Self {
-        Self::Full(reason.into())
+        let code = ErrorCode::DiskFull;
+        Self::refused(code, code.text()).because(format!("no room: {}", reason.into()))
     }
 
     /// What was asked is refused with this code and these words, which the peer learns: they must not name anything of the
@@ -88,6 +87,16 @@ impl StoreError {
         Self::refused(ErrorCode::AccessViolation, "no permission")
     }
 
+    /// Nobody may write a file of this name, for this reason.
+    pub(crate) fn reserved_name(reason: &'static str) -> Self {
+        Self::refused(ErrorCode::AccessViolation, "a reserved name").because(reason)
+    }
+
+    /// More was announced than one upload may have.
+    pub(super) const fn too_large() -> Self {
+        Self::refused(ErrorCode::DiskFull, TOO_LARGE.0)
+    }
+
     /// The name, or a link, leads out of the root.
     pub(super) const fn outside() -> Self {
         Self::refused(ErrorCode::AccessViolation, "outside the folder")
@@ -102,10 +111,8 @@ impl StoreError {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::NotFound => ErrorCode::NotFound,
-            Self::Denied(_) => ErrorCode::AccessViolation,
             Self::Refused { code, .. } => *code,
             Self::Exists => ErrorCode::FileExists,
-            Self::Full(_) => ErrorCode::DiskFull,
             Self::Io(_) => ErrorCode::Undefined,
         }
     }

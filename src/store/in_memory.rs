@@ -1,12 +1,11 @@
 //! Files that are kept in memory.
 
+use super::error::TOO_LARGE;
 use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError, Uploads};
 use crate::limits;
 use crate::query::Query;
 use crate::transfer::{MayWait, Sink};
-use crate::wire::ErrorCode;
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
+use std::collections::BTreeMap;
 use std::io;
 use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
@@ -73,11 +72,15 @@ impl Contents {
         path.as_os_str().is_empty() || next.is_some_and(|other| other.starts_with(path))
     }
 
-    /// The path that a name stands for, the literal one first, if there is anything.
-    fn find<'a>(&self, name: &'a RootedPath) -> Option<&'a Path> {
-        let is_there = |path: &Path| self.files.contains_key(path) || self.is_directory(path);
-        let slashed = || name.slashed()?.ok().filter(|path| is_there(path));
-        Some(name.path()).filter(|path| is_there(path)).or_else(slashed)
+    /// Whether there is a file or a directory of this name.
+    fn has(&self, path: &Path) -> bool {
+        self.files.contains_key(path) || self.is_directory(path)
+    }
+
+    /// The path that a name stands for.
+    fn find<'a>(&self, name: &'a RootedPath) -> Result<&'a Path, StoreError> {
+        let look = |path: &Path| self.has(path).then_some(()).ok_or(StoreError::NotFound);
+        Ok(name.find(&[], look)?.0)
     }
 }
 
@@ -163,7 +166,7 @@ impl Store for InMemory {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
         let name = query.path()?;
         let contents = self.contents();
-        let path = contents.find(&name).ok_or(StoreError::NotFound)?;
+        let path = contents.find(&name)?;
         match contents.files.get(path) {
             // The bytes are no memory of this transfer alone.
             Some(bytes) => Ok(Readable::bytes(Arc::clone(bytes)).held(0)),
@@ -181,8 +184,8 @@ impl Store for InMemory {
         }
         let mut contents = self.contents();
         let path = match contents.find(&name) {
-            Some(path) => path,
-            None => name.slashed().unwrap_or_else(|| Ok(name.path()))?,
+            Err(StoreError::NotFound) => name.new_path(&[], |part| contents.has(part))?,
+            found => found?,
         };
         contents.check(path)?;
         if self.uploads == Uploads::Create && contents.files.contains_key(path) {
@@ -192,7 +195,7 @@ impl Store for InMemory {
         let told = query.announced_size().unwrap_or_default();
         let told = usize::try_from(told).unwrap_or(usize::MAX);
         if told > self.largest_upload || told > room.saturating_sub(cost(path, 0)) {
-            return Err(StoreError::refused(ErrorCode::DiskFull, "larger than an upload may be"));
+            return Err(StoreError::too_large());
         }
         if room < cost(path, 0) {
             return Err(StoreError::full("the store is full"));
@@ -205,26 +208,21 @@ impl Store for InMemory {
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
         let name = query.path()?;
         let contents = self.contents();
-        let directory = contents.find(&name).filter(|path| contents.is_directory(path));
+        let directory = contents.find(&name).ok().filter(|path| contents.is_directory(path));
         let directory = directory.ok_or_else(StoreError::no_such_directory)?;
-        let (mut entries, mut directories) = (Vec::new(), BTreeSet::<OsString>::new());
-        for (path, bytes) in &contents.files {
-            let Ok(below) = path.strip_prefix(directory) else { continue };
-            let mut parts = below.iter();
-            let Some(name) = parts.next() else { continue };
-            let is_file = parts.next().is_none();
-            let is_hidden = name.as_bytes().starts_with(b".");
-            if !is_hidden && (is_file || directories.insert(name.to_owned())) {
-                let (kind, size) = match is_file {
-                    true => (Kind::File, bytes.len() as u64),
-                    false => (Kind::Directory, 0),
-                };
-                entries.push(Entry { name: name.to_owned(), kind, size, modified: self.modified });
-            }
-        }
-        let cut = entries.len() > limits::LISTING_ENTRIES;
-        entries.truncate(limits::LISTING_ENTRIES);
-        Ok(Listing::new(entries, cut))
+        // All names below a directory stand in a row, and each of its own once among them.
+        let below = contents.files.keys().filter_map(|path| path.strip_prefix(directory).ok());
+        let mut names: Vec<_> = below.filter_map(|below| below.iter().next()).collect();
+        names.dedup();
+        Listing::gather(names.into_iter().map(|name| Ok(name.to_owned())), |name| {
+            let file = contents.files.get(&directory.join(name));
+            let (kind, size) = match file {
+                Some(bytes) => (Kind::File, bytes.len() as u64),
+                None => (Kind::Directory, 0),
+            };
+            let entry = || Entry { name: name.to_owned(), kind, size, modified: self.modified };
+            Ok((!name.as_bytes().starts_with(b".")).then(entry))
+        })
     }
 
     fn may_wait(&self) -> bool {
@@ -242,7 +240,7 @@ struct Upload {
 impl Sink for Upload {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.bytes.len() + bytes.len() > self.store.largest_upload {
-            return Err(io::ErrorKind::FileTooLarge.into());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, TOO_LARGE));
         }
         let mut contents = self.store.contents();
         if bytes.len() > self.store.most_bytes.saturating_sub(contents.used) {
@@ -409,6 +407,19 @@ mod tests {
         let listed = store.list(&query(Operation::List, "dir\\")).expect("a listing");
         assert_eq!(listed.entries.len(), 2);
         assert_eq!(upload(&store, "dir/c/x", b"x"), Err("not found".into()), "below a file");
+    }
+
+    #[test]
+    fn a_listing_looks_at_so_many_names_and_no_more() {
+        for (hidden, cut) in [(limits::LISTING_NAMES - 1, false), (limits::LISTING_NAMES, true)] {
+            let store = InMemory::new();
+            for n in 0..hidden {
+                store.insert(format!(".{n}"), *b"").expect("a name");
+            }
+            store.insert("seen", *b"").expect("a name");
+            let listed = store.list(&query(Operation::List, "")).expect("a listing");
+            assert_eq!((listed.entries.len(), listed.cut), (usize::from(!cut), cut));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod in_memory;
 mod listing;
 mod notice;
 mod path;
+mod remote;
 mod root;
 mod spool;
 mod stream;

@@ -27,7 +27,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// Its bit among those that were told once.
+    /// Its bit among those that are told once; the others have none.
     const fn bit(&self) -> u8 {
         match self {
             Self::WrittenOver(_) => 1,
@@ -53,10 +53,10 @@ impl Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::RootLost(_, why) = self {
-            return write!(f, "the served folder cannot be opened: {why}");
-        }
         f.write_str(match self {
+            Self::RootLost(_, why) => {
+                return write!(f, "the served folder cannot be opened: {why}");
+            }
             Self::WrittenOver(_) => {
                 "uploads are written over their files where those cannot be replaced: a crash in that moment leaves a part"
             }
@@ -69,7 +69,7 @@ impl fmt::Display for Notice {
             Self::Walked(_) => {
                 "there is no openat2 here, of an old kernel or in a sandbox: names are looked up part by part"
             }
-            Self::RootChanged(_) | Self::RootLost(..) => {
+            Self::RootChanged(_) => {
                 "the served folder is another directory now, which is served"
             }
         })
@@ -94,15 +94,11 @@ impl Notices {
         *self.0.listener.write().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(listener));
     }
 
-    /// Tells of a kind of thing once.
-    pub(super) fn tell_once(&self, notice: &Notice) {
-        if self.0.told.fetch_or(notice.bit(), Ordering::Relaxed) & notice.bit() == 0 {
-            self.tell(notice);
-        }
-    }
-
-    /// Tells of it.
+    /// Tells of it, unless it is of a kind that is told once and was.
     pub(super) fn tell(&self, notice: &Notice) {
+        if self.0.told.fetch_or(notice.bit(), Ordering::Relaxed) & notice.bit() != 0 {
+            return;
+        }
         if let Some(listener) = &*self.0.listener.read().unwrap_or_else(PoisonError::into_inner) {
             listener(notice);
         }

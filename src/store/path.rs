@@ -18,7 +18,7 @@ pub struct RootedPath {
 
 impl RootedPath {
     /// Checks a name from a request. Slashes in front, doubled ones and `.` mean nothing; `..` goes up, and
-    /// [`StoreError::Denied`] is what leaves the root.
+    /// what leaves the root so is refused.
     pub fn parse(raw: &[u8]) -> Result<Self, StoreError> {
         if raw.len() > limits::NAME_BYTES {
             return Err(StoreError::too_long());
@@ -85,19 +85,17 @@ impl RootedPath {
 
     /// What is left behind the root's own path.
     fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
-        let path = match &self.slashed {
-            Some(Some(slashed)) => slashed,
-            _ => &self.literal,
-        };
-        own.iter().find_map(|own| path.strip_prefix(own).ok())
+        own.iter().find_map(|own| self.with_slashes().strip_prefix(own).ok())
+    }
+
+    /// The path with slashes for backslashes, unless that leaves the root.
+    fn with_slashes(&self) -> &Path {
+        self.slashed.as_ref().and_then(Option::as_ref).unwrap_or(&self.literal)
     }
 
     /// The directory and the last part, where there is one.
     pub fn split(&self) -> Option<(Self, &OsStr)> {
-        let path = match &self.slashed {
-            Some(Some(slashed)) => slashed,
-            _ => &self.literal,
-        };
+        let path = self.with_slashes();
         let parent = path.parent()?.to_path_buf();
         let parent = Self { literal: parent, slashed: None, is_directory: true };
         Some((parent, path.file_name()?))

@@ -1,29 +1,19 @@
 //! The root of a folder: one directory for ever, or whatever has a name at the moment.
 
 use super::notice::{Notice, Notices};
+use super::remote::{FileSystem, is_remote};
 use super::{StoreError, beneath, is_shortage};
 use crate::wire::ErrorCode;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, StatxFlags, statat, statx};
+use rustix::fs::{AtFlags, Stat, StatxFlags, statat, statx};
 use rustix::io::Errno;
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// The types of file systems whose files are on another machine, or are made up by a program (`statfs(2)`): NFS,
-/// SMB, CIFS, FUSE, 9P, Ceph, AFS, Coda.
-const REMOTE: [rustix::fs::FsWord; 8] = [
-    0x6969,
-    0xfe53_4d42,
-    0xff53_4d42,
-    0x6573_5546,
-    0x0102_1997,
-    0x00c3_6400,
-    0x5346_414f,
-    0x7375_7245,
-];
 
 /// Which directory it is, whatever its name: its mount, where that is known, its device and its inode.
 type Identity = (u64, u32, u32, u64);
@@ -46,11 +36,12 @@ struct State {
 #[derive(Debug)]
 pub(super) struct OpenRoot {
     pub(super) dir: Dir,
-    /// Whether it lies behind a network.
-    pub(super) is_remote: bool,
+    file_system: FileSystem,
+    /// Whether a file below it was found to lie behind a network, although it does not itself.
+    has_remote_below: AtomicBool,
     /// The paths that it is known by, without a slash in front.
     pub(super) paths: Vec<PathBuf>,
-    identity: Option<Identity>,
+    identity: Identity,
 }
 
 impl Root {
@@ -71,8 +62,8 @@ impl Root {
     pub(super) fn now(&self, notices: &Notices) -> Result<Arc<OpenRoot>, StoreError> {
         let Some(name) = &self.name else { return Ok(self.known().0) };
         let (known, was_lost) = self.known();
-        let is_same = identity(rustix::fs::CWD, name)
-            .is_ok_and(|identity| identity.is_some() && identity == known.identity);
+        let is_same =
+            identity(rustix::fs::CWD, name).is_ok_and(|identity| identity == known.identity);
         if is_same && !was_lost {
             return Ok(known);
         }
@@ -123,7 +114,7 @@ impl Root {
 impl OpenRoot {
     fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
-        let is_remote = rustix::fs::fstatfs(&dir).is_ok_and(|about| REMOTE.contains(&about.f_type));
+        let file_system = FileSystem::of(&dir)?;
         let given = std::path::absolute(path).ok();
         let mut paths: Vec<_> = given.into_iter().chain(beneath::path_of(&dir)).collect();
         paths = paths
@@ -132,24 +123,39 @@ impl OpenRoot {
             .filter(|path| !path.as_os_str().is_empty())
             .collect();
         paths.dedup();
-        let identity = identity(&dir, Path::new("")).ok().flatten();
-        Ok(Self { dir, is_remote, paths, identity })
+        let identity = identity(&dir, Path::new(""))?;
+        Ok(Self { dir, file_system, has_remote_below: AtomicBool::new(false), paths, identity })
+    }
+
+    /// Whether to look for a file in it may wait for a network, as far as is known: one that is mounted below shows when
+    /// the first file there is opened.
+    pub(super) fn may_wait(&self) -> bool {
+        self.file_system.is_remote() || self.has_remote_below.load(Ordering::Relaxed)
+    }
+
+    /// Whether this file in it lies behind a network.
+    pub(super) fn has_remote(&self, file: &File, about: &Stat) -> bool {
+        let found = self.file_system.has_remote(about.st_dev, || is_remote(file));
+        if found {
+            self.has_remote_below.store(true, Ordering::Relaxed);
+        }
+        found
     }
 }
 
 /// Which directory a name stands for.
-fn identity(dir: impl AsFd, path: &Path) -> rustix::io::Result<Option<Identity>> {
+fn identity(dir: impl AsFd, path: &Path) -> rustix::io::Result<Identity> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
     let about = match statx(&dir, path, AtFlags::EMPTY_PATH, wanted) {
         // Old kernels, and sandboxes that do not know the call.
         Err(Errno::NOSYS | Errno::PERM) => {
             let about = statat(&dir, path, AtFlags::EMPTY_PATH)?;
             let (major, minor) = (rustix::fs::major(about.st_dev), rustix::fs::minor(about.st_dev));
-            return Ok(Some((0, major, minor, about.st_ino)));
+            return Ok((0, major, minor, about.st_ino));
         }
         about => about?,
     };
     let has_mount = about.stx_mask & StatxFlags::MNT_ID.bits() != 0;
     let mount = if has_mount { about.stx_mnt_id } else { 0 };
-    Ok(Some((mount, about.stx_dev_major, about.stx_dev_minor, about.stx_ino)))
+    Ok((mount, about.stx_dev_major, about.stx_dev_minor, about.stx_ino))
 }

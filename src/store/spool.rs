@@ -1,8 +1,8 @@
 //! Where an upload waits that cannot wait beside its target, and how it gets from there over the target's bytes.
 
-use super::disk::Room;
+use super::disk::{Identity, NewFile, Room};
 use super::temporary::random_name;
-use cap_std::fs::{File, FileExt, MetadataExt};
+use cap_std::fs::{File, FileExt};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -69,16 +69,12 @@ pub(super) fn copy_over(from: &File, to: &File) -> io::Result<()> {
 /// The right to write over a file, of which this process has one at a time: uploads of one name do not mix.
 struct Turn(Identity);
 
-/// Device and inode.
-type Identity = (u64, u64);
-
 static TURNS: Mutex<BTreeSet<Identity>> = Mutex::new(BTreeSet::new());
 static IS_OVER: Condvar = Condvar::new();
 
 impl Turn {
     fn wait_for(file: &File) -> io::Result<Self> {
-        let about = file.metadata()?;
-        let file = (about.dev(), about.ino());
+        let file = file.identity()?;
         let turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
         let others = IS_OVER.wait_while(turns, |turns| turns.contains(&file));
         others.unwrap_or_else(PoisonError::into_inner).insert(file);

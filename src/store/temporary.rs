@@ -4,7 +4,7 @@
 //! beside its target, where a rename cannot fail for want of space or rights; and its writer holds a lock on it, which
 //! ends with the process. So what can be locked is what nobody writes any more.
 
-use super::disk::{Directory, FileKind, NewFile};
+use super::disk::{About, Directory, FileKind, Lookup, NewFile};
 use super::notice::{Notice, Notices};
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
@@ -59,12 +59,17 @@ pub(super) struct Target {
     pub(super) name: OsString,
     /// Whether it takes the place of what has the name.
     pub(super) replace: bool,
+    /// How what has the name is looked at before.
+    pub(super) how: Lookup,
 }
 
 /// A file that nobody sees yet.
 pub(super) struct Temporary<D: Directory> {
     place: Place<D>,
     file: D::File,
+    /// The file that it is written over in the end, if that has its name still. It is open from the start, so that what
+    /// cannot be written is known before the first byte, and that no descriptor is wanted for it in the end.
+    over: Option<D::File>,
 }
 
 /// How a file got its name, by which those who watch its directory know it.
@@ -98,7 +103,7 @@ impl<D: Directory> Temporary<D> {
             Err(error) => Err(error),
         };
         match created {
-            Ok((file, name)) => Ok(Self { place: Place { dir, name }, file }),
+            Ok((file, name)) => Ok(Self { place: Place { dir, name }, file, over: None }),
             Err(error) => Err((dir, error)),
         }
     }
@@ -115,11 +120,14 @@ impl<D: Directory> Temporary<D> {
         self.place.name.is_some()
     }
 
-    /// Its file, which has no name and no directory from here on.
-    pub(super) fn into_file(self) -> D::File {
-        let Self { place, file } = self;
-        drop(place);
-        file
+    /// A file that stands elsewhere, to be written over `old` of `dir`.
+    pub(super) const fn elsewhere(dir: D, file: D::File, old: D::File) -> Self {
+        Self { place: Place { dir, name: None }, file, over: Some(old) }
+    }
+
+    /// The same, to be written over `old`.
+    pub(super) fn over(self, old: D::File) -> Self {
+        Self { over: Some(old), ..self }
     }
 
     /// Makes its bytes last, and the directories that are missing, and gives it its name in one step, for good. Without
@@ -127,7 +135,9 @@ impl<D: Directory> Temporary<D> {
     ///
     /// Where the file system cannot do it in one step, it is done the next best way, and told.
     pub(super) fn persist(mut self, to: &Target, notices: &Notices) -> io::Result<()> {
-        sync_file(&self.file, to, notices)?;
+        if self.over.is_none() {
+            sync_file(&self.file, to, notices)?;
+        }
         let mut made = Vec::new();
         let named = make_directories(&self.place.dir, &to.missing, &mut made)
             .and_then(|dir| self.give_name(dir.as_ref(), to, notices));
@@ -140,21 +150,16 @@ impl<D: Directory> Temporary<D> {
         named
     }
 
-    /// The name is one of `dir`, or of its own directory.
-    fn give_name(&mut self, dir: Option<&D>, to: &Target, notices: &Notices) -> io::Result<()> {
-        let Self { place, file } = self;
-        let named = match place.name_at_once(file, dir, to) {
-            Err(error) if is_no_way(&error) && to.replace => {
-                place.write_over(file, dir, to, notices)?;
-                Named::Written
-            }
-            Err(error) if is_no_way(&error) => {
-                place.name_first(file, dir, to, notices)?;
-                Named::Written
-            }
-            named => named?,
+    /// The name is one of `made`, or of its own directory.
+    fn give_name(&mut self, made: Option<&D>, to: &Target, notices: &Notices) -> io::Result<()> {
+        let Self { place: Place { dir: from, name }, file, over } = self;
+        let (from, file) = (&*from, &*file);
+        let dir = made.unwrap_or(from);
+        let mut naming = Naming { file, name, from, dir, to, notices };
+        let named = match over {
+            Some(old) => naming.write_over(Some(old))?,
+            None => naming.give()?,
         };
-        let dir = dir.unwrap_or(&place.dir);
         let synced = sync(dir);
         if synced.is_err() && !to.replace {
             // Whoever sends it again would find that it exists. With `replace` somebody else's may have the name by now.
@@ -182,38 +187,59 @@ fn create_named<D: Directory>(dir: &D) -> io::Result<(D::File, Option<OsString>)
     }
 }
 
-impl<D: Directory> Place<D> {
-    fn name_at_once(&mut self, file: &D::File, dir: Option<&D>, to: &Target) -> io::Result<Named> {
-        let dir = dir.unwrap_or(&self.dir);
-        let named = if let Some(name) = &self.name {
-            self.rename(name, dir, to)?
+/// A whole file on its way to its name.
+struct Naming<'a, D: Directory> {
+    file: &'a D::File,
+    /// The name that it has until then, and where, if it has one.
+    name: &'a mut Option<OsString>,
+    from: &'a D,
+    /// Where it goes.
+    dir: &'a D,
+    to: &'a Target,
+    notices: &'a Notices,
+}
+
+impl<D: Directory> Naming<'_, D> {
+    /// In one step, or else the next best way.
+    fn give(&mut self) -> io::Result<Named> {
+        match self.at_once() {
+            Err(error) if is_no_way(&error) && self.to.replace => self.write_over(None),
+            Err(error) if is_no_way(&error) => self.name_first(),
+            named => named,
+        }
+    }
+
+    fn at_once(&mut self) -> io::Result<Named> {
+        let named = if let Some(name) = &*self.name {
+            self.rename(name)?
         } else {
-            match dir.link(file, &to.name) {
+            match self.dir.link(self.file, &self.to.name) {
                 // Only a rename replaces, and for that it needs a name that nobody asks for.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists && to.replace => {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && self.to.replace => {
                     let temporary = random_name();
-                    self.dir.link(file, &temporary)?;
+                    self.from.link(self.file, &temporary)?;
                     let name = self.name.insert(temporary).clone();
-                    self.rename(&name, dir, to)?;
+                    self.rename(&name)?;
                 }
                 linked => linked?,
             }
             Named::Linked
         };
-        self.name = None;
+        *self.name = None;
         Ok(named)
     }
 
-    fn rename(&self, name: &OsStr, dir: &D, to: &Target) -> io::Result<Named> {
+    fn rename(&self, name: &OsStr) -> io::Result<Named> {
+        let (from, dir, to) = (self.from, self.dir, self.to);
         if to.replace {
-            may_replace(dir, &to.name)?;
+            replaceable(dir, to)?;
         }
-        match self.dir.rename(name, dir, &to.name, to.replace) {
+        match from.rename(name, dir, &to.name, to.replace) {
             // The file system cannot do this; a second name does the same, and the first goes.
             Err(error) if !to.replace && is_no_way(&error) => {
-                self.dir.hard_link(name, dir, &to.name)?;
+                from.hard_link(name, dir, &to.name)?;
                 // It is whole; a first name that stays is removed by a sweep.
-                let _ = self.dir.remove_file(name);
+                let _ = from.remove_file(name);
                 Ok(Named::Linked)
             }
             renamed => renamed.map(|()| Named::Written),
@@ -221,56 +247,45 @@ impl<D: Directory> Place<D> {
     }
 
     /// Has an empty file take the new name, which is then replaced, or written.
-    fn name_first(
-        &mut self,
-        file: &D::File,
-        dir: Option<&D>,
-        to: &Target,
-        notices: &Notices,
-    ) -> io::Result<()> {
-        let dir = dir.unwrap_or(&self.dir);
+    fn name_first(&mut self) -> io::Result<Named> {
+        let (from, dir, to) = (self.from, self.dir, self.to);
         let claim = dir.open_to_write(&to.name, true)?;
-        let over = |name: &OsString| self.dir.rename(name, dir, &to.name, true).is_ok();
+        let over = |name: &OsString| from.rename(name, dir, &to.name, true).is_ok();
         if self.name.as_ref().is_some_and(over) {
-            self.name = None;
-        } else if let Err(error) =
-            file.copy_over(&claim).and_then(|()| sync_file(&claim, to, notices))
-        {
+            *self.name = None;
+        } else if let Err(error) = self.copy_to(&claim) {
             let _ = dir.remove_file(&to.name);
             return Err(error);
         }
-        notices.tell_once(&Notice::NamedFirst(to.path.clone()));
-        Ok(())
+        self.notices.tell(&Notice::NamedFirst(to.path.clone()));
+        Ok(Named::Written)
     }
 
-    fn write_over(
-        &self,
-        file: &D::File,
-        dir: Option<&D>,
-        to: &Target,
-        notices: &Notices,
-    ) -> io::Result<()> {
-        let dir = dir.unwrap_or(&self.dir);
-        may_replace(dir, &to.name)?;
-        match dir.open_to_write(&to.name, false) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            opened => return write_over(file, &opened?, to, notices),
-        }
-        let new = dir.open_to_write(&to.name, true)?;
-        write_over(file, &new, to, notices)
+    /// Writes it over what has the name by now, which may be `held`.
+    fn write_over(&mut self, held: Option<&D::File>) -> io::Result<Named> {
+        let there = replaceable(self.dir, self.to)?.map(|about| about.identity);
+        let is_there = |held: &&D::File| held.identity().is_ok_and(|held| there == Some(held));
+        let opened;
+        let old = match held.filter(is_there) {
+            Some(held) => held,
+            None => match self.dir.open_to_write(&self.to.name, false) {
+                Err(error) if error.kind() == ErrorKind::NotFound => return self.name_first(),
+                old => {
+                    opened = old?;
+                    &opened
+                }
+            },
+        };
+        self.notices.tell(&Notice::WrittenOver(self.to.path.clone()));
+        self.copy_to(old)?;
+        Ok(Named::Written)
     }
-}
 
-/// Writes a whole file over `old`, for good.
-pub(super) fn write_over<F: NewFile>(
-    whole: &F,
-    old: &F,
-    to: &Target,
-    notices: &Notices,
-) -> io::Result<()> {
-    notices.tell_once(&Notice::WrittenOver(to.path.clone()));
-    whole.copy_over(old)?;
-    sync_file(old, to, notices)
+    /// Writes its bytes over those of `target`, for good.
+    fn copy_to(&self, target: &D::File) -> io::Result<()> {
+        self.file.copy_over(target)?;
+        sync_file(target, self.to, self.notices)
+    }
 }
 
 impl<D: Directory> Drop for Place<D> {
@@ -308,20 +323,23 @@ fn make_directories<D: Directory>(
         }
         // One that was there may have been made a moment ago.
         sync(within)?;
-        last = Some(within.directory(Path::new(name))?);
+        last = Some(within.directory(Path::new(name), Lookup::Own)?);
     }
     Ok(last)
 }
 
-/// What has come to the name meanwhile may be something that an upload does not replace.
-fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
-    match to.look(Path::new(target)) {
-        Ok(about) if about.kind != FileKind::Regular || about.denied.is_some() => {
+/// What has the name by now, unless that is something that an upload does not replace.
+fn replaceable<D: Directory>(dir: &D, to: &Target) -> io::Result<Option<About>> {
+    match dir.look(Path::new(&to.name), to.how) {
+        Ok(about)
+            if !matches!(about.kind, FileKind::Regular | FileKind::Link)
+                || about.denied.is_some() =>
+        {
             let why = "what has the name by now may not be written";
             Err(io::Error::new(ErrorKind::PermissionDenied, why))
         }
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        found => Ok(found.ok()),
     }
 }
 
@@ -329,7 +347,7 @@ fn may_replace<D: Directory>(to: &D, target: &OsStr) -> io::Result<()> {
 fn sync_file<F: NewFile>(file: &F, to: &Target, notices: &Notices) -> io::Result<()> {
     match file.sync() {
         Err(error) if is_one_of(&error, &NO_SYNC) => {
-            notices.tell_once(&Notice::NotSynced(to.path.clone()));
+            notices.tell(&Notice::NotSynced(to.path.clone()));
             Ok(())
         }
         synced => synced,
@@ -425,7 +443,13 @@ mod tests {
     }
 
     fn target(name: &str, missing: &[OsString], replace: bool) -> Target {
-        Target { path: name.into(), missing: missing.to_owned(), name: name.into(), replace }
+        Target {
+            path: name.into(),
+            missing: missing.to_owned(),
+            name: name.into(),
+            replace,
+            how: Lookup::Own,
+        }
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Uploads to a folder: what is refused before the first byte, and what becomes of the rest.
 
 use super::StoreError;
-use super::disk::{About, Directory, FileKind, Room};
+use super::disk::{About, Directory, FileKind, Lookup, NewFile, Room};
+use super::error::TOO_LARGE;
 use super::notice::Notices;
-use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync, write_over};
+use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync};
 use crate::limits;
 use crate::query::Query;
-use crate::transfer::{MayWait, PeerWords, Sink};
+use crate::transfer::{MayWait, Sink};
 use crate::wire::ErrorCode;
-use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufWriter, ErrorKind, IntoInnerError, Write};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,6 @@ pub enum Uploads {
     Overwrite,
 }
 
-const TOO_LARGE: PeerWords = PeerWords("larger than an upload may be");
-
 /// What uploads to a folder may do.
 #[derive(Clone, Debug)]
 pub(super) struct Rules {
@@ -37,6 +35,8 @@ pub(super) struct Rules {
     pub(super) largest: u64,
     /// Whether a file without a name can be given one.
     pub(super) can_link: bool,
+    /// How the names of clients are looked up.
+    pub(super) how: Lookup,
     pub(super) notices: Notices,
 }
 
@@ -52,19 +52,17 @@ impl Rules {
             return Err(StoreError::uploads_off());
         }
         let name = query.path()?;
-        let (path, existing) = match name.find(own, |path| Ok(root.look(path)?)) {
+        let look = |path: &Path| Ok(root.look(path, self.how)?);
+        let (path, existing) = match name.find(own, look) {
             Ok((path, about)) => (path, Some(about)),
-            Err(StoreError::NotFound) => {
-                (name.new_path(own, |part| root.look(part).is_ok())?, None)
-            }
+            Err(StoreError::NotFound) => (name.new_path(own, |part| look(part).is_ok())?, None),
             Err(error) => return Err(error),
         };
         if name.is_directory() {
             return Err(StoreError::is_a_directory());
         }
         if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::refused(ErrorCode::AccessViolation, "a reserved name")
-                .because("a name that only unfinished uploads have"));
+            return Err(StoreError::reserved_name("a name that only unfinished uploads have"));
         }
         let is_regular = |about: &About| about.kind == FileKind::Regular;
         if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
@@ -75,18 +73,18 @@ impl Rules {
         self.begin(root, &place, existing, query.announced_size())
     }
 
-    /// Opens the file `path`, whatever uploads are allowed.
+    /// Opens the file `path`, whatever uploads are allowed. A link of this name is replaced, and not what it leads to.
     pub(super) fn replace<D: Directory>(
         &self,
         root: &D,
         path: &Path,
     ) -> Result<Upload<D>, StoreError> {
-        let existing = match root.look(path).map_err(StoreError::from) {
+        let existing = match root.look(path, Lookup::Itself).map_err(StoreError::from) {
             Ok(about) => Some(about),
             Err(StoreError::NotFound) => None,
             Err(error) => return Err(error),
         };
-        self.begin(root, path, existing, None)
+        Self { how: Lookup::Itself, ..self.clone() }.begin(root, path, existing, None)
     }
 
     fn begin<D: Directory>(
@@ -105,62 +103,58 @@ impl Rules {
             return Err(StoreError::too_long());
         }
         // The folder would let us replace it.
-        match existing.as_ref().and_then(|about| about.denied) {
-            Some(Errno::ROFS) => return Err(io::Error::from(Errno::ROFS).into()),
-            Some(_) => {
-                let why = "no permission: the server may not write the file";
-                return Err(StoreError::no_permission().because(why));
-            }
-            None => {}
+        if let Some(denied) = existing.as_ref().and_then(|about| about.denied) {
+            return Err(denied.into());
         }
         let first = missing.first().map_or(name, OsString::as_os_str);
         if existing.is_none()
-            && dir.look(Path::new(first)).is_ok_and(|about| about.kind == FileKind::DeadLink)
+            && dir
+                .look(Path::new(first), self.how)
+                .is_ok_and(|about| about.kind == FileKind::DeadLink)
         {
             return Err(StoreError::dead_link());
         }
         let size = size.unwrap_or_default();
         if size > self.largest {
-            return Err(StoreError::refused(ErrorCode::DiskFull, TOO_LARGE.0));
+            return Err(StoreError::too_large());
         }
         let to = Target {
             path: path.to_owned(),
             missing,
             name: name.to_owned(),
             replace: self.uploads != Uploads::Create,
+            how: self.how,
         };
+        // A link is nothing that the new file could keep.
+        let is_old = existing.as_ref().is_some_and(|about| about.kind == FileKind::Regular);
         let file = if existing.is_some() && !dir.can_replace(name) {
-            spooled(&dir, name, size)?
+            elsewhere(dir, name, size)?
         } else if size > room.free {
             return Err(StoreError::refused(ErrorCode::DiskFull, "larger than the free space"));
         } else {
-            self.beside(dir, name, existing.is_some(), size)?
+            self.beside(dir, name, is_old, size)?
         };
-        let file = Some(BufWriter::new(file));
-        Ok(Upload { file, to, room: self.largest, notices: self.notices.clone() })
+        let may_wait = if file.file().is_remote() { MayWait::Always } else { MayWait::OnCommit };
+        let (file, notices) = (Some(BufWriter::new(file)), self.notices.clone());
+        Ok(Upload { file, to, room: self.largest, may_wait, notices })
     }
 
     /// A place for what takes the name `name` in `dir`: beside it, if there may be files beside it, and if the new one can
-    /// be all that the old one is.
+    /// be all that an old one is.
     fn beside<D: Directory>(
         &self,
         dir: D,
         name: &OsStr,
-        is_there: bool,
+        is_old: bool,
         size: u64,
-    ) -> Result<Whole<D>, StoreError> {
+    ) -> Result<Temporary<D>, StoreError> {
         match Temporary::create(dir, self.can_link) {
-            Ok(new) if is_there && new.dir().take_after(name, new.file()).is_err() => {
-                match new.dir().open_to_write(name, false) {
-                    // Only a client's own link is replaced and not what it leads to.
-                    Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
-                        Ok(Whole::Beside(new))
-                    }
-                    old => Ok(Whole::Spooled { old: old?, spool: new.into_file() }),
-                }
+            Ok(new) if is_old && new.dir().take_after(name, new.file()).is_err() => {
+                let old = new.dir().open_to_write(name, false)?;
+                Ok(new.over(old))
             }
-            Ok(new) => Ok(Whole::Beside(new)),
-            Err((dir, error)) if is_there && is_no_way(&error) => spooled(&dir, name, size),
+            Ok(new) => Ok(new),
+            Err((dir, error)) if is_old && is_no_way(&error) => elsewhere(dir, name, size),
             Err((_, error)) => Err(error.into()),
         }
     }
@@ -174,14 +168,14 @@ impl Rules {
         let parent = path.parent().unwrap_or_else(|| Path::new(""));
         let mut missing = Vec::new();
         for existing in parent.ancestors() {
-            match root.directory(existing) {
+            match root.directory(existing, self.how) {
                 Ok(dir) => {
                     if self.create_dirs
                         && let Some(above) = existing.parent()
                     {
                         // Another upload, or one of a server that was killed, may have made it a moment ago, and what
                         // is stored in it would be lost with it. Those above were synced before it was made.
-                        sync(&root.directory(above)?)?;
+                        sync(&root.directory(above, self.how)?)?;
                     }
                     missing.reverse();
                     return Ok((dir, missing));
@@ -207,7 +201,7 @@ impl Rules {
 }
 
 /// A place elsewhere for what is written over the file `name` of `dir` in the end.
-fn spooled<D: Directory>(dir: &D, name: &OsStr, size: u64) -> Result<Whole<D>, StoreError> {
+fn elsewhere<D: Directory>(dir: D, name: &OsStr, size: u64) -> Result<Temporary<D>, StoreError> {
     let old = dir.open_to_write(name, false)?;
     let spool = dir.spool(size).map_err(|error| match error.kind() {
         ErrorKind::StorageFull => StoreError::from(error),
@@ -216,50 +210,25 @@ fn spooled<D: Directory>(dir: &D, name: &OsStr, size: u64) -> Result<Whole<D>, S
             StoreError::Io(io::Error::new(kind, why))
         }
     })?;
-    Ok(Whole::Spooled { spool, old })
+    Ok(Temporary::elsewhere(dir, spool, old))
 }
 
 /// A file that is being uploaded.
 pub(super) struct Upload<D: Directory> {
     /// There until it has its name.
-    file: Option<BufWriter<Whole<D>>>,
+    file: Option<BufWriter<Temporary<D>>>,
     to: Target,
     /// Bytes that may still come.
     room: u64,
+    may_wait: MayWait,
     notices: Notices,
-}
-
-/// Where it becomes whole.
-enum Whole<D: Directory> {
-    /// Beside its target, to take its place.
-    Beside(Temporary<D>),
-    /// Elsewhere, to be written over the file that is there.
-    Spooled { spool: D::File, old: D::File },
-}
-
-impl<D: Directory> Write for Whole<D> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Beside(temporary) => temporary.write(bytes),
-            Self::Spooled { spool, .. } => spool.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Beside(temporary) => temporary.flush(),
-            Self::Spooled { spool, .. } => spool.flush(),
-        }
-    }
 }
 
 impl<D: Directory> Upload<D> {
     /// The directory in which a temporary file of it stands, if that has a name.
     pub(super) fn place(&self) -> Option<&D> {
-        match self.file.as_ref()?.get_ref() {
-            Whole::Beside(temporary) => temporary.is_named().then(|| temporary.dir()),
-            Whole::Spooled { .. } => None,
-        }
+        let temporary = self.file.as_ref()?.get_ref();
+        temporary.is_named().then(|| temporary.dir())
     }
 }
 
@@ -272,14 +241,12 @@ impl<D: Directory> Sink for Upload<D> {
 
     fn commit(&mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
-        match file.into_inner().map_err(IntoInnerError::into_error)? {
-            Whole::Beside(temporary) => temporary.persist(&self.to, &self.notices),
-            Whole::Spooled { spool, old } => write_over(&spool, &old, &self.to, &self.notices),
-        }
+        let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
+        temporary.persist(&self.to, &self.notices)
     }
 
     fn may_wait(&self) -> MayWait {
-        MayWait::OnCommit
+        self.may_wait
     }
 }
 

@@ -46,6 +46,7 @@ impl fmt::Debug for WholeFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_file_is_there_when_it_is_committed_and_what_was_there_stays_until_then() {
@@ -67,5 +68,41 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
         assert!(WholeFile::create("/").is_err() && WholeFile::create(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_link_is_replaced_wherever_it_leads_and_what_it_leads_to_stays() {
+        let (folder, outside) = (tempfile::tempdir(), tempfile::tempdir());
+        let (folder, outside) = (folder.expect("a folder"), outside.expect("a folder"));
+        let elsewhere = outside.path().join("file");
+        let beside = folder.path().join("beside");
+        for kept in [&elsewhere, &beside] {
+            std::fs::write(kept, "kept").expect("a file");
+            std::fs::set_permissions(kept, PermissionsExt::from_mode(0o444)).expect("a mode");
+        }
+        let to = [
+            Path::new("nowhere"),
+            &elsewhere,
+            outside.path(),
+            Path::new("beside"),
+            Path::new("link"),
+        ];
+        for to in to {
+            let link = folder.path().join("link");
+            let _ = std::fs::remove_file(&link);
+            std::os::unix::fs::symlink(to, &link).expect("a link");
+            let mut file =
+                WholeFile::create(&link).unwrap_or_else(|error| panic!("{to:?}: {error}"));
+            file.write(b"whole").expect("written");
+            assert_eq!(std::fs::read_link(&link).expect("a link"), to);
+            file.commit().expect("committed");
+            let about = std::fs::symlink_metadata(&link).expect("a file");
+            assert!(about.is_file() && about.permissions().mode() & 0o200 != 0, "{to:?}");
+            assert_eq!(std::fs::read(&link).expect("a file"), b"whole", "{to:?}");
+        }
+        for kept in [&elsewhere, &beside] {
+            assert_eq!(std::fs::read(kept).expect("a file"), b"kept");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
     }
 }

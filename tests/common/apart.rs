@@ -106,6 +106,10 @@ pub(crate) fn powerless() -> &'static [&'static str] {
     }
 }
 
+/// A command that starts another one, given behind it, whose new files everybody may read, whatever the umask here: a
+/// server that is root serves and replaces no others.
+pub(crate) const OPEN: [&str; 3] = ["sh", "-c", "umask 022 && exec \"$0\" \"$@\""];
+
 /// A copy of rtftpd that everybody can start: where the build lies, nobody else may be able to read.
 pub(crate) fn for_all(place: &TempDir) -> PathBuf {
     let program = place.path().join("rtftpd");

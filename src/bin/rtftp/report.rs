@@ -74,7 +74,8 @@ pub(crate) fn failure(error: &anyhow::Error) -> Option<&Failure> {
 
 /// Whether this machine has no room, as is known before anything was asked of a server.
 fn is_full(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::Full(_))))
+    let is_full = |error: &StoreError| error.code() == ErrorCode::DiskFull;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_full))
 }
 
 /// What the user can do about it.

@@ -211,6 +211,9 @@ pub enum DropReason {
     /// The system has no descriptor for the transfer.
     #[error("the system has no descriptor for it")]
     NoDescriptor,
+    /// Another program has a lease on the file, as file servers do, and has been told to give it up.
+    #[error("another program has a lease on the file, and was told to give it up")]
+    Leased,
     /// All ports for transfers are in use.
     #[error("all ports for transfers are in use")]
     NoPort,

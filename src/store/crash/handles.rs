@@ -1,7 +1,7 @@
 //! What is open of a file system in memory.
 
 use super::{Call, DirectoryNode, Disk, FileNode, Node, State};
-use crate::store::disk::{About, Directory, FileKind, NewFile, Room};
+use crate::store::disk::{About, Denied, Directory, FileKind, Identity, Lookup, NewFile, Room};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -45,24 +45,22 @@ impl Handle {
 impl Directory for Handle {
     type File = Self;
 
-    fn look(&self, path: &Path) -> io::Result<About> {
+    fn look(&self, path: &Path, _: Lookup) -> io::Result<About> {
         self.disk.call(Call::Look, |state| {
             let node = state.find(self.node, path)?;
-            Ok(match &state.nodes[node] {
-                Node::Directory(_) => {
-                    About { kind: FileKind::Directory, place: path.to_owned(), denied: None }
+            let (kind, denied) = match &state.nodes[node] {
+                Node::Directory(_) => (FileKind::Directory, None),
+                Node::File(file) => {
+                    let denied = (file.mode & 0o200 == 0).then_some(Denied::ByRights);
+                    (FileKind::Regular, denied)
                 }
-                Node::File(file) => About {
-                    kind: FileKind::Regular,
-                    place: path.to_owned(),
-                    denied: (file.mode & 0o200 == 0).then_some(Errno::ACCESS),
-                },
-            })
+            };
+            Ok(About { kind, place: path.to_owned(), identity: (0, node as u64), denied })
         })
     }
 
     fn can_replace(&self, _: &OsStr) -> bool {
-        true
+        !self.disk.state().is_fixed
     }
 
     fn take_after(&self, name: &OsStr, file: &Self) -> io::Result<()> {
@@ -95,7 +93,7 @@ impl Directory for Handle {
         self.disk.call(Call::Room, |_| Ok(Room { free: 1 << 40, longest_name: 255 }))
     }
 
-    fn directory(&self, path: &Path) -> io::Result<Self> {
+    fn directory(&self, path: &Path, _: Lookup) -> io::Result<Self> {
         self.disk.call(Call::OpenDirectory, |state| {
             let node = state.find(self.node, path)?;
             match &state.nodes[node] {
@@ -220,6 +218,14 @@ impl NewFile for Handle {
             self.disk.state().file(self.node).is_broken = true;
         }
         synced
+    }
+
+    fn identity(&self) -> io::Result<Identity> {
+        Ok((0, self.node as u64))
+    }
+
+    fn is_remote(&self) -> bool {
+        self.disk.state().is_remote
     }
 }
 

@@ -67,6 +67,10 @@ struct State {
     fault: Fault,
     /// The number of the first call that finds no file system any more.
     cut: usize,
+    /// Whether no file can be replaced: each is a mount point, or somebody else's in a directory like `/tmp`.
+    is_fixed: bool,
+    /// Whether it lies behind a network.
+    is_remote: bool,
 }
 
 #[derive(Clone)]
@@ -123,7 +127,15 @@ impl Disk {
 
     fn of(nodes: Vec<Node>) -> Self {
         let fault: Fault = Box::new(|_, _| None);
-        Self(Arc::new(Mutex::new(State { nodes, calls: Vec::new(), fault, cut: usize::MAX })))
+        let state = State {
+            nodes,
+            calls: Vec::new(),
+            fault,
+            cut: usize::MAX,
+            is_fixed: false,
+            is_remote: false,
+        };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

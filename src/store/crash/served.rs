@@ -4,7 +4,7 @@ use super::Disk;
 use super::handles::Handle;
 use crate::limits;
 use crate::query::Query;
-use crate::store::disk::Directory;
+use crate::store::disk::{Directory, Lookup};
 use crate::store::notice::Notices;
 use crate::store::upload::Rules;
 use crate::store::{Readable, Store, StoreError, Uploads};
@@ -21,7 +21,8 @@ impl Disk {
     pub(crate) fn serve(&self, uploads: Uploads, create_dirs: bool) -> Served {
         let largest = limits::UPLOAD_BYTES;
         let notices = Notices::default();
-        let rules = Rules { uploads, create_dirs, largest, can_link: true, notices };
+        let rules =
+            Rules { uploads, create_dirs, largest, can_link: true, how: Lookup::Own, notices };
         Served { root: self.root(), rules }
     }
 
@@ -35,7 +36,7 @@ impl Disk {
 impl Store for Served {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
         let name = query.path()?;
-        let (path, about) = name.find(&[], |path| Ok(self.root.look(path)?))?;
+        let (path, about) = name.find(&[], |path| Ok(self.root.look(path, Lookup::Own)?))?;
         about.kind.regular()?;
         let source = Memory::new(self.root.read(path)?);
         let size = source.len() as u64;

@@ -1,9 +1,9 @@
 use super::*;
 use crate::query::Query;
-use crate::store::disk::{Directory, NewFile};
+use crate::store::disk::{Directory, Lookup, NewFile};
 use crate::store::temporary::is_temporary;
 use crate::store::{Store, StoreError, Uploads};
-use crate::transfer::Sink;
+use crate::transfer::{MayWait, Sink};
 use crate::wire::{ErrorCode, Operation};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
@@ -262,19 +262,46 @@ fn where_a_file_cannot_take_its_name_in_one_step_it_does_so_the_next_best_way() 
     }
 }
 
+/// What lets no file stand beside another one, or take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closed {
+    By(Errno),
+    Fixed,
+}
+
+const CLOSED: [Closed; 4] =
+    [Closed::By(Errno::PERM), Closed::By(Errno::ACCESS), Closed::By(Errno::ROFS), Closed::Fixed];
+
+impl Closed {
+    /// The error of a call to a disk that is closed so.
+    fn error(self, call: Call) -> Option<Errno> {
+        let closed = [Call::CreateUnnamed, Call::CreateNamed, Call::RenameOver, Call::Link];
+        match self {
+            Self::By(error) => closed.contains(&call).then_some(error),
+            Self::Fixed => None,
+        }
+    }
+
+    fn disk(self, case: Case) -> Disk {
+        let disk = case.disk();
+        disk.fail(move |_, call| self.error(call));
+        disk.state().is_fixed = self == Self::Fixed;
+        disk
+    }
+}
+
 #[test]
 fn where_there_may_be_no_file_beside_it_a_file_is_written_over_when_the_new_one_is_whole() {
     for case in cases().into_iter().filter(|case| case.replaces) {
-        for error in [Errno::PERM, Errno::ACCESS, Errno::ROFS] {
-            let disk = case.disk();
-            let closed = [Call::CreateUnnamed, Call::CreateNamed, Call::RenameOver, Call::Link];
-            disk.fail(move |_, call| closed.contains(&call).then_some(error));
+        for closed in CLOSED {
+            let disk = closed.disk(case);
             let mut sink = case.open(&disk).expect("an upload");
             sink.write(NEW).expect("written");
             assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
             drop(sink);
             assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
-            case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));
+            case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {closed:?}: {failure}"));
+            assert!(disk.calls().contains(&Call::CopyOver), "{case:?}, {closed:?}");
             disk.every_left(|left| {
                 assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
                 assert_eq!(left.mode(case.path), OLD_MODE, "{case:?}");
@@ -283,12 +310,48 @@ fn where_there_may_be_no_file_beside_it_a_file_is_written_over_when_the_new_one_
             disk.put(case.path, OLD, OLD_MODE);
             disk.fail(move |_, call| match call {
                 Call::CopyOver => Some(Errno::NOSPC),
-                call => closed.contains(&call).then_some(error),
+                call => closed.error(call),
             });
             let full = case.run(&disk).map_err(|failure| failure.code());
             assert_eq!(full, Err(ErrorCode::DiskFull), "{case:?}");
             assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
         }
+    }
+}
+
+/// It was replaced, removed, or may not be written any more while the upload came.
+#[test]
+fn what_is_written_over_is_what_has_the_name_at_the_end() {
+    let cases = cases().into_iter().filter(|case| case.replaces);
+    for (case, closed) in cases.flat_map(|case| CLOSED.map(|closed| (case, closed))) {
+        let begun = || {
+            let disk = closed.disk(case);
+            let mut sink = case.open(&disk).expect("an upload");
+            sink.write(NEW).expect("written");
+            (disk, sink)
+        };
+        let (disk, mut sink) = begun();
+        disk.put(case.path, b"another one", OLD_MODE);
+        sink.commit().expect("committed");
+        disk.every_left(|left| {
+            assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
+        });
+
+        let (disk, mut sink) = begun();
+        let (root, path) = (disk.root(), Path::new(case.path));
+        let within =
+            root.directory(path.parent().expect("a directory"), Lookup::Own).expect("it opens");
+        within.remove_file(path.file_name().expect("a name")).expect("removed");
+        sink.commit().expect("committed");
+        disk.every_left(|left| {
+            assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
+        });
+
+        let (disk, mut sink) = begun();
+        disk.put(case.path, b"kept", 0o444);
+        let refused = sink.commit().expect_err("it may not be written");
+        assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{case:?}");
+        assert_eq!(disk.bytes(case.path).as_deref(), Some(&b"kept"[..]), "{case:?}");
     }
 }
 
@@ -301,6 +364,20 @@ fn where_a_directory_cannot_be_synced_an_upload_goes_on() {
             case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));
             assert_eq!(disk.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
             disk.every_left(|left| case.check(left, false, "without directories that last"));
+        }
+    }
+}
+
+#[test]
+fn an_upload_to_a_network_may_wait_at_each_write() {
+    for (is_remote, waits) in [(false, MayWait::OnCommit), (true, MayWait::Always)] {
+        for case in cases() {
+            for closed in [None, Some(Closed::Fixed)] {
+                let disk = closed.map_or_else(|| case.disk(), |closed| closed.disk(case));
+                disk.state().is_remote = is_remote;
+                let sink = case.open(&disk).expect("an upload");
+                assert_eq!(sink.may_wait(), waits, "{case:?}");
+            }
         }
     }
 }
