@@ -64,8 +64,7 @@ struct Line {
 }
 
 /// What the words of other lines say already.
-const LEFT_OUT: [&str; 7] =
-    ["operation", "mode", "blksize", "windowsize", "tsize", "seconds", "error"];
+const LEFT_OUT: [&str; 6] = ["operation", "mode", "blksize", "windowsize", "tsize", "seconds"];
 
 impl Line {
     fn put(&mut self, field: &Field, text: String) {
@@ -77,7 +76,7 @@ impl Line {
             "rate" => self.rate = Some(text),
             "outcome" if text == "complete" => {}
             "outcome" | "why" => self.why = Some(text),
-            name if self.peer.is_some() && LEFT_OUT.contains(&name) => {}
+            name if LEFT_OUT.contains(&name) => {}
             "error" => self.rest.push(text),
             name => self.rest.push(format!("{name} {text}")),
         }
@@ -89,6 +88,8 @@ impl Visit for Line {
         match field.name() {
             "bytes" => self.bytes = Some(value),
             "retransmitted" => self.retransmitted = value,
+            // The code of an ERROR, whose words are there as well.
+            "error" => {}
             _ => self.put(field, value.to_string()),
         }
     }
@@ -170,7 +171,7 @@ mod tests {
     use super::*;
     use std::io;
     use std::sync::{Arc, Mutex};
-    use tracing::{info, warn};
+    use tracing::{error, info, warn};
 
     /// What is written while `act` runs, without the times.
     fn written(colours: bool, act: impl FnOnce()) -> Vec<String> {
@@ -202,9 +203,13 @@ mod tests {
                 outcome = "complete", "sent");
             info!(file = "a b", %peer, bytes = 300_u64, rate, retransmitted = 2_u64, outcome = "complete",
                 "received");
-            warn!(file = "x\x1b[2J\u{9b}", %peer, operation = "RRQ", error = 2, why = "uploads are off", "refused");
+            warn!(file = "x\x1b[2J\u{9b}", %peer, operation = "RRQ", error = 2_u16, why = "uploads are off", "refused");
             info!(file = "", %peer, bytes = 0_u64, outcome = "unconfirmed", "listed");
             info!(transfers = 1, grace = 10.0, "stopping");
+            let error = io::Error::other("no descriptor");
+            error!(file = "a", %peer, %error, "failed");
+            // Whatever stands before whatever else.
+            error!(error = 0_u16, outcome = "bad disk", seconds = 0.1, mode = "octet", %peer, file = "a", "failed");
         });
         let expected = [
             "sent a to 192.0.2.7:2000, 68.4 KiB, 76.7 MB/s",
@@ -212,6 +217,8 @@ mod tests {
             "WARN refused x\\u{1b}[2J\\u{9b} from 192.0.2.7:2000: uploads are off",
             "listed / to 192.0.2.7:2000, 0 B: unconfirmed",
             "stopping: transfers 1, grace 10.0",
+            "ERROR failed a for 192.0.2.7:2000: no descriptor",
+            "ERROR failed a for 192.0.2.7:2000: bad disk",
         ];
         assert_eq!(lines, expected);
     }
