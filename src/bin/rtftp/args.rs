@@ -2,7 +2,7 @@
 
 use crate::record::Record;
 use crate::report::Reporter;
-use crate::typed::{Elsewhere, advised, span, whole};
+use crate::typed::{Elsewhere, advised, span, whole, with_negative_values};
 use crate::words;
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -257,7 +257,7 @@ pub(crate) struct BenchArgs {
 impl Args {
     /// What the words of the command line ask for.
     pub(crate) fn from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut app = Self::command();
+        let mut app = with_negative_values(Self::command());
         app.build();
         let words = match words::arranged(words, &app) {
             Ok(words) => words,

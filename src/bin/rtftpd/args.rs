@@ -1,10 +1,10 @@
 //! The command line, and what it means.
 
 use crate::log::LINES_PER_SECOND;
-use crate::typed::{Elsewhere, advised, span, whole};
+use crate::typed::{Elsewhere, advised, span, whole, with_negative_values};
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
@@ -24,7 +24,7 @@ const TFTP_PORT: u16 = 69;
 
 /// Serves a folder by TFTP (RFC 1350 with blksize, timeout, tsize and windowsize), and lists it.
 ///
-/// Nothing outside ROOT is ever opened, and nothing is written unless --uploads allows it.
+/// No name and no link leads a request out of ROOT, and nothing is written unless --uploads allows it.
 #[derive(Debug, Parser)]
 #[command(
     name = "rtftpd",
@@ -87,7 +87,7 @@ pub(crate) struct Args {
     event_threads: NonZeroUsize,
 
     /// Transfers at once
-    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(0..=u64::MAX),
+    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(1..=u64::MAX),
         env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
 
@@ -123,8 +123,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RANGE", env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
 
-    /// The time after which a client that makes no progress is gone; one that has not answered at all is sooner, when
-    /// it got as many packets as a forged request may cost others
+    /// The time after which a client that makes no progress is gone; one that has not answered at all gives way to
+    /// others after 3 seconds, where they need its place
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = setting, env = "RTFTPD_PATIENCE")]
     patience: Duration,
 
@@ -151,7 +151,8 @@ pub(crate) struct Args {
     progress_log: Option<Duration>,
 
     /// Log lines in each second at most, after ten times as many at once; those left out are counted; 0 leaves none out
-    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND, env = "RTFTPD_LOG_RATE")]
+    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND,
+        value_parser = whole::<u32>(0..=u32::MAX.into()), env = "RTFTPD_LOG_RATE")]
     pub(crate) log_rate: u32,
 
     /// Tell more: -v also what was dropped, and when a transfer begins
@@ -274,7 +275,9 @@ enum ModelArg {
 impl Args {
     /// What was asked for; ends the program where that makes no sense.
     pub(crate) fn from_command_line() -> Self {
-        let args = Self::try_parse().unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
+        let found = with_negative_values(Self::command()).try_get_matches();
+        let args = found.and_then(|found| Self::from_arg_matches(&found));
+        let args = args.unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
         if args.intervals[0] > args.intervals[1] {
             let what = "the shortest of --intervals is longer than the longest";
             Self::command().error(ErrorKind::ValueValidation, what).exit();

@@ -1,5 +1,6 @@
 //! What people type: spans of time, numbers, and flags that other programs have.
 
+use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use jiff::fmt::friendly::SpanParser;
@@ -20,6 +21,15 @@ pub(crate) fn whole<T: TryFrom<u64>>(
             }
         })
     }
+}
+
+/// Lets options take numbers that begin with a minus, so that it is told what they want in place of them.
+pub(crate) fn with_negative_values(app: Command) -> Command {
+    let app = app.mut_args(|arg| {
+        let takes = !arg.is_positional() && arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes)
+    });
+    app.mut_subcommands(with_negative_values)
 }
 
 /// What programs of the kind call something, and how it is said here.
