@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{rtftp, rtftpd};
+use programs::{NO_HOST, rtftp, rtftpd};
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
@@ -137,8 +137,8 @@ fn a_server_listens_by_name_and_takes_its_folder_from_a_variable() {
     let get = ["get", &server.address.to_string(), "a", "-o", "-"];
     rtftp(here.path()).args(get).assert().success().stdout("few");
     assert!(server.log_line(&["\"file\":\"a\""]).starts_with('{'));
-    let unknown = rtftpd().arg(root.path()).args(["--listen", "no-such-host.invalid"]).assert();
-    unknown.code(2).stderr(contains("cannot find 'no-such-host.invalid'"));
+    let unknown = rtftpd().arg(root.path()).args(["--listen", NO_HOST]).assert();
+    unknown.code(2).stderr(contains(format!("cannot find '{NO_HOST}'")));
 }
 
 /// Runs `rtftp`, which is wrong usage, and gives what it says.

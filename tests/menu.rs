@@ -7,7 +7,7 @@ mod programs;
 use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{on_a_terminal, rtftp};
+use programs::{NO_HOST, on_a_terminal, rtftp};
 use std::os::unix::ffi::OsStrExt;
 use tftpkit::wire::{Operation, Packet};
 
@@ -174,7 +174,7 @@ fn menu_at(server: &str) -> String {
 #[test]
 fn a_host_that_does_not_exist_is_told_before_anything_is_asked_for() {
     let here = folder(&[]);
-    let menu = rtftp(here.path()).arg("no-such-host.invalid").write_stdin("help\n").assert();
+    let menu = rtftp(here.path()).arg(NO_HOST).write_stdin("help\n").assert();
     menu.code(3).stdout(is_empty()).stderr(contains("cannot find the host"));
     let typo = rtftp(here.path()).arg("gte").write_stdin("").assert().code(3);
     typo.stderr(contains("Is the command 'get' meant?"));
