@@ -3,14 +3,14 @@
 use crate::args::ReportArgs;
 use crate::progress::Bar;
 use crate::record::{Record, Task, kind};
+use crate::shown::{bytes, harmless, rate};
 use crate::signals::{Cause, Stop};
-use crate::text::{complain, harmless};
-use indicatif::HumanBytes;
+use crate::text::complain;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
-use tftpkit::client::Failure;
+use tftpkit::client::{Failure, TFTP_PORT};
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
@@ -106,7 +106,7 @@ fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
 /// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
 fn meant_port(at: SocketAddr) -> Option<String> {
     let text = at.ip().to_string();
-    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == 69)?;
+    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == TFTP_PORT)?;
     let is_port = port.len() > 2 && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_port && address.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{address}]:{port}"))
 }
@@ -322,14 +322,14 @@ pub(crate) fn went(from: &str, to: &str, summary: &Summary) -> String {
 /// "1.00 MiB in 0.02 s (50.0 MiB/s)".
 pub(crate) fn in_words(summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / f64::from(1 << 20) / seconds.max(1e-6);
     // Of a few blocks it says nothing.
-    let rate = (summary.bytes >= 64 << 10).then(|| format!("{rate:.1} MiB/s"));
+    let is_telling = summary.bytes >= 64 << 10;
+    let rate = is_telling.then(|| rate(summary.bytes as f64 / seconds.max(1e-6)));
     let again = (summary.retransmitted > 0)
         .then(|| format!("{} packets sent again", summary.retransmitted));
     let told: Vec<_> = rate.into_iter().chain(again).collect();
     let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
-    format!("{} in {seconds:.2} s{told}", HumanBytes(summary.bytes))
+    format!("{} in {seconds:.2} s{told}", bytes(summary.bytes))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod args;
 mod banner;
 mod log;
 mod short;
+#[path = "../shared/shown.rs"]
+mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 

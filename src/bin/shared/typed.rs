@@ -32,8 +32,24 @@ pub(crate) fn with_negative_values(app: Command) -> Command {
     app.mut_subcommands(with_negative_values)
 }
 
-/// What programs of the kind call something, and how it is said here.
+/// What programs of the kind call something, and how it is said here: by an option, or in words.
 pub(crate) type Elsewhere = &'static [(&'static [&'static str], &'static str)];
+
+/// What others call the size of a block.
+pub(crate) const BLOCK_SIZES: &[&str] = &[
+    "--blksize",
+    "--blocksize",
+    "--block-size",
+    "--max-block-size",
+    "--tftp-blksize",
+    "--block",
+    "--bs",
+    "-b",
+    "-B",
+];
+
+/// What others call the width of a window.
+pub(crate) const WINDOW_SIZES: &[&str] = &["--windowsize", "--window-size", "--window", "-w", "-W"];
 
 /// Adds to an error about a flag that there is not how what it means elsewhere is said here.
 pub(crate) fn advised(mut error: clap::Error, elsewhere: Elsewhere) -> clap::Error {
@@ -42,7 +58,12 @@ pub(crate) fn advised(mut error: clap::Error, elsewhere: Elsewhere) -> clap::Err
     if let (ErrorKind::UnknownArgument, Some((_, here))) = (error.kind(), known) {
         // What looks alike means something else.
         error.remove(ContextKind::SuggestedArg);
-        let tip = ContextValue::StyledStrs(vec![StyledStr::from(*here)]);
+        let tip = match here.starts_with('-') {
+            // As clap says it of what looks alike.
+            true => format!("a similar argument exists: '{here}'"),
+            false => (*here).to_owned(),
+        };
+        let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
         error.insert(ContextKind::Suggested, tip);
     }
     error

@@ -1,0 +1,63 @@
+//! What people see of both programs: words of others, and rates.
+
+use indicatif::HumanBytes;
+use std::fmt::Write;
+
+/// Escapes what another side's words could do to a terminal: control characters, and those that turn the direction of
+/// writing or take no room.
+pub(crate) fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_invisible(c) {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e0fff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// So many bytes in each second, as in `12.0 MiB/s`. Bytes are counted in powers of 1024 wherever people read them.
+pub(crate) fn rate(bytes_per_second: f64) -> String {
+    format!("{:.1} MiB/s", bytes_per_second / f64::from(1 << 20))
+}
+
+/// So many bytes, as in `68.36 KiB`.
+pub(crate) fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_others_cannot_drive_a_terminal() {
+        assert_eq!(harmless("a\x1b[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\n\\u{202e}c é");
+    }
+
+    #[test]
+    fn what_is_invisible_or_turns_the_writing_is_told_and_letters_stay() {
+        let mut hidden = vec!['\u{ad}', '\u{61c}', '\u{180e}', '\u{2028}', '\u{2029}', '\u{feff}'];
+        for (first, last) in
+            [(0x200b, 0x200f), (0x202a, 0x202e), (0x2060, 0x2069), (0xe0000, 0xe0fff)]
+        {
+            hidden.extend([first, last].map(|c| char::from_u32(c).expect("a character")));
+        }
+        for c in hidden {
+            assert_eq!(harmless(&c.to_string()), c.escape_default().to_string());
+        }
+        let plain = "a b\u{2010}\u{2027}\u{202f}\u{2070}\u{1f600}\u{4e00}";
+        assert_eq!(harmless(plain), plain);
+    }
+
+    #[test]
+    fn bytes_are_counted_in_powers_of_1024_and_so_are_rates() {
+        assert_eq!([70_001, 3 << 20].map(bytes), ["68.36 KiB", "3.00 MiB"]);
+        assert_eq!([0.0, 1_048_576.0, 12.5e6].map(rate), ["0.0 MiB/s", "1.0 MiB/s", "11.9 MiB/s"]);
+    }
+}
