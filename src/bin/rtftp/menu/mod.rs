@@ -242,6 +242,12 @@ fn obey(
         Some("upload") => session.upload(&need("Which of your files? ")),
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
+        _ if is_number && session.listing.is_none() => misused(format!(
+            "there is no list on the screen whose line {command} could be meant; 'list' shows one"
+        )),
+        _ if is_number => misused(format!(
+            "a number stands alone, or behind its command, as in 'download {command} NAME'"
+        )),
         _ => {
             let known = NAMES.iter().map(|(name, _)| *name).filter(|name| name.len() > 1);
             let hint = near(command, known).map_or_else(

@@ -65,13 +65,7 @@ impl Session {
             [directory] => self.directory_of(directory)?,
             _ => return misused("list takes one directory; put quotes around a name with blanks"),
         };
-        let listing = self.listed(&directory).inspect_err(|error| {
-            if matches!(error.downcast_ref(), Some(Failure::NoListing)) {
-                complain(format_args!(
-                    "This server cannot list; 'download NAME' works if you know the name."
-                ));
-            }
-        })?;
+        let listing = self.listed(&directory)?;
         let shown = harmless(&String::from_utf8_lossy(&directory));
         say(&format!("{}/ on {}\n", shown.trim_end_matches('/'), self.host))?;
         if listing.entries.is_empty() {
