@@ -352,7 +352,7 @@ mod tests {
         let (load, tally) = figures();
         let server = ([127, 0, 0, 1], 69).into();
         let body = "\
-            \x20 goodput     1.5 MiB/s (3.00 MiB)\n\
+            \x20 goodput     1.50 MiB/s (3.00 MiB)\n\
             \x20 transfers   2.0/s (5 whole, 1 cut off, 2 not begun for want of a free client)\n\
             \x20 at once     3 at most\n\
             \x20 sent again  7 of 1,000 packets from here\n";

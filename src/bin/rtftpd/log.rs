@@ -346,7 +346,7 @@ mod tests {
         let expected = "\
             ERROR failed file=\"f\" peer=127.0.0.1:2000 error=no descriptor\n\
             ERROR failed file=\"f\" peer=127.0.0.1:2000 operation=RRQ mode=octet blksize=512 windowsize=1 bytes=0 \
-            seconds=0.0 rate=\"0.0 MiB/s\" retransmitted=0 outcome=\"bad disk\" error=0\n\
+            seconds=0.0 rate=\"0 B/s\" retransmitted=0 outcome=\"bad disk\" error=0\n\
             DEBUG stray packet peer=127.0.0.1:2000\n";
         let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
         assert_eq!(told, expected.lines().collect::<Vec<_>>());
@@ -438,9 +438,9 @@ mod tests {
             let (seconds, rate) = pace(&summary);
             (seconds, shown::rate(rate))
         };
-        assert_eq!(told(70_001, 913), (0.0009, "73.1 MiB/s".into()));
-        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.3 MiB/s".into()));
-        assert_eq!(told(0, 0), (0.0, "0.0 MiB/s".into()));
+        assert_eq!(told(70_001, 913), (0.0009, "73.12 MiB/s".into()));
+        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.32 MiB/s".into()));
+        assert_eq!(told(0, 0), (0.0, "0 B/s".into()));
     }
 
     #[test]

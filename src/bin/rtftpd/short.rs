@@ -168,7 +168,7 @@ mod tests {
     fn a_line_says_what_matters_to_who_reads_along() {
         let peer = "192.0.2.7:2000";
         let lines = written(false, || {
-            let (rate, seconds) = ("73.1 MiB/s", 0.1);
+            let (rate, seconds) = ("73.12 MiB/s", 0.1);
             info!(file = "a", %peer, mode = "octet", bytes = 70_001_u64, seconds, rate, retransmitted = 0_u64,
                 outcome = "complete", "sent");
             info!(file = "a b", %peer, bytes = 300_u64, rate, retransmitted = 2_u64, outcome = "complete",
@@ -182,7 +182,7 @@ mod tests {
             error!(error = 0_u16, outcome = "bad disk", seconds = 0.1, mode = "octet", %peer, file = "a", "failed");
         });
         let expected = [
-            "sent a to 192.0.2.7:2000, 68.36 KiB, 73.1 MiB/s",
+            "sent a to 192.0.2.7:2000, 68.36 KiB, 73.12 MiB/s",
             "received a b from 192.0.2.7:2000, 300 B, 2 sent again",
             "WARN refused x\\u{1b}[2J\\u{9b} from 192.0.2.7:2000: uploads are off",
             "listed / to 192.0.2.7:2000, 0 B: unconfirmed",

@@ -21,12 +21,12 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e0fff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
-/// So many bytes in each second, as in `12.0 MiB/s`. Bytes are counted in powers of 1024 wherever people read them.
+/// So many bytes in each second, as in `12.00 MiB/s`.
 pub(crate) fn rate(bytes_per_second: f64) -> String {
-    format!("{:.1} MiB/s", bytes_per_second / f64::from(1 << 20))
+    format!("{}/s", bytes(bytes_per_second as u64))
 }
 
-/// So many bytes, as in `68.36 KiB`.
+/// So many bytes, as in `68.36 KiB`: in powers of 1024 wherever people read them.
 pub(crate) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
@@ -58,6 +58,7 @@ mod tests {
     #[test]
     fn bytes_are_counted_in_powers_of_1024_and_so_are_rates() {
         assert_eq!([70_001, 3 << 20].map(bytes), ["68.36 KiB", "3.00 MiB"]);
-        assert_eq!([0.0, 1_048_576.0, 12.5e6].map(rate), ["0.0 MiB/s", "1.0 MiB/s", "11.9 MiB/s"]);
+        let rates = [0.0, 58_000.0, 12.5e6].map(rate);
+        assert_eq!(rates, ["0 B/s", "56.64 KiB/s", "11.92 MiB/s"], "a slow one is told, too");
     }
 }
