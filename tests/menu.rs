@@ -28,6 +28,15 @@ fn the_menu_obeys_a_pipe() {
 }
 
 #[test]
+fn where_a_list_has_no_lines_a_number_is_a_command() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string());
+    menu.write_stdin("list\n1\n4\nbogus\n").assert().success().stderr(is_empty());
+}
+
+#[test]
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);

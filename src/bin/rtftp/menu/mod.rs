@@ -220,7 +220,8 @@ fn obey(
     let Some((command, words)) = words.split_first() else { return Line::Done };
     let session = &mut *session.borrow_mut();
     let is_number = command.bytes().all(|byte| byte.is_ascii_digit());
-    let picks = is_number && words.is_empty() && session.listing.is_some();
+    let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
+    let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
     // What a command needs and was not given is asked for.
     let mut need = |question: &str| {
@@ -242,7 +243,7 @@ fn obey(
         Some("upload") => session.upload(&need("Which of your files? ")),
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
-        _ if is_number && session.listing.is_none() => misused(format!(
+        _ if is_number && !has_lines => misused(format!(
             "there is no list on the screen whose line {command} could be meant; 'list' shows one"
         )),
         _ if is_number => misused(format!(
