@@ -192,7 +192,12 @@ impl Session {
                     "'{}' exists here. Replace it (y/N)? ",
                     harmless(&path.to_string_lossy())
                 );
-                let answer = ask(&question).unwrap_or_default().trim().to_lowercase();
+                let answer = ask(&question);
+                if answer.is_none() {
+                    // Whoever breaks off a question wants none of the other files either.
+                    self.server.canceller().cancel();
+                }
+                let answer = answer.unwrap_or_default().trim().to_lowercase();
                 if !matches!(&*answer, "y" | "yes") {
                     say("It stays as it is.\n")?;
                     return Ok(Class::Done);
