@@ -7,7 +7,7 @@ mod programs;
 use common::{Daemon, Scripted, ack, child, closed, data, error, everything_in, folder, pattern};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{on_a_terminal, rtftp, shell};
+use programs::{NO_HOST, on_a_terminal, rtftp, shell};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -113,7 +113,7 @@ fn exit_codes_tell_the_class_of_a_failure() {
     case(&["get", &remote], 2, "no file is named");
     case(&["get", "host:x", "--blksize", "7"], 2, "--blksize");
     case(&["get", "[::1", "x"], 2, "closing bracket");
-    case(&["get", "no-such-host.invalid:x"], 3, "cannot find the host");
+    case(&["get", &format!("{NO_HOST}:x")], 3, "cannot find the host");
     let closed = closed().to_string();
     case(&["get", &closed, "x"], 3, "nothing listens");
     let help = rtftp(here.path()).args(["get", "--help"]).assert().success();

@@ -10,7 +10,7 @@ use common::{
 };
 use predicates::prelude::*;
 use predicates::str::contains;
-use programs::rtftp;
+use programs::{NO_HOST, rtftp};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ fn the_wait_ends_when_its_time_is_over_and_says_what_it_waited_for() {
     let cases = [
         (&*closed, "nothing listens at"),
         (&*silent.remote(), "--max-time gives is over"),
-        ("no-such-host.invalid", "cannot find the host"),
+        (NO_HOST, "cannot find the host"),
     ];
     for (remote, why) in cases {
         let put = ["put", "mine", remote, "--wait", "--interval", "0.1", "--max-time", "0.5"];

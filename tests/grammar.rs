@@ -10,9 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{rtftp, rtftpd};
+use programs::{NO_HOST, rtftp, rtftpd};
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tftpkit::wire::{Operation, Packet};
@@ -136,8 +137,8 @@ fn a_server_listens_by_name_and_takes_its_folder_from_a_variable() {
     let get = ["get", &server.address.to_string(), "a", "-o", "-"];
     rtftp(here.path()).args(get).assert().success().stdout("few");
     assert!(server.log_line(&["\"file\":\"a\""]).starts_with('{'));
-    let unknown = rtftpd().arg(root.path()).args(["--listen", "no-such-host.invalid"]).assert();
-    unknown.code(2).stderr(contains("cannot find 'no-such-host.invalid'"));
+    let unknown = rtftpd().arg(root.path()).args(["--listen", NO_HOST]).assert();
+    unknown.code(2).stderr(contains(format!("cannot find '{NO_HOST}'")));
 }
 
 /// Runs `rtftp`, which is wrong usage, and gives what it says.
@@ -259,15 +260,26 @@ fn a_number_that_is_none_is_answered_with_its_bounds_in_plain_words() {
         assert!(said.contains("write a "), "{flag}: {said}");
         plain(&said);
     }
-    let numbers = ["--event-threads", "--max-threads", "--max-sessions", "--max-blksize"];
+    let numbers =
+        ["--event-threads", "--max-threads", "--max-sessions", "--max-blksize", "--log-rate"];
     for (flag, value) in numbers.iter().flat_map(|flag| [(flag, "x"), (flag, "-1"), (flag, "")]) {
         let run = rtftpd().args(["/", &format!("{flag}={value}")]).assert().code(2);
         let said = String::from_utf8_lossy(&run.get_output().stderr).into_owned();
         assert!(said.contains("write a whole number"), "{flag}={value}: {said}");
         plain(&said);
     }
-    let zero = rtftpd().args(["/", "--event-threads", "0"]).assert().code(2);
-    zero.stderr(contains("write a whole number, 1 or more"));
+    for flag in ["--event-threads", "--max-sessions"] {
+        let zero = rtftpd().args(["/", flag, "0"]).assert().code(2);
+        zero.stderr(contains("write a whole number, 1 or more"));
+    }
+    // A word of its own is the value, too, and no option that there is not.
+    for (flag, wants) in [("--max-sessions", "whole number"), ("--drain", "number of seconds")] {
+        rtftpd().args(["/", flag, "-1"]).assert().code(2).stderr(contains(wants));
+    }
+    for (command, flag) in [("get", "--max-time"), ("put", "--interval"), ("bench", "--rate")] {
+        let run = rtftp(Path::new("/")).args([command, "h:a", "b", flag, "-1"]).assert().code(2);
+        run.stderr(contains("write a number of "));
+    }
 }
 
 #[test]
@@ -332,7 +344,7 @@ fn the_time_that_all_may_take_is_kept_through_several_files_and_a_pipe_that_give
     hears_error_0(&server);
 }
 
-fn started(words: &[&str], here: &std::path::Path) -> Child {
+fn started(words: &[&str], here: &Path) -> Child {
     let mut rtftp = Command::new(env!("CARGO_BIN_EXE_rtftp"));
     rtftp.args(words).current_dir(here).process_group(0);
     let piped = rtftp.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

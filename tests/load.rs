@@ -13,7 +13,7 @@ use common::{
 };
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::shell;
+use programs::{NO_HOST, shell};
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Load, Tally, Wishes};
@@ -303,7 +303,7 @@ fn the_exit_status_is_that_of_the_most_frequent_failure() {
     case(&[&remote, "none", "dir", "nil", "a", "--count", "8"], 4, "4: the server says: file not");
     case(&[&remote, "dir", "none", "dir", "--count", "3"], 5, "2: the server says: is a directory");
     case(&[&closed().to_string(), "a", "--count", "3"], 3, "3: nothing listens");
-    case(&["no-such-host.invalid:a"], 3, "cannot find the host");
+    case(&[&format!("{NO_HOST}:a")], 3, "cannot find the host");
     case(&["[::1]:a", "127.0.0.1:a"], 2, "one server");
     case(&[&remote], 2, "no file is named");
     case(&[&remote, "a", "--rate", "0"], 2, "--rate");

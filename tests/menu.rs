@@ -7,7 +7,7 @@ mod programs;
 use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
-use programs::{on_a_terminal, rtftp};
+use programs::{NO_HOST, on_a_terminal, rtftp};
 use std::os::unix::ffi::OsStrExt;
 use tftpkit::wire::{Operation, Packet};
 
@@ -28,14 +28,26 @@ fn the_menu_obeys_a_pipe() {
 }
 
 #[test]
+fn where_a_list_has_no_lines_a_number_is_a_command() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string());
+    menu.write_stdin("list\n1\n4\nbogus\n").assert().success().stderr(is_empty());
+}
+
+#[test]
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let lines = "download nothing\nlist\ndownload 9\nbogus\ndownload 'a\nupload\ndownload a\n";
+    let lines =
+        "download nothing\n7\nlist\n7 x\ndownload 9\nbogus\ndownload 'a\nupload\ndownload a\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     menu.code(4).stderr(
         contains("file not found")
             .and(contains("the list has no number 9; it ends at 1"))
+            .and(contains("there is no list on the screen whose line 7 could be meant"))
+            .and(contains("a number stands alone, or behind its command"))
             .and(contains("there is no command 'bogus'"))
             .and(contains("a quote is not closed"))
             .and(contains("upload what?")),
@@ -55,7 +67,8 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         _ => Vec::new(),
     });
     let menu = rtftp(here.path()).arg(server.remote()).write_stdin("list\nd a\n").assert();
-    menu.code(7).stderr(contains("cannot list").and(contains("download NAME")));
+    let told = "rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
+    menu.code(7).stderr(told);
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
 
@@ -174,7 +187,7 @@ fn menu_at(server: &str) -> String {
 #[test]
 fn a_host_that_does_not_exist_is_told_before_anything_is_asked_for() {
     let here = folder(&[]);
-    let menu = rtftp(here.path()).arg("no-such-host.invalid").write_stdin("help\n").assert();
+    let menu = rtftp(here.path()).arg(NO_HOST).write_stdin("help\n").assert();
     menu.code(3).stdout(is_empty()).stderr(contains("cannot find the host"));
     let typo = rtftp(here.path()).arg("gte").write_stdin("").assert().code(3);
     typo.stderr(contains("Is the command 'get' meant?"));
@@ -252,9 +265,9 @@ fn a_silent_server_holds_up_neither_a_key_nor_the_way_out() {
 
 #[test]
 fn who_is_asked_is_told_and_that_nothing_comes() {
-    let (here, mut deaf, mut since) = (folder(&[]), 2, None);
+    let (here, mut deaf, mut since) = (folder(&[]), 4, None);
     let server = Scripted::new(move |packet| match packet {
-        // A second passes before it is answered.
+        // The fifth comes after a second and a half: long after it is told who is asked.
         Packet::Request(_) if deaf > 0 => {
             deaf -= 1;
             Vec::new()

@@ -103,15 +103,14 @@ impl Client {
         watch: &mut Watch<'_>,
         transfer: impl Fn(Time, Timing, &Request<'_>) -> Transfer,
     ) -> Result<Summary, Failure> {
-        let Question { operation, name, size } = question;
-        let mode = ask.wishes.mode;
         let mut attempt = |plain: bool| {
-            let socket = ask.socket()?;
-            let options = if plain { Options::NONE } else { ask.options(&socket, size)? };
-            let request = Request { operation, name, mode, options };
+            let ask = Ask { wishes: Wishes { plain, ..ask.wishes }, ..ask };
+            let (socket, request) = ask.request(question)?;
             refuse_too_long(&request)?;
-            let timing = ask.wishes.timing(operation);
-            self.converse(ask, (socket, size), watch, |now| transfer(now, timing, &request))
+            let timing = ask.wishes.timing(request.operation);
+            self.converse(ask, (socket, question.size), watch, |now| {
+                transfer(now, timing, &request)
+            })
         };
         if ask.wishes.plain {
             return attempt(true);
@@ -220,10 +219,6 @@ pub(super) struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    pub(super) fn socket(&self) -> io::Result<TransferSocket> {
-        Ok(TransferSocket::ask(&**self.system, self.address)?.offload(!self.wishes.no_offload))
-    }
-
     /// What is wished for, or what fits the path in one piece.
     pub(super) fn block_size(&self) -> BlockSize {
         let fitting = || self.path_block_size().max(BlockSize::DEFAULT);
@@ -240,7 +235,18 @@ impl Ask<'_> {
         (self.wishes.mode == Mode::Octet).then_some(TransferOption::TransferSize(0))
     }
 
-    pub(super) fn options(
+    /// What is sent at first, and the socket that it leaves by.
+    pub(super) fn request<'q>(
+        &self,
+        Question { operation, name, size }: Question<'q>,
+    ) -> io::Result<(TransferSocket, Request<'q>)> {
+        let socket = TransferSocket::ask(&**self.system, self.address)?;
+        let socket = socket.offload(!self.wishes.no_offload);
+        let options = if self.wishes.plain { Options::NONE } else { self.options(&socket, size)? };
+        Ok((socket, Request { operation, name, mode: self.wishes.mode, options }))
+    }
+
+    fn options(
         &self,
         socket: &TransferSocket,
         size: Option<TransferOption>,

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::proto::Timing;
 use crate::store::Listing;
 use crate::transfer::Transfer;
-use crate::wire::{ErrorCode, ListFormat, Mode, Operation, Options, Request, TransferOption};
+use crate::wire::{ErrorCode, ListFormat, Mode, Operation, TransferOption};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,6 +45,8 @@ impl Client {
         name: &[u8],
         watch: &mut Watch<'_>,
     ) -> Result<Listing, Failure> {
+        // A list is no text of a file.
+        let ask = Ask { wishes: Wishes { mode: Mode::Octet, ..ask.wishes }, ..ask };
         let mut refused = None;
         if !self.lists_by_file() {
             match self.list_by_opcode(ask, name, watch) {
@@ -83,14 +85,12 @@ impl Client {
             unanswered: 2 * LIST_REPEAT,
             ..ask.wishes.timing(Operation::List)
         };
-        let socket = ask.socket()?;
-        let options = if ask.wishes.plain {
-            Options::NONE
-        } else {
-            let options = ask.options(&socket, Some(TransferOption::TransferSize(0)))?;
-            options.with(TransferOption::List(ListFormat::Json))
-        };
-        let request = Request { operation: Operation::List, name, mode: Mode::Octet, options };
+        let size = ask.size_of_a_read();
+        let (socket, mut request) =
+            ask.request(Question { operation: Operation::List, name, size })?;
+        if !ask.wishes.plain {
+            request.options = request.options.with(TransferOption::List(ListFormat::Json));
+        }
         refuse_too_long(&request)?;
         let memory = BoundedMemory::new(LONGEST_BYTES);
         let listed = self.converse(ask, (socket, None), watch, |now| {
@@ -117,7 +117,6 @@ impl Client {
             path.push(b'/');
         }
         path.extend_from_slice(b".list");
-        let ask = Ask { wishes: Wishes { mode: Mode::Octet, ..ask.wishes }, ..ask };
         let size = ask.size_of_a_read();
         let question = Question { operation: Operation::Read, name: &path, size };
         let memory = BoundedMemory::new(LONGEST_BYTES);

@@ -3,13 +3,13 @@
 //! Each asks for what [`Client::get`] asks for, but only once: what is counted is what was asked, not what a second
 //! attempt without options made good.
 
-use super::ask::Ask;
+use super::ask::{Ask, Question};
 use super::latency::Latency;
 use super::{Client, Failure, Progress, Wishes, refuse_nul};
 use crate::net::{Ending, EventLoop, Handler, Session, System};
 use crate::proto::Time;
 use crate::transfer::{Discard, MayWait, Outcome, Sink, Summary, Transfer};
-use crate::wire::{ErrorCode, Operation, Options, Request};
+use crate::wire::{ErrorCode, Operation};
 use slab::Slab;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
@@ -328,14 +328,8 @@ impl<'a> Traffic<'a> {
     fn begin(&mut self) -> io::Result<()> {
         let file = (self.tally.begun % self.load.files.len() as u64) as usize;
         let ask = &self.ask;
-        let socket = ask.socket()?;
-        let options = if ask.wishes.plain {
-            Options::NONE
-        } else {
-            ask.options(&socket, ask.size_of_a_read())?
-        };
-        let (name, mode) = (&self.load.files[file][..], ask.wishes.mode);
-        let request = Request { operation: Operation::Read, name, mode, options };
+        let (name, size) = (&self.load.files[file][..], ask.size_of_a_read());
+        let (socket, request) = ask.request(Question { operation: Operation::Read, name, size })?;
         let digest = self.load.verify.then(Digest::default);
         let now = self.system.now();
         let transfer = Transfer::get(

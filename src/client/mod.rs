@@ -35,7 +35,7 @@ pub use failure::Failure;
 pub use latency::Latency;
 #[cfg(feature = "load")]
 pub use load::{Failures, Load, Tally};
-pub use remote::{Host, Remote, RemoteError};
+pub use remote::{Host, Remote, RemoteError, TFTP_PORT};
 pub use wishes::Wishes;
 
 use crate::limits;

@@ -1,7 +1,7 @@
 //! How people write a server and a file: `HOST:FILE`, `HOST:PORT/FILE`, `HOST[:PORT]` and names, or a URL (RFC 3617).
 
 use super::Client;
-use crate::wire::Mode;
+use crate::wire::{Mode, percent_decoded};
 use nix::net::if_::if_nametoindex;
 use std::fmt;
 use std::io;
@@ -9,7 +9,7 @@ use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
 
 /// The port where TFTP servers take requests.
-const TFTP_PORT: u16 = 69;
+pub const TFTP_PORT: u16 = 69;
 
 /// A server as it was written: a name or an address, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Remote {
                 (path, Some(found.ok_or_else(|| RemoteError::Mode(text.into()))?))
             }
         };
-        let name = percent_decode(path).ok_or_else(|| RemoteError::Percent(text.into()))?;
+        let name = percent_decoded(path).ok_or_else(|| RemoteError::Percent(text.into()))?;
         let Host { host, port } = host.parse()?;
         // The percent sign before an interface is escaped there (RFC 6874), and by some people is not.
         Self::new(text, Host { host: host.replacen("%25", "%", 1), port }, name, mode)
@@ -211,21 +211,6 @@ fn ipv6_len(text: &str) -> Option<usize> {
 fn port_of(digits: &str) -> Option<u16> {
     let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|port| plain && *port > 0)
-}
-
-fn percent_decode(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
-    let mut out = parts.next()?.to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok()?;
-        if !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        out.push(u8::from_str_radix(digits, 16).ok()?);
-        out.extend_from_slice(rest);
-    }
-    Some(out)
 }
 
 impl fmt::Display for Host {

@@ -2,6 +2,7 @@
 
 use super::StoreError;
 use crate::limits;
+use crate::wire::percent_decoded;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
@@ -116,19 +117,6 @@ fn encoded(name: &[u8]) -> String {
     out
 }
 
-/// The same read again.
-fn decoded(text: &str) -> Option<OsString> {
-    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
-    let mut name = parts.next()?.to_vec();
-    for part in parts {
-        let (digits, rest) = part.split_at_checked(2)?;
-        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
-        name.push(u8::from_str_radix(digits, 16).ok()?);
-        name.extend_from_slice(rest);
-    }
-    Some(OsString::from_vec(name))
-}
-
 impl Listing {
     /// Sorts the entries, and leaves out those whose names cannot stand in a listing: with a slash or a control character,
     /// or none at all. `cut` says that there are more.
@@ -233,7 +221,9 @@ impl Listing {
             let JsonEntry { name, octets, kind, size, modified } = entry;
             let name = match octets {
                 None => name.into(),
-                Some(octets) => decoded(&octets).ok_or(ListingError::Line(n + 1))?,
+                Some(octets) => percent_decoded(&octets)
+                    .map(OsString::from_vec)
+                    .ok_or(ListingError::Line(n + 1))?,
             };
             let entry = Entry { name, kind, size, modified: modified.into() };
             if is_listable(&entry.name) { Ok(entry) } else { Err(ListingError::Line(n + 1)) }

@@ -95,6 +95,20 @@ fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
 }
 
+/// Reads what is percent-encoded, as names are in URLs (RFC 3986 § 2.1): two hexadecimal digits behind each percent sign.
+pub(crate) fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.as_bytes().split(|byte| *byte == b'%');
+    let mut out = parts.next()?.to_vec();
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2)?;
+        // A number may have a sign.
+        let digits = std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?;
+        out.push(u8::from_str_radix(digits, 16).ok()?);
+        out.extend_from_slice(rest);
+    }
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -22,6 +22,7 @@ mod packet;
 mod values;
 
 pub use filename::Filename;
+pub(crate) use filename::percent_decoded;
 pub use options::{OptionKind, OptionSet, Options, TransferOption};
 pub(crate) use packet::data_header;
 pub use packet::{ErrorCode, Malformed, Mode, Operation, Packet, Request};

@@ -21,7 +21,7 @@ const INSIDE: &str = "TFTPKIT_TEST_INSIDE";
 const LONGEST_TEST: Duration = Duration::from_secs(90);
 
 /// Not every user looks where `ip` is.
-fn path() -> String {
+pub(crate) fn path() -> String {
     format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default())
 }
 

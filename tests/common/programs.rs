@@ -8,6 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::mpsc::{TryRecvError, channel};
 
+/// A host that there is not, and that no resolver is asked for: its one label is longer than the 63 letters that a label
+/// may have (RFC 1035), so that the request cannot be written.
+pub(crate) const NO_HOST: &str = "a-label-of-64-letters-is-sent-by-no-resolver-xxxxxxxxxxxxxxxxxxx";
+
 pub(crate) fn rtftp(here: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtftp"));
     command.current_dir(here).timeout(LONGEST_RUN);

@@ -1,5 +1,6 @@
 //! `rtftp`: its exit status, and words that mean something else than they say.
 
+use crate::common::apart::namespaces;
 use crate::common::{
     Daemon, Running, Scripted, ack, child, closed, data, error, everything_in, folder, pattern,
 };
@@ -128,10 +129,10 @@ fn each_name_of_standard_output_stands_for_it() {
 /// A name with two addresses is given to it in a file of its own.
 #[test]
 fn where_a_name_has_two_addresses_the_second_is_asked_when_nothing_listens_at_the_first() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
     let (root, here) =
         (folder(&[("a", b"few")]), folder(&[("hosts", b"::1 both\n127.0.0.1 both\n")]));
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let own = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
     let inside = "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"";
     let remote = format!("both:{}", server.address.port());
     let cases: [&[&str]; 4] = [
@@ -141,9 +142,9 @@ fn where_a_name_has_two_addresses_the_second_is_asked_when_nothing_listens_at_th
         &["bench", &remote, "a", "--count", "2"],
     ];
     for words in cases {
-        let mut shell = std::process::Command::new("sh");
-        let line = format!("exec unshare --mount {own} sh -c '{inside}' \"$0\" \"$@\"");
-        shell.args(["-c", &line, RTFTP]).args(words).current_dir(here.path());
+        let mut shell = std::process::Command::new(&unshare[0]);
+        shell.args(&unshare[1..]).args(["sh", "-c", inside, RTFTP]).args(words);
+        shell.current_dir(here.path());
         let done = child::output(&mut shell);
         assert!(done.status.success(), "{words:?}: {done:?}");
     }

@@ -5,7 +5,7 @@ use crate::common::{
     until, wrq,
 };
 use crate::given::Given;
-use crate::programs::rtftp;
+use crate::programs::{NO_HOST, rtftp};
 use crate::rtftp::{few, report};
 use crate::rtftpd::{OFTEN, hanging};
 use nix::sys::signal::Signal;
@@ -89,14 +89,14 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
     let server = Daemon::serve(root.path(), &[]);
     let remote = server.address.to_string();
     let url = |name: &str| format!("tftp://{remote}/{name}");
-    let nowhere = "tftp://no-such-host.invalid/";
+    let nowhere = &*format!("tftp://{NO_HOST}/");
     let cases = [
         (vec!["get", &remote, "dir"], &*url("dir"), Some("dir"), 5, "refused", Some(2)),
         (vec!["put", "b", &remote], &url("b"), Some("b"), 5, "refused", Some(2)),
         (vec!["list", &remote, "absent"], &url("absent"), None, 4, "refused", Some(1)),
         (vec!["bench", &remote, "absent", "--count", "1"], &url(""), None, 4, "refused", Some(1)),
-        (vec!["bench", "no-such-host.invalid", "a"], nowhere, None, 3, "no such host", None),
-        (vec!["list", "no-such-host.invalid"], nowhere, None, 3, "no such host", None),
+        (vec!["bench", NO_HOST, "a"], nowhere, None, 3, "no such host", None),
+        (vec!["list", NO_HOST], nowhere, None, 3, "no such host", None),
         (vec!["put", "absent", &remote], &url("absent"), Some("absent"), 1, "local", None),
         (vec!["get", &remote, "x", "-o", "none/"], &url("x"), None, 1, "local", None),
     ];

@@ -1,10 +1,11 @@
 //! What is seen of each option of `rtftpd`.
 
+use crate::common::apart::{namespaces, path};
 use crate::common::{
     DEADLINE, Daemon, Own, Peer, ack, child, error_code, folder, list, next, pattern, rrq, show,
     until, wrq,
 };
-use crate::given::{Given, Row};
+use crate::given::{Given, LEFT_OUT, Row};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::Write;
@@ -233,19 +234,18 @@ fn second_client(_: &str, given: &Given) -> String {
 
 /// In a network of its own, where a device carries 1280 bytes at once.
 fn block_size_on_a_path_of_1280(_: &str, given: &Given) -> String {
+    let Some(unshare) = namespaces(&["--net"]) else { return LEFT_OUT.into() };
     let root = two_thousand();
-    let own = if nix::unistd::geteuid().is_root() { "" } else { "--map-root-user" };
     let line = format!(
         r#"ip link set lo mtu 1280 up; "$0" "$@" > banner & trap "kill $!" EXIT
         until port=$(sed -n 's/.*listening *127.0.0.1://p' banner | grep .); do kill -0 $! || exit; done
         '{}' get "127.0.0.1:$port" f -o /dev/null --blksize 4000 --json"#,
         env!("CARGO_BIN_EXE_rtftp")
     );
-    let mut shell = std::process::Command::new("sh");
-    let inside = format!(r#"exec unshare --net {own} sh -c "$line" "$0" "$@""#);
-    shell.args(["-c", &inside]).arg(Daemon::program()).arg(root.path());
+    let mut shell = std::process::Command::new(&unshare[0]);
+    shell.args(&unshare[1..]).args(["sh", "-c", &line]).arg(Daemon::program()).arg(root.path());
     given.to(&mut shell);
-    shell.args(["--listen", "127.0.0.1:0"]).env("line", line);
+    shell.args(["--listen", "127.0.0.1:0"]).env("PATH", path());
     let here = folder(&[]);
     let done = child::output(shell.current_dir(here.path()));
     let report: serde_json::Value =

@@ -2,7 +2,9 @@
 
 use crate::record::Record;
 use crate::report::Reporter;
-use crate::typed::{Elsewhere, advised, span, whole};
+use crate::typed::{
+    BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
+};
 use crate::words;
 use clap::builder::{BoolishValueParser, TypedValueParser};
 use clap::error::ErrorKind;
@@ -118,33 +120,18 @@ pub(crate) const ELSEWHERE: Elsewhere = &[
         "it is a command: rtftp put FILE HOST",
     ),
     (&["--list", "--ls", "--dir"], "it is a command: rtftp list HOST"),
-    (
-        &["--blocksize", "--block-size", "--block", "--bs", "-b", "-B", "--tftp-blksize"],
-        "a similar argument exists: '--blksize'",
-    ),
-    (&["--window", "--window-size", "-w"], "a similar argument exists: '--windowsize'"),
+    (BLOCK_SIZES, "--blksize"),
+    (WINDOW_SIZES, "--windowsize"),
     (
         &["--binary", "--octet", "--image", "-i", "-m"],
         "files travel byte for byte unless '--mode netascii' is given",
     ),
-    (
-        &["--ascii", "--netascii", "--text", "-a", "--use-ascii"],
-        "a similar argument exists: '--mode netascii'",
-    ),
-    (
-        &["--tftp-no-options", "--plain", "--rfc1350", "--no-blksize"],
-        "a similar argument exists: '--no-options'",
-    ),
-    (&["--retry", "--tries", "--repeat"], "a similar argument exists: '--retries'"),
-    (&["--silent"], "a similar argument exists: '--quiet'"),
-    (
-        &["--connect-timeout", "--deadline", "--maxtime", "--time-limit"],
-        "a similar argument exists: '--max-time'",
-    ),
-    (
-        &["--concurrency", "--parallel", "--jobs", "-n", "-j"],
-        "a similar argument exists: '--clients'",
-    ),
+    (&["--ascii", "--netascii", "--text", "-a", "--use-ascii"], "--mode netascii"),
+    (&["--tftp-no-options", "--plain", "--rfc1350", "--no-blksize"], "--no-options"),
+    (&["--retry", "--tries", "--repeat"], "--retries"),
+    (&["--silent"], "--quiet"),
+    (&["--connect-timeout", "--deadline", "--maxtime", "--time-limit"], "--max-time"),
+    (&["--concurrency", "--parallel", "--jobs", "-n", "-j"], "--clients"),
 ];
 
 /// A TFTP client: gets, puts and lists files; with only a HOST it opens a menu.
@@ -189,11 +176,7 @@ pub(crate) struct GetArgs {
     #[arg(long, short, env = "RTFTP_OUTPUT")]
     pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-    #[command(flatten)]
-    pub(crate) wishes: WishArgs,
-    #[command(flatten)]
-    pub(crate) report: ReportArgs,
+    pub(crate) transfers: TransferArgs,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -201,6 +184,13 @@ pub(crate) struct PutArgs {
     /// Local files (- is standard input), then where to: HOST:NAME, HOST:PORT/NAME, HOST[:PORT] [NAME], or a URL
     #[arg(required = true, num_args = 2.., value_name = "FILE... REMOTE")]
     pub(crate) files_and_remote: Vec<OsString>,
+    #[command(flatten)]
+    pub(crate) transfers: TransferArgs,
+}
+
+/// How files are transferred, whichever way.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TransferArgs {
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
     #[command(flatten)]
@@ -257,7 +247,7 @@ pub(crate) struct BenchArgs {
 impl Args {
     /// What the words of the command line ask for.
     pub(crate) fn from_words(words: Vec<OsString>) -> Result<Self, clap::Error> {
-        let mut app = Self::command();
+        let mut app = with_negative_values(Self::command());
         app.build();
         let words = match words::arranged(words, &app) {
             Ok(words) => words,

@@ -4,10 +4,10 @@ use crate::args::BenchArgs;
 use crate::record::{Record, Task, kind};
 use crate::remote::{Server, get_targets};
 use crate::report::{self, Class, Reporter};
+use crate::shown::{bytes, harmless, rate};
 use crate::signals::{ENDING, Stop, on};
-use crate::text::harmless;
 use anyhow::{Context, Result, anyhow, bail};
-use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 use std::fmt::Write;
@@ -122,10 +122,10 @@ impl Line {
         let Some(bar) = &self.0 else { return };
         let over = tally.elapsed >= load.duration;
         bar.set_message(format!(
-            "{}{:.1} s  {:.1} MB/s  {:.1} transfers/s  {} at once  {} failed",
+            "{}{:.1} s  {}  {:.1} transfers/s  {} at once  {} failed",
             if over { "waiting for the last  " } else { "" },
             tally.elapsed.as_secs_f64(),
-            tally.bytes_per_second() / 1e6,
+            rate(tally.bytes_per_second()),
             tally.transfers_per_second(),
             HumanCount(tally.at_once as u64),
             HumanCount(tally.failed()),
@@ -153,8 +153,7 @@ fn in_words(server: SocketAddr, load: &Load, tally: &Tally) -> String {
     let mut line = |what: &str, text: String| {
         let _ = writeln!(out, "  {what:<12}{text}");
     };
-    let (rate, bytes) = (tally.bytes_per_second() / 1e6, HumanBytes(tally.bytes));
-    line("goodput", format!("{rate:.1} MB/s ({bytes})"));
+    line("goodput", format!("{} ({})", rate(tally.bytes_per_second()), bytes(tally.bytes)));
     let counts = [
         (tally.whole, "whole"),
         (tally.failed(), "failed"),
@@ -353,7 +352,7 @@ mod tests {
         let (load, tally) = figures();
         let server = ([127, 0, 0, 1], 69).into();
         let body = "\
-            \x20 goodput     1.6 MB/s (3.00 MiB)\n\
+            \x20 goodput     1.50 MiB/s (3.00 MiB)\n\
             \x20 transfers   2.0/s (5 whole, 1 cut off, 2 not begun for want of a free client)\n\
             \x20 at once     3 at most\n\
             \x20 sent again  7 of 1,000 packets from here\n";

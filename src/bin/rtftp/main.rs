@@ -8,6 +8,8 @@ mod progress;
 mod record;
 mod remote;
 mod report;
+#[path = "../shared/shown.rs"]
+mod shown;
 mod signals;
 mod text;
 #[path = "../shared/typed.rs"]
@@ -39,8 +41,12 @@ fn main() -> ExitCode {
             Some(host) => menu::open(host, &args.wishes),
             None => Class::Usage,
         },
-        Some(Command::Get(args)) => run("get", args.report, |reporter| get(args, reporter)),
-        Some(Command::Put(args)) => run("put", args.report, |reporter| put(args, reporter)),
+        Some(Command::Get(args)) => {
+            run("get", args.transfers.report, |reporter| get(args, reporter))
+        }
+        Some(Command::Put(args)) => {
+            run("put", args.transfers.report, |reporter| put(args, reporter))
+        }
         Some(Command::List(args)) => {
             let report = ReportArgs { quiet: false, json: args.json };
             run("list", report, |reporter| list(args, reporter))
@@ -57,7 +63,7 @@ fn get(args: &GetArgs, reporter: &Reporter) -> Result<Class> {
     let targets = get_targets(&args.remotes)?;
     let output = args.output.as_deref();
     refuse_same_names(&targets, output)?;
-    let (stop, several) = (stop(args.wait.max_time.max_time)?, targets.len() > 1);
+    let (stop, several) = (stop(args.transfers.wait.max_time.max_time)?, targets.len() > 1);
     let reporter = reporter.clone().stopped_by(&stop).beside(output.is_some_and(is_stdout));
     let get = |target: &Remote| {
         let name = base_name(&target.name).map(ToOwned::to_owned);
@@ -65,12 +71,12 @@ fn get(args: &GetArgs, reporter: &Reporter) -> Result<Class> {
         let local = to.as_ref().ok().map(|(to, _)| to.word());
         let task = Task { operation: "get", remote: Some(target.to_string()), local };
         let shown = String::from_utf8_lossy(&target.name);
-        let asking = asking(&target.host, args.wait.interval().is_some());
+        let asking = asking(&target.host, args.transfers.wait.interval().is_some());
         reporter.run(&task, (&shown, &asking), |bar| {
             let (to, _) = to?;
-            let wishes = args.wishes.wishes(target.mode);
+            let wishes = args.transfers.wishes.wishes(target.mode);
             let server = Server::new(&target.host, wishes, &stop);
-            server.every(args.wait.interval()).get(&target.name, &to, bar)
+            server.every(args.transfers.wait.interval()).get(&target.name, &to, bar)
         })
     };
     let mut classes = Vec::new();
@@ -93,7 +99,7 @@ fn get(args: &GetArgs, reporter: &Reporter) -> Result<Class> {
 
 fn put(args: &PutArgs, reporter: &Reporter) -> Result<Class> {
     let targets = put_targets(&args.files_and_remote)?;
-    let stop = stop(args.wait.max_time.max_time)?;
+    let stop = stop(args.transfers.wait.max_time.max_time)?;
     let reporter = reporter.clone().stopped_by(&stop);
     let mut classes = Vec::new();
     for (file, target) in &targets {
@@ -102,11 +108,11 @@ fn put(args: &PutArgs, reporter: &Reporter) -> Result<Class> {
         }
         let local = Some(file.to_string_lossy().into_owned());
         let task = Task { operation: "put", remote: Some(target.to_string()), local };
-        let asking = asking(&target.host, args.wait.interval().is_some());
+        let asking = asking(&target.host, args.transfers.wait.interval().is_some());
         classes.push(reporter.run(&task, (&file.to_string_lossy(), &asking), |bar| {
-            let wishes = args.wishes.wishes(target.mode);
+            let wishes = args.transfers.wishes.wishes(target.mode);
             let server = Server::new(&target.host, wishes, &stop);
-            server.every(args.wait.interval()).put(file, &target.name, bar)
+            server.every(args.transfers.wait.interval()).put(file, &target.name, bar)
         }));
     }
     stop.obey();

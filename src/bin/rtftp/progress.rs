@@ -1,6 +1,7 @@
 //! Progress on a terminal: who is asked, how far it is, and that it stalls.
 
-use crate::text::{columns, harmless, shortened};
+use crate::shown::{bytes, harmless};
+use crate::text::{columns, shortened};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -140,11 +141,10 @@ impl Line {
                 }
                 Some(moved) if moved.elapsed() >= STALL => {
                     seen.shown = Shown::Stalled;
-                    let (seconds, bytes) = (moved.elapsed().as_secs(), seen.last.bytes);
+                    let (seconds, so_far) = (moved.elapsed().as_secs(), bytes(seen.last.bytes));
                     self.style("{msg}");
-                    let bytes = indicatif::HumanBytes(bytes);
                     self.bar.set_message(format!(
-                        "{} {bytes}, stalled for {seconds} s (Ctrl-C stops)",
+                        "{} {so_far}, stalled for {seconds} s (Ctrl-C stops)",
                         self.name
                     ));
                 }

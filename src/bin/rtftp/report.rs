@@ -3,14 +3,14 @@
 use crate::args::ReportArgs;
 use crate::progress::Bar;
 use crate::record::{Record, Task, kind};
+use crate::shown::{bytes, harmless, rate};
 use crate::signals::{Cause, Stop};
-use crate::text::{complain, harmless};
-use indicatif::HumanBytes;
+use crate::text::complain;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::Instant;
-use tftpkit::client::Failure;
+use tftpkit::client::{Failure, TFTP_PORT};
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
@@ -78,18 +78,28 @@ fn is_full(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_full))
 }
 
-/// What the user can do about it.
-fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
+/// What the user can do about it, in the menu or with a command line.
+fn advice(operation: &str, in_menu: bool, error: &anyhow::Error) -> Option<String> {
     const SLOW: &str =
         "A device that erases or checks its flash may need longer: --timeout 20 --retries 10.";
     let is_put = matches!(operation, "put" | "upload");
-    let in_menu = matches!(operation, "download" | "upload" | "cd");
     Some(match failure(error) {
         Some(Failure::NoAnswer(at) | Failure::Closed(at)) if meant_port(*at).is_some() => {
             format!("Is the port meant? Then it is {}.", meant_port(*at)?)
         }
+        Some(Failure::Server { code: ErrorCode::NotFound, .. }) if is_put => {
+            "The directory must be there, unless the server makes it: rtftpd does with --create-dirs."
+                .into()
+        }
         Some(Failure::Server { code: ErrorCode::NotFound, .. }) if in_menu => {
             "'list' shows what is there; names are case-sensitive.".into()
+        }
+        Some(Failure::Server { code: ErrorCode::AccessViolation, .. }) if is_put => {
+            "The server may take no such file, or none at all; rtftpd takes uploads with --uploads.".into()
+        }
+        Some(Failure::NoListing) => {
+            let get = if in_menu { "download NAME" } else { "rtftp get HOST FILE" };
+            format!("'{get}' gets a file whose name you know.")
         }
         Some(Failure::Blocks { fits: Some(size), .. }) => {
             format!("Larger blocks are fewer: --blksize {}.", size.get())
@@ -107,7 +117,7 @@ fn advice(operation: &str, error: &anyhow::Error) -> Option<String> {
 /// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
 fn meant_port(at: SocketAddr) -> Option<String> {
     let text = at.ip().to_string();
-    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == 69)?;
+    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == TFTP_PORT)?;
     let is_port = port.len() > 2 && port.bytes().all(|byte| byte.is_ascii_digit());
     (is_port && address.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{address}]:{port}"))
 }
@@ -130,8 +140,7 @@ fn usual_advice(error: &anyhow::Error) -> Option<&'static str> {
                 "'rtftp list HOST' shows what is there; names are case-sensitive."
             }
             ErrorCode::AccessViolation => {
-                "It may be a directory, or a file that the server's user may not open; rtftpd takes uploads with \
-                 --uploads."
+                "It may be a directory, or a file that the server's user may not open."
             }
             ErrorCode::FileExists => {
                 "Take another name; rtftpd replaces files with --uploads overwrite."
@@ -167,12 +176,12 @@ pub(crate) struct Unresolved {
     pub(crate) reason: String,
 }
 
-/// Tells what failed, why, and what to do.
+/// Tells what failed, why, and what to do. In the menu nothing is said of `what`: the error has the name.
 pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error) -> Class {
-    let class = Class::of(error);
+    let (class, in_menu) = (Class::of(error), what.is_empty());
     let what = if what.is_empty() { operation.to_owned() } else { format!("{operation} {what}") };
     complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(&what)))));
-    if let Some(advice) = advice(operation, error) {
+    if let Some(advice) = advice(operation, in_menu, error) {
         complain(format_args!("  {advice}"));
     }
     class
@@ -320,17 +329,20 @@ pub(crate) fn went(from: &str, to: &str, summary: &Summary) -> String {
     format!("{} -> {}: {}", harmless(from), harmless(to), in_words(summary))
 }
 
-/// "1.00 MiB in 0.02 s (50.0 MiB/s)".
+/// "1.00 MiB in 0.02 s (50.00 MiB/s)".
 pub(crate) fn in_words(summary: &Summary) -> String {
     let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / f64::from(1 << 20) / seconds.max(1e-6);
     // Of a few blocks it says nothing.
-    let rate = (summary.bytes >= 64 << 10).then(|| format!("{rate:.1} MiB/s"));
-    let again = (summary.retransmitted > 0)
-        .then(|| format!("{} packets sent again", summary.retransmitted));
+    let is_telling = summary.bytes >= 64 << 10;
+    let rate = is_telling.then(|| rate(summary.bytes as f64 / seconds.max(1e-6)));
+    let again = match summary.retransmitted {
+        0 => None,
+        1 => Some("1 packet sent again".into()),
+        many => Some(format!("{many} packets sent again")),
+    };
     let told: Vec<_> = rate.into_iter().chain(again).collect();
     let told = if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) };
-    format!("{} in {seconds:.2} s{told}", HumanBytes(summary.bytes))
+    format!("{} in {seconds:.2} s{told}", bytes(summary.bytes))
 }
 
 #[cfg(test)]
@@ -373,21 +385,21 @@ mod tests {
             (Failure::Socket(io::ErrorKind::Other.into()), Class::Local, ""),
             (Failure::Cancelled, Class::Local, ""),
             (server(E::NotFound), Class::NotFound, "'rtftp list HOST' shows"),
-            (server(E::AccessViolation), Class::Denied, "with --uploads."),
+            (server(E::AccessViolation), Class::Denied, "may not open."),
             (server(E::FileExists), Class::Denied, "--uploads overwrite"),
             (server(E::NoSuchUser), Class::Denied, ""),
             (server(E::DiskFull), Class::DiskFull, "on the server"),
             (server(E::Undefined), Class::Protocol, ""),
             (server(E::OptionRefused), Class::Protocol, ""),
             (Failure::Protocol(String::new()), Class::Protocol, ""),
-            (Failure::NoListing, Class::Protocol, ""),
+            (Failure::NoListing, Class::Protocol, "'rtftp get HOST FILE' gets"),
             (Failure::TooLong(9), Class::Protocol, ""),
         ];
         for (failure, class, says) in cases {
             let told = failure.to_string();
             let error = anyhow::Error::from(failure).context("about a file");
             assert_eq!(Class::of(&error), class, "{told}");
-            let advice = advice("get", &error).unwrap_or_default();
+            let advice = advice("get", false, &error).unwrap_or_default();
             assert_eq!(advice.is_empty(), says.is_empty(), "{told}: {advice}");
             assert!(advice.contains(says), "{told}: {advice}");
         }
@@ -395,7 +407,7 @@ mod tests {
 
     #[test]
     fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
-        let of = |error: anyhow::Error| (Class::of(&error), advice("get", &error).is_some());
+        let of = |error: anyhow::Error| (Class::of(&error), advice("get", false, &error).is_some());
         let full = StoreError::full("the disk is full");
         assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
         let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
@@ -408,8 +420,9 @@ mod tests {
         let at = ([127, 0, 0, 1], 69).into();
         for failure in [Failure::NoAnswer(at), Failure::Unconfirmed, Failure::BrokenOff(at, 9)] {
             let error = anyhow::Error::from(failure);
-            let tells =
-                |operation| advice(operation, &error).expect("advice").contains("--timeout 20");
+            let tells = |operation| {
+                advice(operation, false, &error).expect("advice").contains("--timeout 20")
+            };
             assert_eq!(["put", "upload", "get"].map(tells), [true, true, false], "{error}");
         }
     }
@@ -418,7 +431,7 @@ mod tests {
     fn a_port_that_became_a_part_of_an_address_is_told() {
         let told = |at: &str| {
             let at = at.parse().expect("an address");
-            advice("list", &Failure::Closed(at).into()).expect("advice")
+            advice("list", false, &Failure::Closed(at).into()).expect("advice")
         };
         assert_eq!(told("[::1:6969]:69"), "Is the port meant? Then it is [::1]:6969.");
         assert_eq!(
@@ -432,8 +445,26 @@ mod tests {
         }
         let absent = Failure::Server { code: ErrorCode::NotFound, message: String::new() };
         let absent = absent.into();
-        assert!(advice("download", &absent).expect("advice").starts_with("'list' shows"));
-        assert!(advice("get", &absent).expect("advice").starts_with("'rtftp list HOST' shows"));
+        for operation in ["download", "list", "cd"] {
+            let told = advice(operation, true, &absent).expect("advice");
+            assert!(told.starts_with("'list' shows"), "{operation}: {told}");
+        }
+        let told = advice("get", false, &absent).expect("advice");
+        assert!(told.starts_with("'rtftp list HOST' shows"), "{told}");
+        let no_listing = advice("list", true, &Failure::NoListing.into()).expect("advice");
+        assert!(no_listing.starts_with("'download NAME' gets"), "{no_listing}");
+    }
+
+    #[test]
+    fn a_put_that_is_refused_is_told_what_a_server_may_want() {
+        for operation in ["put", "upload"] {
+            let told = |code| {
+                let refused = server(code).into();
+                advice(operation, operation == "upload", &refused).expect("advice")
+            };
+            assert!(told(ErrorCode::NotFound).ends_with("with --create-dirs."));
+            assert!(told(ErrorCode::AccessViolation).ends_with("with --uploads."));
+        }
     }
 
     #[test]
@@ -447,8 +478,10 @@ mod tests {
     fn a_transfer_is_told_in_a_few_words() {
         let mut summary = Summary::default();
         (summary.bytes, summary.elapsed) = (3 << 20, Duration::from_millis(250));
-        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.0 MiB/s)");
+        assert_eq!(in_words(&summary), "3.00 MiB in 0.25 s (12.00 MiB/s)");
         (summary.retransmitted, summary.elapsed) = (7, Duration::ZERO);
-        assert!(in_words(&summary).ends_with(" MiB/s, 7 packets sent again)"));
+        assert!(in_words(&summary).ends_with("iB/s, 7 packets sent again)"));
+        (summary.retransmitted, summary.bytes) = (1, 5);
+        assert_eq!(in_words(&summary), "5 B in 0.00 s (1 packet sent again)");
     }
 }

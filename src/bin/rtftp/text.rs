@@ -1,27 +1,12 @@
 //! Text for a terminal.
 
-use indicatif::HumanBytes;
+use crate::shown::{bytes, harmless};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use std::fmt::{Display, Write};
 use std::io::{self, Write as _};
 use tftpkit::store::{Entry, Kind, Listing};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
-
-/// Escapes what a server's words could do to a terminal: control characters, and those that turn the direction of
-/// writing or take no room.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        let invisible = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{2028}' | '\u{2029}' | '\u{e0000}'..='\u{e0fff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-        if c.is_control() || invisible {
-            let _ = write!(out, "{}", c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
 
 /// A line on standard error. Where that cannot be written there is nobody to tell.
 pub(crate) fn complain(line: impl Display) {
@@ -74,7 +59,7 @@ pub(crate) fn table(listing: &Listing) -> String {
     let mut out = String::new();
     for (entry, name) in listing.entries.iter().zip(&names) {
         let size = match entry.kind {
-            Kind::File => HumanBytes(entry.size).to_string(),
+            Kind::File => bytes(entry.size),
             Kind::Directory => String::new(),
         };
         let padding = width - name.width();
@@ -156,25 +141,6 @@ fn zoned(entry: &Entry) -> Zoned {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_servers_words_cannot_drive_a_terminal() {
-        assert_eq!(harmless("a\x1b[2Jb\n\u{202e}c é"), "a\\u{1b}[2Jb\\n\\u{202e}c é");
-    }
-    #[test]
-    fn what_is_invisible_or_turns_the_writing_is_told_and_letters_stay() {
-        let mut hidden = vec!['\u{ad}', '\u{61c}', '\u{180e}', '\u{2028}', '\u{2029}', '\u{feff}'];
-        for (first, last) in
-            [(0x200b, 0x200f), (0x202a, 0x202e), (0x2060, 0x2069), (0xe0000, 0xe0fff)]
-        {
-            hidden.extend([first, last].map(|c| char::from_u32(c).expect("a character")));
-        }
-        for c in hidden {
-            assert_eq!(harmless(&c.to_string()), c.escape_default().to_string());
-        }
-        let plain = "a b\u{2010}\u{2027}\u{202f}\u{2070}\u{1f600}\u{4e00}";
-        assert_eq!(harmless(plain), plain);
-    }
 
     #[test]
     fn a_list_has_columns_numbers_for_a_menu_and_is_said_to_be_cut() {

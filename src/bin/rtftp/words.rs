@@ -44,7 +44,19 @@ pub(crate) fn arranged(words: Vec<OsString>, app: &Command) -> Result<Vec<OsStri
         let meant = shlex::try_join(meant.iter().map(AsRef::as_ref)).unwrap_or_default();
         return Err(format!("the command stands before the host: rtftp {meant}"));
     }
+    if words.iter().any(|word| is_unknown(word, app)) {
+        // What stands behind an option that there is not may be its value: that is told first.
+        return Ok(words);
+    }
     Err(there_is_none(word))
+}
+
+/// Whether it is a long option that no command has.
+fn is_unknown(word: &OsStr, app: &Command) -> bool {
+    let Some(long) = word.to_str().and_then(|word| word.strip_prefix("--")) else { return false };
+    let long = long.split('=').next().unwrap_or_default();
+    let mut all = app.get_subcommands().chain([app]).flat_map(Command::get_arguments);
+    !long.is_empty() && all.all(|arg| arg.get_long() != Some(long))
 }
 
 /// Takes a time behind `--wait` for the interval that it is: no file and no host is called so.
@@ -145,6 +157,9 @@ mod tests {
             ("rtftp", "rtftp"),
             ("rtftp -- get", "rtftp -- get"),
             ("rtftp ls h", "rtftp ls h"),
+            // The option that there is not is told, and not its value.
+            ("rtftp --blksiez 5 h", "rtftp --blksiez 5 h"),
+            ("rtftp --blksiez=5 gte h", "rtftp --blksiez=5 gte h"),
         ];
         for (line, expected) in cases {
             assert_eq!(told(line), Ok(expected.into()), "{line}");

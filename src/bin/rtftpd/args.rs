@@ -1,10 +1,12 @@
 //! The command line, and what it means.
 
 use crate::log::LINES_PER_SECOND;
-use crate::typed::{Elsewhere, advised, span, whole};
+use crate::typed::{
+    BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
+};
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
 use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
@@ -13,18 +15,16 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
-use tftpkit::client::{Host, RemoteError};
+use tftpkit::client::{Host, RemoteError, TFTP_PORT};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
-const TFTP_PORT: u16 = 69;
-
 /// Serves a folder by TFTP (RFC 1350 with blksize, timeout, tsize and windowsize), and lists it.
 ///
-/// Nothing outside ROOT is ever opened, and nothing is written unless --uploads allows it.
+/// No name and no link leads a request out of ROOT, and nothing is written unless --uploads allows it.
 #[derive(Debug, Parser)]
 #[command(
     name = "rtftpd",
@@ -87,7 +87,7 @@ pub(crate) struct Args {
     event_threads: NonZeroUsize,
 
     /// Transfers at once
-    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(0..=u64::MAX),
+    #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(1..=u64::MAX),
         env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
 
@@ -123,8 +123,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RANGE", env = "RTFTPD_PORTS")]
     ports: Option<PortRange>,
 
-    /// The time after which a client that makes no progress is gone; one that has not answered at all is sooner, when
-    /// it got as many packets as a forged request may cost others
+    /// The time after which a client that makes no progress is gone; one that has not answered at all gives way to
+    /// others after 3 seconds, where they need its place
     #[arg(long, value_name = "TIME", default_value = "30", value_parser = setting, env = "RTFTPD_PATIENCE")]
     patience: Duration,
 
@@ -151,7 +151,8 @@ pub(crate) struct Args {
     progress_log: Option<Duration>,
 
     /// Log lines in each second at most, after ten times as many at once; those left out are counted; 0 leaves none out
-    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND, env = "RTFTPD_LOG_RATE")]
+    #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND,
+        value_parser = whole::<u32>(0..=u32::MAX.into()), env = "RTFTPD_LOG_RATE")]
     pub(crate) log_rate: u32,
 
     /// Tell more: -v also what was dropped, and when a transfer begins
@@ -179,7 +180,7 @@ const ELSEWHERE: Elsewhere = &[
             "--ip",
             "--addr",
         ],
-        "a similar argument exists: '--listen'",
+        "--listen",
     ),
     (
         &[
@@ -208,33 +209,24 @@ const ELSEWHERE: Elsewhere = &[
             "--rw",
             "--writable",
         ],
-        "a similar argument exists: '--uploads create'",
+        "--uploads create",
     ),
-    (&["--overwrite", "--allow-overwrite"], "a similar argument exists: '--uploads overwrite'"),
+    (&["--overwrite", "--allow-overwrite"], "--uploads overwrite"),
     (
         &["--read-only", "--readonly", "--ro", "--no-upload"],
         "uploads are off unless '--uploads' allows them",
     ),
-    (
-        &["--blocksize", "--blksize", "--block-size", "-B", "--max-block-size"],
-        "a similar argument exists: '--max-blksize'",
-    ),
-    (
-        &["--windowsize", "--window-size", "--window", "-W"],
-        "a similar argument exists: '--max-windowsize'",
-    ),
-    (&["--port-range", "-R", "--tftp-port-range"], "a similar argument exists: '--ports'"),
-    (&["--timeout", "-t", "--idle-timeout"], "a similar argument exists: '--patience'"),
-    (
-        &["--retransmit", "-T", "--retry", "--retry-timeout"],
-        "a similar argument exists: '--first-interval'",
-    ),
+    (BLOCK_SIZES, "--max-blksize"),
+    (WINDOW_SIZES, "--max-windowsize"),
+    (&["--port-range", "-R", "--tftp-port-range"], "--ports"),
+    (&["--timeout", "-t", "--idle-timeout"], "--patience"),
+    (&["--retransmit", "-T", "--retry", "--retry-timeout"], "--first-interval"),
     (
         &["--max-clients", "--maxthread", "-m", "--connections", "--max-connections"],
-        "a similar argument exists: '--max-sessions'",
+        "--max-sessions",
     ),
-    (&["--threads", "--workers"], "a similar argument exists: '--max-threads'"),
-    (&["--log-level", "--debug", "--verbosity"], "a similar argument exists: '--verbose'"),
+    (&["--threads", "--workers"], "--max-threads"),
+    (&["--log-level", "--debug", "--verbosity"], "--verbose"),
     (
         &["--foreground", "-L", "--daemon", "--no-fork", "--background"],
         "it stays in the foreground: no option is needed",
@@ -274,7 +266,9 @@ enum ModelArg {
 impl Args {
     /// What was asked for; ends the program where that makes no sense.
     pub(crate) fn from_command_line() -> Self {
-        let args = Self::try_parse().unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
+        let found = with_negative_values(Self::command()).try_get_matches();
+        let args = found.and_then(|found| Self::from_arg_matches(&found));
+        let args = args.unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
         if args.intervals[0] > args.intervals[1] {
             let what = "the shortest of --intervals is longer than the longest";
             Self::command().error(ErrorKind::ValueValidation, what).exit();
@@ -491,7 +485,9 @@ mod tests {
             assert!(!all.is_empty() && all.iter().all(own), "{name}: {all:?}");
         }
         let why = |text: &str| listens(text).expect_err(text);
-        assert!(why("no-such-host.invalid:69").starts_with("cannot find 'no-such-host.invalid'"));
+        // A label that no resolver takes, let alone sends to others.
+        let nobody = "x".repeat(64);
+        assert!(why(&format!("{nobody}:69")).starts_with(&format!("cannot find '{nobody}'")));
         assert!(why("fe80::1%none").contains("has no interface 'none'"));
         assert!(why("fe80::1").contains("as in fe80::1%eth0"));
         assert!(why("65536").contains("from 0 to 65535"));

@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::short::Short;
+use crate::shown;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use tftpkit::store::Notice;
 use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
-use tracing::{Level, debug, error, info, warn};
+use tracing::{Level, Value, debug, error, info, warn};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
@@ -55,7 +56,7 @@ pub(crate) fn start(args: &Args) -> (WorkerGuard, ErrorCounter) {
 
 /// Writes what the operator should know of the folder.
 pub(crate) fn notice(notice: &Notice) {
-    let path = harmless(notice.path().as_os_str().as_bytes());
+    let path = told(notice.path().as_os_str().as_bytes());
     match notice {
         Notice::RootChanged(_) | Notice::Walked(_) => info!(path, "{notice}"),
         _ => warn!(path, "{notice}"),
@@ -119,9 +120,19 @@ impl Log {
         }
         self.tell_lost();
         match event {
-            Event::Started { query, agreed } => started(query, agreed),
-            Event::Progress { query, summary } => self.under_way(query, summary),
-            Event::Finished { query, summary } => self.finished(query, summary),
+            Event::Started { query, agreed } => {
+                self.line((Level::DEBUG, "started", None), query, agreed, None);
+            }
+            Event::Progress { query, summary } => {
+                let is_upload = query.operation == Operation::Write;
+                let message = if is_upload { "receiving" } else { "sending" };
+                self.line((Level::INFO, message, None), query, &summary.agreed, Some(summary));
+            }
+            Event::Finished { query, summary } => {
+                let (level, message, outcome) = judge(summary, query.operation);
+                let how = (level, message, Some(outcome));
+                self.line(how, query, &summary.agreed, Some(summary));
+            }
             Event::Refused { query, refusal } => refused(query, refusal),
             Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
             Event::Dropped { peer, query, reason } => {
@@ -206,24 +217,20 @@ fn is_probe(query: &Query, code: ErrorCode) -> bool {
 
 /// The name as it was asked for.
 fn file(query: &Query) -> String {
-    harmless(query.name.as_bytes())
+    told(query.name.as_bytes())
 }
 
-/// Bytes from the network, fit for a log line. Both forms of a line escape most control characters by themselves;
-/// JSON leaves those that only a terminal takes for one.
-fn harmless(bytes: &[u8]) -> String {
-    let mut out = String::new();
-    for (n, c) in String::from_utf8_lossy(bytes).chars().enumerate() {
-        match c {
-            _ if n == LONGEST_CHARS => {
-                out.push('…');
-                break;
-            }
-            '\u{7f}'..='\u{9f}' => out.extend(c.escape_default()),
-            c => out.push(c),
-        }
+/// Bytes from the network, fit for a log line. Both forms of a line escape the older control characters by themselves,
+/// so that a program reads a name from JSON as it is.
+fn told(bytes: &[u8]) -> String {
+    let harmless = |text: &str| {
+        shown::escaped(text, |c| matches!(c, '\u{7f}'..='\u{9f}') || shown::is_invisible(c))
+    };
+    let text = String::from_utf8_lossy(bytes);
+    match text.char_indices().nth(LONGEST_CHARS) {
+        Some((end, _)) => harmless(&text[..end]) + "…",
+        None => harmless(&text),
     }
-    out
 }
 
 fn refused(query: &Query, refusal: &Refusal) {
@@ -240,76 +247,45 @@ fn refused(query: &Query, refusal: &Refusal) {
     }
 }
 
-/// Writes a line about a transfer. What is not known is left out.
-macro_rules! line {
-    ($level:ident, $query:ident, $agreed:expr, $message:expr, $($field:tt)*) => {{
-        let agreed: &Agreed = $agreed;
-        $level!(
-            file = file($query),
-            peer = %$query.peer,
-            operation = %$query.operation,
-            mode = %$query.mode,
-            blksize = agreed.block_size().get(),
-            windowsize = agreed.window().get(),
-            tsize = agreed.transfer_size().or_else(|| $query.announced_size()),
-            $($field)*
-            "{}", $message
-        )
-    }};
-}
-
-fn started(query: &Query, agreed: &Agreed) {
-    line!(debug, query, agreed, "started",);
-}
-
 impl Log {
-    fn under_way(&self, query: &Query, summary: &Summary) {
-        let (seconds, rate) = pace(summary);
-        let message = if query.operation == Operation::Write { "receiving" } else { "sending" };
-        macro_rules! under_way {
-            ($rate:expr) => {
-                line!(
-                    info,
-                    query,
-                    &summary.agreed,
-                    message,
-                    bytes = summary.bytes,
+    /// Writes a line about a transfer: what happened, and how it ended. What is not known is left out.
+    fn line(
+        &self,
+        (level, message, outcome): (Level, &str, Option<String>),
+        query: &Query,
+        agreed: &Agreed,
+        summary: Option<&Summary>,
+    ) {
+        let (seconds, rate) = summary.map(pace).unzip();
+        let (number, text) = (rate.map(f64::round), rate.map(shown::rate));
+        let rate: &dyn Value = if self.json { &number } else { &text };
+        let ended = summary.and_then(|summary| summary.outcome.as_ref());
+        // The level of a line is a part of its code.
+        macro_rules! line {
+            ($level:ident) => {
+                $level!(
+                    file = file(query),
+                    peer = %query.peer,
+                    operation = %query.operation,
+                    mode = %query.mode,
+                    blksize = agreed.block_size().get(),
+                    windowsize = agreed.window().get(),
+                    tsize = agreed.transfer_size().or_else(|| query.announced_size()),
+                    bytes = summary.map(|summary| summary.bytes),
                     seconds,
-                    rate = $rate,
-                    retransmitted = summary.retransmitted,
-                )
-            };
-        }
-        if self.json { under_way!(rate.round()) } else { under_way!(shown(rate)) }
-    }
-
-    fn finished(&self, query: &Query, summary: &Summary) {
-        let (seconds, rate) = pace(summary);
-        let (level, message, outcome) = judge(summary, query.operation);
-        let error = summary.outcome.as_ref().and_then(error_of).map(u16::from);
-        macro_rules! finished {
-            ($level:ident, $rate:expr) => {
-                line!(
-                    $level,
-                    query,
-                    &summary.agreed,
-                    message,
-                    bytes = summary.bytes,
-                    seconds,
-                    rate = $rate,
-                    retransmitted = summary.retransmitted,
+                    rate,
+                    retransmitted = summary.map(|summary| summary.retransmitted),
                     outcome,
-                    error,
+                    error = ended.and_then(error_of).map(u16::from),
+                    "{message}"
                 )
             };
         }
-        match (level, self.json) {
-            (Level::ERROR, true) => finished!(error, rate.round()),
-            (Level::ERROR, false) => finished!(error, shown(rate)),
-            (Level::WARN, true) => finished!(warn, rate.round()),
-            (Level::WARN, false) => finished!(warn, shown(rate)),
-            (_, true) => finished!(info, rate.round()),
-            (_, false) => finished!(info, shown(rate)),
+        match level {
+            Level::ERROR => line!(error),
+            Level::WARN => line!(warn),
+            Level::INFO => line!(info),
+            _ => line!(debug),
         }
     }
 }
@@ -331,11 +307,6 @@ fn pace(summary: &Summary) -> (f64, f64) {
     ((seconds * 1e4).round() / 1e4, rate)
 }
 
-/// A rate for people.
-fn shown(rate: f64) -> String {
-    format!("{:.1} MB/s", rate / 1e6)
-}
-
 /// How bad it is, and in which words.
 fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
     let done = match operation {
@@ -353,7 +324,7 @@ fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, Strin
             (Level::INFO, "probed", "the client only asked for the size".into())
         }
         Some(Outcome::PeerError(code, text)) => {
-            let outcome = format!("ended by the client: {} (code {code})", harmless(text));
+            let outcome = format!("ended by the client: {} (code {code})", told(text));
             (Level::INFO, "ended", outcome)
         }
         Some(Outcome::Silent | Outcome::Unreachable) if nothing_sent => {
@@ -427,7 +398,7 @@ mod tests {
         let expected = "\
             ERROR failed file=\"f\" peer=127.0.0.1:2000 error=no descriptor\n\
             ERROR failed file=\"f\" peer=127.0.0.1:2000 operation=RRQ mode=octet blksize=512 windowsize=1 bytes=0 \
-            seconds=0.0 rate=\"0.0 MB/s\" retransmitted=0 outcome=\"bad disk\" error=0\n\
+            seconds=0.0 rate=\"0 B/s\" retransmitted=0 outcome=\"bad disk\" error=0\n\
             DEBUG stray packet peer=127.0.0.1:2000\n";
         let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
         assert_eq!(told, expected.lines().collect::<Vec<_>>());
@@ -517,17 +488,22 @@ mod tests {
             let mut summary = Summary::default();
             (summary.bytes, summary.elapsed) = (bytes, Duration::from_micros(micros));
             let (seconds, rate) = pace(&summary);
-            (seconds, shown(rate))
+            (seconds, shown::rate(rate))
         };
-        assert_eq!(told(70_001, 913), (0.0009, "76.7 MB/s".into()));
-        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.4 MB/s".into()));
-        assert_eq!(told(0, 0), (0.0, "0.0 MB/s".into()));
+        assert_eq!(told(70_001, 913), (0.0009, "73.12 MiB/s".into()));
+        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.32 MiB/s".into()));
+        assert_eq!(told(0, 0), (0.0, "0 B/s".into()));
     }
 
     #[test]
     fn a_text_is_told_to_its_longest_and_no_longer() {
-        let told = |len| harmless(&vec![b'n'; len]);
-        assert_eq!(told(LONGEST_CHARS), "n".repeat(LONGEST_CHARS));
-        assert_eq!(told(LONGEST_CHARS + 1), format!("{}…", "n".repeat(LONGEST_CHARS)));
+        let shown = |len| told(&vec![b'n'; len]);
+        assert_eq!(shown(LONGEST_CHARS), "n".repeat(LONGEST_CHARS));
+        assert_eq!(shown(LONGEST_CHARS + 1), format!("{}…", "n".repeat(LONGEST_CHARS)));
+    }
+
+    #[test]
+    fn what_the_forms_of_a_line_leave_as_it_is_is_escaped_and_nothing_else() {
+        assert_eq!(told("gpj.\u{202e}exe\n\u{9b}".as_bytes()), "gpj.\\u{202e}exe\n\\u{9b}");
     }
 }

@@ -4,6 +4,8 @@ mod args;
 mod banner;
 mod log;
 mod short;
+#[path = "../shared/shown.rs"]
+mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 
@@ -184,7 +186,8 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
-    let sessions = wanted.min(sessions_with(allowed, uploads)).max(1);
+    // What is left of the server's own may do for one.
+    let sessions = sessions_with(allowed, uploads).clamp(1, wanted.max(1));
     if sessions < wanted {
         tracing::warn!(
             transfers = sessions,
@@ -203,7 +206,8 @@ const fn of_session(uploads: Uploads) -> u64 {
 }
 
 const fn descriptors_for(sessions: usize, uploads: Uploads) -> u64 {
-    sessions as u64 * of_session(uploads) + limits::DESCRIPTORS_OF_SERVER
+    let all = (sessions as u64).saturating_mul(of_session(uploads));
+    all.saturating_add(limits::DESCRIPTORS_OF_SERVER)
 }
 
 fn sessions_with(descriptors: u64, uploads: Uploads) -> usize {
@@ -256,6 +260,7 @@ mod tests {
             assert_eq!(sessions_with(1000 * each + 64, uploads), 1000);
             assert_eq!(sessions_with(1000 * each + 63, uploads), 999);
             assert_eq!([0, 64].map(|few| sessions_with(few, uploads)), [0, 0]);
+            assert_eq!(descriptors_for(usize::MAX, uploads), u64::MAX);
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Log lines for who sits at a terminal: the time, what happened to which file, with whom, how large and how fast it was,
 //! and what else matters.
 
-use std::fmt::{self, Write};
+use crate::shown::{self, harmless};
+use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -64,12 +65,11 @@ struct Line {
 }
 
 /// What the words of other lines say already.
-const LEFT_OUT: [&str; 7] =
-    ["operation", "mode", "blksize", "windowsize", "tsize", "seconds", "error"];
+const LEFT_OUT: [&str; 6] = ["operation", "mode", "blksize", "windowsize", "tsize", "seconds"];
 
 impl Line {
-    fn put(&mut self, field: &Field, text: String) {
-        let text: String = text.chars().map(Shown).map(|shown| shown.to_string()).collect();
+    fn put(&mut self, field: &Field, text: &str) {
+        let text = harmless(text);
         match field.name() {
             "message" => self.message = text,
             "file" => self.file = Some(text),
@@ -77,7 +77,7 @@ impl Line {
             "rate" => self.rate = Some(text),
             "outcome" if text == "complete" => {}
             "outcome" | "why" => self.why = Some(text),
-            name if self.peer.is_some() && LEFT_OUT.contains(&name) => {}
+            name if LEFT_OUT.contains(&name) => {}
             "error" => self.rest.push(text),
             name => self.rest.push(format!("{name} {text}")),
         }
@@ -89,29 +89,18 @@ impl Visit for Line {
         match field.name() {
             "bytes" => self.bytes = Some(value),
             "retransmitted" => self.retransmitted = value,
-            _ => self.put(field, value.to_string()),
+            // The code of an ERROR, whose words are there as well.
+            "error" => {}
+            _ => self.put(field, &value.to_string()),
         }
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.put(field, value.to_owned());
+        self.put(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.put(field, format!("{value:?}"));
-    }
-}
-
-/// A character that cannot drive a terminal.
-struct Shown(char);
-
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_control() {
-            write!(f, "{}", self.0.escape_debug())
-        } else {
-            f.write_char(self.0)
-        }
+        self.put(field, &format!("{value:?}"));
     }
 }
 
@@ -130,7 +119,7 @@ impl fmt::Display for Line {
             write!(f, " {between} {peer}")?;
         }
         if let Some(bytes) = self.bytes {
-            write!(f, ", {}", Size(bytes))?;
+            write!(f, ", {}", shown::bytes(bytes))?;
             let rate = self.rate.as_ref().filter(|_| bytes >= LEAST_FOR_RATE);
             rate.map_or(Ok(()), |rate| write!(f, ", {rate}"))?;
         }
@@ -147,30 +136,12 @@ impl fmt::Display for Line {
     }
 }
 
-/// A number of bytes with three digits.
-struct Size(u64);
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-        if self.0 < 1024 {
-            return write!(f, "{} B", self.0);
-        }
-        let (mut size, mut unit) = (self.0 as f64 / 1024.0, 0);
-        while size >= 999.5 && unit + 1 < UNITS.len() {
-            (size, unit) = (size / 1024.0, unit + 1);
-        }
-        let digits = if size < 9.995 { 2 } else { usize::from(size < 99.95) };
-        write!(f, "{size:.digits$} {}", UNITS[unit])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io;
     use std::sync::{Arc, Mutex};
-    use tracing::{info, warn};
+    use tracing::{error, info, warn};
 
     /// What is written while `act` runs, without the times.
     fn written(colours: bool, act: impl FnOnce()) -> Vec<String> {
@@ -197,21 +168,27 @@ mod tests {
     fn a_line_says_what_matters_to_who_reads_along() {
         let peer = "192.0.2.7:2000";
         let lines = written(false, || {
-            let (rate, seconds) = ("76.7 MB/s", 0.1);
+            let (rate, seconds) = ("73.12 MiB/s", 0.1);
             info!(file = "a", %peer, mode = "octet", bytes = 70_001_u64, seconds, rate, retransmitted = 0_u64,
                 outcome = "complete", "sent");
             info!(file = "a b", %peer, bytes = 300_u64, rate, retransmitted = 2_u64, outcome = "complete",
                 "received");
-            warn!(file = "x\x1b[2J\u{9b}", %peer, operation = "RRQ", error = 2, why = "uploads are off", "refused");
+            warn!(file = "x\x1b[2J\u{9b}", %peer, operation = "RRQ", error = 2_u16, why = "uploads are off", "refused");
             info!(file = "", %peer, bytes = 0_u64, outcome = "unconfirmed", "listed");
             info!(transfers = 1, grace = 10.0, "stopping");
+            let error = io::Error::other("no descriptor");
+            error!(file = "a", %peer, %error, "failed");
+            // Whatever stands before whatever else.
+            error!(error = 0_u16, outcome = "bad disk", seconds = 0.1, mode = "octet", %peer, file = "a", "failed");
         });
         let expected = [
-            "sent a to 192.0.2.7:2000, 68.4 KiB, 76.7 MB/s",
+            "sent a to 192.0.2.7:2000, 68.36 KiB, 73.12 MiB/s",
             "received a b from 192.0.2.7:2000, 300 B, 2 sent again",
             "WARN refused x\\u{1b}[2J\\u{9b} from 192.0.2.7:2000: uploads are off",
             "listed / to 192.0.2.7:2000, 0 B: unconfirmed",
             "stopping: transfers 1, grace 10.0",
+            "ERROR failed a for 192.0.2.7:2000: no descriptor",
+            "ERROR failed a for 192.0.2.7:2000: bad disk",
         ];
         assert_eq!(lines, expected);
     }
@@ -221,15 +198,5 @@ mod tests {
         let lines = written(true, || warn!("trouble"));
         assert_eq!(lines, ["\x1b[33mWARN \x1b[0mtrouble"]);
         assert!(written(true, || info!("all is well")) == ["all is well"]);
-    }
-
-    #[test]
-    fn a_size_has_three_digits() {
-        let shown = |bytes| Size(bytes).to_string();
-        let sizes = [0, 1023, 1024, 70_001, 1_022_976, 1_023_488, 5 << 30].map(shown);
-        assert_eq!(
-            sizes,
-            ["0 B", "1023 B", "1.00 KiB", "68.4 KiB", "999 KiB", "0.98 MiB", "5.00 GiB"]
-        );
     }
 }

@@ -1,5 +1,6 @@
 //! What people type: spans of time, numbers, and flags that other programs have.
 
+use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use jiff::fmt::friendly::SpanParser;
@@ -22,8 +23,33 @@ pub(crate) fn whole<T: TryFrom<u64>>(
     }
 }
 
-/// What programs of the kind call something, and how it is said here.
+/// Lets options take numbers that begin with a minus, so that it is told what they want in place of them.
+pub(crate) fn with_negative_values(app: Command) -> Command {
+    let app = app.mut_args(|arg| {
+        let takes = !arg.is_positional() && arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes)
+    });
+    app.mut_subcommands(with_negative_values)
+}
+
+/// What programs of the kind call something, and how it is said here: by an option, or in words.
 pub(crate) type Elsewhere = &'static [(&'static [&'static str], &'static str)];
+
+/// What others call the size of a block.
+pub(crate) const BLOCK_SIZES: &[&str] = &[
+    "--blksize",
+    "--blocksize",
+    "--block-size",
+    "--max-block-size",
+    "--tftp-blksize",
+    "--block",
+    "--bs",
+    "-b",
+    "-B",
+];
+
+/// What others call the width of a window.
+pub(crate) const WINDOW_SIZES: &[&str] = &["--windowsize", "--window-size", "--window", "-w", "-W"];
 
 /// Adds to an error about a flag that there is not how what it means elsewhere is said here.
 pub(crate) fn advised(mut error: clap::Error, elsewhere: Elsewhere) -> clap::Error {
@@ -32,7 +58,12 @@ pub(crate) fn advised(mut error: clap::Error, elsewhere: Elsewhere) -> clap::Err
     if let (ErrorKind::UnknownArgument, Some((_, here))) = (error.kind(), known) {
         // What looks alike means something else.
         error.remove(ContextKind::SuggestedArg);
-        let tip = ContextValue::StyledStrs(vec![StyledStr::from(*here)]);
+        let tip = match here.starts_with('-') {
+            // As clap says it of what looks alike.
+            true => format!("a similar argument exists: '{here}'"),
+            false => (*here).to_owned(),
+        };
+        let tip = ContextValue::StyledStrs(vec![StyledStr::from(tip)]);
         error.insert(ContextKind::Suggested, tip);
     }
     error

@@ -7,8 +7,9 @@ mod session;
 use crate::args::{ReportArgs, WishArgs};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
+use crate::shown::harmless;
 use crate::signals::{Stop, on};
-use crate::text::{columns, complain, harmless};
+use crate::text::{columns, complain};
 use crate::words::near;
 use anyhow::Result;
 use complete::Completion;
@@ -219,7 +220,8 @@ fn obey(
     let Some((command, words)) = words.split_first() else { return Line::Done };
     let session = &mut *session.borrow_mut();
     let is_number = command.bytes().all(|byte| byte.is_ascii_digit());
-    let picks = is_number && words.is_empty() && session.listing.is_some();
+    let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
+    let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
     // What a command needs and was not given is asked for.
     let mut need = |question: &str| {
@@ -241,6 +243,12 @@ fn obey(
         Some("upload") => session.upload(&need("Which of your files? ")),
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
+        _ if is_number && !has_lines => misused(format!(
+            "there is no list on the screen whose line {command} could be meant; 'list' shows one"
+        )),
+        _ if is_number => misused(format!(
+            "a number stands alone, or behind its command, as in 'download {command} NAME'"
+        )),
         _ => {
             let known = NAMES.iter().map(|(name, _)| *name).filter(|name| name.len() > 1);
             let hint = near(command, known).map_or_else(

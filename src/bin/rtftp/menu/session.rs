@@ -7,7 +7,8 @@ use crate::local::{Destination, base_name, is_stdout};
 use crate::progress::Bar;
 use crate::remote::Server;
 use crate::report::{self, Class};
-use crate::text::{columns, complain, fitted, harmless, shortened};
+use crate::shown::harmless;
+use crate::text::{columns, complain, fitted, shortened};
 use anyhow::{Context, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -64,13 +65,7 @@ impl Session {
             [directory] => self.directory_of(directory)?,
             _ => return misused("list takes one directory; put quotes around a name with blanks"),
         };
-        let listing = self.listed(&directory).inspect_err(|error| {
-            if matches!(error.downcast_ref(), Some(Failure::NoListing)) {
-                complain(format_args!(
-                    "This server cannot list; 'download NAME' works if you know the name."
-                ));
-            }
-        })?;
+        let listing = self.listed(&directory)?;
         let shown = harmless(&String::from_utf8_lossy(&directory));
         say(&format!("{}/ on {}\n", shown.trim_end_matches('/'), self.host))?;
         if listing.entries.is_empty() {
@@ -197,7 +192,12 @@ impl Session {
                     "'{}' exists here. Replace it (y/N)? ",
                     harmless(&path.to_string_lossy())
                 );
-                let answer = ask(&question).unwrap_or_default().trim().to_lowercase();
+                let answer = ask(&question);
+                if answer.is_none() {
+                    // Whoever breaks off a question wants none of the other files either.
+                    self.server.canceller().cancel();
+                }
+                let answer = answer.unwrap_or_default().trim().to_lowercase();
                 if !matches!(&*answer, "y" | "yes") {
                     say("It stays as it is.\n")?;
                     return Ok(Class::Done);

@@ -166,6 +166,16 @@ fn a_file_that_is_here_is_asked_about_where_a_person_types() {
         assert_eq!(failed, class, "{answer}");
         assert_eq!(asked, [format!("'{name}' exists here. Replace it (y/N)? ")]);
     }
+    // Who breaks off the question is not asked about the other files.
+    let folder = folder.path().display().to_string();
+    std::fs::write(file.with_file_name("first"), "old").expect("a file");
+    let (shared, mut asked) = (Rc::new(RefCell::new(session(""))), 0);
+    shared.borrow_mut().is_typed = true;
+    let done = obey(&shared, &format!("download fine first {folder}"), |_| {
+        asked += 1;
+        None
+    });
+    assert!(matches!(done, Line::Done) && asked == 1, "{asked} questions");
     let piped = Rc::new(RefCell::new(session("")));
     let done = obey(&piped, &line, |question| panic!("nobody is there to be asked {question}"));
     assert!(matches!(done, Line::Failed(Class::NoAnswer)));
