@@ -5,8 +5,8 @@ mod common;
 
 use common::apart::in_own_network;
 use common::{
-    Daemon, Peer, Running, ack, concurrent, data, folder, get, joined, listing, pattern, plain,
-    put, rrq, show, until, windowed, wrq,
+    Daemon, Peer, Running, ack, concurrent, data, error, folder, get, joined, listing, pattern,
+    plain, put, rrq, show, until, windowed, wrq,
 };
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -14,10 +14,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tftpkit::client::Failure;
+use tftpkit::limits;
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Model};
 use tftpkit::store::{Folder, Listing, Readable, Store, StoreError, Uploads};
-use tftpkit::transfer::{Memory, Sink, Source};
+use tftpkit::transfer::{MayWait, Memory, Sink, Source};
 use tftpkit::wire::ErrorCode;
 
 /// A disk that does what it is told, when it is told: until then, who asks it for anything waits.
@@ -73,15 +74,38 @@ impl Read for ColdFile {
     }
 }
 
-/// An upload that is slow to be made safe, and says nothing of what may wait.
-struct SlowUpload(SlowDisk);
+/// An upload that is slow in one of the things that it does.
+struct SlowUpload {
+    disk: SlowDisk,
+    slow: Slow,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slow {
+    Write,
+    Commit,
+    /// To be given up.
+    Drop,
+}
 
 impl Sink for SlowUpload {
     fn write(&mut self, _: &[u8]) -> io::Result<()> {
-        Ok(())
+        if self.slow == Slow::Write { self.disk.wait() } else { Ok(()) }
     }
     fn commit(&mut self) -> io::Result<()> {
-        self.0.wait()
+        if self.slow == Slow::Commit { self.disk.wait() } else { Ok(()) }
+    }
+    fn may_wait(&self) -> MayWait {
+        // As a file says whose disk is not that slow as a rule.
+        if self.slow == Slow::Commit { MayWait::Always } else { MayWait::OnCommit }
+    }
+}
+
+impl Drop for SlowUpload {
+    fn drop(&mut self) {
+        if self.slow == Slow::Drop {
+            self.disk.wait().expect("a word");
+        }
     }
 }
 
@@ -107,7 +131,12 @@ impl Store for SlowStore {
         if query.name.as_bytes() == b"opening" {
             self.1.wait().map_err(StoreError::Io)?;
         }
-        Ok(Box::new(SlowUpload(self.1.clone())))
+        let slow = match query.name.as_bytes() {
+            b"written" => Slow::Write,
+            b"dropped" => Slow::Drop,
+            _ => Slow::Commit,
+        };
+        Ok(Box::new(SlowUpload { disk: self.1.clone(), slow }))
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
@@ -198,6 +227,35 @@ fn a_slow_link_holds_up_its_own_transfer_and_no_other() {
     });
     assert!(ended.success(), "{ended}");
     assert!(longest < Duration::from_millis(500), "somebody else waited for {longest:?}");
+}
+
+/// A disk that takes no write, or cannot even give up what it has, as when its file system is frozen.
+#[test]
+fn an_upload_that_waits_for_its_disk_holds_up_no_other_transfer() {
+    let quick = pattern(3000, 2);
+    let root = folder(&[("quick", &quick)]);
+    for config in concurrent() {
+        let what = format!("{config:?}");
+        let (disk, go) = SlowDisk::new();
+        let store = Folder::open(root.path()).expect("a folder");
+        let server = Running::start(config, SlowStore(store, disk, vec![]));
+        let writer = server.peer();
+        let (_, tid) = writer.answer(&wrq("written", &[]));
+        // As much as is kept in memory, so that it is to be written.
+        for block in 1..=limits::BUFFER_BYTES as u16 / 512 {
+            writer.exchange(&data(block, &[7; 512]), tid, &format!("ACK {block}"));
+        }
+        let quitter = server.peer();
+        let (_, tid) = quitter.answer(&wrq("dropped", &[]));
+        quitter.exchange(&data(1, &[7; 512]), tid, "ACK 1");
+        quitter.send(&error(0, "enough"), tid);
+        for wishes in [plain(), windowed(1428, 16)] {
+            assert!(get(&server.client(wishes), "quick").expect("a download") == quick, "{what}");
+        }
+        for _ in 0..10 {
+            let _ = go.send(());
+        }
+    }
 }
 
 #[test]

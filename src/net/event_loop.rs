@@ -240,10 +240,14 @@ impl<H: Handler> EventLoop<H> {
             // A loop without transfers need not wake for those that were there.
             self.deadlines.clear();
         }
-        let summary = how.map(|()| session.lock().summary().clone());
+        let transfer = session.lock();
+        let (summary, may_wait) = (transfer.summary().clone(), transfer.drop_may_wait());
+        drop(transfer);
         drop(session);
-        if let Some(handler) = handler {
-            handler.ended(summary);
+        let end = move || handler.map_or((), |handler| handler.ended(how.map(|()| summary)));
+        match may_wait {
+            true => self.pool.run(Box::new(end)),
+            false => end(),
         }
     }
 }

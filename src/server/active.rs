@@ -83,7 +83,7 @@ impl Handler for ActiveTransfer {
 
     fn progress(&mut self, now: Time, transfer: &mut Transfer) {
         if transfer.is_proven() && self.permit.prove() {
-            transfer.set_read_ahead(self.shared.read_ahead());
+            transfer.set_buffer(self.shared.buffer());
         }
         self.tell_progress(now, transfer);
     }

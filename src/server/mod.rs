@@ -93,16 +93,16 @@ impl Shared {
         guard(|| (self.observer)(event))
     }
 
-    /// What one more transfer may read ahead.
-    fn read_ahead(&self) -> usize {
-        share_of_read_ahead(self.admission.under_way())
+    /// What one more transfer may read ahead or write behind.
+    fn buffer(&self) -> usize {
+        share_of_buffer(self.admission.under_way())
     }
 }
 
-/// What each of so many transfers may read ahead.
-fn share_of_read_ahead(transfers: usize) -> usize {
-    let share = limits::ALL_READ_AHEAD_BYTES / transfers.max(1);
-    share.min(limits::READ_AHEAD_BYTES)
+/// What each of so many transfers may read ahead or write behind.
+fn share_of_buffer(transfers: usize) -> usize {
+    let share = limits::ALL_BUFFER_BYTES / transfers.max(1);
+    share.min(limits::BUFFER_BYTES)
 }
 
 /// A server that is bound and not yet running.
@@ -310,9 +310,9 @@ mod tests {
 
     #[test]
     fn all_read_ahead_as_much_as_they_may_and_together_no_more_than_that() {
-        let enough = limits::ALL_READ_AHEAD_BYTES / limits::READ_AHEAD_BYTES;
-        let whole = limits::READ_AHEAD_BYTES;
-        assert_eq!([0, 1, enough].map(share_of_read_ahead), [whole; 3]);
-        assert_eq!([2 * enough, 4 * enough].map(share_of_read_ahead), [whole / 2, whole / 4]);
+        let enough = limits::ALL_BUFFER_BYTES / limits::BUFFER_BYTES;
+        let whole = limits::BUFFER_BYTES;
+        assert_eq!([0, 1, enough].map(share_of_buffer), [whole; 3]);
+        assert_eq!([2 * enough, 4 * enough].map(share_of_buffer), [whole / 2, whole / 4]);
     }
 }

@@ -79,7 +79,7 @@ fn session(
         }
         // What waits to be written is beside what waits for a block that is missing.
         Payload::Sink(sink) => {
-            let windows = if sink.may_wait() == MayWait::Always { 2 } else { 1 };
+            let windows = if sink.may_wait() == MayWait::Never { 1 } else { 2 };
             (None, Need { held: 0, windows }, true)
         }
     };

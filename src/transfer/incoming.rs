@@ -12,8 +12,10 @@ pub(super) struct Incoming {
     reorder: ReorderBuffer,
     /// What of the sink may wait, as it said at the start.
     may_wait: MayWait,
-    /// Payload in order that waits for a thread that may wait, where the sink's writes may.
+    /// Payload in order that is to be written, where that may wait: what told of it is acknowledged before.
     unwritten: Vec<u8>,
+    /// Bytes that a sink whose writes seldom wait is given at once, where so many come.
+    piece: usize,
     /// Bytes of the file that came in order.
     bytes: u64,
     /// Since when as many as were told are there, and no end.
@@ -47,10 +49,16 @@ impl Incoming {
             reorder: ReorderBuffer::default(),
             may_wait,
             unwritten: Vec::new(),
+            piece: 0,
             bytes: 0,
             has_all_since: None,
             is_octet: mode == Mode::Octet,
         }
+    }
+
+    /// Lets so many bytes come together before they are written.
+    pub(super) const fn set_piece(&mut self, bytes: usize) {
+        self.piece = bytes;
     }
 
     /// A block came. What is in order by that is written, at once or, where that may wait, by
@@ -75,10 +83,9 @@ impl Incoming {
         let Stage::Writing(sink) = &mut self.stage else { return Ok(0) };
         let (mut payload, before) = (payload, self.bytes);
         loop {
-            if self.may_wait == MayWait::Always {
-                self.unwritten.extend_from_slice(payload);
-            } else {
-                sink.write(payload)?;
+            match self.may_wait {
+                MayWait::Never => sink.write(payload)?,
+                MayWait::OnCommit | MayWait::Always => self.unwritten.extend_from_slice(payload),
             }
             self.bytes += payload.len() as u64;
             // What was kept behind the gap is in order now.
@@ -112,8 +119,14 @@ impl Incoming {
     }
 
     /// Whether something is to be written or committed by [`storage`](Self::storage).
-    pub(super) const fn wants_storage(&self) -> bool {
-        self.is_whole() || !self.unwritten.is_empty()
+    pub(super) fn wants_storage(&self) -> bool {
+        let piece = if self.may_wait == MayWait::OnCommit { self.piece.max(1) } else { 1 };
+        self.is_whole() || self.unwritten.len() >= piece
+    }
+
+    /// Whether there is something to be taken back that may wait, should it end now.
+    pub(super) fn drop_may_wait(&self) -> bool {
+        self.may_wait > MayWait::Never && matches!(self.stage, Stage::Writing(_) | Stage::Whole(_))
     }
 
     /// Whether the last block has come, and the file is not yet committed.

@@ -5,6 +5,7 @@
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
 mod budget;
+mod burst;
 mod error;
 mod incoming;
 mod netascii;
@@ -18,6 +19,7 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
+pub use burst::Burst;
 pub(crate) use error::error_text;
 pub use error::{PeerWords, error_code};
 pub use sink::{Discard, MayWait, Sink, Writer};
@@ -46,31 +48,6 @@ pub enum Action<'a> {
     Wait(Time),
     /// Do nothing any more: the transfer is over, and [`Transfer::summary`] says how it went.
     Done,
-}
-
-/// Packets to send that lie one behind the other in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Burst<'a> {
-    /// All their bytes.
-    pub bytes: &'a [u8],
-    /// The length in bytes of each packet but the last, which may be shorter.
-    pub packet: usize,
-    /// How many packets there are.
-    pub packets: u64,
-    /// How many of them have been sent before.
-    pub resent: u64,
-}
-
-impl<'a> Burst<'a> {
-    /// The packets one by one: each is a datagram of its own.
-    pub fn datagrams(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        self.bytes.chunks(self.packet.max(1))
-    }
-
-    fn single(bytes: &'a [u8], again: bool) -> Self {
-        Self { bytes, packet: bytes.len(), packets: 1, resent: again.into() }
-    }
 }
 
 /// What a server has granted one client, and by which times their transfer runs. `agreed` and `answer` are what
@@ -198,20 +175,23 @@ impl Transfer {
         }
     }
 
-    /// Lets a sender in lock-step read so many bytes ahead, unless there are blocks under way that may be needed again.
-    /// For a client that has not proven its address a server begins without.
-    pub fn set_read_ahead(&mut self, bytes: usize) {
-        if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.set_read_ahead(&self.summary.agreed, bytes);
+    /// Lets it keep so many bytes between the disk and the network beside its window: a sender in lock-step reads so far
+    /// ahead, unless there are blocks under way that may be needed again, and a receiver writes so far behind. For a client
+    /// that has not proven its address a server begins without.
+    pub fn set_buffer(&mut self, bytes: usize) {
+        match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.set_read_ahead(&self.summary.agreed, bytes),
+            Machine::Receiving(incoming) => incoming.set_piece(bytes),
         }
     }
 
     /// The terms are known: the ring can be laid out.
     fn settle(&mut self, agreed: Agreed) {
         self.summary.agreed = agreed;
-        let read_ahead = if self.is_proven() { limits::READ_AHEAD_BYTES } else { 0 };
-        if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.lay_out(&agreed, read_ahead);
+        let buffer = if self.is_proven() { limits::BUFFER_BYTES } else { 0 };
+        match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.lay_out(&agreed, buffer),
+            Machine::Receiving(incoming) => incoming.set_piece(buffer),
         }
     }
 
@@ -455,6 +435,11 @@ impl Transfer {
             && self.summary.agreed.window() > WindowSize::LOCKSTEP
     }
 
+    /// Whether to drop it now may wait for a disk: an upload that is not whole leaves no trace.
+    pub fn drop_may_wait(&self) -> bool {
+        matches!(&self.machine, Machine::Receiving(incoming) if incoming.drop_may_wait())
+    }
+
     /// The length in bytes of the longest datagram that can mean something to it now.
     pub fn longest_datagram(&self) -> usize {
         let block_size = match &self.machine {
@@ -476,7 +461,7 @@ impl Transfer {
         if gives_up_end.is_some_and(|until| now >= until) {
             self.supply_end(now);
         }
-        if self.wants_storage() {
+        if self.wants_storage() && !self.answers_first() {
             return Action::Storage;
         }
         match self.phase {
@@ -510,7 +495,7 @@ impl Transfer {
     }
 
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
-        let gives_up_end = self.gives_up_end();
+        let (gives_up_end, wants_storage) = (self.gives_up_end(), self.wants_storage());
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
             Machine::Receiving(incoming) => incoming.poll(now, &self.opening, &mut self.small),
@@ -526,6 +511,7 @@ impl Transfer {
                 self.summary.count(&burst);
                 Action::Send(burst)
             }
+            Step::Wait(_) if wants_storage => Action::Storage,
             Step::Wait(until) => Action::Wait(gives_up_end.map_or(until, |end| end.min(until))),
             Step::Done(end) => {
                 self.phase = Phase::Over;
@@ -550,6 +536,11 @@ impl Transfer {
             Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed),
             Machine::Receiving(incoming) => incoming.wants_storage(),
         }
+    }
+
+    /// Whether what came is acknowledged before it is written, so that more comes meanwhile: all but the end.
+    const fn answers_first(&self) -> bool {
+        matches!(&self.machine, Machine::Receiving(incoming) if !incoming.is_whole())
     }
 
     /// Reads what is to be sent next, writes what came, or commits a file whose last block came. It may wait for a disk.

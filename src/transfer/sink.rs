@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub enum MayWait {
     /// Nothing: memory.
     Never,
-    /// Only [`commit`](Sink::commit): a file whose bytes go to the system's cache first.
+    /// [`commit`](Sink::commit), and [`write`](Sink::write) seldom: a file whose bytes go to the system's cache first. They
+    /// come in pieces that are worth a hand-over to another thread.
     OnCommit,
     /// Both [`write`](Sink::write) and [`commit`](Sink::commit).
     Always,

@@ -70,12 +70,12 @@ fn many_blocks_of_a_lock_step_file_are_read_at_once_for_a_client_that_has_answer
     assert!(!settled(&mut transfer, ms(0)));
     assert_eq!(so_far(), 1, "for the first block alone");
     transfer.handle(ms(0), &ack(1));
-    transfer.set_read_ahead(8 * 512);
+    transfer.set_buffer(8 * 512);
     for block in 2..10 {
         assert!(!settled(&mut transfer, ms(0)));
         assert_eq!(so_far(), 2, "for eight blocks");
         // While there is a block in the ring that may be sent again, the ring stays as it is.
-        transfer.set_read_ahead(0);
+        transfer.set_buffer(0);
         transfer.handle(ms(0), &ack(block));
     }
     assert!(!settled(&mut transfer, ms(0)));
@@ -247,7 +247,7 @@ impl Read for Slow {
 fn a_plain_reader_is_waited_for_before_each_block_and_what_came_leaves_first() {
     let source = Box::new(Blocking::new(Slow(2)));
     let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
-    transfer.set_read_ahead(4 * 512);
+    transfer.set_buffer(4 * 512);
     for (block, len) in [(1, 512), (2, 512), (3, 0)] {
         assert!(matches!(transfer.poll(ms(0)), Action::Storage), "block {block}");
         assert!(!transfer.try_storage(ms(0)), "it is not waited for here");
@@ -311,9 +311,45 @@ fn what_of_a_sink_may_wait_is_done_where_waiting_is_allowed() {
     let both = ["write 512".to_owned(), "write 3".to_owned()].to_vec();
     let commit = || vec!["commit".to_owned()];
     assert_eq!(asked_of(MayWait::Never), [both.clone(), commit(), vec![]]);
-    assert_eq!(asked_of(MayWait::OnCommit), [both, vec![], commit()]);
     let all = vec!["write 515".to_owned(), "commit".to_owned()];
-    assert_eq!(asked_of(MayWait::Always), [vec![], vec![], all]);
+    for may_wait in [MayWait::OnCommit, MayWait::Always] {
+        assert_eq!(asked_of(may_wait), [vec![], vec![], all.clone()], "{may_wait:?}");
+    }
+}
+
+/// What leaves and what is written while so many blocks come, one by one, where so much may come together.
+fn dialogue_of(may_wait: MayWait, buffer: usize, blocks: u16) -> Vec<String> {
+    let notes = Arc::default();
+    let sink = Box::new(Noted(may_wait, Arc::clone(&notes)));
+    let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), sink);
+    assert!(!settled(&mut transfer, ms(0)));
+    transfer.set_buffer(buffer);
+    for block in 1..=blocks {
+        transfer.handle(ms(1), &data(block, &[7; 512]));
+        loop {
+            match transfer.poll(ms(1)) {
+                Action::Send(burst) => {
+                    let told = format!("ACK {}", burst.bytes[3]);
+                    notes.lock().expect("notes").push(told);
+                }
+                Action::Storage => transfer.run_storage(ms(1)),
+                Action::Wait(_) | Action::Done => break,
+            }
+        }
+    }
+    std::mem::take(&mut *notes.lock().expect("notes"))
+}
+
+#[test]
+fn a_block_is_acknowledged_before_it_is_written_and_a_file_gets_pieces() {
+    let always = ["ACK 1", "write 512", "ACK 2", "write 512"];
+    assert_eq!(dialogue_of(MayWait::Always, 1024, 2), always);
+    assert_eq!(dialogue_of(MayWait::OnCommit, 0, 2), always);
+    let pieces = ["ACK 1", "ACK 2", "write 1024", "ACK 3", "ACK 4", "write 1024"];
+    assert_eq!(dialogue_of(MayWait::OnCommit, 1024, 4), pieces);
+    assert_eq!(dialogue_of(MayWait::OnCommit, 1025, 2), ["ACK 1", "ACK 2"]);
+    // Memory is as quick as the datagram.
+    assert_eq!(dialogue_of(MayWait::Never, 1024, 1), ["write 512", "ACK 1"]);
 }
 
 /// Four blocks in a ring of four, of which the second is acknowledged: blocks 3 to 6 lie in two pieces. All are asked

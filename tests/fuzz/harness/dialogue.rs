@@ -153,7 +153,7 @@ impl Dialogue {
         } else {
             let client = Transfer::get(now, timing, &request, client.sink());
             let mut server = Transfer::serve_read(now, &terms, server.source());
-            server.set_read_ahead(read_ahead);
+            server.set_buffer(read_ahead);
             [client, server]
         };
         let [asking, serving] = transfers;
