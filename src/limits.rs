@@ -88,17 +88,23 @@ pub const BURST_PACKETS: u64 = 10;
 /// 65,464.
 pub const WINDOW_BYTES: usize = 1 << 20;
 
-/// A lock-step transfer reads 16 KiB ahead, and an upload is written so much at once, so that the file costs one system
-/// call for many small blocks.
+/// A lock-step transfer reads 16 KiB ahead, so that the file costs one system call for many small blocks.
 #[doc(hidden)]
-pub const BUFFER_BYTES: usize = 16 << 10;
+pub const READ_AHEAD_BYTES: usize = 16 << 10;
+
+/// An upload is written in pieces of 256 KiB, so that the hand-over to a thread that may wait is small beside the work.
+#[doc(hidden)]
+pub const WRITE_BEHIND_BYTES: usize = 256 << 10;
 
 /// A plain reader is asked for so much at once: a window of 64 blocks that fit an Ethernet takes two reads.
 pub(crate) const BLOCKING_READ_BYTES: usize = 64 << 10;
 
-/// All transfers together read ahead or write behind so much, each its share: with ten thousand of them memory counts for
+/// All lock-step transfers together read ahead so much, each its share: with ten thousand of them memory counts for
 /// more than system calls.
-pub(crate) const ALL_BUFFER_BYTES: usize = 2 << 20;
+pub(crate) const ALL_READ_AHEAD_BYTES: usize = 2 << 20;
+
+/// All uploads together write behind so much, each its share: a thousand of them in pieces of 32 KiB.
+pub(crate) const ALL_WRITE_BEHIND_BYTES: usize = 32 << 20;
 
 /// The text of an ERROR has 128 bytes at most, the longest that old clients hold without harm.
 pub const ERROR_TEXT_BYTES: usize = 128;

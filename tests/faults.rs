@@ -355,7 +355,7 @@ fn a_file_that_is_cut_while_it_is_sent_ends_with_an_error_and_no_short_block() {
         let (error, sent) = download.end().expect_err("it has no end");
         assert_eq!(error_code(&error), 0, "cut to {left}: {}", show(&error));
         // What was read ahead is sent.
-        let most = (left / 512).max(usize::from(blocks) + limits::BUFFER_BYTES / 512);
+        let most = (left / 512).max(usize::from(blocks) + limits::READ_AHEAD_BYTES / 512);
         assert!(usize::from(sent) <= most, "cut to {left} at {blocks}: {sent} blocks");
         let outcome = server.event("the end", |told| match told {
             common::Told::Finished(query, summary) if query.peer == address => summary.outcome,

@@ -242,7 +242,7 @@ fn an_upload_that_waits_for_its_disk_holds_up_no_other_transfer() {
         let writer = server.peer();
         let (_, tid) = writer.answer(&wrq("written", &[]));
         // As much as is kept in memory, so that it is to be written.
-        for block in 1..=limits::BUFFER_BYTES as u16 / 512 {
+        for block in 1..=(limits::WRITE_BEHIND_BYTES / 512) as u16 {
             writer.exchange(&data(block, &[7; 512]), tid, &format!("ACK {block}"));
         }
         let quitter = server.peer();

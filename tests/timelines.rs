@@ -293,7 +293,7 @@ fn played(path: &Path) -> Result<(), String> {
     let script = Script::parse(&text)?;
     // How far a server reads ahead must not show; a file that fails while it is read is the exception.
     let fails = script.lines.iter().any(|l| matches!(l.what, What::Happens(Event::ReadError)));
-    let read_aheads = if fails { &[0][..] } else { &[0, limits::BUFFER_BYTES] };
+    let read_aheads = if fails { &[0][..] } else { &[0, limits::READ_AHEAD_BYTES] };
     read_aheads.iter().try_for_each(|bytes| Play::new(&script, *bytes)?.play())
 }
 

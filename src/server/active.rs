@@ -83,7 +83,7 @@ impl Handler for ActiveTransfer {
 
     fn progress(&mut self, now: Time, transfer: &mut Transfer) {
         if transfer.is_proven() && self.permit.prove() {
-            transfer.set_buffer(self.shared.buffer());
+            transfer.set_buffer(self.shared.buffer(self.permit.entry().query.operation));
         }
         self.tell_progress(now, transfer);
     }

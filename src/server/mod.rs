@@ -32,7 +32,7 @@ use crate::net::{Kernel, Mailbox, RequestSocket, Requested, SocketId, System};
 use crate::proto::Time;
 use crate::query::{NotAQuery, Query};
 use crate::store::{SERVER_ERROR, Store};
-use crate::wire::ErrorCode;
+use crate::wire::{ErrorCode, Operation};
 use active::ActiveTransfer;
 use admit::Admission;
 use dispatch::Dispatcher;
@@ -94,15 +94,18 @@ impl Shared {
     }
 
     /// What one more transfer may read ahead or write behind.
-    fn buffer(&self) -> usize {
-        share_of_buffer(self.admission.under_way())
+    fn buffer(&self, operation: Operation) -> usize {
+        buffer_of(operation, self.admission.under_way())
     }
 }
 
 /// What each of so many transfers may read ahead or write behind.
-fn share_of_buffer(transfers: usize) -> usize {
-    let share = limits::ALL_BUFFER_BYTES / transfers.max(1);
-    share.min(limits::BUFFER_BYTES)
+fn buffer_of(operation: Operation, transfers: usize) -> usize {
+    let (most, all) = match operation {
+        Operation::Write => (limits::WRITE_BEHIND_BYTES, limits::ALL_WRITE_BEHIND_BYTES),
+        _ => (limits::READ_AHEAD_BYTES, limits::ALL_READ_AHEAD_BYTES),
+    };
+    most.min(all / transfers.max(1))
 }
 
 /// A server that is bound and not yet running.
@@ -309,10 +312,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_read_ahead_as_much_as_they_may_and_together_no_more_than_that() {
-        let enough = limits::ALL_BUFFER_BYTES / limits::BUFFER_BYTES;
-        let whole = limits::BUFFER_BYTES;
-        assert_eq!([0, 1, enough].map(share_of_buffer), [whole; 3]);
-        assert_eq!([2 * enough, 4 * enough].map(share_of_buffer), [whole / 2, whole / 4]);
+    fn all_buffer_as_much_as_they_may_and_together_no_more_than_that() {
+        for (operation, most) in [(Operation::Read, 16 << 10), (Operation::Write, 256 << 10)] {
+            let of = |transfers| buffer_of(operation, transfers);
+            // 128 of each have 2 MiB and 32 MiB.
+            assert_eq!([0, 1, 128, 256, 512].map(of), [most, most, most, most / 2, most / 4]);
+        }
     }
 }

@@ -188,10 +188,14 @@ impl Transfer {
     /// The terms are known: the ring can be laid out.
     fn settle(&mut self, agreed: Agreed) {
         self.summary.agreed = agreed;
-        let buffer = if self.is_proven() { limits::BUFFER_BYTES } else { 0 };
+        let of_proven = |bytes| if self.budget.is_none() { bytes } else { 0 };
         match &mut self.machine {
-            Machine::Sending(outgoing) => outgoing.lay_out(&agreed, buffer),
-            Machine::Receiving(incoming) => incoming.set_piece(buffer),
+            Machine::Sending(outgoing) => {
+                outgoing.lay_out(&agreed, of_proven(limits::READ_AHEAD_BYTES));
+            }
+            Machine::Receiving(incoming) => {
+                incoming.set_piece(of_proven(limits::WRITE_BEHIND_BYTES));
+            }
         }
     }
 
