@@ -14,7 +14,10 @@ use programs::{NO_HOST, rtftp};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
-use tftpkit::wire::{BlockSize, Operation, Options, Packet, Request, TransferOption, WindowSize};
+use tftpkit::wire::{
+    BlockSize, Operation, OptionKind, OptionSet, Options, Packet, Request, TransferOption,
+    WindowSize,
+};
 
 /// Starts `rtftp`, and waits until it has asked.
 fn asking(words: &[&str], here: &Path) -> Child {
@@ -270,4 +273,47 @@ fn an_upload_that_is_not_answered_names_the_options_for_a_slow_device() {
         .assert()
         .code(8)
         .stderr(contains(told));
+}
+
+/// A server that sends its windows at once through a network that holds ten packets.
+fn behind_a_small_buffer(file: Vec<u8>) -> Scripted {
+    let mut agreed = Options::NONE;
+    Scripted::new(move |packet| {
+        let acked = match packet {
+            Packet::Request(Request { options, .. }) => {
+                let size = OptionSet::EMPTY.with(OptionKind::TransferSize);
+                agreed = options.without(size);
+                return vec![Packet::Oack(agreed).to_vec()];
+            }
+            Packet::Ack { block } => usize::from(block.0),
+            _ => return Vec::new(),
+        };
+        let (mut size, mut window) = (512, 1);
+        for option in agreed.iter() {
+            match option {
+                TransferOption::BlockSize(wanted) => size = wanted.get(),
+                TransferOption::WindowSize(wanted) => window = wanted.get(),
+                _ => {}
+            }
+        }
+        let left = file.chunks(size).enumerate().skip(acked).take(usize::from(window.min(10)));
+        left.map(|(n, payload)| data(n as u16 + 1, payload)).collect()
+    })
+}
+
+#[test]
+fn a_download_whose_windows_the_path_has_no_room_for_is_asked_for_again_with_one_that_fits() {
+    let file = pattern(400_001, 5);
+    for asked in [&[][..], &["--windowsize", "32"]] {
+        let (here, server) = (folder(&[]), behind_a_small_buffer(file.clone()));
+        let get = ["get", "--blksize", "1000"].iter().chain(asked);
+        let done = rtftp(here.path()).args(get).arg(format!("{}/f", server.remote())).assert();
+        done.success();
+        assert!(std::fs::read(here.path().join("f")).expect("a file") == file);
+        let heard = server.end();
+        let requests = heard.iter().filter(|(_, packet)| packet.starts_with("RRQ"));
+        let requests: Vec<_> = requests.map(|(_, packet)| &**packet).collect();
+        assert_eq!(requests.len(), 2, "{requests:?}");
+        assert!(requests[1].contains("windowsize=9"), "{requests:?}");
+    }
 }

@@ -58,6 +58,22 @@ impl Server {
 /// Sees how a transfer is getting on, and may end it.
 pub(super) type Watch<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
+/// A download is asked for again with a narrower window so often at most.
+const NARROWED: u32 = 2;
+
+/// Whether a transfer may end to be asked for with a narrower window, and with which.
+pub(super) struct Narrower<'a> {
+    may_be: &'a dyn Fn() -> bool,
+    fits: Option<WindowSize>,
+}
+
+impl Narrower<'_> {
+    /// It may not.
+    pub(super) const fn never() -> Self {
+        Self { may_be: &|| false, fits: None }
+    }
+}
+
 /// What is asked for, options aside.
 #[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
@@ -103,21 +119,18 @@ impl Client {
         watch: &mut Watch<'_>,
         transfer: impl Fn(Time, Timing, &Request<'_>) -> Transfer,
     ) -> Result<Summary, Failure> {
-        let mut attempt = |plain: bool| {
-            let ask = Ask { wishes: Wishes { plain, ..ask.wishes }, ..ask };
-            let (socket, request) = ask.request(question)?;
-            refuse_too_long(&request)?;
-            let timing = ask.wishes.timing(request.operation);
-            self.converse(ask, (socket, question.size), watch, |now| {
-                transfer(now, timing, &request)
-            })
+        let plain = Ask { wishes: Wishes { plain: true, ..ask.wishes }, ..ask };
+        let mut has_begun = false;
+        let watch_begin = &mut |now: Progress| {
+            has_begun |= now.bytes > 0;
+            watch(now)
         };
-        if ask.wishes.plain {
-            return attempt(true);
-        }
-        match attempt(false) {
-            Err(failure) if self.may_be_about_options(&failure) && !payload.is_used() => {
-                match attempt(true) {
+        match self.ask_for_what_fits(ask, question, payload, watch_begin, &transfer) {
+            Err(failure)
+                if self.may_be_about_options(&failure)
+                    && !(ask.wishes.plain || has_begun || payload.is_used()) =>
+            {
+                match self.ask_for_what_fits(plain, question, payload, watch, transfer) {
                     // What was said before tells more than that nothing is said now.
                     Err(silence) if silence.may_be_about_the_address() => {
                         Err(if failure.may_be_about_the_address() { silence } else { failure })
@@ -127,6 +140,32 @@ impl Client {
             }
             done => done,
         }
+    }
+
+    /// Asks, and again for a narrower window where the path has no room for those that come, as long as the payload was
+    /// left alone.
+    fn ask_for_what_fits<P>(
+        &self,
+        mut ask: Ask<'_>,
+        question: Question<'_>,
+        payload: &Reusable<P>,
+        watch: &mut Watch<'_>,
+        transfer: impl Fn(Time, Timing, &Request<'_>) -> Transfer,
+    ) -> Result<Summary, Failure> {
+        for left in (0..=NARROWED).rev() {
+            let (socket, request) = ask.request(question)?;
+            refuse_too_long(&request)?;
+            let timing = ask.wishes.timing(request.operation);
+            let may_narrow = || left > 0 && !payload.is_used();
+            let mut narrower = Narrower { may_be: &may_narrow, fits: None };
+            let on = (socket, question.size);
+            let begin = |now| transfer(now, timing, &request);
+            match (self.converse(ask, on, watch, &mut narrower, begin), narrower.fits) {
+                (Err(Failure::Cancelled), Some(fits)) => ask.wishes.window = Some(fits),
+                (done, _) => return done,
+            }
+        }
+        Err(Failure::Cancelled)
     }
 
     /// Whether it may fare better without options. A server that has granted some does not mean them when it says that a
@@ -149,6 +188,7 @@ impl Client {
         ask: Ask<'_>,
         (socket, size): (TransferSocket, Option<TransferOption>),
         watch: &mut Watch<'_>,
+        narrower: &mut Narrower<'_>,
         transfer: impl FnOnce(Time) -> Transfer,
     ) -> Result<Summary, Failure> {
         let transfer = transfer(self.system.now());
@@ -157,6 +197,11 @@ impl Client {
         let ended = session.run(|_, transfer| {
             if watch(Progress::of(transfer.summary())).is_break() {
                 session.end(Ending::Stop("cancelled".into()));
+            } else if let Some(fits) = transfer.window_that_fits()
+                && (narrower.may_be)()
+            {
+                narrower.fits = Some(fits);
+                session.end(Ending::Stop("asking for a narrower window".into()));
             }
         });
         drop(watched);

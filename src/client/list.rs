@@ -1,6 +1,6 @@
 //! Listings: by the LIST request, or by the file that some servers make up.
 
-use super::ask::{Ask, Question, Watch, refuse_too_long};
+use super::ask::{Ask, Narrower, Question, Watch, refuse_too_long};
 use super::sink::{BoundedMemory, Reusable};
 use super::{Client, Failure, Progress, Wishes, refuse_nul};
 use crate::limits;
@@ -93,7 +93,7 @@ impl Client {
         }
         refuse_too_long(&request)?;
         let memory = BoundedMemory::new(LONGEST_BYTES);
-        let listed = self.converse(ask, (socket, None), watch, |now| {
+        let listed = self.converse(ask, (socket, None), watch, &mut Narrower::never(), |now| {
             Transfer::get(now, timing, &request, Box::new(memory.clone()))
         });
         let summary = listed.map_err(|failure| bounded(&memory, failure))?;

@@ -1,15 +1,19 @@
 //! A file that is received: from a receiver that puts its blocks in order into a sink.
 
 use super::reorder::ReorderBuffer;
+use super::torn::Torn;
 use super::{Burst, MayWait, Sink, netascii};
 use crate::proto::{Agreed, Arrival, BlockNumber, Receiver, Step, Time};
-use crate::wire::{Mode, Packet, WireBlock};
+use crate::wire::{Mode, Packet, WindowSize, WireBlock};
 use std::io;
 
 pub(super) struct Incoming {
     pub(super) receiver: Receiver,
     stage: Stage,
     reorder: ReorderBuffer,
+    /// How its windows came, and what was acknowledged last.
+    torn: Torn,
+    acknowledged: BlockNumber,
     /// What of the sink may wait, as it said at the start.
     may_wait: MayWait,
     /// Payload in order that is to be written, where that may wait: what told of it is acknowledged before.
@@ -47,6 +51,8 @@ impl Incoming {
             receiver,
             stage: Stage::Writing(sink),
             reorder: ReorderBuffer::default(),
+            torn: Torn::default(),
+            acknowledged: BlockNumber::OPENING,
             may_wait,
             unwritten: Vec::new(),
             piece: 0,
@@ -105,6 +111,11 @@ impl Incoming {
         let has_all = told == Some(self.bytes) && !self.receiver.has_last_block();
         self.has_all_since = has_all.then_some(now);
         Ok(self.bytes - before)
+    }
+
+    /// The window that the path seems to have room for, where that is less than was agreed.
+    pub(super) fn window_that_fits(&self) -> Option<WindowSize> {
+        self.torn.fits()
     }
 
     /// Since when it is whole by its size, where the empty block that ends it is missing.
@@ -171,10 +182,15 @@ impl Incoming {
     pub(super) fn poll<'a>(
         &mut self,
         now: Time,
+        agreed: &Agreed,
         opening: &'a [u8],
         small: &'a mut Vec<u8>,
     ) -> Step<Burst<'a>> {
         self.receiver.poll(now).map(|ack| {
+            if !ack.again && ack.block > self.acknowledged {
+                self.torn.acknowledged(ack.block - self.acknowledged, agreed.window());
+                self.acknowledged = ack.block;
+            }
             if ack.block == BlockNumber::OPENING {
                 return Burst::single(opening, ack.again);
             }

@@ -18,6 +18,7 @@ mod source;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod torn;
 
 pub use burst::Burst;
 pub(crate) use error::error_text;
@@ -444,6 +445,15 @@ impl Transfer {
         matches!(&self.machine, Machine::Receiving(incoming) if incoming.drop_may_wait())
     }
 
+    /// What comes is in windows for which the path has no room, from a sender that does not pace them: the window that seems
+    /// to fit.
+    pub fn window_that_fits(&self) -> Option<WindowSize> {
+        match &self.machine {
+            Machine::Receiving(incoming) if !self.is_over() => incoming.window_that_fits(),
+            _ => None,
+        }
+    }
+
     /// The length in bytes of the longest datagram that can mean something to it now.
     pub fn longest_datagram(&self) -> usize {
         let block_size = match &self.machine {
@@ -502,7 +512,9 @@ impl Transfer {
         let (gives_up_end, wants_storage) = (self.gives_up_end(), self.wants_storage());
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
-            Machine::Receiving(incoming) => incoming.poll(now, &self.opening, &mut self.small),
+            Machine::Receiving(incoming) => {
+                incoming.poll(now, &self.summary.agreed, &self.opening, &mut self.small)
+            }
         };
         match step {
             Step::Transmit(burst) => {
