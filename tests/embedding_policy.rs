@@ -338,6 +338,26 @@ fn what_a_plain_reader_reads_at_once_is_memory() {
     }
 }
 
+/// A block of 1,428 bytes is 1,432 in the window and 2,304 in the socket; an unproven client has three quarters.
+#[test]
+fn the_memory_of_a_window_has_its_place_in_the_socket() {
+    for config in models() {
+        let granted = |windows_bytes, options| {
+            let store = memory(&[]).uploads(Uploads::Create);
+            let server = Running::start(config.clone().windows_bytes(windows_bytes), store);
+            let (answer, _) = server.peer().answer(&wrq("new", options));
+            show(&answer)
+        };
+        let window = &[("blksize", "1428"), ("windowsize", "8")];
+        let enough = 8 * (1432 + 2304) * 4 / 3;
+        assert_eq!(granted(enough, window), "OACK blksize=1428 windowsize=8");
+        assert_eq!(granted(enough - 3, window), "OACK blksize=1428 windowsize=7");
+        // In lock-step the socket has room as it is.
+        let size = &[("blksize", "1428")];
+        assert_eq!(granted(1432 * 4 / 3 + 1, size), "OACK blksize=1428");
+    }
+}
+
 /// Takes uploads, and holds 20,000 bytes for each read.
 struct Holds(InMemory);
 

@@ -155,13 +155,21 @@ impl TransferSocket {
     /// How many datagrams of `len` bytes the receive buffer holds at least, after an attempt to make it hold
     /// `wanted`: to grant a wider window is to ask for loss.
     pub(crate) fn reserve_receive_buffer(&self, len: usize, wanted: u16) -> io::Result<u16> {
-        let each = kernel_memory(len);
+        let each = Self::receive_memory(len);
         let needed = each * usize::from(wanted);
         if self.socket.receive_buffer()? < needed {
             self.socket.ask_receive_buffer(needed);
         }
         let held = self.socket.receive_buffer()? / each;
         Ok(u16::try_from(held).unwrap_or(u16::MAX).clamp(1, wanted.max(1)))
+    }
+
+    /// What a datagram of `len` bytes that waits costs of the receive buffer: its bytes, headers and bookkeeping, rounded up
+    /// as the kernel's allocator does.
+    pub(crate) const fn receive_memory(len: usize) -> usize {
+        const HEADERS_AND_SHARED_INFO_BYTES: usize = 64 + 320;
+        const BUFFER_HEAD_BYTES: usize = 256;
+        (len + HEADERS_AND_SHARED_INFO_BYTES).next_power_of_two() + BUFFER_HEAD_BYTES
     }
 
     /// Sends a burst: in as few calls as the kernel allows. Tells how many bytes of it are left, for which there was no
@@ -376,14 +384,6 @@ fn bind_one_of(
         }
     }
     Err(io::Error::new(ErrorKind::AddrInUse, "all ports for transfers are in use"))
-}
-
-/// What a waiting datagram costs of the receive buffer: its bytes, headers and bookkeeping, rounded up as the
-/// kernel's allocator does.
-fn kernel_memory(len: usize) -> usize {
-    const HEADERS_AND_SHARED_INFO_BYTES: usize = 64 + 320;
-    const BUFFER_HEAD_BYTES: usize = 256;
-    (len + HEADERS_AND_SHARED_INFO_BYTES).next_power_of_two() + BUFFER_HEAD_BYTES
 }
 
 /// How many packets of that length the kernel takes at once: 64, and what fits in one IP datagram.

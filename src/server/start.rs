@@ -74,19 +74,19 @@ fn session(
         // In netascii the size on the wire is not known.
         Payload::Source { size, held, .. } => {
             let told = size.filter(|size| *size > 0 || profile.tell_empty);
-            let need = Need { held: *held, windows: 1 };
+            let need = Need { held: *held, windows: 1, receives: false };
             (told.filter(|_| query.mode == Mode::Octet), need, false)
         }
         // What waits to be written is beside what waits for a block that is missing.
         Payload::Sink(sink) => {
             let windows = if sink.may_wait() == MayWait::Never { 1 } else { 2 };
-            (None, Need { held: 0, windows }, true)
+            (None, Need { held: 0, windows, receives: true }, true)
         }
     };
     let limits = fit(system, permit, profile, query, &asked, need)?;
     let limits = if receives { fit_to_buffer(&socket, limits, &asked)? } else { limits };
     let (agreed, answer) = grant(query.operation, &asked, &limits, size);
-    permit.reserve(need.bytes(agreed.window_bytes()));
+    permit.reserve(need.bytes(agreed.packet_bytes(), agreed.window()));
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
     let now = system.now();
     let transfer = match payload {
@@ -102,16 +102,26 @@ fn session(
     Ok(Session::new(socket, Arc::clone(&shared.system), transfer))
 }
 
-/// The memory that a transfer needs: what it holds already, and so many windows.
+/// The memory that a transfer needs: what it holds already, so many windows, and room for one in the socket where it
+/// receives.
 #[derive(Clone, Copy)]
 struct Need {
     held: usize,
     windows: usize,
+    receives: bool,
 }
 
 impl Need {
-    const fn bytes(self, window: usize) -> usize {
-        self.held.saturating_add(self.windows.saturating_mul(window))
+    fn bytes(self, packet: usize, window: WindowSize) -> usize {
+        let blocks = self.of_block(packet, window).saturating_mul(window.get().into());
+        self.held.saturating_add(blocks)
+    }
+
+    /// For each block of a window. In lock-step a socket has room as it is.
+    fn of_block(self, packet: usize, window: WindowSize) -> usize {
+        let in_socket = self.receives && window > WindowSize::LOCKSTEP;
+        let kernel = if in_socket { TransferSocket::receive_memory(packet) } else { 0 };
+        self.windows * packet + kernel
     }
 }
 
@@ -130,9 +140,11 @@ fn fit(
             limits.block_size.min(TransferSocket::path_block_size(system, query.peer));
     }
     let (size, window) = limits.shape(asked);
-    let room = permit.reserve(need.bytes(window.bytes(size))).checked_sub(need.held);
-    limits.window_bytes = room.ok_or(io::ErrorKind::OutOfMemory)? / need.windows;
-    if limits.window_bytes < size.packet_bytes() {
+    let packet = size.packet_bytes();
+    let room = permit.reserve(need.bytes(packet, window)).checked_sub(need.held);
+    let room = room.ok_or(io::ErrorKind::OutOfMemory)?;
+    limits.window_bytes = room / need.of_block(packet, window) * packet;
+    if room < need.of_block(packet, WindowSize::LOCKSTEP) {
         limits.block_size = limits.block_size.min(BlockSize::DEFAULT);
     }
     Ok(limits)
