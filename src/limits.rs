@@ -131,6 +131,10 @@ pub const UNPROVEN_BYTES: usize = 1032;
 /// and only a slow device keeps so long. Where there is room it stays for the whole patience.
 pub(crate) const UNPROVEN_STAY: Duration = Duration::from_secs(3);
 
+/// The part of the sessions, of the ports and of the memory, as a divisor, that is kept for other networks than the
+/// busiest, even where all its clients answer.
+pub(crate) const OTHERS_RESERVE_DIVISOR: usize = 4;
+
 /// The part of the sessions and of their memory, as a divisor, that is kept for clients that have answered: a flood of
 /// forged requests may not take all.
 pub(crate) const PROVEN_RESERVE_DIVISOR: usize = 4;

@@ -157,7 +157,8 @@ impl State {
         evicted: &mut Vec<Arc<SessionEntry>>,
     ) -> Result<(), DropReason> {
         while let Err(full) = self.quota.check(member, self.dallying.len()) {
-            let of_network = full == DropReason::TooManyUnprovenOfNetwork;
+            let of_network = [DropReason::TooManyOfNetwork, DropReason::TooManyUnprovenOfNetwork];
+            let of_network = of_network.contains(&full);
             let of_network = of_network.then_some(member.client());
             evicted.push(self.evict_longest_silent(of_network, now).ok_or(full)?);
         }
@@ -181,7 +182,8 @@ impl State {
         let is_new = self.registry.has(id) && entry.prove();
         if is_new {
             self.unproven.remove(id, entry.query.peer.ip());
-            self.quota.prove(entry.query.peer.ip(), entry.bytes());
+            let client = entry.query.peer.ip();
+            self.quota.change(Member::unproven(client), member(entry), entry.bytes());
         }
         is_new
     }
@@ -203,7 +205,16 @@ impl State {
     }
 
     /// Notes that a session, which has no memory any more, only dallies. Gives the session that must end for that.
-    pub(super) fn dally(&mut self, id: SessionId) -> (DallyTurn, Option<Arc<SessionEntry>>) {
+    pub(super) fn dally(
+        &mut self,
+        id: SessionId,
+        entry: &SessionEntry,
+    ) -> (DallyTurn, Option<Arc<SessionEntry>>) {
+        let before = member(entry);
+        entry.set_served();
+        if self.registry.has(id) {
+            self.quota.change(before, member(entry), entry.bytes());
+        }
         let (turn, evicted) = self.dallying.insert(id);
         (turn, evicted.and_then(|id| self.remove(id)))
     }
@@ -230,7 +241,7 @@ impl State {
 }
 
 fn member(entry: &SessionEntry) -> Member {
-    Member::new(entry.query.peer.ip(), entry.is_proven())
+    Member::new(entry.query.peer.ip(), entry.client())
 }
 
 #[cfg(test)]

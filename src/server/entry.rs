@@ -1,5 +1,6 @@
 //! A session as others see it: what was asked, whether its client is proven, and how to reach its transfer.
 
+use super::quota::Client;
 use crate::net::{Ending, Session};
 use crate::query::Query;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct SessionEntry {
     pub(super) query: Query,
     proven: AtomicBool,
+    served: AtomicBool,
     /// Memory that is reserved for its window; whoever changes it holds the lock of the quota.
     bytes: AtomicUsize,
     stage: Mutex<Stage>,
@@ -25,8 +27,9 @@ enum Stage {
 
 impl SessionEntry {
     pub(super) const fn new(query: Query) -> Self {
-        let (proven, bytes) = (AtomicBool::new(false), AtomicUsize::new(0));
-        Self { query, proven, bytes, stage: Mutex::new(Stage::Opening) }
+        let [proven, served] = [const { AtomicBool::new(false) }; 2];
+        let bytes = AtomicUsize::new(0);
+        Self { query, proven, served, bytes, stage: Mutex::new(Stage::Opening) }
     }
 
     /// Whether the client has answered from its own address.
@@ -37,6 +40,20 @@ impl SessionEntry {
     /// Notes that the client has answered. Tells whether that is new.
     pub(super) fn prove(&self) -> bool {
         !self.proven.swap(true, Ordering::Relaxed)
+    }
+
+    /// Notes that the client has all that it asked for.
+    pub(super) fn set_served(&self) {
+        self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// What is known of its client.
+    pub(super) fn client(&self) -> Client {
+        match self.is_proven() {
+            _ if self.served.load(Ordering::Relaxed) => Client::Served,
+            true => Client::Proven,
+            false => Client::Unproven,
+        }
     }
 
     /// Memory that is reserved for its window.

@@ -55,7 +55,7 @@ impl Permit {
             return;
         }
         self.reserve(0);
-        let (turn, evicted) = self.admission.state().dally(self.id);
+        let (turn, evicted) = self.admission.state().dally(self.id, &self.entry);
         self.dallies = Some(turn);
         self.admission.no_longer_under_way();
         if let Some(evicted) = evicted {
@@ -214,7 +214,7 @@ mod tests {
         let proven = |permit: &mut Permit| (permit.reserve(250), permit.prove()).0;
         let got: Vec<_> = permits[..3].iter_mut().map(proven).collect();
         assert_eq!(got, [250, 250, 250]);
-        assert_eq!((permits[0].most_bytes(), permits[3].most_bytes()), (1000, 250));
+        assert_eq!((permits[0].most_bytes(), permits[3].most_bytes()), (750, 250));
         assert_eq!((permits[3].reserve(200), permits[4].reserve(200)), (200, 50));
         assert_eq!((permits[3].reserve(100), permits[4].reserve(200)), (100, 150));
         drop(permits.pop());

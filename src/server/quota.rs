@@ -1,5 +1,5 @@
-//! The quotas of sessions and of memory for their windows: how much there is in all, how much of it clients may have
-//! who have not proven their address, and how much those of one network.
+//! The quotas of sessions and of memory for their windows: how much there is in all, how much of it one network may have,
+//! how much clients may have who have not proven their address, and how much those of one network.
 //!
 //! Each session counts in several pools at once. What is left for one more is what the fullest of its pools has left.
 
@@ -7,6 +7,7 @@ use super::config::Config;
 use super::network::network_of;
 use super::policy::DropReason;
 use crate::limits;
+use crate::net::PortRange;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -23,24 +24,36 @@ struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Pool {
     All,
+    Of(IpNet),
     Unproven,
     UnprovenOf(IpNet),
+}
+
+/// What is known of a session's client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// It has not answered from its own address.
+    Unproven,
+    /// It has.
+    Proven,
+    /// It has all that it asked for: its session gives way to any other.
+    Served,
 }
 
 /// Where a session counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Member {
     client: IpAddr,
-    is_proven: bool,
+    stage: Client,
 }
 
 impl Member {
     pub(super) const fn unproven(client: IpAddr) -> Self {
-        Self { client, is_proven: false }
+        Self { client, stage: Client::Unproven }
     }
 
-    pub(super) const fn new(client: IpAddr, is_proven: bool) -> Self {
-        Self { client, is_proven }
+    pub(super) const fn new(client: IpAddr, stage: Client) -> Self {
+        Self { client, stage }
     }
 
     pub(super) const fn client(self) -> IpAddr {
@@ -50,14 +63,18 @@ impl Member {
     fn pools(self) -> impl Iterator<Item = Pool> {
         // Loopback cannot be forged from outside.
         let of_network = (!self.client.is_loopback()).then(|| network_of(self.client));
+        let is_served = self.stage == Client::Served;
+        let of = of_network.map(Pool::Of).filter(|_| !is_served);
         let unproven = [Some(Pool::Unproven), of_network.map(Pool::UnprovenOf)];
-        let unproven = unproven.into_iter().flatten().filter(move |_| !self.is_proven);
-        std::iter::once(Pool::All).chain(unproven)
+        let is_unproven = self.stage == Client::Unproven;
+        let unproven = unproven.into_iter().flatten().filter(move |_| is_unproven);
+        std::iter::once(Pool::All).chain(of).chain(unproven)
     }
 }
 
 pub(super) struct Quota {
     most: Share,
+    most_of_network: Share,
     most_unproven: Share,
     most_unproven_of_network: Share,
     /// Pools without a session are not in it.
@@ -71,8 +88,14 @@ impl Quota {
             sessions: part(most.sessions),
             bytes: part(most.bytes),
         };
+        let ports = config.ports.map_or(usize::MAX, PortRange::count);
+        let of_network = of_all(|all| all - all / limits::OTHERS_RESERVE_DIVISOR);
         Self {
             most,
+            most_of_network: Share {
+                sessions: of_network.sessions.min(ports - ports / limits::OTHERS_RESERVE_DIVISOR),
+                ..of_network
+            },
             most_unproven: of_all(|all| all - all / limits::PROVEN_RESERVE_DIVISOR),
             most_unproven_of_network: of_all(|all| all.div_ceil(limits::UNPROVEN_SHARE_DIVISOR)),
             used: HashMap::new(),
@@ -82,6 +105,7 @@ impl Quota {
     const fn most(&self, pool: Pool) -> Share {
         match pool {
             Pool::All => self.most,
+            Pool::Of(_) => self.most_of_network,
             Pool::Unproven => self.most_unproven,
             Pool::UnprovenOf(_) => self.most_unproven_of_network,
         }
@@ -105,6 +129,7 @@ impl Quota {
         match member.pools().find(full) {
             None => Ok(()),
             Some(Pool::All) => Err(DropReason::TooManySessions),
+            Some(Pool::Of(_)) => Err(DropReason::TooManyOfNetwork),
             Some(Pool::Unproven) => Err(DropReason::TooManyUnproven),
             Some(Pool::UnprovenOf(_)) => Err(DropReason::TooManyUnprovenOfNetwork),
         }
@@ -129,12 +154,11 @@ impl Quota {
         }
     }
 
-    /// Counts a session with `bytes` of memory among the proven.
-    pub(super) fn prove(&mut self, client: IpAddr, bytes: usize) {
-        self.remove(Member::unproven(client), bytes);
-        let proven = Member::new(client, true);
-        self.add(proven);
-        self.resize(proven, 0, bytes);
+    /// Counts a session with `bytes` of memory as another member than before.
+    pub(super) fn change(&mut self, before: Member, after: Member, bytes: usize) {
+        self.remove(before, bytes);
+        self.add(after);
+        self.resize(after, 0, bytes);
     }
 
     /// Gives a session that has `before` bytes of memory as many as it wants of those that are left, and tells how
@@ -184,6 +208,7 @@ mod tests {
     }
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const PROVEN: Member = Member::new(LOOPBACK, Client::Proven);
 
     #[test]
     fn a_quarter_of_the_sessions_is_kept_for_proven_clients() {
@@ -194,11 +219,11 @@ mod tests {
         }
         assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManyUnproven));
         assert_eq!(quota.check(Member::unproven(LOOPBACK), 1), Err(DropReason::TooManyUnproven));
-        quota.prove(LOOPBACK, 0);
+        quota.change(Member::unproven(LOOPBACK), PROVEN, 0);
         assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Ok(()));
         for _ in 0..2 {
             assert!(!quota.is_full());
-            quota.add(Member::new(LOOPBACK, true));
+            quota.add(PROVEN);
         }
         assert!(quota.is_full());
         assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManySessions));
@@ -233,12 +258,44 @@ mod tests {
             others.push((other, quota.reserve(other, 0, 250)));
         }
         assert_eq!(others.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [250, 250, 50]);
-        quota.prove(client(2, 1), 200);
-        let proven = Member::new(client(2, 1), true);
+        let proven = Member::new(client(2, 1), Client::Proven);
+        quota.change(a, proven, 200);
         assert_eq!(quota.reserve(proven, 200, 900), 450, "all that is left");
         assert_eq!(quota.gauges(), (3, 1000));
         quota.remove(proven, 450);
         others.into_iter().for_each(|(other, bytes)| quota.remove(other, bytes));
         assert!(quota.is_unused() && quota.gauges() == (0, 0));
+    }
+
+    #[test]
+    fn a_network_has_three_quarters_also_where_its_clients_answer() {
+        let proven = |network, host| Member::new(client(network, host), Client::Proven);
+        let mut quota = quota(9, 1000);
+        for host in 0..7 {
+            assert_eq!(quota.check(proven(2, host), 0), Ok(()));
+            quota.add(proven(2, host));
+        }
+        assert_eq!(quota.reserve(proven(2, 0), 0, 900), 750, "memory likewise");
+        assert_eq!(quota.check(proven(2, 9), 0), Err(DropReason::TooManyOfNetwork));
+        assert_eq!(
+            quota.check(Member::unproven(client(2, 9)), 0),
+            Err(DropReason::TooManyOfNetwork)
+        );
+        assert_eq!(quota.check(proven(3, 9), 0), Ok(()), "the next network");
+        assert_eq!(quota.check(PROVEN, 0), Ok(()), "nobody can forge that");
+        quota.change(proven(2, 1), Member::new(client(2, 1), Client::Served), 0);
+        assert_eq!(quota.check(proven(2, 9), 0), Ok(()), "who dallies keeps nothing from others");
+    }
+
+    #[test]
+    fn a_network_has_three_quarters_of_the_ports() {
+        let ports = PortRange::new(6001, 6008).expect("a range");
+        let mut quota = Quota::new(&Config::default().sessions(100).ports(ports));
+        let proven = Member::new(client(2, 1), Client::Proven);
+        for _ in 0..6 {
+            assert_eq!(quota.check(proven, 0), Ok(()));
+            quota.add(proven);
+        }
+        assert_eq!(quota.check(proven, 0), Err(DropReason::TooManyOfNetwork));
     }
 }

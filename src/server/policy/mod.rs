@@ -196,6 +196,9 @@ pub enum DropReason {
     /// As many transfers as there may be are under way.
     #[error("too many transfers at once")]
     TooManySessions,
+    /// As many transfers as one network may have are under way there.
+    #[error("too many transfers of this network at once")]
+    TooManyOfNetwork,
     /// Too many clients have not answered yet.
     #[error("too many clients that have not answered yet")]
     TooManyUnproven,
