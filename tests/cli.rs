@@ -109,7 +109,11 @@ fn exit_codes_tell_the_class_of_a_failure() {
     case(&["put", "absent", &remote], 1, "cannot read 'absent'");
     case(&["put", ".", &remote, "x"], 1, "it is a directory");
     case(&["get", &remote, "a", "-o", "no/such/folder"], 1, "cannot write 'no/such/folder'");
-    case(&["get", &remote, "a", "-o", "/dev/full"], 6, "No space left");
+    case(
+        &["get", &remote, "a", "-o", "/dev/full"],
+        6,
+        "cannot write '/dev/full': No space left on device\n",
+    );
     case(&["get", &remote], 2, "no file is named");
     case(&["get", "host:x", "--blksize", "7"], 2, "--blksize");
     case(&["get", "[::1", "x"], 2, "closing bracket");

@@ -305,6 +305,29 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
 }
 
 #[test]
+fn on_a_narrow_terminal_words_are_whole_and_what_stalls_is_one_line() {
+    let (here, mut since) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.name == b"missing" => vec![error(1, "no such file")],
+        Packet::Request(_) => vec![data(1, &[7; 512])],
+        Packet::Ack { .. } => {
+            let since = since.get_or_insert_with(std::time::Instant::now);
+            let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
+            if is_time { vec![data(2, b"end")] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    let menu = format!("sh -c 'stty cols 40; exec {}'", menu_at(&server.remote()));
+    let lines = ["get missing\r", "get a-long-name.img it\r", "quit\r"];
+    let screen = on_a_terminal(here.path(), &menu, &lines);
+    let told =
+        "rtftp: download: missing: the server\r\n  says: no such file (code 1)\r\n  'list' shows";
+    assert!(screen.contains(told), "{screen}");
+    assert!(screen.contains("stalled for 2 s"), "{screen}");
+    assert!(!screen.contains("2 s (Ctrl-C stops)"), "there is no room for it: {screen}");
+}
+
+#[test]
 fn names_that_are_not_utf_8_are_listed_and_fetched() {
     let (root, here) = (folder(&[("b", b"few")]), folder(&[]));
     let name = std::ffi::OsStr::from_bytes(b"caf\xe9.bin");

@@ -182,9 +182,9 @@ fn run(
 ) -> Class {
     let reporter = Reporter::new(report);
     command(&reporter).unwrap_or_else(|error| {
-        complain(format_args!("rtftp: {error:#}"));
+        complain(format_args!("rtftp: {}", text::told(&error)));
         if report.json {
-            reporter.line(&Record::misused(operation, format!("{error:#}")));
+            reporter.line(&Record::misused(operation, text::told(&error)));
         }
         Class::Usage
     })

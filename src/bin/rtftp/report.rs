@@ -5,7 +5,7 @@ use crate::progress::Bar;
 use crate::record::{Record, Task, kind};
 use crate::shown::{bytes, harmless, rate};
 use crate::signals::{Cause, Stop};
-use crate::text::complain;
+use crate::text::{complain, told};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::net::{Ipv6Addr, SocketAddr};
@@ -180,7 +180,7 @@ pub(crate) struct Unresolved {
 pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error) -> Class {
     let (class, in_menu) = (Class::of(error), what.is_empty());
     let what = if what.is_empty() { operation.to_owned() } else { format!("{operation} {what}") };
-    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(&what)))));
+    complain(format_args!("rtftp: {}", harmless(&format!("{}: {}", short(&what), told(error)))));
     if let Some(advice) = advice(operation, in_menu, error) {
         complain(format_args!("  {advice}"));
     }
@@ -271,7 +271,7 @@ impl Reporter {
         let what = task.remote.as_deref().unwrap_or_default();
         let class = fail(task.operation, what, &error);
         if self.args.json {
-            let record = so_far.failed(class, kind_of(&error), format!("{error:#}"));
+            let record = so_far.failed(class, kind_of(&error), told(&error));
             self.line(&record.code(failure(&error)));
         }
         class
