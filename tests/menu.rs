@@ -66,9 +66,13 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         Packet::Request(_) => vec![error(1, "file not found")],
         _ => Vec::new(),
     });
-    let menu = rtftp(here.path()).arg(server.remote()).write_stdin("list\nd a\n").assert();
-    let told = "rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
-    menu.code(7).stderr(told);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nlist\nd a\n");
+    let told = "rtftp: download: b: the server says: file not found (code 1)\n  \
+        This server offers no list of its names; they are case-sensitive.\n\
+        rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
+    let moved = "(not checked: this server offers no listing)\n".repeat(2);
+    menu.assert().code(4).stderr(told).stdout(contains(moved));
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
 
@@ -325,6 +329,30 @@ fn on_a_narrow_terminal_words_are_whole_and_what_stalls_is_one_line() {
     assert!(screen.contains(told), "{screen}");
     assert!(screen.contains("stalled for 2 s"), "{screen}");
     assert!(!screen.contains("2 s (Ctrl-C stops)"), "there is no room for it: {screen}");
+}
+
+#[test]
+fn what_is_said_can_be_typed_and_advice_is_given_once_for_several_files() {
+    let root = folder(&[("sub/deep/a", b"one"), ("sub/b c/d", b"two")]);
+    let here = folder(&[("x", b"1"), ("y", b"2"), ("z", b"3")]);
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let lines =
+        "list sub\nget 1\nget deep\nlist '/sub/b c/'\nget absent\nput x y z\nput x\nput absent\n";
+    let menu = rtftp(here.path()).arg(&remote).write_stdin(lines).assert().code(2);
+    let told = String::from_utf8_lossy(&menu.get_output().stderr).into_owned();
+    let shows = |name: &str, list: &str| {
+        format!("rtftp: '{name}' is a directory; this shows what is in it: list {list}\n")
+    };
+    assert!(told.contains(&shows("sub/b c/", "'/sub/b c/'")), "{told}");
+    assert!(told.contains(&shows("sub/deep/", "/sub/deep/")), "{told}");
+    assert_eq!(told.matches("uploads are off").count(), 4, "{told}");
+    assert_eq!(told.matches("takes uploads with --uploads.").count(), 2, "of two lines: {told}");
+    let absent = "\nrtftp: upload: cannot read 'absent': No such file or directory\n";
+    assert!(told.ends_with(absent), "{told}");
+    let put = rtftp(here.path()).args(["put", "x", "y", "z", &remote]).assert().code(5);
+    let told = String::from_utf8_lossy(&put.get_output().stderr).into_owned();
+    assert_eq!(told.matches("takes uploads with --uploads.").count(), 1, "{told}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `rtftp`: gets, puts and lists files by TFTP, in one command or from a menu, and puts load on servers.
 
+mod advice;
 mod args;
 mod bench;
 mod local;

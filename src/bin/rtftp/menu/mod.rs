@@ -4,6 +4,7 @@ mod complete;
 mod names;
 mod session;
 
+use crate::advice::Advice;
 use crate::args::{ReportArgs, WishArgs};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
@@ -102,7 +103,7 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
     };
     let stop = match stop.and_then(|stop| interruptible(&stop).map(|()| stop)) {
         Ok(stop) => stop,
-        Err(error) => return report::fail("menu", "", &error),
+        Err(error) => return report::fail("menu", "", &error, &Advice::default()),
     };
     let mut server = Server::new(&named, wishes, &stop);
     let asking = format!("looking for {}\u{2026}", named.host);
@@ -110,7 +111,7 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
     let found = server.client().map(drop);
     drop(bar);
     if let Err(error) = found {
-        let class = report::fail("menu", "", &error);
+        let class = report::fail("menu", "", &error, &Advice::default());
         if let Some(command) = near(host, ["list", "get", "put", "bench"]) {
             complain(format_args!(
                 "  Is the command '{command}' meant? 'rtftp {command} --help' explains it."
@@ -146,7 +147,7 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
         Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
         Ok(editor) => editor,
-        Err(error) => return report::fail("menu", "", &error.into()),
+        Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
     };
     editor.set_helper(Some(Completion { session: Rc::clone(session) }));
     let history = history_file();
@@ -173,7 +174,7 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
             // Ctrl-C takes back the line, as in a shell.
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
-            Err(error) => return report::fail("menu", "", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
         }
     }
     if let Some(file) = &history {
@@ -188,7 +189,7 @@ fn piped(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     for line in io::stdin().lock().split(b'\n') {
         let line = match line {
             Ok(line) => line,
-            Err(error) => return report::fail("menu", "", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
         };
         let done = match str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line)) {
             Ok(line) => obey(session, line, |_| None),
@@ -219,6 +220,7 @@ fn obey(
     };
     let Some((command, words)) = words.split_first() else { return Line::Done };
     let session = &mut *session.borrow_mut();
+    session.advice.anew();
     let is_number = command.bytes().all(|byte| byte.is_ascii_digit());
     let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
     let picks = is_number && words.is_empty() && has_lines;
@@ -265,18 +267,9 @@ fn obey(
         Err(error) if error.is::<OutputClosed>() => Line::Quit,
         Err(error) => {
             let command = meant.filter(|meant| *meant != "pick").unwrap_or("download");
-            Line::Failed(failed(command, &error))
+            Line::Failed(session.failed(command, &error))
         }
     }
-}
-
-/// Tells what failed.
-fn failed(command: &str, error: &anyhow::Error) -> Class {
-    if error.is::<Misused>() {
-        complain(format_args!("rtftp: {}", harmless(&error.to_string())));
-        return Class::Usage;
-    }
-    report::fail(command, "", error)
 }
 
 /// Standard output cannot be written any more.

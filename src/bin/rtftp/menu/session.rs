@@ -2,14 +2,15 @@
 
 use super::complete::{Looker, is_directory};
 use super::names::{fits, is_pattern, joined, local, local_files};
-use super::{OutputClosed, failed, misused, reporter, say};
+use super::{Misused, OutputClosed, misused, reporter, say};
+use crate::advice::{Advice, Place};
 use crate::local::{Destination, base_name, is_stdout};
 use crate::progress::Bar;
 use crate::remote::Server;
 use crate::report::{self, Class};
 use crate::shown::harmless;
 use crate::text::{columns, complain, fitted, shortened};
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(super) struct Session {
     pub(super) listing: Option<Listing>,
     /// What completion looks at, apart from that: the numbers on the screen must stay true.
     pub(super) looker: Looker,
+    pub(super) advice: Advice,
+    /// It has said that it offers no listing.
+    lists_nothing: bool,
 }
 
 /// Asks whoever types.
@@ -36,7 +40,9 @@ pub(super) type Ask<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
 impl Session {
     pub(super) fn new(host: Host, server: Server, is_typed: bool) -> Self {
         let (directory, listing, looker) = (Vec::new(), None, Looker::default());
-        Self { host, server, is_typed, directory, listing, looker }
+        let advice = Advice::default();
+        advice.at(Place::Menu);
+        Self { host, server, is_typed, directory, listing, looker, advice, lists_nothing: false }
     }
 
     pub(super) fn prompt(&self) -> String {
@@ -56,7 +62,26 @@ impl Session {
 
     fn listed(&mut self, directory: &[u8]) -> Result<Listing> {
         let bar = self.bar("list");
-        self.server.list(directory, &bar)
+        let listed = self.server.list(directory, &bar);
+        drop(bar);
+        match &listed {
+            Ok(_) => self.lists_nothing = false,
+            Err(error) if matches!(report::failure(error), Some(Failure::NoListing)) => {
+                self.lists_nothing = true;
+            }
+            Err(_) => {}
+        }
+        self.advice.at(if self.lists_nothing { Place::MenuWithoutLists } else { Place::Menu });
+        listed
+    }
+
+    /// Tells what failed.
+    pub(super) fn failed(&self, command: &str, error: &anyhow::Error) -> Class {
+        if error.is::<Misused>() {
+            complain(format_args!("rtftp: {}", harmless(&error.to_string())));
+            return Class::Usage;
+        }
+        report::fail(command, "", error, &self.advice)
     }
 
     pub(super) fn list(&mut self, words: &[String]) -> Result<Class> {
@@ -84,11 +109,13 @@ impl Session {
             _ => return misused("cd takes one directory; put quotes around a name with blanks"),
         };
         if !directory.is_empty() {
-            match self.listed(&directory) {
-                Ok(_) => {}
+            // Each question to a server that knows no listing takes seconds.
+            let known = if self.lists_nothing { Ok(()) } else { self.listed(&directory).map(drop) };
+            match known {
+                Err(error) if !self.lists_nothing => return Err(error),
                 // Its files can be had by their names.
-                Err(error) if matches!(error.downcast_ref(), Some(Failure::NoListing)) => {}
-                Err(error) => return Err(error),
+                _ if self.lists_nothing => say("(not checked: this server offers no listing)\n")?,
+                _ => {}
             }
         }
         (self.directory, self.listing) = (directory, None);
@@ -111,7 +138,7 @@ impl Session {
         for name in files {
             match self.download_one(&name, to.as_deref(), several, ask) {
                 Err(error) if several && !error.is::<OutputClosed>() => {
-                    classes.push(failed("download", &error));
+                    classes.push(self.failed("download", &error));
                 }
                 done => classes.push(done?),
             }
@@ -159,7 +186,7 @@ impl Session {
         }
         let listing = match &self.listing {
             Some(listing) if directory == self.directory => listing.clone(),
-            _ => self.listed(&directory)?,
+            _ => self.listed(&directory).with_context(|| pattern.to_owned())?,
         };
         let files = listing.entries.iter().filter(|entry| !is_directory(entry));
         let fitting = files.filter(|entry| fits(last.as_bytes(), entry.name.as_bytes()));
@@ -180,8 +207,12 @@ impl Session {
     ) -> Result<Class> {
         let shown = String::from_utf8_lossy(name).into_owned();
         if name.ends_with(b"/") {
-            let sentence = format!("'{shown}' is a directory; 'list {shown}' shows what is in it");
-            return misused(sentence);
+            // From the top it is the same wherever the menu is.
+            let top = if shown.starts_with('/') || self.directory.is_empty() { "" } else { "/" };
+            return misused(format!(
+                "'{shown}' is a directory; this shows what is in it: list {}",
+                shlex::try_quote(&format!("{top}{shown}")).unwrap_or_default()
+            ));
         }
         let base = base_name(name)?.to_owned();
         let to = Destination::new(to, &base, several)?;
@@ -207,7 +238,7 @@ impl Session {
         let bar = self.bar(&base.to_string_lossy());
         let summary = self.server.get(name, &to, &bar);
         drop(bar);
-        let summary = summary.with_context(|| shown.clone())?;
+        let summary = summary.map_err(|error| named(error, &shown))?;
         if let Destination::File(path) = &to {
             say(&format!("{}\n", report::went(&shown, &path.to_string_lossy(), &summary)))?;
         }
@@ -246,7 +277,7 @@ impl Session {
         for path in paths {
             match self.upload_one(&path, to.map(String::as_str)) {
                 Err(error) if several && !error.is::<OutputClosed>() => {
-                    classes.push(failed("upload", &error));
+                    classes.push(self.failed("upload", &error));
                 }
                 done => classes.push(done?),
             }
@@ -274,7 +305,7 @@ impl Session {
         let bar = self.bar(&file);
         let summary = self.server.put(path, &name, &bar);
         drop(bar);
-        let summary = summary.with_context(|| file.clone())?;
+        let summary = summary.map_err(|error| named(error, &file))?;
         let shown = String::from_utf8_lossy(&name);
         say(&format!("{}\n", report::went(&file, &shown, &summary)))?;
         Ok(Class::Done)
@@ -332,6 +363,12 @@ fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
         b"" => name.to_vec(),
         directory => [directory, name].join(&b'/'),
     }
+}
+
+/// An error that has the name of what it is about: those of this machine's files have it.
+fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
+    let is_local = matches!(report::failure(&error), Some(Failure::Local { .. }) | None);
+    if is_local { error } else { error.context(name.to_owned()) }
 }
 
 /// To open a FIFO is to wait for who opens its other end, and nothing would end that.
