@@ -8,7 +8,9 @@ use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{NO_HOST, on_a_terminal, rtftp};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 use tftpkit::wire::{Operation, Packet};
 
 #[test]
@@ -37,6 +39,18 @@ fn where_a_list_has_no_lines_a_number_is_a_command() {
 }
 
 #[test]
+fn a_number_behind_the_end_of_a_list_is_told_with_the_command_that_it_was() {
+    let (root, here) = (folder(&[("a", b""), ("b", b"")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string()).write_stdin("list\n4\n5\n");
+    menu.assert().code(2).stderr(
+        "rtftp: the list has no number 4; it ends at 2, and numbers are its lines now: \
+        'quit' in letters\nrtftp: the list has no number 5; it ends at 2\n",
+    );
+}
+
+#[test]
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
@@ -46,7 +60,7 @@ fn an_error_leaves_the_user_in_the_menu() {
     menu.code(4).stderr(
         contains("file not found")
             .and(contains("the list has no number 9; it ends at 1"))
-            .and(contains("there is no list on the screen whose line 7 could be meant"))
+            .and(contains("7 is a line of which list?"))
             .and(contains("a number stands alone, or behind its command"))
             .and(contains("there is no command 'bogus'"))
             .and(contains("a quote is not closed"))
@@ -255,6 +269,57 @@ fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() 
     let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
     assert_eq!(["a", "my file"].map(local), [&b"new"[..], b"blank"], "{screen}");
     assert!(root.path().join("sub/b c").exists(), "{screen}");
+    let history = std::fs::read_to_string(here.path().join("state/rtftp/history"));
+    let history = history.expect("a history");
+    assert!(history.lines().all(|line| !matches!(line, "n" | "y")), "no answers: {history}");
+}
+
+#[test]
+fn what_is_typed_while_a_transfer_is_under_way_is_obeyed_after_it() {
+    let here = folder(&[("c", b"old")]);
+    let command = menu_at("HOST");
+    let keys = std::sync::Arc::new(std::sync::Mutex::new(None::<std::process::ChildStdin>));
+    let (typist, mut deaf) = (std::sync::Arc::clone(&keys), 4);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.name == b"a" && deaf > 0 => {
+            if deaf == 4 {
+                let mut keys = typist.lock().expect("the keys");
+                let keys = keys.as_mut().expect("a terminal");
+                // The question of the last download is answered by none of these.
+                keys.write_all(b"get b\rget c\ry\rget d\r").expect("typed");
+            }
+            deaf -= 1;
+            Vec::new()
+        }
+        Packet::Request(request) => vec![data(1, request.name)],
+        _ => Vec::new(),
+    });
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &command.replace("HOST", &server.remote()), "/dev/null"]);
+    script.current_dir(here.path()).env("TERM", "xterm").env("XDG_STATE_HOME", here.path());
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().expect("script, of util-linux");
+    let (mut out, mut screen) = (script.stdout.take().expect("a pipe"), String::new());
+    let mut answers = vec!["quit\r", "n\r", "get a\r"];
+    *keys.lock().expect("the keys") = script.stdin.take();
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = out.read(&mut buffer) {
+        screen += &String::from_utf8_lossy(&buffer[..len]);
+        // Each time the editor waits for keys.
+        while 3 - answers.len() < screen.matches("\x1b[?2004h").count() {
+            let answer = answers.pop().expect("a line for each prompt").as_bytes();
+            keys.lock()
+                .expect("the keys")
+                .as_mut()
+                .expect("a terminal")
+                .write_all(answer)
+                .expect("typed");
+        }
+    }
+    assert!(child::end("script", &mut script).success(), "{screen}");
+    let got = |name| std::fs::read_to_string(here.path().join(name)).unwrap_or_default();
+    assert_eq!(["a", "b", "c", "d"].map(got), ["a", "b", "old", "d"], "{screen}");
+    assert!(screen.contains("there is no command 'y'"), "{screen}");
 }
 
 #[test]

@@ -98,8 +98,13 @@ impl Completer for Completion {
         let (start, word) = last_word(typed);
         let names = match what(&command.to_lowercase()) {
             Some("upload") => local_names(&word),
-            _ => match self.session.try_borrow_mut() {
-                Ok(mut session) => session.completions(&word),
+            command => match self.session.try_borrow_mut() {
+                Ok(mut session) => {
+                    let mut names = session.completions(&word);
+                    let into = matches!(command, Some("cd" | "list"));
+                    names.retain(|name| !into || name.ends_with('/'));
+                    names
+                }
                 Err(_) => Vec::new(),
             },
         };
@@ -212,6 +217,8 @@ mod tests {
         assert_eq!(complete("bogus"), found(0, &[]));
         assert_eq!(complete("list d"), found(5, &["dir/"]));
         assert_eq!(complete("cd d"), found(3, &["dir/"]));
+        assert_eq!([complete("cd f"), complete("ls f")], [found(3, &[]), found(3, &[])]);
+        assert_eq!([complete("cd "), complete("1 ")], [found(3, &["dir/"]), found(2, &["dir/"])]);
         assert_eq!(complete("2 one fi"), found(6, &["fine", "first"]));
         for upload in ["3 Cargo.to", "put Cargo.to", "UP Cargo.to", "send Cargo.to"] {
             assert_eq!(complete(upload), found(upload.len() - 8, &["Cargo.toml"]), "{upload}");

@@ -14,12 +14,17 @@ use crate::text::{columns, complain};
 use crate::words::near;
 use anyhow::Result;
 use complete::Completion;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::read;
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor};
 use session::Session;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use tftpkit::client::Remote;
@@ -30,7 +35,7 @@ const HELP: &str = "\
   3  upload FILE... [AS]    send files of yours to where you are
   4  quit                   leave
      cd DIRECTORY           go there without a list
-     NUMBER                 that line of the list: get it, or go there
+     NUMBER                 once there is a list, its line: get it, or go there
      help                   show this page
 ";
 
@@ -41,7 +46,7 @@ const SHORT_HELP: &str = "\
  3 upload FILE    send one of yours
  4 quit           leave
    cd DIR         go there
-   NUMBER         that line of the list
+   NUMBER         line of the list shown
    help           show this page
 ";
 
@@ -143,8 +148,7 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     if say(&(head + page())).is_err() {
         return Class::Local;
     }
-    let config =
-        Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
+    let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
         Ok(editor) => editor,
         Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
@@ -156,16 +160,30 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     }
     // What interrupts a prompt does not end what is asked for there.
     let canceller = session.borrow().server.canceller();
-    let mut read = |prompt: &str| {
+    let read = |editor: &mut Editor<_, _>, prompt: &str| {
         let line = editor.readline(prompt);
         canceller.reset();
         line
     };
+    // Lines that were typed while a transfer was under way: the editor would lose all but the first.
+    let mut ahead = VecDeque::new();
     loop {
         let prompt = session.borrow().prompt();
-        match read(&prompt) {
+        ahead.extend(typed_ahead());
+        let line = match ahead.pop_front() {
+            Some(line) => {
+                say(&format!("{prompt}{line}\n")).map(|()| line).map_err(|_| ReadlineError::Eof)
+            }
+            None => read(&mut editor, &prompt),
+        };
+        match line {
             Ok(line) => {
-                let answer = |question: &str| read(question).ok();
+                let _ = editor.add_history_entry(line.as_str());
+                // An answer is none to a question that was not read yet, and no line for another day.
+                let answer = |question: &str| {
+                    ahead.extend(typed_ahead());
+                    read(&mut editor, question).ok()
+                };
                 let done = obey(session, &line, answer);
                 if matches!(done, Line::Quit) || stop.cause().is_some() {
                     break;
@@ -181,6 +199,25 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
         let _ = editor.save_history(file);
     }
     Class::Done
+}
+
+/// The whole lines that wait at the terminal, which is not the editor's yet.
+fn typed_ahead() -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = [0; 4096];
+    let stdin = io::stdin();
+    let waits = || {
+        let flags = tcgetattr(&stdin).map(|terminal| terminal.local_flags);
+        let is_by_lines = flags.is_ok_and(|flags| flags.contains(LocalFlags::ICANON));
+        let ready = &mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        is_by_lines && poll(ready, PollTimeout::ZERO) == Ok(1)
+    };
+    while waits() {
+        // A terminal gives one line at a time.
+        let Ok(len @ 1..) = read(&stdin, &mut line) else { break };
+        lines.push(String::from_utf8_lossy(&line[..len]).trim_end_matches('\n').to_owned());
+    }
+    lines
 }
 
 /// From a pipe the exit status tells of the first line that failed.
@@ -226,27 +263,37 @@ fn obey(
     let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
     // What a command needs and was not given is asked for.
+    let is_typed = session.is_typed;
     let mut need = |question: &str| {
         let mut arguments = words.to_vec();
         if arguments.is_empty() {
-            let answer = ask(question).unwrap_or_default();
-            arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]));
+            match ask(question) {
+                Some(answer) => {
+                    arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]))
+                }
+                None if is_typed => return None,
+                None => {}
+            }
         }
-        arguments
+        Some(arguments)
     };
     let done = match meant {
         Some("pick") => session.pick(command, &mut ask),
         Some("list") => session.list(words),
         Some("cd") => session.change(words),
         Some("download") => {
-            let files = need("Which file (name or number)? ");
+            // Who breaks off the question wants nothing.
+            let Some(files) = need("Which file (name or number)? ") else { return Line::Done };
             session.download(&files, &mut ask)
         }
-        Some("upload") => session.upload(&need("Which of your files? ")),
+        Some("upload") => {
+            let Some(files) = need("Which of your files? ") else { return Line::Done };
+            session.upload(&files)
+        }
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
         _ if is_number && !has_lines => misused(format!(
-            "there is no list on the screen whose line {command} could be meant; 'list' shows one"
+            "{command} is a line of which list? None was shown of where you are: 'list' does"
         )),
         _ if is_number => misused(format!(
             "a number stands alone, or behind its command, as in 'download {command} NAME'"

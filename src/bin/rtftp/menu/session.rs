@@ -2,7 +2,7 @@
 
 use super::complete::{Looker, is_directory};
 use super::names::{fits, is_pattern, joined, local, local_files};
-use super::{Misused, OutputClosed, misused, reporter, say};
+use super::{Misused, NAMES, OutputClosed, misused, reporter, say};
 use crate::advice::{Advice, Place};
 use crate::local::{Destination, base_name, is_stdout};
 use crate::progress::Bar;
@@ -322,7 +322,14 @@ impl Session {
         let entry = number.and_then(|number| entries.get(number.wrapping_sub(1)));
         let named = || entries.iter().find(|entry| entry.name == *word);
         match entry.or_else(named) {
-            None => misused(format!("the list has no number {word}; it ends at {}", entries.len())),
+            None => {
+                let number = NAMES.iter().find(|(name, _)| *name == word);
+                let command = number.map_or_else(String::new, |(_, command)| {
+                    format!(", and numbers are its lines now: '{command}' in letters")
+                });
+                let last = entries.len();
+                misused(format!("the list has no number {word}; it ends at {last}{command}"))
+            }
             found => Ok(found),
         }
     }
