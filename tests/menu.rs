@@ -275,6 +275,16 @@ fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() 
 }
 
 #[test]
+fn lines_that_are_pasted_are_obeyed_one_by_one() {
+    let (root, here) = (folder(&[("a", b"1"), ("sub/b", b"2")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let menu = menu_at(&server.address.to_string());
+    let pasted = "\x1b[200~get a\ncd sub\r\nget b\n\x1b[201~\r";
+    let screen = on_a_terminal(here.path(), &menu, &[pasted, "quit\r"]);
+    assert_eq!(everything_in(here.path()), ["a", "b", "state"], "{screen}");
+}
+
+#[test]
 fn what_is_typed_while_a_transfer_is_under_way_is_obeyed_after_it() {
     let here = folder(&[("c", b"old")]);
     let command = menu_at("HOST");

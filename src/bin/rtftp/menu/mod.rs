@@ -178,6 +178,10 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
         };
         match line {
             Ok(line) => {
+                // What was pasted may have several lines.
+                let mut lines = line.split(['\n', '\r']).map(str::to_owned);
+                let line = lines.next().unwrap_or_default();
+                lines.rev().filter(|line| !line.is_empty()).for_each(|line| ahead.push_front(line));
                 let _ = editor.add_history_entry(line.as_str());
                 // An answer is none to a question that was not read yet, and no line for another day.
                 let answer = |question: &str| {
@@ -269,7 +273,7 @@ fn obey(
         if arguments.is_empty() {
             match ask(question) {
                 Some(answer) => {
-                    arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]))
+                    arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]));
                 }
                 None if is_typed => return None,
                 None => {}
