@@ -85,7 +85,7 @@ fn the_menu_works_with_a_server_that_cannot_list() {
     let told = "rtftp: download: b: the server says: file not found (code 1)\n  \
         This server offers no list of its names; they are case-sensitive.\n\
         rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
-    let moved = "(not checked: this server offers no listing)\n".repeat(2);
+    let moved = "(unchecked: this server lists nothing)\n".repeat(2);
     menu.assert().code(4).stderr(told).stdout(contains(moved));
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
@@ -428,6 +428,37 @@ fn what_is_said_can_be_typed_and_advice_is_given_once_for_several_files() {
     let put = rtftp(here.path()).args(["put", "x", "y", "z", &remote]).assert().code(5);
     let told = String::from_utf8_lossy(&put.get_output().stderr).into_owned();
     assert_eq!(told.matches("takes uploads with --uploads.").count(), 1, "{told}");
+}
+
+#[test]
+fn what_can_only_be_a_directory_takes_an_upload_and_is_no_file() {
+    let (root, here) = (folder(&[("sub/a", b"one")]), folder(&[("x", b"1")]));
+    std::fs::create_dir(root.path().join("sub/in")).expect("a directory");
+    let server = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
+    let to = |lines: &str| {
+        let mut menu = rtftp(here.path());
+        menu.arg(server.address.to_string()).write_stdin(format!("cd sub\n{lines}\n")).assert()
+    };
+    let cases = [
+        ("put x .", "sub/x"),
+        ("put x ..", "x"),
+        ("put x /", "x"),
+        ("put x ''", "sub/x"),
+        ("put x in/.", "sub/in/x"),
+        ("list\nput x in", "sub/in/x"),
+    ];
+    for (line, name) in cases {
+        to(line).success();
+        std::fs::remove_file(root.path().join(name)).expect(line);
+    }
+    for word in ["..", ".", "in/..", "/"] {
+        let told = format!("rtftp: {word} is a directory; this shows what is in it: list {word}\n");
+        to(&format!("get {word}")).code(2).stderr(told);
+    }
+    to("get ''").code(2).stderr("rtftp: a name is empty\n");
+    to("connect h\nbinary").code(2).stderr(
+        contains("'rtftp HOST' opens the menu of another host").and(contains("--mode netascii'")),
+    );
 }
 
 #[test]

@@ -12,17 +12,14 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// A line on standard error, which on a terminal is broken between its words. Where that cannot be written there is
 /// nobody to tell.
 pub(crate) fn complain(line: impl Display) {
-    let line = match columns_of(io::stderr()) {
-        Some(columns) => broken(&line.to_string(), columns),
-        None => line.to_string(),
-    };
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", broken(&line.to_string(), columns_of(io::stderr())));
 }
 
 /// Breaks a text between its words, so that no line is wider than a terminal; what follows a break stands two columns
 /// in. A word that is wider stays whole: it can be copied.
-fn broken(text: &str, columns: usize) -> String {
+pub(crate) fn broken(text: &str, columns: Option<usize>) -> String {
     const INDENT: &str = "  ";
+    let columns = columns.unwrap_or(usize::MAX);
     let mut out = String::new();
     for line in text.split('\n') {
         let (words, mut used) = (line.trim_start(), 0);
@@ -220,8 +217,10 @@ mod tests {
 
     #[test]
     fn a_line_is_broken_between_words_and_a_long_word_is_none_of_two() {
+        let broken = |text: &str, columns: usize| broken(text, Some(columns));
         let text = "rtftp: upload: a: no such directory\n  The directory must be there.";
-        assert_eq!(broken(text, 80), text);
+        assert_eq!([broken(text, 80), super::broken(text, None)], [text; 2]);
+        assert_eq!(broken("Replace it (y/N)? ", 12), "Replace it\n  (y/N)? ");
         let narrow = "rtftp: upload: a: no\n  such directory\n  The directory must\n  be there.";
         assert_eq!(broken(text, 20), narrow);
         let narrower = "rtftp: upload: a:\n  no such directory\n  The directory\n  must be there.";

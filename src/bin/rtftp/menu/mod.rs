@@ -77,6 +77,20 @@ const NAMES: [(&str, &str); 20] = [
     ("quit", "quit"),
 ];
 
+/// Commands of other clients, and what does the same here.
+const OTHERS: [(&str, &str); 8] = [
+    ("connect", HOST),
+    ("open", HOST),
+    ("binary", MODE),
+    ("octet", MODE),
+    ("ascii", MODE),
+    ("netascii", MODE),
+    ("mode", MODE),
+    ("pwd", "the prompt has the directory"),
+];
+const HOST: &str = "'rtftp HOST' opens the menu of another host";
+const MODE: &str = "files travel byte for byte unless it was 'rtftp HOST --mode netascii'";
+
 /// The command that a word means: one of its names, or the beginning of its own.
 fn what(word: &str) -> Option<&'static str> {
     let named = NAMES.iter().find(|(name, _)| *name == word).map(|(_, command)| *command);
@@ -296,6 +310,9 @@ fn obey(
         }
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
+        _ if is_number && !has_lines && session.lists_nothing => {
+            misused(format!("{command} is a line of no list: this server lists nothing"))
+        }
         _ if is_number && !has_lines => misused(format!(
             "{command} is a line of which list? None was shown of where you are: 'list' does"
         )),
@@ -304,10 +321,12 @@ fn obey(
         )),
         _ => {
             let known = NAMES.iter().map(|(name, _)| *name).filter(|name| name.len() > 1);
-            let hint = near(command, known).map_or_else(
-                || "'help' shows what there is".into(),
-                |near| format!("did you mean '{near}'?"),
-            );
+            let others = OTHERS.iter().find(|(name, _)| *name == command.to_lowercase());
+            let hint = match (others, near(command, known)) {
+                (Some((_, hint)), _) => (*hint).to_owned(),
+                (None, Some(near)) => format!("did you mean '{near}'?"),
+                (None, None) => "'help' shows what there is".into(),
+            };
             misused(format!("there is no command '{command}'; {hint}"))
         }
     };

@@ -9,7 +9,7 @@ use crate::progress::Bar;
 use crate::remote::Server;
 use crate::report::{self, Class};
 use crate::shown::harmless;
-use crate::text::{columns, complain, fitted, shortened};
+use crate::text::{broken, columns, complain, fitted, shortened};
 use anyhow::{Context as _, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -31,7 +31,7 @@ pub(super) struct Session {
     pub(super) looker: Looker,
     pub(super) advice: Advice,
     /// It has said that it offers no listing.
-    lists_nothing: bool,
+    pub(super) lists_nothing: bool,
 }
 
 /// Asks whoever types.
@@ -114,7 +114,7 @@ impl Session {
             match known {
                 Err(error) if !self.lists_nothing => return Err(error),
                 // Its files can be had by their names.
-                _ if self.lists_nothing => say("(not checked: this server offers no listing)\n")?,
+                _ if self.lists_nothing => say("(unchecked: this server lists nothing)\n")?,
                 _ => {}
             }
         }
@@ -167,6 +167,15 @@ impl Session {
         };
         let mut names = Vec::new();
         for file in files {
+            if file.is_empty() {
+                return misused("a name is empty");
+            }
+            if is_direction(file) {
+                let word = shlex::try_quote(file).unwrap_or_default();
+                return misused(format!(
+                    "{word} is a directory; this shows what is in it: list {word}"
+                ));
+            }
             if is_pattern(file) && self.entry_of(file).is_none() {
                 names.extend(self.fitting(file)?);
             } else {
@@ -223,7 +232,7 @@ impl Session {
                     "'{}' exists here. Replace it (y/N)? ",
                     harmless(&path.to_string_lossy())
                 );
-                let answer = ask(&question);
+                let answer = ask(&broken(&question, columns()));
                 if answer.is_none() {
                     // Whoever breaks off a question wants none of the other files either.
                     self.server.canceller().cancel();
@@ -240,7 +249,7 @@ impl Session {
         drop(bar);
         let summary = summary.map_err(|error| named(error, &shown))?;
         if let Destination::File(path) = &to {
-            say(&format!("{}\n", report::went(&shown, &path.to_string_lossy(), &summary)))?;
+            tell(&report::went(&shown, &path.to_string_lossy(), &summary))?;
         }
         if let Some(warning) = report::warning(&summary) {
             complain(format_args!("rtftp: {warning}"));
@@ -252,7 +261,7 @@ impl Session {
         let (files, to) = match words {
             [] => return misused("upload what? Give the name of one of your files"),
             [file] => (std::slice::from_ref(file), None),
-            [files @ .., last] if last.ends_with('/') => (files, Some(last)),
+            [files @ .., last] if is_direction(last) => (files, Some(last)),
             [file, to] if !is_pattern(file) && !local(to).is_file() => {
                 (std::slice::from_ref(file), Some(to))
             }
@@ -293,9 +302,14 @@ impl Session {
     fn upload_one(&mut self, path: &Path, to: Option<&str>) -> Result<Class> {
         refuse_fifo(path)?;
         let own = || base_name(path.as_os_str().as_bytes());
+        let lists = |to: &str| {
+            let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
+            entries.iter().any(|entry| entry.name == *to && is_directory(entry))
+        };
         let name = match to {
-            Some(to) if to.ends_with('/') => {
-                below(to.trim_end_matches('/').as_bytes(), own()?.as_bytes())
+            Some(to) if is_direction(to) || lists(to) => {
+                let slash = if to.is_empty() { "" } else { "/" };
+                [to.trim_end_matches('/').as_bytes(), slash.as_bytes(), own()?.as_bytes()].concat()
             }
             Some(to) => to.as_bytes().to_vec(),
             None => own()?.as_bytes().to_vec(),
@@ -307,7 +321,7 @@ impl Session {
         drop(bar);
         let summary = summary.map_err(|error| named(error, &file))?;
         let shown = String::from_utf8_lossy(&name);
-        say(&format!("{}\n", report::went(&file, &shown, &summary)))?;
+        tell(&report::went(&file, &shown, &summary))?;
         Ok(Class::Done)
     }
 
@@ -370,6 +384,16 @@ fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
         b"" => name.to_vec(),
         directory => [directory, name].join(&b'/'),
     }
+}
+
+/// A line of what was done.
+fn tell(line: &str) -> Result<()> {
+    say(&format!("{}\n", broken(line, columns())))
+}
+
+/// Whether a word can only mean a directory.
+fn is_direction(word: &str) -> bool {
+    matches!(word.rsplit('/').next(), Some("" | "." | ".."))
 }
 
 /// An error that has the name of what it is about: those of this machine's files have it.
