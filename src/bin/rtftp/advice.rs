@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use tftpkit::client::{Failure, TFTP_PORT};
+use tftpkit::store::StoreError;
 use tftpkit::wire::ErrorCode;
 
 /// Where the advice is read, and followed.
@@ -52,8 +53,8 @@ fn advice(operation: &str, place: Place, error: &anyhow::Error) -> Option<String
             format!("Is the port meant? Then it is {}.", meant_port(*at)?)
         }
         Some(Failure::Server { code: ErrorCode::NotFound, .. }) if is_put => {
-            "The directory must be there (rtftpd makes it with --create-dirs), for some servers the file, too \
-             (tftpd-hpa takes new ones with --create)."
+            "The directory must be there (rtftpd makes it with --create-dirs), and the file where new ones are \
+             not taken (tftpd-hpa: --create)."
                 .into()
         }
         Some(Failure::Server { code: ErrorCode::NotFound, .. }) if place != Place::CommandLine => {
@@ -87,8 +88,19 @@ fn advice(operation: &str, place: Place, error: &anyhow::Error) -> Option<String
         Some(Failure::NoAnswer(_) | Failure::Unconfirmed | Failure::BrokenOff(..)) if is_put => {
             format!("{}\n  {SLOW}", usual_advice(error)?)
         }
+        None if !is_put && is_forbidden(error) => match place {
+            Place::CommandLine => "No file can be made there: '-o FOLDER/' takes another folder.",
+            _ => "No file can be made there: 'download NAME FOLDER/' takes another folder.",
+        }
+        .into(),
         _ => usual_advice(error)?.into(),
     })
+}
+
+/// Whether this machine does not let its user write there.
+fn is_forbidden(error: &anyhow::Error) -> bool {
+    let is_forbidden = |error: &StoreError| error.code() == ErrorCode::AccessViolation;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_forbidden))
 }
 
 /// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
