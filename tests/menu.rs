@@ -81,9 +81,10 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         _ => Vec::new(),
     });
     let mut menu = rtftp(here.path());
-    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nlist\nd a\n");
+    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nget c/\nlist\nd a\n");
     let told = "rtftp: download: b: the server says: file not found (code 1)\n  \
         This server offers no list of its names; they are case-sensitive.\n\
+        rtftp: 'c/' is a directory\n\
         rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
     let moved = "(unchecked: this server lists nothing)\n".repeat(2);
     menu.assert().code(4).stderr(told).stdout(contains(moved));
@@ -157,6 +158,27 @@ fn an_interrupt_at_the_prompt_does_not_end_the_download_that_is_typed_there() {
     let download = format!("d {}/x\t it\r", server.address.port());
     let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
     assert_eq!(std::fs::read(here.path().join("it")).unwrap_or_default(), b"here", "{screen}");
+}
+
+#[test]
+fn an_interrupt_drops_the_lines_that_wait_for_their_turn() {
+    let (here, mut port) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) => {
+            port = String::from_utf8_lossy(request.name).parse().ok();
+            vec![data(1, if port.is_some() { &[7; 512] } else { b"few" })]
+        }
+        Packet::Ack { .. } => {
+            port.take().into_iter().for_each(interrupt_the_menu_of);
+            Vec::new()
+        }
+        _ => Vec::new(),
+    });
+    let pasted = format!("\x1b[200~get {} it\nget b\nget c\x1b[201~\r", server.address.port());
+    let screen =
+        on_a_terminal(here.path(), &menu_at(&server.remote()), &[&pasted, "get d\r", "quit\r"]);
+    assert_eq!(screen.matches("cancelled").count(), 1, "{screen}");
+    assert_eq!(everything_in(here.path()), ["d", "state"], "{screen}");
 }
 
 #[test]
@@ -452,7 +474,8 @@ fn what_can_only_be_a_directory_takes_an_upload_and_is_no_file() {
         std::fs::remove_file(root.path().join(name)).expect(line);
     }
     for word in ["..", ".", "in/..", "/"] {
-        let told = format!("rtftp: {word} is a directory; this shows what is in it: list {word}\n");
+        let told =
+            format!("rtftp: '{word}' is a directory; this shows what is in it: list {word}\n");
         to(&format!("get {word}")).code(2).stderr(told);
     }
     to("get ''").code(2).stderr("rtftp: a name is empty\n");

@@ -183,6 +183,11 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     let mut ahead = VecDeque::new();
     loop {
         let prompt = session.borrow().prompt();
+        if canceller.is_cancelled() {
+            // As the terminal does with what it holds.
+            ahead.clear();
+            canceller.reset();
+        }
         ahead.extend(typed_ahead());
         let line = match ahead.pop_front() {
             Some(line) => {

@@ -149,6 +149,15 @@ impl Session {
         Ok(Class::first(classes.into_iter()))
     }
 
+    /// Tells that a directory was named where a file is taken.
+    fn no_file<T>(&self, name: &str, directory: &str) -> Result<T> {
+        if self.lists_nothing {
+            return misused(format!("'{name}' is a directory"));
+        }
+        let word = shlex::try_quote(directory).unwrap_or_default();
+        misused(format!("'{name}' is a directory; this shows what is in it: list {word}"))
+    }
+
     /// The files that are meant, and where they go: the last word, where it can mean nothing else.
     pub(super) fn downloads(
         &mut self,
@@ -171,10 +180,7 @@ impl Session {
                 return misused("a name is empty");
             }
             if is_direction(file) {
-                let word = shlex::try_quote(file).unwrap_or_default();
-                return misused(format!(
-                    "{word} is a directory; this shows what is in it: list {word}"
-                ));
+                return self.no_file(file, file);
             }
             if is_pattern(file) && self.entry_of(file).is_none() {
                 names.extend(self.fitting(file)?);
@@ -218,10 +224,7 @@ impl Session {
         if name.ends_with(b"/") {
             // From the top it is the same wherever the menu is.
             let top = if shown.starts_with('/') || self.directory.is_empty() { "" } else { "/" };
-            return misused(format!(
-                "'{shown}' is a directory; this shows what is in it: list {}",
-                shlex::try_quote(&format!("{top}{shown}")).unwrap_or_default()
-            ));
+            return self.no_file(&shown, &format!("{top}{shown}"));
         }
         let base = base_name(name)?.to_owned();
         let to = Destination::new(to, &base, several)?;
