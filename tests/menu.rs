@@ -439,10 +439,10 @@ fn what_is_said_can_be_typed_and_advice_is_given_once_for_several_files() {
     let menu = rtftp(here.path()).arg(&remote).write_stdin(lines).assert().code(2);
     let told = String::from_utf8_lossy(&menu.get_output().stderr).into_owned();
     let shows = |name: &str, list: &str| {
-        format!("rtftp: '{name}' is a directory; this shows what is in it: list {list}\n")
+        format!("rtftp: '{name}' is a directory; {list} shows what is in it\n")
     };
-    assert!(told.contains(&shows("sub/b c/", "'/sub/b c/'")), "{told}");
-    assert!(told.contains(&shows("sub/deep/", "/sub/deep/")), "{told}");
+    assert!(told.contains(&shows("sub/b c/", "list '/sub/b c/'")), "{told}");
+    assert!(told.contains(&shows("sub/deep/", "'list /sub/deep/'")), "{told}");
     assert_eq!(told.matches("uploads are off").count(), 4, "{told}");
     assert_eq!(told.matches("takes uploads with --uploads.").count(), 2, "of two lines: {told}");
     let absent = "\nrtftp: upload: cannot read 'absent': No such file or directory\n";
@@ -474,8 +474,7 @@ fn what_can_only_be_a_directory_takes_an_upload_and_is_no_file() {
         std::fs::remove_file(root.path().join(name)).expect(line);
     }
     for word in ["..", ".", "in/..", "/"] {
-        let told =
-            format!("rtftp: '{word}' is a directory; this shows what is in it: list {word}\n");
+        let told = format!("rtftp: '{word}' is a directory; 'list {word}' shows what is in it\n");
         to(&format!("get {word}")).code(2).stderr(told);
     }
     to("get ''").code(2).stderr("rtftp: a name is empty\n");

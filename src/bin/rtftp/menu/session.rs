@@ -154,8 +154,12 @@ impl Session {
         if self.lists_nothing {
             return misused(format!("'{name}' is a directory"));
         }
-        let word = shlex::try_quote(directory).unwrap_or_default();
-        misused(format!("'{name}' is a directory; this shows what is in it: list {word}"))
+        let list = match shlex::try_quote(directory).unwrap_or_default() {
+            plain if plain == directory => format!("'list {plain}'"),
+            // It has its own quotes.
+            quoted => format!("list {quoted}"),
+        };
+        misused(format!("'{name}' is a directory; {list} shows what is in it"))
     }
 
     /// The files that are meant, and where they go: the last word, where it can mean nothing else.
