@@ -4,11 +4,13 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
+use common::apart::powerless;
 use common::{Daemon, Scripted, ack, child, closed, data, error, everything_in, folder, pattern};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{NO_HOST, on_a_terminal, rtftp, shell};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use tftpkit::wire::{
@@ -109,7 +111,11 @@ fn exit_codes_tell_the_class_of_a_failure() {
     case(&["put", "absent", &remote], 1, "cannot read 'absent'");
     case(&["put", ".", &remote, "x"], 1, "it is a directory");
     case(&["get", &remote, "a", "-o", "no/such/folder"], 1, "cannot write 'no/such/folder'");
-    case(&["get", &remote, "a", "-o", "/dev/full"], 6, "No space left");
+    case(
+        &["get", &remote, "a", "-o", "/dev/full"],
+        6,
+        "cannot write '/dev/full': No space left on device\n",
+    );
     case(&["get", &remote], 2, "no file is named");
     case(&["get", "host:x", "--blksize", "7"], 2, "--blksize");
     case(&["get", "[::1", "x"], 2, "closing bracket");
@@ -196,6 +202,26 @@ fn a_failure_says_what_can_be_done() {
     case(&["put", "a", &taking.0], 5, "--uploads overwrite");
     case(&["put", "a", &taking.0, "b"], 6, "on the server");
     case(&["get", &closed.0, "a", "-o", "/dev/full"], 6, "on this machine");
+}
+
+#[test]
+fn a_folder_that_takes_no_file_is_told_with_the_way_to_another() {
+    let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    std::fs::set_permissions(here.path(), PermissionsExt::from_mode(0o555)).expect("a mode");
+    let run = |words: &[&str], typed: &str| {
+        let (program, wrapper) = powerless().split_first().expect("a program");
+        let mut run = assert_cmd::Command::new(program);
+        run.args(wrapper)
+            .arg(env!("CARGO_BIN_EXE_rtftp"))
+            .args(words)
+            .write_stdin(typed.to_owned());
+        run.current_dir(here.path()).timeout(common::LONGEST_RUN).assert().code(1)
+    };
+    let remote = server.address.to_string();
+    let get = run(&["get", &remote, "a"], "");
+    get.stderr(contains("cannot write 'a': no permission\n").and(contains("'-o FOLDER/' takes")));
+    run(&[&remote], "get a\n").stderr(contains("'download NAME FOLDER/' takes"));
 }
 
 #[test]

@@ -8,7 +8,9 @@ use common::{Daemon, Scripted, child, data, error, everything_in, folder};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{NO_HOST, on_a_terminal, rtftp};
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
 use tftpkit::wire::{Operation, Packet};
 
 #[test]
@@ -37,6 +39,18 @@ fn where_a_list_has_no_lines_a_number_is_a_command() {
 }
 
 #[test]
+fn a_number_behind_the_end_of_a_list_is_told_with_the_command_that_it_was() {
+    let (root, here) = (folder(&[("a", b""), ("b", b"")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string()).write_stdin("list\n4\n5\n");
+    menu.assert().code(2).stderr(
+        "rtftp: the list has no number 4; it ends at 2, and numbers are its lines now: \
+        'quit' in letters\nrtftp: the list has no number 5; it ends at 2\n",
+    );
+}
+
+#[test]
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
@@ -46,7 +60,7 @@ fn an_error_leaves_the_user_in_the_menu() {
     menu.code(4).stderr(
         contains("file not found")
             .and(contains("the list has no number 9; it ends at 1"))
-            .and(contains("there is no list on the screen whose line 7 could be meant"))
+            .and(contains("7 is a line of which list?"))
             .and(contains("a number stands alone, or behind its command"))
             .and(contains("there is no command 'bogus'"))
             .and(contains("a quote is not closed"))
@@ -66,9 +80,14 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         Packet::Request(_) => vec![error(1, "file not found")],
         _ => Vec::new(),
     });
-    let menu = rtftp(here.path()).arg(server.remote()).write_stdin("list\nd a\n").assert();
-    let told = "rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
-    menu.code(7).stderr(told);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nget c/\nlist\nd a\n");
+    let told = "rtftp: download: b: the server says: file not found (code 1)\n  \
+        This server offers no list of its names; they are case-sensitive.\n\
+        rtftp: 'c/' is a directory\n\
+        rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
+    let moved = "(unchecked: this server lists nothing)\n".repeat(2);
+    menu.assert().code(4).stderr(told).stdout(contains(moved));
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
 
@@ -139,6 +158,27 @@ fn an_interrupt_at_the_prompt_does_not_end_the_download_that_is_typed_there() {
     let download = format!("d {}/x\t it\r", server.address.port());
     let screen = on_a_terminal(here.path(), &command, &[&download, "quit\r"]);
     assert_eq!(std::fs::read(here.path().join("it")).unwrap_or_default(), b"here", "{screen}");
+}
+
+#[test]
+fn an_interrupt_drops_the_lines_that_wait_for_their_turn() {
+    let (here, mut port) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) => {
+            port = String::from_utf8_lossy(request.name).parse().ok();
+            vec![data(1, if port.is_some() { &[7; 512] } else { b"few" })]
+        }
+        Packet::Ack { .. } => {
+            port.take().into_iter().for_each(interrupt_the_menu_of);
+            Vec::new()
+        }
+        _ => Vec::new(),
+    });
+    let pasted = format!("\x1b[200~get {} it\nget b\nget c\x1b[201~\r", server.address.port());
+    let screen =
+        on_a_terminal(here.path(), &menu_at(&server.remote()), &[&pasted, "get d\r", "quit\r"]);
+    assert_eq!(screen.matches("cancelled").count(), 1, "{screen}");
+    assert_eq!(everything_in(here.path()), ["d", "state"], "{screen}");
 }
 
 #[test]
@@ -251,6 +291,67 @@ fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() 
     let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
     assert_eq!(["a", "my file"].map(local), [&b"new"[..], b"blank"], "{screen}");
     assert!(root.path().join("sub/b c").exists(), "{screen}");
+    let history = std::fs::read_to_string(here.path().join("state/rtftp/history"));
+    let history = history.expect("a history");
+    assert!(history.lines().all(|line| !matches!(line, "n" | "y")), "no answers: {history}");
+}
+
+#[test]
+fn lines_that_are_pasted_are_obeyed_one_by_one() {
+    let (root, here) = (folder(&[("a", b"1"), ("sub/b", b"2")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let menu = menu_at(&server.address.to_string());
+    let pasted = "\x1b[200~get a\ncd sub\r\nget b\n\x1b[201~\r";
+    let screen = on_a_terminal(here.path(), &menu, &[pasted, "quit\r"]);
+    assert_eq!(everything_in(here.path()), ["a", "b", "state"], "{screen}");
+}
+
+#[test]
+fn what_is_typed_while_a_transfer_is_under_way_is_obeyed_after_it() {
+    let here = folder(&[("c", b"old")]);
+    let command = menu_at("HOST");
+    let keys = std::sync::Arc::new(std::sync::Mutex::new(None::<std::process::ChildStdin>));
+    let (typist, mut deaf) = (std::sync::Arc::clone(&keys), 4);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.name == b"a" && deaf > 0 => {
+            if deaf == 4 {
+                let mut keys = typist.lock().expect("the keys");
+                let keys = keys.as_mut().expect("a terminal");
+                // The question of the last download is answered by none of these.
+                keys.write_all(b"get b\rget c\ry\rget d\r").expect("typed");
+            }
+            deaf -= 1;
+            Vec::new()
+        }
+        Packet::Request(request) => vec![data(1, request.name)],
+        _ => Vec::new(),
+    });
+    let mut script = std::process::Command::new("script");
+    script.args(["-qec", &command.replace("HOST", &server.remote()), "/dev/null"]);
+    script.current_dir(here.path()).env("TERM", "xterm").env("XDG_STATE_HOME", here.path());
+    script.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut script = script.spawn().expect("script, of util-linux");
+    let (mut out, mut screen) = (script.stdout.take().expect("a pipe"), String::new());
+    let mut answers = vec!["quit\r", "n\r", "get a\r"];
+    *keys.lock().expect("the keys") = script.stdin.take();
+    let mut buffer = [0; 4096];
+    while let Ok(len @ 1..) = out.read(&mut buffer) {
+        screen += &String::from_utf8_lossy(&buffer[..len]);
+        // Each time the editor waits for keys.
+        while 3 - answers.len() < screen.matches("\x1b[?2004h").count() {
+            let answer = answers.pop().expect("a line for each prompt").as_bytes();
+            keys.lock()
+                .expect("the keys")
+                .as_mut()
+                .expect("a terminal")
+                .write_all(answer)
+                .expect("typed");
+        }
+    }
+    assert!(child::end("script", &mut script).success(), "{screen}");
+    let got = |name| std::fs::read_to_string(here.path().join(name)).unwrap_or_default();
+    assert_eq!(["a", "b", "c", "d"].map(got), ["a", "b", "old", "d"], "{screen}");
+    assert!(screen.contains("there is no command 'y'"), "{screen}");
 }
 
 #[test]
@@ -302,6 +403,84 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
     }
+}
+
+#[test]
+fn on_a_narrow_terminal_words_are_whole_and_what_stalls_is_one_line() {
+    let (here, mut since) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.name == b"missing" => vec![error(1, "no such file")],
+        Packet::Request(_) => vec![data(1, &[7; 512])],
+        Packet::Ack { .. } => {
+            let since = since.get_or_insert_with(std::time::Instant::now);
+            let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
+            if is_time { vec![data(2, b"end")] } else { Vec::new() }
+        }
+        _ => Vec::new(),
+    });
+    let menu = format!("sh -c 'stty cols 40; exec {}'", menu_at(&server.remote()));
+    let lines = ["get missing\r", "get a-long-name.img it\r", "quit\r"];
+    let screen = on_a_terminal(here.path(), &menu, &lines);
+    let told =
+        "rtftp: download: missing: the server\r\n  says: no such file (code 1)\r\n  'list' shows";
+    assert!(screen.contains(told), "{screen}");
+    assert!(screen.contains("stalled for 2 s"), "{screen}");
+    assert!(!screen.contains("2 s (Ctrl-C stops)"), "there is no room for it: {screen}");
+}
+
+#[test]
+fn what_is_said_can_be_typed_and_advice_is_given_once_for_several_files() {
+    let root = folder(&[("sub/deep/a", b"one"), ("sub/b c/d", b"two")]);
+    let here = folder(&[("x", b"1"), ("y", b"2"), ("z", b"3")]);
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let lines =
+        "list sub\nget 1\nget deep\nlist '/sub/b c/'\nget absent\nput x y z\nput x\nput absent\n";
+    let menu = rtftp(here.path()).arg(&remote).write_stdin(lines).assert().code(2);
+    let told = String::from_utf8_lossy(&menu.get_output().stderr).into_owned();
+    let shows = |name: &str, list: &str| {
+        format!("rtftp: '{name}' is a directory; {list} shows what is in it\n")
+    };
+    assert!(told.contains(&shows("sub/b c/", "list '/sub/b c/'")), "{told}");
+    assert!(told.contains(&shows("sub/deep/", "'list /sub/deep/'")), "{told}");
+    assert_eq!(told.matches("uploads are off").count(), 4, "{told}");
+    assert_eq!(told.matches("takes uploads with --uploads.").count(), 2, "of two lines: {told}");
+    let absent = "\nrtftp: upload: cannot read 'absent': No such file or directory\n";
+    assert!(told.ends_with(absent), "{told}");
+    let put = rtftp(here.path()).args(["put", "x", "y", "z", &remote]).assert().code(5);
+    let told = String::from_utf8_lossy(&put.get_output().stderr).into_owned();
+    assert_eq!(told.matches("takes uploads with --uploads.").count(), 1, "{told}");
+}
+
+#[test]
+fn what_can_only_be_a_directory_takes_an_upload_and_is_no_file() {
+    let (root, here) = (folder(&[("sub/a", b"one")]), folder(&[("x", b"1")]));
+    std::fs::create_dir(root.path().join("sub/in")).expect("a directory");
+    let server = Daemon::serve(root.path(), &["--uploads", "overwrite"]);
+    let to = |lines: &str| {
+        let mut menu = rtftp(here.path());
+        menu.arg(server.address.to_string()).write_stdin(format!("cd sub\n{lines}\n")).assert()
+    };
+    let cases = [
+        ("put x .", "sub/x"),
+        ("put x ..", "x"),
+        ("put x /", "x"),
+        ("put x ''", "sub/x"),
+        ("put x in/.", "sub/in/x"),
+        ("list\nput x in", "sub/in/x"),
+    ];
+    for (line, name) in cases {
+        to(line).success();
+        std::fs::remove_file(root.path().join(name)).expect(line);
+    }
+    for word in ["..", ".", "in/..", "/"] {
+        let told = format!("rtftp: '{word}' is a directory; 'list {word}' shows what is in it\n");
+        to(&format!("get {word}")).code(2).stderr(told);
+    }
+    to("get ''").code(2).stderr("rtftp: a name is empty\n");
+    to("connect h\nbinary").code(2).stderr(
+        contains("'rtftp HOST' opens the menu of another host").and(contains("--mode netascii'")),
+    );
 }
 
 #[test]

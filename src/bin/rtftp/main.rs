@@ -1,5 +1,6 @@
 //! `rtftp`: gets, puts and lists files by TFTP, in one command or from a menu, and puts load on servers.
 
+mod advice;
 mod args;
 mod bench;
 mod local;
@@ -182,9 +183,9 @@ fn run(
 ) -> Class {
     let reporter = Reporter::new(report);
     command(&reporter).unwrap_or_else(|error| {
-        complain(format_args!("rtftp: {error:#}"));
+        complain(format_args!("rtftp: {}", text::told(&error)));
         if report.json {
-            reporter.line(&Record::misused(operation, format!("{error:#}")));
+            reporter.line(&Record::misused(operation, text::told(&error)));
         }
         Class::Usage
     })

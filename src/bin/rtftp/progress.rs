@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::client::Progress;
+use unicode_width::UnicodeWidthStr;
 
 /// What is answered sooner shows nothing of it.
 const SOON: Duration = Duration::from_millis(300);
@@ -143,10 +144,16 @@ impl Line {
                     seen.shown = Shown::Stalled;
                     let (seconds, so_far) = (moved.elapsed().as_secs(), bytes(seen.last.bytes));
                     self.style("{msg}");
-                    self.bar.set_message(format!(
-                        "{} {so_far}, stalled for {seconds} s (Ctrl-C stops)",
-                        self.name
-                    ));
+                    let stalled = format!(" {so_far}, stalled for {seconds} s");
+                    let line = format!("{}{stalled} (Ctrl-C stops)", self.name);
+                    // A line that the terminal breaks cannot be cleared.
+                    let room = columns().unwrap_or(80).saturating_sub(1);
+                    let is_short = line.width() <= room;
+                    let narrow = || {
+                        let room = room.saturating_sub(stalled.width());
+                        shortened(&self.name, room) + &stalled
+                    };
+                    self.bar.set_message(if is_short { line } else { narrow() });
                 }
                 _ => {}
             }

@@ -153,14 +153,19 @@ impl Server {
     pub(crate) fn get(&mut self, name: &[u8], to: &Destination, bar: &Bar) -> Result<Summary> {
         self.patiently(|server| {
             let sink = to.open(&server.stop)?;
-            Ok(server.client()?.get(name, sink, |progress| bar.show(progress))?)
+            let got = server.client()?.get(name, sink, |progress| bar.show(progress));
+            of_file(got, || match to {
+                Destination::Stdout => "cannot write to standard output".into(),
+                Destination::File(path) => format!("cannot write '{}'", path.display()),
+            })
         })
     }
 
     pub(crate) fn put(&mut self, file: &Path, name: &[u8], bar: &Bar) -> Result<Summary> {
         self.patiently(|server| {
             let payload = local::open(file, &server.stop)?;
-            Ok(server.client()?.put(name, payload, |progress| bar.show(progress))?)
+            let put = server.client()?.put(name, payload, |progress| bar.show(progress));
+            of_file(put, || format!("cannot read '{}'", file.display()))
         })
     }
 
@@ -175,7 +180,7 @@ impl Server {
             None => {
                 let client = self.found()?.map_err(|error| Unresolved {
                     host: self.host.host.clone(),
-                    reason: error.to_string(),
+                    reason: reason(&error),
                 })?;
                 client.wishes(self.wishes).cancelled_by(self.stop.canceller())
             }
@@ -223,6 +228,21 @@ impl Server {
             }
         }
     }
+}
+
+/// Why a host has no address, without the resolver's own heading.
+fn reason(error: &io::Error) -> String {
+    const HEADING: &str = "failed to lookup address information: ";
+    let told = error.to_string();
+    told.strip_prefix(HEADING).unwrap_or(&told).to_owned()
+}
+
+/// Says of a local failure which file it is about.
+fn of_file(done: Result<Summary, Failure>, cannot: impl Fn() -> String) -> Result<Summary> {
+    done.map_err(|failure| match failure {
+        local @ Failure::Local { .. } => anyhow::Error::from(local).context(cannot()),
+        other => other.into(),
+    })
 }
 
 /// Whether it fails as it does where a device has not started yet, or is cut off.

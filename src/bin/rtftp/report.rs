@@ -1,16 +1,17 @@
 //! What a person or a script is told: progress, the end, and what to do when it went wrong.
 
+use crate::advice::Advice;
 use crate::args::ReportArgs;
 use crate::progress::Bar;
 use crate::record::{Record, Task, kind};
 use crate::shown::{bytes, harmless, rate};
 use crate::signals::{Cause, Stop};
-use crate::text::complain;
+use crate::text::{complain, told};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
-use std::net::{Ipv6Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Instant;
-use tftpkit::client::{Failure, TFTP_PORT};
+use tftpkit::client::Failure;
 use tftpkit::store::StoreError;
 use tftpkit::transfer::{Summary, error_code};
 use tftpkit::wire::ErrorCode;
@@ -73,83 +74,9 @@ pub(crate) fn failure(error: &anyhow::Error) -> Option<&Failure> {
 }
 
 /// Whether this machine has no room, as is known before anything was asked of a server.
-fn is_full(error: &anyhow::Error) -> bool {
+pub(crate) fn is_full(error: &anyhow::Error) -> bool {
     let is_full = |error: &StoreError| error.code() == ErrorCode::DiskFull;
     error.chain().any(|cause| cause.downcast_ref().is_some_and(is_full))
-}
-
-/// What the user can do about it, in the menu or with a command line.
-fn advice(operation: &str, in_menu: bool, error: &anyhow::Error) -> Option<String> {
-    const SLOW: &str =
-        "A device that erases or checks its flash may need longer: --timeout 20 --retries 10.";
-    let is_put = matches!(operation, "put" | "upload");
-    Some(match failure(error) {
-        Some(Failure::NoAnswer(at) | Failure::Closed(at)) if meant_port(*at).is_some() => {
-            format!("Is the port meant? Then it is {}.", meant_port(*at)?)
-        }
-        Some(Failure::Server { code: ErrorCode::NotFound, .. }) if is_put => {
-            "The directory must be there, unless the server makes it: rtftpd does with --create-dirs."
-                .into()
-        }
-        Some(Failure::Server { code: ErrorCode::NotFound, .. }) if in_menu => {
-            "'list' shows what is there; names are case-sensitive.".into()
-        }
-        Some(Failure::Server { code: ErrorCode::AccessViolation, .. }) if is_put => {
-            "The server may take no such file, or none at all; rtftpd takes uploads with --uploads.".into()
-        }
-        Some(Failure::NoListing) => {
-            let get = if in_menu { "download NAME" } else { "rtftp get HOST FILE" };
-            format!("'{get}' gets a file whose name you know.")
-        }
-        Some(Failure::Blocks { fits: Some(size), .. }) => {
-            format!("Larger blocks are fewer: --blksize {}.", size.get())
-        }
-        Some(Failure::Blocks { fits: None, .. }) => {
-            "No block is large enough for this file: split it, or take another server.".into()
-        }
-        Some(Failure::NoAnswer(_) | Failure::Unconfirmed | Failure::BrokenOff(..)) if is_put => {
-            format!("{}\n  {SLOW}", usual_advice(error)?)
-        }
-        _ => usual_advice(error)?.into(),
-    })
-}
-
-/// The address that is meant where the last part of one without brackets looks like a port, as in `::1:6969`.
-fn meant_port(at: SocketAddr) -> Option<String> {
-    let text = at.ip().to_string();
-    let (address, port) = text.rsplit_once(':').filter(|_| at.port() == TFTP_PORT)?;
-    let is_port = port.len() > 2 && port.bytes().all(|byte| byte.is_ascii_digit());
-    (is_port && address.parse::<Ipv6Addr>().is_ok()).then(|| format!("[{address}]:{port}"))
-}
-
-fn usual_advice(error: &anyhow::Error) -> Option<&'static str> {
-    const ROOM: &str = "Make room on this machine.";
-    const SILENT: &str =
-        "Is the name right, does a TFTP server run there, and is its UDP port open on the way?";
-    Some(match failure(error) {
-        None if error.is::<Unresolved>() => SILENT,
-        None if is_full(error) => ROOM,
-        Some(Failure::NoAnswer(_) | Failure::Closed(_)) => SILENT,
-        Some(Failure::BrokenOff(..)) => {
-            "It did answer before: try again, where packets are lost with a smaller --windowsize."
-        }
-        Some(Failure::Unconfirmed) => "Get the file back and compare it, or put it again.",
-        Some(Failure::Local { disk_full: true, .. }) => ROOM,
-        Some(Failure::Server { code, .. }) => match code {
-            ErrorCode::NotFound => {
-                "'rtftp list HOST' shows what is there; names are case-sensitive."
-            }
-            ErrorCode::AccessViolation => {
-                "It may be a directory, or a file that the server's user may not open."
-            }
-            ErrorCode::FileExists => {
-                "Take another name; rtftpd replaces files with --uploads overwrite."
-            }
-            ErrorCode::DiskFull => "Make room on the server, or allow larger uploads there.",
-            _ => return None,
-        },
-        _ => return None,
-    })
 }
 
 /// The kind of an error, in a word or two that stay.
@@ -177,11 +104,11 @@ pub(crate) struct Unresolved {
 }
 
 /// Tells what failed, why, and what to do. In the menu nothing is said of `what`: the error has the name.
-pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error) -> Class {
-    let (class, in_menu) = (Class::of(error), what.is_empty());
+pub(crate) fn fail(operation: &str, what: &str, error: &anyhow::Error, advice: &Advice) -> Class {
+    let class = Class::of(error);
     let what = if what.is_empty() { operation.to_owned() } else { format!("{operation} {what}") };
-    complain(format_args!("rtftp: {}", harmless(&format!("{}: {error:#}", short(&what)))));
-    if let Some(advice) = advice(operation, in_menu, error) {
+    complain(format_args!("rtftp: {}", harmless(&format!("{}: {}", short(&what), told(error)))));
+    if let Some(advice) = advice.about(operation, error) {
         complain(format_args!("  {advice}"));
     }
     class
@@ -221,11 +148,12 @@ pub(crate) struct Reporter {
     stdout_taken: bool,
     /// What may have ended them.
     stop: Stop,
+    advice: Rc<Advice>,
 }
 
 impl Reporter {
     pub(crate) fn new(args: ReportArgs) -> Self {
-        Self { args, stdout_taken: false, stop: Stop::default() }
+        Self { args, stdout_taken: false, stop: Stop::default(), advice: Rc::default() }
     }
 
     /// One of transfers that this may end.
@@ -269,9 +197,9 @@ impl Reporter {
     pub(crate) fn failed(&self, so_far: Record, task: &Task, error: anyhow::Error) -> Class {
         let error = self.as_ended(error);
         let what = task.remote.as_deref().unwrap_or_default();
-        let class = fail(task.operation, what, &error);
+        let class = fail(task.operation, what, &error, &self.advice);
         if self.args.json {
-            let record = so_far.failed(class, kind_of(&error), format!("{error:#}"));
+            let record = so_far.failed(class, kind_of(&error), told(&error));
             self.line(&record.code(failure(&error)));
         }
         class
@@ -399,7 +327,7 @@ mod tests {
             let told = failure.to_string();
             let error = anyhow::Error::from(failure).context("about a file");
             assert_eq!(Class::of(&error), class, "{told}");
-            let advice = advice("get", false, &error).unwrap_or_default();
+            let advice = Advice::default().about("get", &error).unwrap_or_default();
             assert_eq!(advice.is_empty(), says.is_empty(), "{told}: {advice}");
             assert!(advice.contains(says), "{told}: {advice}");
         }
@@ -407,64 +335,14 @@ mod tests {
 
     #[test]
     fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
-        let of = |error: anyhow::Error| (Class::of(&error), advice("get", false, &error).is_some());
+        let of = |error: anyhow::Error| {
+            (Class::of(&error), Advice::default().about("get", &error).is_some())
+        };
         let full = StoreError::full("the disk is full");
         assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
         let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
         assert_eq!(of(unresolved.into()), (Class::NoAnswer, true));
         assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, false));
-    }
-
-    #[test]
-    fn a_put_that_is_not_answered_is_told_how_to_wait_longer() {
-        let at = ([127, 0, 0, 1], 69).into();
-        for failure in [Failure::NoAnswer(at), Failure::Unconfirmed, Failure::BrokenOff(at, 9)] {
-            let error = anyhow::Error::from(failure);
-            let tells = |operation| {
-                advice(operation, false, &error).expect("advice").contains("--timeout 20")
-            };
-            assert_eq!(["put", "upload", "get"].map(tells), [true, true, false], "{error}");
-        }
-    }
-
-    #[test]
-    fn a_port_that_became_a_part_of_an_address_is_told() {
-        let told = |at: &str| {
-            let at = at.parse().expect("an address");
-            advice("list", false, &Failure::Closed(at).into()).expect("advice")
-        };
-        assert_eq!(told("[::1:6969]:69"), "Is the port meant? Then it is [::1]:6969.");
-        assert_eq!(
-            told("[2001:db8::1:6969]:69"),
-            "Is the port meant? Then it is [2001:db8::1]:6969."
-        );
-        for plain in
-            ["[::1]:69", "[::1:6969]:70", "[2001:db8::1:12]:69", "[::1:a969]:69", "127.0.0.1:69"]
-        {
-            assert!(told(plain).starts_with("Is the name right"), "{plain}");
-        }
-        let absent = Failure::Server { code: ErrorCode::NotFound, message: String::new() };
-        let absent = absent.into();
-        for operation in ["download", "list", "cd"] {
-            let told = advice(operation, true, &absent).expect("advice");
-            assert!(told.starts_with("'list' shows"), "{operation}: {told}");
-        }
-        let told = advice("get", false, &absent).expect("advice");
-        assert!(told.starts_with("'rtftp list HOST' shows"), "{told}");
-        let no_listing = advice("list", true, &Failure::NoListing.into()).expect("advice");
-        assert!(no_listing.starts_with("'download NAME' gets"), "{no_listing}");
-    }
-
-    #[test]
-    fn a_put_that_is_refused_is_told_what_a_server_may_want() {
-        for operation in ["put", "upload"] {
-            let told = |code| {
-                let refused = server(code).into();
-                advice(operation, operation == "upload", &refused).expect("advice")
-            };
-            assert!(told(ErrorCode::NotFound).ends_with("with --create-dirs."));
-            assert!(told(ErrorCode::AccessViolation).ends_with("with --uploads."));
-        }
     }
 
     #[test]

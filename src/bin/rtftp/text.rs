@@ -5,12 +5,60 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use std::fmt::{Display, Write};
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use tftpkit::store::{Entry, Kind, Listing};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// A line on standard error. Where that cannot be written there is nobody to tell.
+/// A line on standard error, which on a terminal is broken between its words. Where that cannot be written there is
+/// nobody to tell.
 pub(crate) fn complain(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", broken(&line.to_string(), columns_of(io::stderr())));
+}
+
+/// Breaks a text between its words, so that no line is wider than a terminal; what follows a break stands two columns
+/// in. A word that is wider stays whole: it can be copied.
+pub(crate) fn broken(text: &str, columns: Option<usize>) -> String {
+    const INDENT: &str = "  ";
+    let columns = columns.unwrap_or(usize::MAX);
+    let mut out = String::new();
+    for line in text.split('\n') {
+        let (words, mut used) = (line.trim_start(), 0);
+        let indent = &line[..line.len() - words.len()];
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        for (n, word) in words.split(' ').enumerate() {
+            let before = match n {
+                0 => indent,
+                _ if used + 1 + word.width() > columns => {
+                    out.push('\n');
+                    used = 0;
+                    INDENT
+                }
+                _ => " ",
+            };
+            out.push_str(before);
+            out.push_str(word);
+            used += before.len() + word.width();
+        }
+    }
+    out
+}
+
+/// An error with its causes. The system's words for an error come without their number, which tells
+/// people nothing.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        match rest.strip_prefix(')').filter(|_| rest.len() < part.len()) {
+            Some(rest) => out.push_str(rest),
+            None => out.extend([" (os error ", part]),
+        }
+    }
+    out
 }
 
 /// The name of an entry, a directory with its slash.
@@ -48,7 +96,11 @@ pub(crate) fn shortened(name: &str, width: usize) -> String {
 
 /// The columns of the terminal that standard output is, if it is one.
 pub(crate) fn columns() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    columns_of(io::stdout())
+}
+
+fn columns_of(out: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(out).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
@@ -161,6 +213,33 @@ mod tests {
         listing.cut = true;
         assert!(table(&listing).ends_with("\n(there is more: the server cut the list)\n"));
         assert_eq!(table(&Listing::default()), "");
+    }
+
+    #[test]
+    fn a_line_is_broken_between_words_and_a_long_word_is_none_of_two() {
+        let broken = |text: &str, columns: usize| broken(text, Some(columns));
+        let text = "rtftp: upload: a: no such directory\n  The directory must be there.";
+        assert_eq!([broken(text, 80), super::broken(text, None)], [text; 2]);
+        assert_eq!(broken("Replace it (y/N)? ", 12), "Replace it\n  (y/N)? ");
+        let narrow = "rtftp: upload: a: no\n  such directory\n  The directory must\n  be there.";
+        assert_eq!(broken(text, 20), narrow);
+        let narrower = "rtftp: upload: a:\n  no such directory\n  The directory\n  must be there.";
+        assert_eq!(broken(text, 19), narrower);
+        assert_eq!(broken("a 'long-name.img' is", 10), "a\n  'long-name.img'\n  is");
+        assert_eq!(broken("\u{4e00}\u{4e00} \u{4e00}", 7), "\u{4e00}\u{4e00} \u{4e00}");
+        assert_eq!(broken("\u{4e00}\u{4e00} \u{4e00}", 6), "\u{4e00}\u{4e00}\n  \u{4e00}");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_its_words_alone() {
+        let of = |error: anyhow::Error| told(&error);
+        let absent = io::Error::from_raw_os_error(2);
+        let plain = anyhow::Error::from(absent).context("cannot read 'x'");
+        assert_eq!(of(plain), "cannot read 'x': No such file or directory");
+        for text in ["a (os error x) b", "a (os error ) b", "a (os error 2"] {
+            assert_eq!(of(anyhow::anyhow!(text)), text);
+        }
+        assert_eq!(of(anyhow::anyhow!("a (os error 2) (os error 3): b")), "a: b");
     }
 
     #[test]

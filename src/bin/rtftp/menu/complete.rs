@@ -96,13 +96,29 @@ impl Completer for Completion {
             return Ok((typed.len() - command.len(), fitting.map(pair).collect()));
         };
         let (start, word) = last_word(typed);
-        let names = match what(&command.to_lowercase()) {
-            Some("upload") => local_names(&word),
-            _ => match self.session.try_borrow_mut() {
-                Ok(mut session) => session.completions(&word),
-                Err(_) => Vec::new(),
-            },
+        let theirs = || match self.session.try_borrow_mut() {
+            Ok(mut session) => session.completions(&word),
+            Err(_) => Vec::new(),
         };
+        let directories = |mut names: Vec<String>| {
+            names.retain(|name| name.ends_with('/'));
+            names
+        };
+        let to_other_side = shlex::split(&typed[..start]).is_some_and(|words| words.len() > 1);
+        let command = what(&command.to_lowercase());
+        let mut names = match command {
+            Some("cd" | "list") => directories(theirs()),
+            Some("upload") => local_names(&word),
+            _ => theirs(),
+        };
+        // Behind a file may stand where it goes.
+        if names.is_empty() && to_other_side {
+            names = match command {
+                Some("upload") => directories(theirs()),
+                Some("download") => directories(local_names(&word)),
+                _ => names,
+            };
+        }
         Ok((start, names.iter().map(|name| pair(name)).collect()))
     }
 }
@@ -212,10 +228,18 @@ mod tests {
         assert_eq!(complete("bogus"), found(0, &[]));
         assert_eq!(complete("list d"), found(5, &["dir/"]));
         assert_eq!(complete("cd d"), found(3, &["dir/"]));
+        assert_eq!([complete("cd f"), complete("ls f")], [found(3, &[]), found(3, &[])]);
+        assert_eq!([complete("cd "), complete("1 ")], [found(3, &["dir/"]), found(2, &["dir/"])]);
         assert_eq!(complete("2 one fi"), found(6, &["fine", "first"]));
         for upload in ["3 Cargo.to", "put Cargo.to", "UP Cargo.to", "send Cargo.to"] {
             assert_eq!(complete(upload), found(upload.len() - 8, &["Cargo.toml"]), "{upload}");
         }
+        // Where no further file is meant it is a directory of the other side, where they go.
+        assert_eq!(complete("put Cargo.lock di"), found(15, &["dir/"]));
+        assert_eq!(complete("put Cargo.lock Cargo.to"), found(15, &["Cargo.toml"]));
+        assert_eq!(complete("get fine fi"), found(9, &["fine", "first"]));
+        assert_eq!(complete("get fine sr"), found(9, &["src/"]));
+        assert_eq!(complete("get sr"), found(4, &[]));
         assert_eq!(complete("upload src/client/wi"), found(7, &["src/client/wishes.rs"]));
         assert_eq!(complete("upload src/bin/rtftp/me"), found(7, &["src/bin/rtftp/menu/"]));
     }

@@ -4,6 +4,7 @@ mod complete;
 mod names;
 mod session;
 
+use crate::advice::Advice;
 use crate::args::{ReportArgs, WishArgs};
 use crate::remote::Server;
 use crate::report::{self, Class, Reporter};
@@ -13,12 +14,17 @@ use crate::text::{columns, complain};
 use crate::words::near;
 use anyhow::Result;
 use complete::Completion;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::read;
 use rustyline::error::ReadlineError;
 use rustyline::{CompletionType, Config, Editor};
 use session::Session;
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use tftpkit::client::Remote;
@@ -29,7 +35,7 @@ const HELP: &str = "\
   3  upload FILE... [AS]    send files of yours to where you are
   4  quit                   leave
      cd DIRECTORY           go there without a list
-     NUMBER                 that line of the list: get it, or go there
+     NUMBER                 once there is a list, its line: get it, or go there
      help                   show this page
 ";
 
@@ -40,7 +46,7 @@ const SHORT_HELP: &str = "\
  3 upload FILE    send one of yours
  4 quit           leave
    cd DIR         go there
-   NUMBER         that line of the list
+   NUMBER         line of the list shown
    help           show this page
 ";
 
@@ -70,6 +76,20 @@ const NAMES: [(&str, &str); 20] = [
     ("help", "help"),
     ("quit", "quit"),
 ];
+
+/// Commands of other clients, and what does the same here.
+const OTHERS: [(&str, &str); 8] = [
+    ("connect", HOST),
+    ("open", HOST),
+    ("binary", MODE),
+    ("octet", MODE),
+    ("ascii", MODE),
+    ("netascii", MODE),
+    ("mode", MODE),
+    ("pwd", "the prompt has the directory"),
+];
+const HOST: &str = "'rtftp HOST' opens the menu of another host";
+const MODE: &str = "files travel byte for byte unless it was 'rtftp HOST --mode netascii'";
 
 /// The command that a word means: one of its names, or the beginning of its own.
 fn what(word: &str) -> Option<&'static str> {
@@ -102,7 +122,7 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
     };
     let stop = match stop.and_then(|stop| interruptible(&stop).map(|()| stop)) {
         Ok(stop) => stop,
-        Err(error) => return report::fail("menu", "", &error),
+        Err(error) => return report::fail("menu", "", &error, &Advice::default()),
     };
     let mut server = Server::new(&named, wishes, &stop);
     let asking = format!("looking for {}\u{2026}", named.host);
@@ -110,7 +130,7 @@ pub(crate) fn open(host: &str, wishes: &WishArgs) -> Class {
     let found = server.client().map(drop);
     drop(bar);
     if let Err(error) = found {
-        let class = report::fail("menu", "", &error);
+        let class = report::fail("menu", "", &error, &Advice::default());
         if let Some(command) = near(host, ["list", "get", "put", "bench"]) {
             complain(format_args!(
                 "  Is the command '{command}' meant? 'rtftp {command} --help' explains it."
@@ -142,11 +162,10 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     if say(&(head + page())).is_err() {
         return Class::Local;
     }
-    let config =
-        Config::builder().auto_add_history(true).completion_type(CompletionType::List).build();
+    let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor = match Editor::with_config(config) {
         Ok(editor) => editor,
-        Err(error) => return report::fail("menu", "", &error.into()),
+        Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
     };
     editor.set_helper(Some(Completion { session: Rc::clone(session) }));
     let history = history_file();
@@ -155,16 +174,39 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     }
     // What interrupts a prompt does not end what is asked for there.
     let canceller = session.borrow().server.canceller();
-    let mut read = |prompt: &str| {
+    let read = |editor: &mut Editor<_, _>, prompt: &str| {
         let line = editor.readline(prompt);
         canceller.reset();
         line
     };
+    // Lines that were typed while a transfer was under way: the editor would lose all but the first.
+    let mut ahead = VecDeque::new();
     loop {
         let prompt = session.borrow().prompt();
-        match read(&prompt) {
+        if canceller.is_cancelled() {
+            // As the terminal does with what it holds.
+            ahead.clear();
+            canceller.reset();
+        }
+        ahead.extend(typed_ahead());
+        let line = match ahead.pop_front() {
+            Some(line) => {
+                say(&format!("{prompt}{line}\n")).map(|()| line).map_err(|_| ReadlineError::Eof)
+            }
+            None => read(&mut editor, &prompt),
+        };
+        match line {
             Ok(line) => {
-                let answer = |question: &str| read(question).ok();
+                // What was pasted may have several lines.
+                let mut lines = line.split(['\n', '\r']).map(str::to_owned);
+                let line = lines.next().unwrap_or_default();
+                lines.rev().filter(|line| !line.is_empty()).for_each(|line| ahead.push_front(line));
+                let _ = editor.add_history_entry(line.as_str());
+                // An answer is none to a question that was not read yet, and no line for another day.
+                let answer = |question: &str| {
+                    ahead.extend(typed_ahead());
+                    read(&mut editor, question).ok()
+                };
                 let done = obey(session, &line, answer);
                 if matches!(done, Line::Quit) || stop.cause().is_some() {
                     break;
@@ -173,7 +215,7 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
             // Ctrl-C takes back the line, as in a shell.
             Err(ReadlineError::Interrupted) => {}
             Err(ReadlineError::Eof) => break,
-            Err(error) => return report::fail("menu", "", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
         }
     }
     if let Some(file) = &history {
@@ -182,13 +224,32 @@ fn typed(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     Class::Done
 }
 
+/// The whole lines that wait at the terminal, which is not the editor's yet.
+fn typed_ahead() -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = [0; 4096];
+    let stdin = io::stdin();
+    let waits = || {
+        let flags = tcgetattr(&stdin).map(|terminal| terminal.local_flags);
+        let is_by_lines = flags.is_ok_and(|flags| flags.contains(LocalFlags::ICANON));
+        let ready = &mut [PollFd::new(stdin.as_fd(), PollFlags::POLLIN)];
+        is_by_lines && poll(ready, PollTimeout::ZERO) == Ok(1)
+    };
+    while waits() {
+        // A terminal gives one line at a time.
+        let Ok(len @ 1..) = read(&stdin, &mut line) else { break };
+        lines.push(String::from_utf8_lossy(&line[..len]).trim_end_matches('\n').to_owned());
+    }
+    lines
+}
+
 /// From a pipe the exit status tells of the first line that failed.
 fn piped(session: &Rc<RefCell<Session>>, stop: &Stop) -> Class {
     let mut class = Class::Done;
     for line in io::stdin().lock().split(b'\n') {
         let line = match line {
             Ok(line) => line,
-            Err(error) => return report::fail("menu", "", &error.into()),
+            Err(error) => return report::fail("menu", "", &error.into(), &Advice::default()),
         };
         let done = match str::from_utf8(line.strip_suffix(b"\r").unwrap_or(&line)) {
             Ok(line) => obey(session, line, |_| None),
@@ -219,42 +280,58 @@ fn obey(
     };
     let Some((command, words)) = words.split_first() else { return Line::Done };
     let session = &mut *session.borrow_mut();
+    session.advice.anew();
     let is_number = command.bytes().all(|byte| byte.is_ascii_digit());
     let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
     let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
     // What a command needs and was not given is asked for.
+    let is_typed = session.is_typed;
     let mut need = |question: &str| {
         let mut arguments = words.to_vec();
         if arguments.is_empty() {
-            let answer = ask(question).unwrap_or_default();
-            arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]));
+            match ask(question) {
+                Some(answer) => {
+                    arguments.extend(shlex::split(&answer).unwrap_or_else(|| vec![answer]));
+                }
+                None if is_typed => return None,
+                None => {}
+            }
         }
-        arguments
+        Some(arguments)
     };
     let done = match meant {
         Some("pick") => session.pick(command, &mut ask),
         Some("list") => session.list(words),
         Some("cd") => session.change(words),
         Some("download") => {
-            let files = need("Which file (name or number)? ");
+            // Who breaks off the question wants nothing.
+            let Some(files) = need("Which file (name or number)? ") else { return Line::Done };
             session.download(&files, &mut ask)
         }
-        Some("upload") => session.upload(&need("Which of your files? ")),
+        Some("upload") => {
+            let Some(files) = need("Which of your files? ") else { return Line::Done };
+            session.upload(&files)
+        }
         Some("quit") => return Line::Quit,
         Some("help") => say(page()).map(|()| Class::Done),
+        _ if is_number && !has_lines && session.lists_nothing => {
+            misused(format!("{command} is a line of no list: this server lists nothing"))
+        }
         _ if is_number && !has_lines => misused(format!(
-            "there is no list on the screen whose line {command} could be meant; 'list' shows one"
+            "{command} is a line of which list? None was shown of where you are: 'list' does"
         )),
         _ if is_number => misused(format!(
             "a number stands alone, or behind its command, as in 'download {command} NAME'"
         )),
         _ => {
             let known = NAMES.iter().map(|(name, _)| *name).filter(|name| name.len() > 1);
-            let hint = near(command, known).map_or_else(
-                || "'help' shows what there is".into(),
-                |near| format!("did you mean '{near}'?"),
-            );
+            let others = OTHERS.iter().find(|(name, _)| *name == command.to_lowercase());
+            let hint = match (others, near(command, known)) {
+                (Some((_, hint)), _) => (*hint).to_owned(),
+                (None, Some(near)) => format!("did you mean '{near}'?"),
+                (None, None) => "'help' shows what there is".into(),
+            };
             misused(format!("there is no command '{command}'; {hint}"))
         }
     };
@@ -265,18 +342,9 @@ fn obey(
         Err(error) if error.is::<OutputClosed>() => Line::Quit,
         Err(error) => {
             let command = meant.filter(|meant| *meant != "pick").unwrap_or("download");
-            Line::Failed(failed(command, &error))
+            Line::Failed(session.failed(command, &error))
         }
     }
-}
-
-/// Tells what failed.
-fn failed(command: &str, error: &anyhow::Error) -> Class {
-    if error.is::<Misused>() {
-        complain(format_args!("rtftp: {}", harmless(&error.to_string())));
-        return Class::Usage;
-    }
-    report::fail(command, "", error)
 }
 
 /// Standard output cannot be written any more.

@@ -2,14 +2,15 @@
 
 use super::complete::{Looker, is_directory};
 use super::names::{fits, is_pattern, joined, local, local_files};
-use super::{OutputClosed, failed, misused, reporter, say};
+use super::{Misused, NAMES, OutputClosed, misused, reporter, say};
+use crate::advice::{Advice, Place};
 use crate::local::{Destination, base_name, is_stdout};
 use crate::progress::Bar;
 use crate::remote::Server;
 use crate::report::{self, Class};
 use crate::shown::harmless;
-use crate::text::{columns, complain, fitted, shortened};
-use anyhow::{Context, Result};
+use crate::text::{broken, columns, complain, fitted, shortened};
+use anyhow::{Context as _, Result};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(super) struct Session {
     pub(super) listing: Option<Listing>,
     /// What completion looks at, apart from that: the numbers on the screen must stay true.
     pub(super) looker: Looker,
+    pub(super) advice: Advice,
+    /// It has said that it offers no listing.
+    pub(super) lists_nothing: bool,
 }
 
 /// Asks whoever types.
@@ -36,7 +40,9 @@ pub(super) type Ask<'a> = &'a mut dyn FnMut(&str) -> Option<String>;
 impl Session {
     pub(super) fn new(host: Host, server: Server, is_typed: bool) -> Self {
         let (directory, listing, looker) = (Vec::new(), None, Looker::default());
-        Self { host, server, is_typed, directory, listing, looker }
+        let advice = Advice::default();
+        advice.at(Place::Menu);
+        Self { host, server, is_typed, directory, listing, looker, advice, lists_nothing: false }
     }
 
     pub(super) fn prompt(&self) -> String {
@@ -56,7 +62,26 @@ impl Session {
 
     fn listed(&mut self, directory: &[u8]) -> Result<Listing> {
         let bar = self.bar("list");
-        self.server.list(directory, &bar)
+        let listed = self.server.list(directory, &bar);
+        drop(bar);
+        match &listed {
+            Ok(_) => self.lists_nothing = false,
+            Err(error) if matches!(report::failure(error), Some(Failure::NoListing)) => {
+                self.lists_nothing = true;
+            }
+            Err(_) => {}
+        }
+        self.advice.at(if self.lists_nothing { Place::MenuWithoutLists } else { Place::Menu });
+        listed
+    }
+
+    /// Tells what failed.
+    pub(super) fn failed(&self, command: &str, error: &anyhow::Error) -> Class {
+        if error.is::<Misused>() {
+            complain(format_args!("rtftp: {}", harmless(&error.to_string())));
+            return Class::Usage;
+        }
+        report::fail(command, "", error, &self.advice)
     }
 
     pub(super) fn list(&mut self, words: &[String]) -> Result<Class> {
@@ -84,11 +109,13 @@ impl Session {
             _ => return misused("cd takes one directory; put quotes around a name with blanks"),
         };
         if !directory.is_empty() {
-            match self.listed(&directory) {
-                Ok(_) => {}
+            // Each question to a server that knows no listing takes seconds.
+            let known = if self.lists_nothing { Ok(()) } else { self.listed(&directory).map(drop) };
+            match known {
+                Err(error) if !self.lists_nothing => return Err(error),
                 // Its files can be had by their names.
-                Err(error) if matches!(error.downcast_ref(), Some(Failure::NoListing)) => {}
-                Err(error) => return Err(error),
+                _ if self.lists_nothing => say("(unchecked: this server lists nothing)\n")?,
+                _ => {}
             }
         }
         (self.directory, self.listing) = (directory, None);
@@ -111,7 +138,7 @@ impl Session {
         for name in files {
             match self.download_one(&name, to.as_deref(), several, ask) {
                 Err(error) if several && !error.is::<OutputClosed>() => {
-                    classes.push(failed("download", &error));
+                    classes.push(self.failed("download", &error));
                 }
                 done => classes.push(done?),
             }
@@ -120,6 +147,19 @@ impl Session {
             }
         }
         Ok(Class::first(classes.into_iter()))
+    }
+
+    /// Tells that a directory was named where a file is taken.
+    fn no_file<T>(&self, name: &str, directory: &str) -> Result<T> {
+        if self.lists_nothing {
+            return misused(format!("'{name}' is a directory"));
+        }
+        let list = match shlex::try_quote(directory).unwrap_or_default() {
+            plain if plain == directory => format!("'list {plain}'"),
+            // It has its own quotes.
+            quoted => format!("list {quoted}"),
+        };
+        misused(format!("'{name}' is a directory; {list} shows what is in it"))
     }
 
     /// The files that are meant, and where they go: the last word, where it can mean nothing else.
@@ -140,6 +180,12 @@ impl Session {
         };
         let mut names = Vec::new();
         for file in files {
+            if file.is_empty() {
+                return misused("a name is empty");
+            }
+            if is_direction(file) {
+                return self.no_file(file, file);
+            }
             if is_pattern(file) && self.entry_of(file).is_none() {
                 names.extend(self.fitting(file)?);
             } else {
@@ -159,7 +205,7 @@ impl Session {
         }
         let listing = match &self.listing {
             Some(listing) if directory == self.directory => listing.clone(),
-            _ => self.listed(&directory)?,
+            _ => self.listed(&directory).with_context(|| pattern.to_owned())?,
         };
         let files = listing.entries.iter().filter(|entry| !is_directory(entry));
         let fitting = files.filter(|entry| fits(last.as_bytes(), entry.name.as_bytes()));
@@ -180,8 +226,9 @@ impl Session {
     ) -> Result<Class> {
         let shown = String::from_utf8_lossy(name).into_owned();
         if name.ends_with(b"/") {
-            let sentence = format!("'{shown}' is a directory; 'list {shown}' shows what is in it");
-            return misused(sentence);
+            // From the top it is the same wherever the menu is.
+            let top = if shown.starts_with('/') || self.directory.is_empty() { "" } else { "/" };
+            return self.no_file(&shown, &format!("{top}{shown}"));
         }
         let base = base_name(name)?.to_owned();
         let to = Destination::new(to, &base, several)?;
@@ -192,7 +239,7 @@ impl Session {
                     "'{}' exists here. Replace it (y/N)? ",
                     harmless(&path.to_string_lossy())
                 );
-                let answer = ask(&question);
+                let answer = ask(&broken(&question, columns()));
                 if answer.is_none() {
                     // Whoever breaks off a question wants none of the other files either.
                     self.server.canceller().cancel();
@@ -207,9 +254,9 @@ impl Session {
         let bar = self.bar(&base.to_string_lossy());
         let summary = self.server.get(name, &to, &bar);
         drop(bar);
-        let summary = summary.with_context(|| shown.clone())?;
+        let summary = summary.map_err(|error| named(error, &shown))?;
         if let Destination::File(path) = &to {
-            say(&format!("{}\n", report::went(&shown, &path.to_string_lossy(), &summary)))?;
+            tell(&report::went(&shown, &path.to_string_lossy(), &summary))?;
         }
         if let Some(warning) = report::warning(&summary) {
             complain(format_args!("rtftp: {warning}"));
@@ -221,7 +268,7 @@ impl Session {
         let (files, to) = match words {
             [] => return misused("upload what? Give the name of one of your files"),
             [file] => (std::slice::from_ref(file), None),
-            [files @ .., last] if last.ends_with('/') => (files, Some(last)),
+            [files @ .., last] if is_direction(last) => (files, Some(last)),
             [file, to] if !is_pattern(file) && !local(to).is_file() => {
                 (std::slice::from_ref(file), Some(to))
             }
@@ -246,7 +293,7 @@ impl Session {
         for path in paths {
             match self.upload_one(&path, to.map(String::as_str)) {
                 Err(error) if several && !error.is::<OutputClosed>() => {
-                    classes.push(failed("upload", &error));
+                    classes.push(self.failed("upload", &error));
                 }
                 done => classes.push(done?),
             }
@@ -262,9 +309,14 @@ impl Session {
     fn upload_one(&mut self, path: &Path, to: Option<&str>) -> Result<Class> {
         refuse_fifo(path)?;
         let own = || base_name(path.as_os_str().as_bytes());
+        let lists = |to: &str| {
+            let entries = self.listing.as_ref().map_or(&[][..], |listing| &listing.entries);
+            entries.iter().any(|entry| entry.name == *to && is_directory(entry))
+        };
         let name = match to {
-            Some(to) if to.ends_with('/') => {
-                below(to.trim_end_matches('/').as_bytes(), own()?.as_bytes())
+            Some(to) if is_direction(to) || lists(to) => {
+                let slash = if to.is_empty() { "" } else { "/" };
+                [to.trim_end_matches('/').as_bytes(), slash.as_bytes(), own()?.as_bytes()].concat()
             }
             Some(to) => to.as_bytes().to_vec(),
             None => own()?.as_bytes().to_vec(),
@@ -274,9 +326,9 @@ impl Session {
         let bar = self.bar(&file);
         let summary = self.server.put(path, &name, &bar);
         drop(bar);
-        let summary = summary.with_context(|| file.clone())?;
+        let summary = summary.map_err(|error| named(error, &file))?;
         let shown = String::from_utf8_lossy(&name);
-        say(&format!("{}\n", report::went(&file, &shown, &summary)))?;
+        tell(&report::went(&file, &shown, &summary))?;
         Ok(Class::Done)
     }
 
@@ -291,7 +343,14 @@ impl Session {
         let entry = number.and_then(|number| entries.get(number.wrapping_sub(1)));
         let named = || entries.iter().find(|entry| entry.name == *word);
         match entry.or_else(named) {
-            None => misused(format!("the list has no number {word}; it ends at {}", entries.len())),
+            None => {
+                let number = NAMES.iter().find(|(name, _)| *name == word);
+                let command = number.map_or_else(String::new, |(_, command)| {
+                    format!(", and numbers are its lines now: '{command}' in letters")
+                });
+                let last = entries.len();
+                misused(format!("the list has no number {word}; it ends at {last}{command}"))
+            }
             found => Ok(found),
         }
     }
@@ -332,6 +391,22 @@ fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
         b"" => name.to_vec(),
         directory => [directory, name].join(&b'/'),
     }
+}
+
+/// A line of what was done.
+fn tell(line: &str) -> Result<()> {
+    say(&format!("{}\n", broken(line, columns())))
+}
+
+/// Whether a word can only mean a directory.
+fn is_direction(word: &str) -> bool {
+    matches!(word.rsplit('/').next(), Some("" | "." | ".."))
+}
+
+/// An error that has the name of what it is about: those of this machine's files have it.
+fn named(error: anyhow::Error, name: &str) -> anyhow::Error {
+    let is_local = matches!(report::failure(&error), Some(Failure::Local { .. }) | None);
+    if is_local { error } else { error.context(name.to_owned()) }
 }
 
 /// To open a FIFO is to wait for who opens its other end, and nothing would end that.

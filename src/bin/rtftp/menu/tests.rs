@@ -138,6 +138,8 @@ fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
     for (line, answer, class, asked) in cases {
         assert_eq!(obeyed(line, answer), (class, asked.to_owned()), "{line}");
     }
+    session.borrow_mut().is_typed = true;
+    assert_eq!(obeyed("get", None), (Some(Class::Done), which.to_owned()), "it was broken off");
     session.borrow_mut().listing = None;
     assert_eq!(obeyed("3", Some("absent")), (Some(Class::Local), whose.to_owned()));
     assert_eq!(obeyed("4", None), (None, String::new()));
