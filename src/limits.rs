@@ -131,6 +131,12 @@ pub const UNPROVEN_BYTES: usize = 1032;
 /// and only a slow device keeps so long. Where there is room it stays for the whole patience.
 pub(crate) const UNPROVEN_STAY: Duration = Duration::from_secs(3);
 
+/// A transfer that has stood still for 30 s, though its time-out may be longer, gives way to others who need its place.
+pub(crate) const STILL_STAY: Duration = PATIENCE;
+
+/// Who needs a place looks for one of those no more often than once in a second: it is a look at all sessions.
+pub(crate) const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// The part of the sessions, of the ports and of the memory, as a divisor, that is kept for other networks than the
 /// busiest, even where all its clients answer.
 pub(crate) const OTHERS_RESERVE_DIVISOR: usize = 4;

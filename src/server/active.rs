@@ -16,6 +16,8 @@ pub(super) struct ActiveTransfer {
     permit: Permit,
     shared: Arc<Shared>,
     started: Time,
+    /// Payload bytes when it was last looked at.
+    bytes: u64,
     /// When progress is told next, if it is told.
     progress_at: Option<Time>,
     /// Whether its end was told.
@@ -33,7 +35,7 @@ impl ActiveTransfer {
                 transfer.stop(now, SERVER_ERROR);
             }
         });
-        Self { session, permit, shared, started, progress_at, is_told: false }
+        Self { session, permit, shared, started, bytes: 0, progress_at, is_told: false }
     }
 
     /// Drives it on this thread until its outcome is known. If it dallies after that, the event loop has it: a thread is
@@ -84,6 +86,10 @@ impl Handler for ActiveTransfer {
     fn progress(&mut self, now: Time, transfer: &mut Transfer) {
         if transfer.is_proven() && self.permit.prove() {
             transfer.set_buffer(self.shared.buffer(self.permit.entry().query.operation));
+        }
+        let bytes = transfer.summary().bytes;
+        if std::mem::replace(&mut self.bytes, bytes) != bytes {
+            self.permit.entry().gets_on(now);
         }
         self.tell_progress(now, transfer);
     }

@@ -7,8 +7,9 @@ use super::dally::{DallyTurn, Dallying};
 use super::entry::SessionEntry;
 use super::event::Gauges;
 use super::limiter::AnswerLimiter;
+use super::network::network_of;
 use super::policy::DropReason;
-use super::quota::{Member, Quota};
+use super::quota::{Client, Member, Quota};
 use super::registry::{Registry, Relation, SessionId};
 use super::unproven::Unproven;
 use crate::limits;
@@ -33,6 +34,8 @@ pub(super) struct State {
     dallying: Dallying,
     unproven: Unproven,
     limiter: AnswerLimiter,
+    /// When it is looked again for sessions that stand still: not at each request of a flood.
+    look_at: Time,
 }
 
 /// A session that is in the registry and counted. Only its permit takes it out.
@@ -55,6 +58,7 @@ impl Admission {
             dallying: Dallying::new(most_dallying),
             unproven: Unproven::default(),
             limiter: AnswerLimiter::new(now, secret),
+            look_at: now,
         };
         Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
     }
@@ -89,6 +93,7 @@ impl Admission {
                 evicted.extend(state.evict_longest_dallying());
             }
             let entry = Arc::new(SessionEntry::new(query.clone()));
+            entry.gets_on(now);
             state.quota.add(member);
             let id = state.registry.insert(Arc::clone(&entry));
             state.unproven.insert(id, query.peer.ip(), now);
@@ -96,19 +101,23 @@ impl Admission {
         });
         drop(state);
         let ended = superseded.filter(|_| admitted.is_ok()).into_iter().chain(evicted);
-        ended.for_each(|entry| entry.end(Ending::Abandon));
+        ended.for_each(|entry| give_up(&entry));
         admitted
     }
 
-    /// Ends some sessions that only dally, or whose clients are silent: something has run out that every session needs.
+    /// Ends some sessions that only dally, whose clients are silent or that stand still: something has run out that every
+    /// session needs.
     pub(super) fn evict_some(&self, now: Time) {
         for _ in 0..limits::EVICT_AT_ONCE {
             let evicted = {
                 let mut state = self.state();
-                state.evict_longest_dallying().or_else(|| state.evict_longest_silent(None, now))
+                state.evict_longest_dallying().or_else(|| {
+                    let id = state.longest_silent(None, true, now)?;
+                    state.remove(id)
+                })
             };
             let Some(evicted) = evicted else { break };
-            evicted.end(Ending::Abandon);
+            give_up(&evicted);
         }
     }
 
@@ -138,7 +147,8 @@ impl Admission {
 
     /// Ends all transfers with an ERROR.
     pub(super) fn stop_all(&self, reason: &str) {
-        let entries: Vec<_> = self.state().registry.entries().cloned().collect();
+        let entries: Vec<_> =
+            self.state().registry.entries().map(|(_, entry)| Arc::clone(entry)).collect();
         entries.iter().for_each(|entry| entry.end(Ending::Stop(reason.into())));
     }
 
@@ -157,10 +167,12 @@ impl State {
         evicted: &mut Vec<Arc<SessionEntry>>,
     ) -> Result<(), DropReason> {
         while let Err(full) = self.quota.check(member, self.dallying.len()) {
-            let of_network = [DropReason::TooManyOfNetwork, DropReason::TooManyUnprovenOfNetwork];
-            let of_network = of_network.contains(&full);
+            use DropReason::{TooManyOfNetwork, TooManySessions, TooManyUnprovenOfNetwork};
+            let of_network = [TooManyOfNetwork, TooManyUnprovenOfNetwork].contains(&full);
             let of_network = of_network.then_some(member.client());
-            evicted.push(self.evict_longest_silent(of_network, now).ok_or(full)?);
+            let of_proven = [TooManyOfNetwork, TooManySessions].contains(&full);
+            let silent = self.longest_silent(of_network, of_proven, now);
+            evicted.push(silent.and_then(|id| self.remove(id)).ok_or(full)?);
         }
         Ok(())
     }
@@ -171,10 +183,36 @@ impl State {
         self.remove(id)
     }
 
-    /// Takes a session out, to be ended, whose client has not answered for long: of all, or of the network of one client.
-    fn evict_longest_silent(&mut self, of: Option<IpAddr>, now: Time) -> Option<Arc<SessionEntry>> {
-        let id = self.unproven.longest(of, now)?;
-        self.remove(id)
+    /// A session that keeps its place for nothing: whose client has not answered for long or, where proven clients count,
+    /// that has stood still for longer; of all or of the network of one client.
+    fn longest_silent(
+        &mut self,
+        of: Option<IpAddr>,
+        of_proven: bool,
+        now: Time,
+    ) -> Option<SessionId> {
+        let unproven = self.unproven.longest(of, now);
+        unproven.or_else(|| if of_proven { self.longest_still(of, now) } else { None })
+    }
+
+    /// The session of a proven client that has stood still for longest, if that is long enough to give way. It may wait for
+    /// a time-out of 255 s.
+    fn longest_still(&mut self, of: Option<IpAddr>, now: Time) -> Option<SessionId> {
+        if now < self.look_at {
+            return None;
+        }
+        let network = of.map(network_of);
+        let may_go = |entry: &SessionEntry| {
+            let here = network.is_none_or(|network| network == network_of(entry.query.peer.ip()));
+            here && entry.client() == Client::Proven
+                && now >= entry.got_on_at() + limits::STILL_STAY
+        };
+        let still = self.registry.entries().filter(|(_, entry)| may_go(entry));
+        let longest = still.min_by_key(|(_, entry)| entry.got_on_at()).map(|(id, _)| id);
+        if longest.is_none() {
+            self.look_at = now + limits::BETWEEN_LOOKS;
+        }
+        longest
     }
 
     /// Counts a session among the proven, if it is still in. Tells whether that is new.
@@ -238,6 +276,14 @@ impl State {
         let nobody = self.registry.is_empty() && self.unproven.is_empty();
         nobody && self.quota.is_unused() && self.dallying.len() == 0
     }
+}
+
+/// Ends a session that others need more. To a transfer that stands still it is said; nobody else waits for a word.
+fn give_up(entry: &SessionEntry) {
+    entry.end(match entry.client() {
+        Client::Proven => Ending::Stop("others need its place".into()),
+        Client::Unproven | Client::Served => Ending::Abandon,
+    });
 }
 
 fn member(entry: &SessionEntry) -> Member {

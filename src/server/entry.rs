@@ -2,14 +2,17 @@
 
 use super::quota::Client;
 use crate::net::{Ending, Session};
+use crate::proto::Time;
 use crate::query::Query;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(super) struct SessionEntry {
     pub(super) query: Query,
     proven: AtomicBool,
     served: AtomicBool,
+    /// When its transfer last got on, in microseconds of the server's time.
+    got_on_at: AtomicU64,
     /// Memory that is reserved for its window; whoever changes it holds the lock of the quota.
     bytes: AtomicUsize,
     stage: Mutex<Stage>,
@@ -28,8 +31,8 @@ enum Stage {
 impl SessionEntry {
     pub(super) const fn new(query: Query) -> Self {
         let [proven, served] = [const { AtomicBool::new(false) }; 2];
-        let bytes = AtomicUsize::new(0);
-        Self { query, proven, served, bytes, stage: Mutex::new(Stage::Opening) }
+        let (got_on_at, bytes) = (AtomicU64::new(0), AtomicUsize::new(0));
+        Self { query, proven, served, got_on_at, bytes, stage: Mutex::new(Stage::Opening) }
     }
 
     /// Whether the client has answered from its own address.
@@ -45,6 +48,16 @@ impl SessionEntry {
     /// Notes that the client has all that it asked for.
     pub(super) fn set_served(&self) {
         self.served.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that its transfer gets on.
+    pub(super) fn gets_on(&self, now: Time) {
+        self.got_on_at.store(now.as_micros(), Ordering::Relaxed);
+    }
+
+    /// When its transfer last got on.
+    pub(super) fn got_on_at(&self) -> Time {
+        Time::from_micros(self.got_on_at.load(Ordering::Relaxed))
     }
 
     /// What is known of its client.

@@ -207,6 +207,29 @@ mod tests {
     }
 
     #[test]
+    fn who_has_stood_still_for_long_gives_way_and_hears_of_it_and_nobody_else_does() {
+        let admission = admission(&Config::default().sessions(3));
+        let mut permits: Vec<_> = (1..=3).map(|n| permit(&admission, peer(n * 256), "a")).collect();
+        assert!(permits.iter_mut().all(Permit::prove));
+        let at = |secs| NOW + Duration::from_secs(secs);
+        permits[1].entry().gets_on(at(1));
+        permits[2].entry().gets_on(at(20));
+        let more = |n: u32, now| {
+            let query = Query::new(peer(n * 256), LOCAL, Operation::Read, "a");
+            admission.admit(&query, now).map(|new| Permit::new(&admission, new))
+        };
+        let stay = NOW + limits::STILL_STAY;
+        let before = Time::from_micros(stay.as_micros() - 1);
+        let full = DropReason::TooManySessions;
+        let ended = || permits.iter().map(|permit| permit.entry().is_ended()).collect::<Vec<_>>();
+        assert_eq!(more(4, before).err(), Some(full.clone()));
+        assert_eq!(more(4, stay).err(), Some(full), "it was looked for a moment ago");
+        let _fourth = more(4, stay + limits::BETWEEN_LOOKS).expect("a place");
+        assert_eq!(ended(), [true, false, false], "the longest");
+        drop(permits);
+    }
+
+    #[test]
     fn memory_for_windows_is_bounded_and_comes_back() {
         let admission = admission(&Config::default().windows_bytes(1000));
         let networks = |n| (Ipv4Addr::new(192, 0, n, 1), 2000).into();

@@ -80,8 +80,8 @@ impl Registry {
     }
 
     /// All sessions, the oldest first.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Arc<SessionEntry>> {
-        self.sessions.values()
+    pub(super) fn entries(&self) -> impl Iterator<Item = (SessionId, &Arc<SessionEntry>)> {
+        self.sessions.iter().map(|(id, entry)| (*id, entry))
     }
 
     #[cfg(test)]
