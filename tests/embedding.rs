@@ -125,7 +125,7 @@ impl Store for Traps {
         panic!("it was told to panic")
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         self.may_wait
     }
 }
@@ -252,7 +252,7 @@ impl Store for Undecided {
         Ok(Readable::bytes(good()))
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         panic!("it was told to panic")
     }
 }

@@ -143,7 +143,7 @@ impl Store for SlowStore {
         self.0.list(query)
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         false
     }
 }

@@ -57,7 +57,9 @@ pub(super) fn may_wait(store: &dyn Store, query: &Query, profile: &Profile) -> b
         let path = query.path();
         path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
     };
-    query.operation != Operation::Read || guard(|| store.may_wait()).unwrap_or(true) || is_listing()
+    query.operation != Operation::Read
+        || guard(|| store.may_wait(query)).unwrap_or(true)
+        || is_listing()
 }
 
 /// Opens what `query` is about.

@@ -21,6 +21,15 @@ pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<Ow
     }
 }
 
+/// Whether the kernel knows `path` beneath `root` without asking a disk or a network, as it does of what was looked for
+/// lately. Where it cannot tell, it does not.
+pub(super) fn is_known(root: impl AsFd, path: &Path) -> bool {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    rustix::fs::openat2(root, path, flags, Mode::empty(), how).is_ok()
+}
+
 /// The path without links that `path`, the last part of which may be a link, stands for beneath `root`; `as_others`, if
 /// everybody could go there.
 pub(super) fn resolve(root: impl AsFd, path: &Path, as_others: bool) -> io::Result<PathBuf> {

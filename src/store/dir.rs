@@ -313,8 +313,12 @@ impl Store for Folder {
         Ok(Box::new(self.rules.open(&root.dir, &root.paths, query)?))
     }
 
-    fn may_wait(&self) -> bool {
-        self.root.last_known().may_wait()
+    fn may_wait(&self, query: &Query) -> bool {
+        let root = self.root.last_known();
+        let is_known = |path: &Path| {
+            beneath::is_known(&root.dir, path).then_some(()).ok_or(StoreError::NotFound)
+        };
+        root.may_wait() || query.path().is_ok_and(|name| name.find(&root.paths, is_known).is_err())
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
@@ -435,5 +439,16 @@ mod tests {
             sink.commit().expect("it is stored");
             assert_eq!(mode(name), mode("theirs"), "{name}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_knows_is_found_at_once_and_for_anything_else_a_disk_may_be_asked() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(root.path().join("sub")).expect("a directory");
+        std::fs::write(root.path().join("sub/f"), "few").expect("a file");
+        let folder = Folder::open(root.path()).expect("it opens");
+        let may_wait = |name: &str| folder.may_wait(&query(Operation::Read, name));
+        assert!(!may_wait("sub/f") && !may_wait("sub\\f"));
+        assert!(may_wait("sub/missing") && may_wait("no/such"));
     }
 }

@@ -43,7 +43,7 @@ where
         (self.make)(query)
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         self.may_wait
     }
 }

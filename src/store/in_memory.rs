@@ -225,7 +225,7 @@ impl Store for InMemory {
         })
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         false
     }
 }

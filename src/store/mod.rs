@@ -65,9 +65,10 @@ pub trait Store: Send + Sync {
         Err(StoreError::NotFound)
     }
 
-    /// Whether [`read`](Self::read) may wait, for a disk or a network. It is then called where that holds nobody up;
-    /// [`write`](Self::write) and [`list`](Self::list) always are.
-    fn may_wait(&self) -> bool {
+    /// Whether [`read`](Self::read) may wait, for a disk or a network, for what `query` names. It is then called where that
+    /// holds nobody up; [`write`](Self::write) and [`list`](Self::list) always are. This itself must not wait.
+    fn may_wait(&self, query: &Query) -> bool {
+        let _ = query;
         true
     }
 }
@@ -86,8 +87,8 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).list(query)
     }
 
-    fn may_wait(&self) -> bool {
-        (**self).may_wait()
+    fn may_wait(&self, query: &Query) -> bool {
+        (**self).may_wait(query)
     }
 }
 
@@ -105,8 +106,8 @@ impl<S: Store + ?Sized> Store for Box<S> {
         (**self).list(query)
     }
 
-    fn may_wait(&self) -> bool {
-        (**self).may_wait()
+    fn may_wait(&self, query: &Query) -> bool {
+        (**self).may_wait(query)
     }
 }
 

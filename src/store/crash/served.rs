@@ -47,7 +47,7 @@ impl Store for Served {
         Ok(Box::new(self.rules.open(&self.root, &[], query)?))
     }
 
-    fn may_wait(&self) -> bool {
+    fn may_wait(&self, _: &Query) -> bool {
         false
     }
 }
