@@ -307,6 +307,15 @@ fn lines_that_are_pasted_are_obeyed_one_by_one() {
 }
 
 #[test]
+fn lines_that_come_at_once_without_a_word_of_a_paste_are_obeyed_one_by_one() {
+    let (root, here) = (folder(&[("a", b"1"), ("b", b"2")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let menu = menu_at(&server.address.to_string());
+    let screen = on_a_terminal(here.path(), &menu, &["get a\rget b\rquit\r"]);
+    assert_eq!(everything_in(here.path()), ["a", "b", "state"], "{screen}");
+}
+
+#[test]
 fn what_is_typed_while_a_transfer_is_under_way_is_obeyed_after_it() {
     let here = folder(&[("c", b"old")]);
     let command = menu_at("HOST");
