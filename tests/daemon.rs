@@ -28,7 +28,8 @@ use tftpkit::client::Client;
 
 #[test]
 fn the_server_says_what_to_do_when_it_cannot_start() {
-    rtftpd().arg("no/such/folder").assert().code(1).stderr(contains("give an existing folder"));
+    let missing = rtftpd().arg("no/such/folder").assert().code(1);
+    missing.stderr(contains("give an existing folder: No such file or directory\n"));
     let root = folder(&[]);
     let other = Daemon::serve(root.path(), &[]);
     let busy = rtftpd().arg(root.path()).args(["--listen", &other.address.to_string()]).assert();

@@ -183,9 +183,9 @@ fn run(
 ) -> Class {
     let reporter = Reporter::new(report);
     command(&reporter).unwrap_or_else(|error| {
-        complain(format_args!("rtftp: {}", text::told(&error)));
+        complain(format_args!("rtftp: {}", shown::told(&error)));
         if report.json {
-            reporter.line(&Record::misused(operation, text::told(&error)));
+            reporter.line(&Record::misused(operation, shown::told(&error)));
         }
         Class::Usage
     })

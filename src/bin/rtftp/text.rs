@@ -45,22 +45,6 @@ pub(crate) fn broken(text: &str, columns: Option<usize>) -> String {
     out
 }
 
-/// An error with its causes. The system's words for an error come without their number, which tells
-/// people nothing.
-pub(crate) fn told(error: &anyhow::Error) -> String {
-    let text = format!("{error:#}");
-    let mut parts = text.split(" (os error ");
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
-        match rest.strip_prefix(')').filter(|_| rest.len() < part.len()) {
-            Some(rest) => out.push_str(rest),
-            None => out.extend([" (os error ", part]),
-        }
-    }
-    out
-}
-
 /// The name of an entry, a directory with its slash.
 pub(crate) fn shown(entry: &Entry) -> String {
     let slash = if entry.kind == Kind::Directory { "/" } else { "" };
@@ -228,18 +212,6 @@ mod tests {
         assert_eq!(broken("a 'long-name.img' is", 10), "a\n  'long-name.img'\n  is");
         assert_eq!(broken("\u{4e00}\u{4e00} \u{4e00}", 7), "\u{4e00}\u{4e00} \u{4e00}");
         assert_eq!(broken("\u{4e00}\u{4e00} \u{4e00}", 6), "\u{4e00}\u{4e00}\n  \u{4e00}");
-    }
-
-    #[test]
-    fn an_error_of_the_system_is_told_in_its_words_alone() {
-        let of = |error: anyhow::Error| told(&error);
-        let absent = io::Error::from_raw_os_error(2);
-        let plain = anyhow::Error::from(absent).context("cannot read 'x'");
-        assert_eq!(of(plain), "cannot read 'x': No such file or directory");
-        for text in ["a (os error x) b", "a (os error ) b", "a (os error 2"] {
-            assert_eq!(of(anyhow::anyhow!(text)), text);
-        }
-        assert_eq!(of(anyhow::anyhow!("a (os error 2) (os error 3): b")), "a: b");
     }
 
     #[test]

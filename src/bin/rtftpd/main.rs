@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("rtftpd: {error:#}");
+            eprintln!("rtftpd: {}", shown::told(&error));
             ExitCode::FAILURE
         }
     }

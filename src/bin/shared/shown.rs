@@ -37,6 +37,22 @@ pub(crate) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
+/// An error with its causes. The system's words for an error come without their number, which tells
+/// people nothing.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    let text = format!("{error:#}");
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit());
+        match rest.strip_prefix(')').filter(|_| rest.len() < part.len()) {
+            Some(rest) => out.push_str(rest),
+            None => out.extend([" (os error ", part]),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +82,17 @@ mod tests {
         assert_eq!([70_001, 3 << 20].map(bytes), ["68.36 KiB", "3.00 MiB"]);
         let rates = [0.0, 58_000.0, 12.5e6].map(rate);
         assert_eq!(rates, ["0 B/s", "56.64 KiB/s", "11.92 MiB/s"], "a slow one is told, too");
+    }
+
+    #[test]
+    fn an_error_of_the_system_is_told_in_its_words_alone() {
+        let of = |error: anyhow::Error| told(&error);
+        let absent = std::io::Error::from_raw_os_error(2);
+        let plain = anyhow::Error::from(absent).context("cannot read 'x'");
+        assert_eq!(of(plain), "cannot read 'x': No such file or directory");
+        for text in ["a (os error x) b", "a (os error ) b", "a (os error 2"] {
+            assert_eq!(of(anyhow::anyhow!(text)), text);
+        }
+        assert_eq!(of(anyhow::anyhow!("a (os error 2) (os error 3): b")), "a: b");
     }
 }
