@@ -9,8 +9,8 @@ mod relay;
 
 use common::apart::{namespaces, without_proc};
 use common::{
-    DEADLINE, Daemon, child, everything_in, folder, pattern, random, rrq, setting, until, within,
-    wrq,
+    DEADLINE, Daemon, child, everything_in, folder, open_to_all, pattern, random, rrq, setting,
+    until, within, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -75,6 +75,12 @@ struct Contents {
     new: Vec<u8>,
 }
 
+/// Makes a file that a server also sends and replaces which takes itself for root: who has a namespace of his own does.
+fn write(path: &Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).expect("a file");
+    open_to_all(path.parent().expect("a folder"));
+}
+
 /// What is seen under a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
@@ -103,7 +109,7 @@ impl Contents {
     fn before(&self, path: &Path, old: bool) -> Seen {
         let _ = std::fs::remove_file(path);
         if old {
-            std::fs::write(path, &self.old).expect("a file");
+            write(path, &self.old);
         }
         self.seen(path)
     }
@@ -286,8 +292,7 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
     } else {
         (client.file(), Temporaries::Unnamed)
     };
-    std::fs::write(if verb == "put" { client.file() } else { there }, &contents.new)
-        .expect("a file");
+    write(&if verb == "put" { client.file() } else { there }, &contents.new);
     let mut tally = Tally::default();
     moments(&format!("server killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
         let before = contents.before(&target, moment.old);
@@ -325,7 +330,7 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
     let there = root.path().join("file");
     let (target, source) =
         if verb == "put" { (there, client.file()) } else { (client.file(), there) };
-    std::fs::write(source, &contents.new).expect("a file");
+    write(&source, &contents.new);
     let servers = [0, 1].map(|model| serve(root.path(), temporaries, model));
     let idle = servers.each_ref().map(|server| {
         // All that it has open always is open when it has served something.
