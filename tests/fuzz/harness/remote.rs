@@ -47,7 +47,9 @@ pub(super) fn check(bytes: &[u8]) {
             sound(&remote.host);
             assert!(!remote.name.contains(&0), "no request can hold it");
             let mode = remote.mode.map(|mode| format!(";mode={}", mode.name())).unwrap_or_default();
-            let url = format!("tftp://{}/{}{mode}", remote.host, encoded(&remote.name));
+            // The percent sign before an interface is escaped in a URL.
+            let host = remote.host.to_string().replacen('%', "%25", 1);
+            let url = format!("tftp://{host}/{}{mode}", encoded(&remote.name));
             assert_eq!(url.parse().as_ref(), Ok(&remote), "{url}");
             let shown = remote.to_string();
             assert_eq!(shown.parse(), Ok(remote), "{shown}");
