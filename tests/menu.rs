@@ -373,9 +373,19 @@ fn a_silent_server_holds_up_neither_a_key_nor_the_way_out() {
     assert!(began.elapsed() < std::time::Duration::from_secs(6), "{:?}", began.elapsed());
 }
 
+/// What answers each ACK of the first block: nothing for so long that it is told that it stalls, and then the end.
+fn an_end_after_a_while() -> impl FnMut() -> Vec<Vec<u8>> + Send {
+    let mut since = None;
+    move || {
+        let since = since.get_or_insert_with(std::time::Instant::now);
+        let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
+        if is_time { vec![data(2, b"end")] } else { Vec::new() }
+    }
+}
+
 #[test]
 fn who_is_asked_is_told_and_that_nothing_comes() {
-    let (here, mut deaf, mut since) = (folder(&[]), 4, None);
+    let (here, mut deaf, mut end) = (folder(&[]), 4, an_end_after_a_while());
     let server = Scripted::new(move |packet| match packet {
         // The fifth comes after a second and a half: long after it is told who is asked.
         Packet::Request(_) if deaf > 0 => {
@@ -383,11 +393,7 @@ fn who_is_asked_is_told_and_that_nothing_comes() {
             Vec::new()
         }
         Packet::Request(_) => vec![data(1, &[7; 512])],
-        Packet::Ack { .. } => {
-            let since = since.get_or_insert_with(std::time::Instant::now);
-            let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
-            if is_time { vec![data(2, b"end")] } else { Vec::new() }
-        }
+        Packet::Ack { .. } => end(),
         _ => Vec::new(),
     });
     let screen = on_a_terminal(here.path(), &menu_at(&server.remote()), &["get a\r", "quit\r"]);
@@ -416,15 +422,11 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
 
 #[test]
 fn on_a_narrow_terminal_words_are_whole_and_what_stalls_is_one_line() {
-    let (here, mut since) = (folder(&[]), None);
+    let (here, mut end) = (folder(&[]), an_end_after_a_while());
     let server = Scripted::new(move |packet| match packet {
         Packet::Request(request) if request.name == b"missing" => vec![error(1, "no such file")],
         Packet::Request(_) => vec![data(1, &[7; 512])],
-        Packet::Ack { .. } => {
-            let since = since.get_or_insert_with(std::time::Instant::now);
-            let is_time = since.elapsed() > std::time::Duration::from_millis(2600);
-            if is_time { vec![data(2, b"end")] } else { Vec::new() }
-        }
+        Packet::Ack { .. } => end(),
         _ => Vec::new(),
     });
     let menu = format!("sh -c 'stty cols 40; exec {}'", menu_at(&server.remote()));

@@ -34,8 +34,9 @@ pub(super) struct State {
     dallying: Dallying,
     unproven: Unproven,
     limiter: AnswerLimiter,
-    /// When it is looked again for sessions that stand still: not at each request of a flood.
-    look_at: Time,
+    /// When it is looked again for sessions that stand still, among all and within the one network that has its share: not
+    /// at each request of a flood, and one of that network puts off no look among all.
+    look_at: [Time; 2],
 }
 
 /// A session that is in the registry and counted. Only its permit takes it out.
@@ -58,7 +59,7 @@ impl Admission {
             dallying: Dallying::new(most_dallying),
             unproven: Unproven::default(),
             limiter: AnswerLimiter::new(now, secret),
-            look_at: now,
+            look_at: [now; 2],
         };
         Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
     }
@@ -198,7 +199,8 @@ impl State {
     /// The session of a proven client that has stood still for longest, if that is long enough to give way. It may wait for
     /// a time-out of 255 s.
     fn longest_still(&mut self, of: Option<IpAddr>, now: Time) -> Option<SessionId> {
-        if now < self.look_at {
+        let look_at = &mut self.look_at[usize::from(of.is_some())];
+        if now < *look_at {
             return None;
         }
         let network = of.map(network_of);
@@ -210,7 +212,7 @@ impl State {
         let still = self.registry.entries().filter(|(_, entry)| may_go(entry));
         let longest = still.min_by_key(|(_, entry)| entry.got_on_at()).map(|(id, _)| id);
         if longest.is_none() {
-            self.look_at = now + limits::BETWEEN_LOOKS;
+            *look_at = now + limits::BETWEEN_LOOKS;
         }
         longest
     }

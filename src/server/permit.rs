@@ -88,7 +88,7 @@ mod tests {
     use crate::net::{Kernel, Session, TransferSocket};
     use crate::proto::{Agreed, Time, Timing};
     use crate::query::Query;
-    use crate::transfer::{MayWait, Sink, Terms, Transfer};
+    use crate::transfer::{MayWait, Outcome, Sink, Terms, Transfer};
     use crate::wire::{Mode, Operation, Options};
     use core::time::Duration;
     use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -212,6 +212,8 @@ mod tests {
         let mut permits: Vec<_> = (1..=3).map(|n| permit(&admission, peer(n * 256), "a")).collect();
         assert!(permits.iter_mut().all(Permit::prove));
         let at = |secs| NOW + Duration::from_secs(secs);
+        let client = (Ipv4Addr::LOCALHOST, 9).into();
+        let session = permits[0].entry().attach(upload(client, Vec::new()));
         permits[1].entry().gets_on(at(1));
         permits[2].entry().gets_on(at(20));
         let more = |n: u32, now| {
@@ -221,12 +223,34 @@ mod tests {
         let stay = NOW + limits::STILL_STAY;
         let before = Time::from_micros(stay.as_micros() - 1);
         let full = DropReason::TooManySessions;
-        let ended = || permits.iter().map(|permit| permit.entry().is_ended()).collect::<Vec<_>>();
         assert_eq!(more(4, before).err(), Some(full.clone()));
         assert_eq!(more(4, stay).err(), Some(full), "it was looked for a moment ago");
         let _fourth = more(4, stay + limits::BETWEEN_LOOKS).expect("a place");
-        assert_eq!(ended(), [true, false, false], "the longest");
-        drop(permits);
+        assert!(permits[1..].iter().all(|permit| !permit.entry().is_ended()));
+        let outcome = session.with_transfer(|_, transfer| transfer.summary().outcome.clone());
+        assert_eq!(outcome, Some(Outcome::Stopped), "with an ERROR");
+    }
+
+    #[test]
+    fn who_asks_in_vain_within_a_network_that_has_its_share_puts_off_nobody_else() {
+        let admission = admission(&Config::default().sessions(5));
+        let of = |network: u8, host: u8| SocketAddr::from(([192, 0, network, host], 2000));
+        let stay = NOW + limits::STILL_STAY;
+        let more = |peer| {
+            let query = Query::new(peer, LOCAL, Operation::Read, "a");
+            admission.admit(&query, stay).map(|new| Permit::new(&admission, new))
+        };
+        let proven = |peer| {
+            let mut permit = more(peer).expect("a place");
+            assert!(permit.prove());
+            permit
+        };
+        let _busy = [1, 2, 3, 4].map(|host| proven(of(2, host)));
+        assert_eq!(more(of(2, 5)).err(), Some(DropReason::TooManyOfNetwork));
+        let still = proven(of(3, 1));
+        still.entry().gets_on(NOW);
+        let _new = more(of(4, 1)).expect("the place of who stands still");
+        assert!(still.entry().is_ended());
     }
 
     #[test]
@@ -311,22 +335,23 @@ mod tests {
         }
     }
 
+    /// The session of an upload that this client has asked for.
+    fn upload(client: SocketAddr, sink: impl Sink + 'static) -> Session {
+        let (agreed, mode, timing) = (Agreed::default(), Mode::Octet, Timing::default());
+        let terms = Terms { agreed, answer: Options::default(), mode, timing };
+        let transfer = Transfer::serve_write(NOW, &terms, Box::new(sink));
+        let system = Kernel::start();
+        let socket = TransferSocket::answer(&*system, client.ip(), client, None);
+        Session::new(socket.expect("a socket"), system, transfer)
+    }
+
     #[test]
     fn what_a_session_has_goes_before_it_counts_no_more() {
         let admission = admission(&Config::default());
         let permit = permit(&admission, peer(1), "a");
         let seen = Arc::new(AtomicUsize::new(0));
-        let terms = Terms {
-            agreed: Agreed::default(),
-            answer: Options::default(),
-            mode: Mode::Octet,
-            timing: Timing::default(),
-        };
-        let sink = Box::new(Looks(Arc::clone(&admission), Arc::clone(&seen)));
-        let transfer = Transfer::serve_write(NOW, &terms, sink);
-        let (system, local) = (Kernel::start(), Ipv4Addr::LOCALHOST);
-        let socket = TransferSocket::answer(&*system, local.into(), (local, 9).into(), None);
-        drop(permit.entry().attach(Session::new(socket.expect("a socket"), system, transfer)));
+        let sink = Looks(Arc::clone(&admission), Arc::clone(&seen));
+        drop(permit.entry().attach(upload((Ipv4Addr::LOCALHOST, 9).into(), sink)));
         drop(permit);
         assert_eq!((seen.load(Ordering::Relaxed), admission.under_way()), (1, 0));
     }
