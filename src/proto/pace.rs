@@ -42,6 +42,15 @@ pub(super) struct Pace {
     queued: u64,
     /// Blocks that arrived before a buffer on the path overflowed.
     room: u64,
+    /// What held before a tail seemed lost.
+    before_silence: Option<BeforeSilence>,
+}
+
+/// How fast blocks left before silence slowed them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct BeforeSilence {
+    spacing: u64,
+    limit: Option<u64>,
 }
 
 /// Blocks that are measured.
@@ -89,6 +98,7 @@ impl Pace {
             counted_from: BlockNumber::OPENING,
             queued: 0,
             room: 0,
+            before_silence: None,
         }
     }
 
@@ -156,6 +166,7 @@ impl Pace {
     pub(super) fn delivered(&mut self, now: Time, base: BlockNumber, trips: Option<Trips>) {
         let flight = self.flight.take().filter(|flight| base > flight.first);
         let (Some(flight), Some(trips)) = (flight, trips) else { return };
+        self.before_silence = None;
         if self.spacing == 0 {
             return;
         }
@@ -214,6 +225,8 @@ impl Pace {
     /// There is a gap.
     pub(super) fn gap(&mut self, now: Time, gap: Gap, trips: Option<Trips>) {
         let Gap { base, under_way, .. } = gap;
+        let before = self.spacing;
+        self.before_silence = None;
         if base >= self.counted_from {
             self.losses += 1;
         }
@@ -228,7 +241,9 @@ impl Pace {
         let queued = under_way.min(self.room.max(limits::BURST_PACKETS));
         let wait = ((queued / 2).max(2) * self.spacing).min(2 * SLOWEST);
         self.queued = queued - queued / 2;
-        self.due = now + Duration::from_nanos(wait);
+        if self.limit.is_some() || self.spacing > before {
+            self.due = now + Duration::from_nanos(wait);
+        }
     }
 
     fn measure_gap(&mut self, now: Time, gap: Gap, flight: Flight, trips: Trips) {
@@ -275,13 +290,22 @@ impl Pace {
     /// of what was under way is lost. It began to leave at the flight's time.
     pub(super) fn tail_lost(&mut self, now: Time, Gap { base, again_from, .. }: Gap) {
         let flight = self.flight.take();
+        let before_silence = BeforeSilence { spacing: self.spacing, limit: self.limit };
         let before = self.spacing.max(self.smallest() / 2);
         let flight = flight.unwrap_or(Flight { first: base, began: now });
         let each = nanos(now - flight.began) / (base - flight.first).max(1);
         let needed = self.limit.unwrap_or(0).max(before + before / 2);
         self.slow(each.clamp(2 * before, 8 * before).max(needed), needed);
+        self.before_silence = Some(before_silence);
         self.due = now;
         self.count_from(again_from);
+    }
+
+    /// What seemed lost had arrived: it was the report of the gap in front of it that was lost.
+    pub(super) const fn tail_arrived(&mut self) {
+        if let Some(BeforeSilence { spacing, limit }) = self.before_silence.take() {
+            (self.spacing, self.limit) = (spacing, limit);
+        }
     }
 
     /// After silence it turned out that the last block, or only its acknowledgement, was lost.
@@ -314,7 +338,7 @@ impl Pace {
     fn slow(&mut self, spacing: u64, limit: u64) {
         self.failed = self.failed.max(self.spacing.max(self.smallest() / 2));
         (self.spacing, self.limit) = (spacing.min(SLOWEST), Some(limit.min(SLOWEST)));
-        (self.raises, self.hold) = (0, HOLD);
+        (self.raises, self.hold, self.before_silence) = (0, HOLD, None);
     }
 
     /// The smallest spacing at which a window does not leave in one piece.
@@ -414,6 +438,19 @@ mod tests {
     fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
         let pace = &mut begun(64, 1428);
         assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
+    }
+
+    #[test]
+    fn what_fills_a_gap_waits_only_where_a_buffer_may_have_overflowed() {
+        // Nine of ten blocks arrived, as fast as they left or a hundred times slower.
+        for (at, due) in [(1200, 0), (10_000, 10_000)] {
+            let mut pace = begun(64, 1428);
+            pace.measure(us(0), BlockNumber(1));
+            pace.left(us(0), 10);
+            let gap = Gap { base: BlockNumber(10), under_way: 1, again_from: BlockNumber(11) };
+            pace.gap(us(at), gap, Some(TRIPS));
+            assert_eq!(pace.due() > us(at), due > 0, "{:?}", pace.due());
+        }
     }
 
     #[test]

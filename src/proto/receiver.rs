@@ -57,6 +57,10 @@ pub struct Receiver {
     latest: BlockNumber,
     /// Whether a gap that was told has been filled since the last acknowledgement, with blocks behind it.
     gap_filled: bool,
+    /// Whether nothing has come since such a gap was filled.
+    just_filled: bool,
+    /// Whether the sender went on behind the gap that it filled last, in place of sending again what lay behind it.
+    goes_on: bool,
     /// Whether the last block has come.
     ended: bool,
     /// How many of the peer's intervals to dally after the last acknowledgement (RFC 1350 § 6, dallying).
@@ -92,6 +96,8 @@ impl Receiver {
             furthest: BlockNumber::OPENING,
             latest: BlockNumber::OPENING,
             gap_filled: false,
+            just_filled: false,
+            goes_on: false,
             ended: false,
             dally,
             trip_began: None,
@@ -160,6 +166,9 @@ impl Receiver {
     pub fn arrive(&mut self, now: Time, wire: WireBlock, last: bool) -> Arrival {
         let Some(block) = self.widen(wire) else { return Arrival::Other };
         let quiet = now - core::mem::replace(&mut self.arrived_at, now);
+        if core::mem::take(&mut self.just_filled) {
+            self.goes_on = block >= self.next;
+        }
         if block != self.next || self.ended {
             self.out_of_place(now, block, quiet);
             if !self.is_early(block) {
@@ -169,7 +178,6 @@ impl Receiver {
             self.furthest = self.furthest.max(block);
             return Arrival::Early(block);
         }
-        self.latest = BlockNumber::OPENING;
         self.measure(now);
         self.rto.progress(Duration::ZERO);
         self.next = block + 1;
@@ -179,7 +187,7 @@ impl Receiver {
         if self.furthest > block {
             self.gap_filled |= told;
         } else {
-            self.furthest = BlockNumber::OPENING;
+            (self.furthest, self.latest) = (BlockNumber::OPENING, BlockNumber::OPENING);
         }
         self.ended = last;
         self.ack_due = last || self.unacknowledged() >= u64::from(self.window.get());
@@ -227,7 +235,7 @@ impl Receiver {
         } else if duplicate {
             quiet >= self.rto.probe_span().unwrap_or(limits::ECHO_SPAN)
         } else {
-            block <= self.latest && since >= self.rto.smoothed()
+            (block <= self.latest || self.goes_on) && since >= self.rto.smoothed()
         };
         let told = self.gap_acked || duplicate && block < self.resent_before;
         let beyond_the_end = self.ended && !duplicate;
@@ -273,6 +281,7 @@ impl Receiver {
             // What was kept behind the gap need not come again, or there is another gap.
             self.ack_due = true;
             self.gap_acked = self.next <= self.furthest && !self.ended;
+            self.just_filled = true;
         }
         if self.ack_due {
             self.silent_since = None;
@@ -375,6 +384,26 @@ mod tests {
             [1, 2, 3, 4, 5].map(|n| arrive(&mut receiver, 1, n)),
             [None, None, None, Some(4), None]
         );
+    }
+
+    #[test]
+    fn what_was_to_fill_a_gap_and_is_lost_is_told_once_more_when_the_sender_has_gone_on() {
+        let filled = |then| {
+            let mut receiver = receiver(8);
+            assert_eq!([1, 3].map(|n| arrive(&mut receiver, 1, n)), [None, Some(1)]);
+            assert_eq!(receiver.arrive(ms(2), WireBlock(2), false), Arrival::Next);
+            kept(&mut receiver, 2, 3);
+            assert_eq!(acks(&mut receiver, ms(2)), Some(3));
+            assert_eq!(arrive(&mut receiver, 2, then), None);
+            receiver
+        };
+        let mut receiver = filled(4);
+        assert_eq!(arrive(&mut receiver, 3, 6), Some(4));
+        assert_eq!(arrive(&mut receiver, 3, 7), None, "sooner than what was sent behind it");
+        assert_eq!([8, 9].map(|n| arrive(&mut receiver, 4, n)), [Some(4), None]);
+        let mut receiver = filled(3);
+        assert_eq!([4, 6].map(|n| arrive(&mut receiver, 3, n)), [None, Some(4)]);
+        assert_eq!(arrive(&mut receiver, 4, 7), None, "this one goes back, and sends it again");
     }
 
     #[test]

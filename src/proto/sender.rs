@@ -229,9 +229,9 @@ impl Sender {
                 }
                 self.timed = None;
             }
-            // A gap is told of in the midst of a window: since that began to leave, which is better than no measure.
-            _ if self.window > WindowSize::LOCKSTEP && is_first && self.rto.trips().is_none() => {
-                self.rto.sample(now - self.base_sent_at);
+            // A gap is told of in the midst of a window: no round trip is longer than the time since that began to leave.
+            _ if self.window > WindowSize::LOCKSTEP && is_first && self.is_shorter(now) => {
+                self.rto.sample_at_most(now - self.base_sent_at);
             }
             _ => self.rto.progress(now - self.probed_at.unwrap_or(self.sent_at)),
         }
@@ -240,6 +240,7 @@ impl Sender {
         if block >= self.next {
             // Blocks count that were sent before the gap was told, and not again since.
             self.behind_a_gap = BehindAGap::Kept;
+            self.was_kept(self.next);
             self.next = self.sent;
             self.paced(Pace::forget_flight);
         } else if mended {
@@ -247,6 +248,9 @@ impl Sender {
             lost_in_a_row = alone;
             if self.behind_a_gap == BehindAGap::Unknown {
                 self.behind_a_gap = if alone { BehindAGap::Dropped } else { BehindAGap::Kept };
+                if !alone {
+                    self.was_kept(self.base + 1);
+                }
             }
         }
         self.base = block + 1;
@@ -285,6 +289,19 @@ impl Sender {
                 (self.mend, self.next) = (false, self.base);
             }
         }
+    }
+
+    /// A block that was not sent again was there already. Only the last could have come as a probe, so any other shows that
+    /// what followed silence was no lost tail.
+    fn was_kept(&mut self, block: BlockNumber) {
+        if block + 1 < self.sent_before {
+            self.paced(Pace::tail_arrived);
+        }
+    }
+
+    /// Whether the time since `base` was sent last is less than a round trip was taken to be.
+    fn is_shorter(&self, now: Time) -> bool {
+        self.rto.trips().is_none_or(|trips| now - self.base_sent_at < trips.smoothed)
     }
 
     /// Whether what was sent of `base` last can have been answered by now.
@@ -357,6 +374,10 @@ impl Sender {
         let soonest = self.rto.soonest_answer();
         let answers = match self.probed_at {
             Some(probed_at) => now - probed_at >= soonest,
+            // The receiver has seen what left behind the block that was to fill the gap.
+            None if self.mended && self.behind_a_gap == BehindAGap::Kept => {
+                now - self.base_sent_at >= self.rto.smoothed()
+            }
             None if self.restart_done => {
                 let span = self.rto.probe_span().unwrap_or_else(|| self.rto.echo_span());
                 now - self.sent_at >= span

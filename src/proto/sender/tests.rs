@@ -105,6 +105,32 @@ fn who_keeps_it_gets_only_what_is_missing() {
 }
 
 #[test]
+fn what_was_to_fill_a_gap_goes_out_again_when_the_gap_is_told_a_round_trip_later() {
+    let mut sender = sender(8, 100);
+    assert_eq!(sends(&mut sender, ms(0)), Some((1, 8)));
+    sender.acknowledge(ms(10), WireBlock(3));
+    assert_eq!(all(&mut sender, ms(12)), [(4, 1), (9, 3)]);
+    sender.acknowledge(ms(22), WireBlock(6));
+    assert_eq!(all(&mut sender, ms(24)), [(7, 1), (12, 3)]);
+    let trip = sender.rto.smoothed().as_millis() as u64;
+    sender.acknowledge(ms(22 + trip - 1), WireBlock(6));
+    assert_eq!(sends(&mut sender, ms(22 + trip - 1)), None, "it may be a copy");
+    sender.acknowledge(ms(22 + trip + 1), WireBlock(6));
+    assert_eq!(all(&mut sender, ms(22 + trip + 3)), [(7, 1)]);
+}
+
+#[test]
+fn a_report_of_a_gap_shows_that_the_opening_packet_had_waited_for_the_peers_timer() {
+    let mut sender = Sender::new(ms(0), Timing::default(), &windowed(8), true);
+    sender.supply(BlockNumber(100), true);
+    assert_eq!(sends(&mut sender, ms(0)), Some((0, 1)));
+    sender.acknowledge(ms(201), WireBlock(0));
+    assert_eq!(sends(&mut sender, ms(201)), Some((1, 8)));
+    sender.acknowledge(ms(203), WireBlock(3));
+    assert_eq!(sender.rto.probe_span(), Some(Duration::from_millis(10)));
+}
+
+#[test]
 fn silence_has_the_last_packet_sent_once_more_and_then_all_of_them() {
     let mut sender = sender(4, 100);
     assert_eq!(sends(&mut sender, ms(0)), Some((1, 4)));
@@ -334,4 +360,20 @@ fn without_a_block_that_is_ready_there_is_nothing_to_send_again() {
     let mut sender = Sender::new(ms(0), Timing::default(), &Agreed::default(), false);
     assert_eq!(sender.poll(ms(0)), Step::Wait(ms(30_000)));
     assert_eq!(sender.poll(ms(5_000)), Step::Wait(ms(30_000)));
+}
+
+#[test]
+fn a_tail_that_had_arrived_slows_nothing_and_one_that_was_lost_does() {
+    let leaves = |answer| {
+        let mut sender = sender(64, 400);
+        sender.rto.sample(Duration::from_millis(1));
+        assert_eq!(all(&mut sender, ms(4)), [(1, 64)]);
+        let probed = (4..40).find(|at| sends(&mut sender, ms(*at)).is_some()).expect("a probe");
+        sender.acknowledge(ms(probed + 1), WireBlock(20));
+        assert_eq!(sends(&mut sender, ms(probed + 1)), Some((21, 1)));
+        sender.acknowledge(ms(probed + 2), WireBlock(answer));
+        all(&mut sender, ms(probed + 5)).iter().map(|(_, count)| count).sum::<u64>()
+    };
+    assert!(leaves(60) > 30, "only the report of the gap was lost: {}", leaves(60));
+    assert!(leaves(21) < 20, "nothing behind the gap was there: {}", leaves(21));
 }
