@@ -345,7 +345,9 @@ fn the_time_that_all_may_take_is_kept_through_several_files_and_a_pipe_that_give
 }
 
 fn started(words: &[&str], here: &Path) -> Child {
-    let mut rtftp = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    // Whoever runs the tests by nohup, or in the background of a script, has their programs ignore signals.
+    let mut rtftp = Command::new("env");
+    rtftp.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_rtftp")]);
     rtftp.args(words).current_dir(here).process_group(0);
     let piped = rtftp.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     piped.spawn().expect("rtftp")

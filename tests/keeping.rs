@@ -4,7 +4,7 @@
 mod common;
 
 use common::apart::{OPEN, namespaces, powerless, strace, without_proc};
-use common::{Daemon, everything_in, folder, pattern, rrq, show, until, wrq};
+use common::{Daemon, LEFT, everything_in, folder, pattern, rrq, show, until, wrq};
 use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -386,9 +386,9 @@ fn who_watches_for_files_that_were_written_sees_an_upload_once_by_its_name() {
         return;
     }
     for (wrapper, how) in cases {
-        let root = folder(&[("old", b"old")]);
+        let root = folder(&[("old", b"old"), LEFT]);
         let daemon = Daemon::behind(&[&OPEN, wrapper].concat(), root.path(), &UPLOADS);
-        until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
+        daemon.has_swept();
         let mut watched = watched(root.path());
         for name in ["new", "old", "new"] {
             assert_eq!(put(&daemon, name, b"new"), Ok(()), "{how}");

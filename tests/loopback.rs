@@ -5,7 +5,7 @@ mod common;
 use common::apart::in_own_network;
 use common::{
     DEADLINE, Daemon, Own, Peer, Running, Told, ack, config, data, error_code, folder, get, joined,
-    listing, model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
+    listing, model, open_to_all, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
@@ -190,6 +190,7 @@ fn a_thousand_downloads_are_open_at_once_and_leave_nothing_behind() {
     for (n, bytes) in files.iter().enumerate() {
         std::fs::write(root.path().join(n.to_string()), bytes).expect("a file");
     }
+    open_to_all(root.path());
     let daemon = Daemon::serve(root.path(), &["--max-threads", &MANY.to_string()]);
     let descriptors = daemon.descriptors();
     let fetched = daemon.peer().fetch(&rrq("0", &[]));
@@ -417,8 +418,9 @@ fn a_server_that_may_not_wait_ends_transfers_with_an_error() {
     writer.exchange(&data(1, &[7; 512]), writing, "ACK 1");
     server.handle.drain(Duration::ZERO);
     let said = "ERROR 0 \"the server is shutting down\"";
-    assert_eq!(show(&reader.receive_from(reading)), said);
-    assert_eq!(show(&writer.receive_from(writing)), said);
+    // On a busy machine the last packet may come again before it.
+    reader.wanted(reading, said);
+    writer.wanted(writing, said);
     let stopped = |told| match told {
         Told::Finished(_, summary) => Some(summary.outcome),
         _ => None,
