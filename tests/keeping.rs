@@ -91,6 +91,20 @@ fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
     assert_eq!(everything_in(root.path()), ["cfg", "listed", "plain"]);
 }
 
+/// A write to a file takes these bits from it, and so does what replaces it: what came by TFTP runs as nobody else.
+#[test]
+fn an_overwrite_takes_the_bits_that_let_a_program_run_as_its_owner() {
+    let root = folder(&[("tool", b"old")]);
+    let tool = root.path().join("tool");
+    for wrapper in [&["env"][..], powerless()] {
+        set_mode(&tool, 0o6755);
+        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        assert_eq!(put(&daemon, "tool", b"new"), Ok(()), "{wrapper:?}");
+        let mode = std::fs::metadata(&tool).expect("a file").mode() & 0o7777;
+        assert_eq!(format!("{mode:o}"), "755", "{wrapper:?}");
+    }
+}
+
 #[test]
 fn an_upload_to_a_link_writes_what_it_leads_to_and_leaves_the_link() {
     let root = folder(&[("real/cfg", b"old"), ("other", b"old")]);
