@@ -356,15 +356,15 @@ mod tests {
     use crate::transfer::{Source, Terms};
     use crate::wire::{Mode, Options};
     use std::io::IoSliceMut;
-    use std::net::{Ipv4Addr, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr};
 
     /// A disk that takes longer than an echo.
-    struct Slow;
+    struct Slow(Arc<dyn System>);
 
     impl Source for Slow {
         fn read(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-            let began = std::time::Instant::now();
-            while began.elapsed() <= limits::ECHO_SPAN {
+            let began = self.0.now();
+            while self.0.now() - began <= limits::ECHO_SPAN {
                 std::thread::park_timeout(limits::ECHO_SPAN);
             }
             Ok(0)
@@ -377,15 +377,16 @@ mod tests {
 
     #[test]
     fn all_that_came_while_the_disk_took_its_time_is_heard_before_anything_else() {
-        let peer = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let address = peer.local_addr().expect("an address");
         let system: Arc<dyn System> = Kernel::start();
-        let local = Ipv4Addr::LOCALHOST.into();
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let peer = system.bind((local, 0).into()).expect("a port");
+        let address = peer.local_address().expect("an address");
         let socket = TransferSocket::answer(&*system, local, address, None).expect("a socket");
         let to = socket.udp().local_address().expect("an address");
         let (agreed, timing) = (Agreed::default(), Timing::default());
         let terms = Terms { agreed, answer: Options::NONE, mode: Mode::Octet, timing };
-        let transfer = Transfer::serve_read(system.now(), &terms, Box::new(Slow));
+        let disk = Box::new(Slow(Arc::clone(&system)));
+        let transfer = Transfer::serve_read(system.now(), &terms, disk);
         let session = Session::new(socket, system, transfer);
         let mut transfer = session.lock();
         for _ in 0..3 {
