@@ -440,6 +440,7 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
     let lines = [
         "$rtftp get $server a -o /dev/stdout >> log",
         "$rtftp get $server a -o /dev/fd/3 3> three",
+        "printf 'old ' > more; $rtftp get $server a -o /dev/fd/3 3>> more",
         "$rtftp get $server a -o >(cat > piped); wait $!",
         "$rtftp get $server a -o /dev/stdout | cat > through",
         "{ printf '1 '; $rtftp get $server a -o /dev/stdout --json 2> /dev/null; printf ' 2'; } > between",
@@ -452,8 +453,9 @@ fn what_the_shell_has_opened_is_written_where_it_stands() {
         String::from_utf8(std::fs::read(here.path().join(name)).expect("written")).expect("text")
     };
     assert_eq!(["log", "three", "piped", "through"].map(local), ["old new", "new", "new", "new"]);
+    assert_eq!(local("more"), "old new");
     assert_eq!(local("between"), "1 new 2");
-    assert_eq!(everything_in(here.path()), ["between", "log", "piped", "three", "through"]);
+    assert_eq!(everything_in(here.path()), ["between", "log", "more", "piped", "three", "through"]);
 }
 
 #[test]

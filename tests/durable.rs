@@ -5,7 +5,7 @@
 mod common;
 
 use common::apart::{powerless, strace, without_proc};
-use common::{Daemon, folder, pattern, until, wrq};
+use common::{Daemon, LEFT, folder, pattern, until, wrq};
 use rustix::fs::{Mode, OFlags};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -172,17 +172,17 @@ const MADE: &[&str] = &[
 
 /// An upload to a new server. Tells whether it can be traced.
 fn upload(name: &str, wanted: &[&str], model: &str, temporaries: Temporaries) -> bool {
-    let traced = Traced::new(&[("old", b"old"), ("there/old", b"old")]);
+    let traced = Traced::new(&[("old", b"old"), ("there/old", b"old"), LEFT]);
     let Some(mut command) = traced.command(temporaries, &Daemon::program()) else { return false };
     command.arg(traced.root.path()).args(["--listen", "127.0.0.1:0", "--model", model]);
     command.args(["--uploads", "overwrite", "--create-dirs"]);
     let daemon = Daemon::spawn(&mut command);
-    // While it looks for what others left, it may take a temporary that is not locked yet, and the upload makes another.
-    until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
+    daemon.has_swept();
     assert_eq!(daemon.peer().store(&wrq(name, &[]), &pattern(SIZE, 1)), Ok(()));
     let stored = std::fs::read(traced.root.path().join(name)).expect("a file");
     assert!(stored == pattern(SIZE, 1));
-    let wanted = traced.wanted(temporaries, wanted);
+    let mut wanted = traced.wanted(temporaries, wanted);
+    wanted.insert(0, "unlink temporary".to_owned());
     assert_eq!(traced.calls(), wanted, "{name}, {model}, {temporaries:?}");
     true
 }

@@ -272,6 +272,8 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
                 Told::Started(query, _) if query.peer == peer => Some('S'),
                 Told::Progress(query, summary) if query.peer == peer => {
                     assert_eq!(summary.outcome, None);
+                    // It began before the interval.
+                    assert!(summary.elapsed >= interval, "{:?}", summary.elapsed);
                     Some('p')
                 }
                 Told::Finished(query, _) if query.peer == peer => Some('F'),
@@ -303,6 +305,19 @@ fn gauges_show_what_is_held_while_it_is_held() {
         peer.exchange(&data(2, b"end"), tid, "ACK 2");
         until("it dallies", || (gauges() == (0, 1, 0, false)).then_some(()));
         peer.exchange(&data(2, b"end"), tid, "ACK 2");
+    }
+}
+
+#[test]
+fn of_the_memory_that_is_left_a_transfer_keeps_what_its_window_takes() {
+    for config in models() {
+        let what = format!("{config:?}");
+        // A client that has not answered may have three quarters of it: four packets of 1,432 bytes, and a rest.
+        let server = Running::start(config.windows_bytes(8000), memory(&[("f", &[7; 9000])]));
+        let peer = server.peer();
+        let (first, _) = peer.answer(&rrq("f", &[("blksize", "1428"), ("windowsize", "64")]));
+        assert_eq!(show(&first), "OACK blksize=1428 windowsize=4", "{what}");
+        assert_eq!(server.handle.gauges().windows_bytes, 4 * 1432, "{what}");
     }
 }
 

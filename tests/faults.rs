@@ -477,9 +477,7 @@ fn a_file_that_was_empty_and_is_written_before_it_is_read_is_not_sent_as_empty()
     let (first, tid) = peer.answer(&rrq("file", &[("blksize", "1000")]));
     assert_eq!(show(&first), "OACK blksize=1000");
     append(&root.path().join("file"));
-    peer.send(&ack(0), tid);
-    let told = show(&peer.receive_from(tid));
-    assert_eq!(told, "ERROR 0 \"the file is still being written\"");
+    peer.exchange(&ack(0), tid, "ERROR 0 \"the file is still being written\"");
 }
 
 #[test]

@@ -345,7 +345,9 @@ fn the_time_that_all_may_take_is_kept_through_several_files_and_a_pipe_that_give
 }
 
 fn started(words: &[&str], here: &Path) -> Child {
-    let mut rtftp = Command::new(env!("CARGO_BIN_EXE_rtftp"));
+    // Whoever runs the tests by nohup, or in the background of a script, has their programs ignore signals.
+    let mut rtftp = Command::new("env");
+    rtftp.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_rtftp")]);
     rtftp.args(words).current_dir(here).process_group(0);
     let piped = rtftp.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     piped.spawn().expect("rtftp")
@@ -368,9 +370,10 @@ fn halfway() -> Scripted {
 
 #[test]
 fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
-    let here = folder(&[("mine", &pattern(5000, 1))]);
-    let cases: [(&[&str], &str, &[u8]); 6] = [
+    let here = folder(&[("mine", &pattern(5000, 1)), ("b", b"other")]);
+    let cases: [(&[&str], &str, &[u8]); 7] = [
         (&["get", "HOST", "a", "b"], "ACK 1", b""),
+        (&["put", "mine", "b", "HOST"], "DATA 1 512", b""),
         (&["get", "HOST", "a", "-o", "-", "--json"], "ACK 1", b""),
         (&["put", "mine", "HOST"], "DATA 1 512", b""),
         // It waits for its pipe.
@@ -395,9 +398,12 @@ fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
             let requests = server.end();
             let after = requests.iter().any(|(_, packet)| packet.contains("\"b\""));
             assert!(!after, "{words:?}: nothing more is asked for: {requests:?}");
+            let told = String::from_utf8_lossy(&output.stderr);
+            let lines = told.lines().filter(|line| line.starts_with("rtftp: ")).count();
+            assert_eq!(lines, 1, "{words:?}: nothing more is tried: {told}");
         }
     }
-    assert_eq!(everything_in(here.path()), ["mine"], "nothing is left of what was cut off");
+    assert_eq!(everything_in(here.path()), ["b", "mine"], "nothing is left of what was cut off");
 }
 
 #[test]

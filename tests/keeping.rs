@@ -4,7 +4,7 @@
 mod common;
 
 use common::apart::{OPEN, namespaces, powerless, strace, without_proc};
-use common::{Daemon, everything_in, folder, pattern, rrq, show, until, wrq};
+use common::{Daemon, LEFT, everything_in, folder, pattern, rrq, show, until, wrq};
 use rustix::fs::{Mode, OFlags, XattrFlags, getxattr, setxattr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -89,6 +89,20 @@ fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
         assert_eq!(after, before, "{wrapper:?}");
     }
     assert_eq!(everything_in(root.path()), ["cfg", "listed", "plain"]);
+}
+
+/// A write to a file takes these bits from it, and so does what replaces it: what came by TFTP runs as nobody else.
+#[test]
+fn an_overwrite_takes_the_bits_that_let_a_program_run_as_its_owner() {
+    let root = folder(&[("tool", b"old")]);
+    let tool = root.path().join("tool");
+    for wrapper in [&["env"][..], powerless()] {
+        set_mode(&tool, 0o6755);
+        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+        assert_eq!(put(&daemon, "tool", b"new"), Ok(()), "{wrapper:?}");
+        let mode = std::fs::metadata(&tool).expect("a file").mode() & 0o7777;
+        assert_eq!(format!("{mode:o}"), "755", "{wrapper:?}");
+    }
 }
 
 #[test]
@@ -386,9 +400,9 @@ fn who_watches_for_files_that_were_written_sees_an_upload_once_by_its_name() {
         return;
     }
     for (wrapper, how) in cases {
-        let root = folder(&[("old", b"old")]);
+        let root = folder(&[("old", b"old"), LEFT]);
         let daemon = Daemon::behind(&[&OPEN, wrapper].concat(), root.path(), &UPLOADS);
-        until("it has looked for what was left", || (daemon.threads("sweep") == 0).then_some(()));
+        daemon.has_swept();
         let mut watched = watched(root.path());
         for name in ["new", "old", "new"] {
             assert_eq!(put(&daemon, name, b"new"), Ok(()), "{how}");

@@ -5,7 +5,7 @@ mod common;
 use common::apart::in_own_network;
 use common::{
     DEADLINE, Daemon, Own, Peer, Running, Told, ack, config, data, error_code, folder, get, joined,
-    listing, model, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
+    listing, model, open_to_all, pattern, plain, put, receive, rrq, show, until, windowed, wrq,
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
@@ -190,6 +190,7 @@ fn a_thousand_downloads_are_open_at_once_and_leave_nothing_behind() {
     for (n, bytes) in files.iter().enumerate() {
         std::fs::write(root.path().join(n.to_string()), bytes).expect("a file");
     }
+    open_to_all(root.path());
     let daemon = Daemon::serve(root.path(), &["--max-threads", &MANY.to_string()]);
     let descriptors = daemon.descriptors();
     let fetched = daemon.peer().fetch(&rrq("0", &[]));
@@ -314,8 +315,7 @@ fn another_request_from_the_same_port_is_served_at_once_and_ends_the_old_when_it
     let server = Running::serve(root.path());
     let peer = server.peer();
     let (_, old) = peer.answer(&rrq("a", &[]));
-    let (first, new) = peer.answer(&rrq("b", &[]));
-    assert_ne!(old, new);
+    let (first, new) = peer.answer_beside(old, &rrq("b", &[]));
     assert_eq!(first[4..], pattern(2000, 6)[..512]);
     assert_eq!(server.handle.transfers(), 2, "the old one is not ended by a request alone");
     peer.exchange(&ack(1), new, "DATA 2 512");
@@ -331,8 +331,7 @@ fn a_late_copy_of_a_request_does_not_end_a_running_transfer() {
     let peer = server.peer();
     let (first, running) = peer.answer(&rrq("a", &[]));
     peer.exchange(&ack(1), running, "DATA 2 512");
-    let (_, late) = peer.answer(&rrq("b", &[]));
-    assert_ne!(running, late);
+    peer.answer_beside(running, &rrq("b", &[]));
     let fetched = peer.rest(first, running, 512);
     assert!(fetched.expect("a download") == bytes);
     assert_eq!(server.outcome(&peer), Outcome::Complete);
@@ -346,8 +345,7 @@ fn the_same_request_after_the_first_ack_is_a_new_transfer() {
     let peer = server.peer();
     let (_, old) = peer.answer(&rrq("f", &[]));
     peer.exchange(&ack(1), old, "DATA 2 512");
-    let (first, new) = peer.answer(&rrq("f", &[]));
-    assert_ne!(old, new);
+    let (first, new) = peer.answer_beside(old, &rrq("f", &[]));
     assert_eq!(show(&first), "DATA 1 512");
     assert!(peer.rest(first, new, 512).expect("a download") == bytes);
 }
@@ -417,8 +415,9 @@ fn a_server_that_may_not_wait_ends_transfers_with_an_error() {
     writer.exchange(&data(1, &[7; 512]), writing, "ACK 1");
     server.handle.drain(Duration::ZERO);
     let said = "ERROR 0 \"the server is shutting down\"";
-    assert_eq!(show(&reader.receive_from(reading)), said);
-    assert_eq!(show(&writer.receive_from(writing)), said);
+    // On a busy machine the last packet may come again before it.
+    reader.wanted(reading, said);
+    writer.wanted(writing, said);
     let stopped = |told| match told {
         Told::Finished(_, summary) => Some(summary.outcome),
         _ => None,

@@ -296,6 +296,19 @@ fn a_server_that_refuses_options_is_asked_once_more_without_them() {
 }
 
 #[test]
+fn a_server_that_knows_no_list_is_asked_for_one_twice_and_then_for_the_file() {
+    let (tell, told) = mpsc::channel();
+    let (address, _) = answering(move |packet| {
+        let Packet::Request(request) = packet else { return None };
+        tell.send(request.operation).expect("it is heard");
+        (request.operation == Operation::Read).then(|| data(1, b"# 0 entries\n"))
+    });
+    assert!(Client::new(address).list("").expect("a listing").entries.is_empty());
+    let asked: Vec<_> = told.try_iter().collect();
+    assert_eq!(asked[..3], [Operation::List, Operation::List, Operation::Read], "{asked:?}");
+}
+
+#[test]
 fn what_was_not_wished_for_is_what_fits_into_half_a_megabyte() {
     let (tell, told) = mpsc::channel();
     let (address, _) = answering(move |packet| {

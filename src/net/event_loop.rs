@@ -221,7 +221,6 @@ impl<H: Handler> EventLoop<H> {
     /// Has a worker take the turn that waits for the disk; until that is over nobody listens to the socket.
     fn run_storage(&mut self, key: usize) {
         let Some(handler) = self.entries[key].handler.take() else { return };
-        self.entries[key].waits_for_room = false;
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
         self.poller().remove(self.entries[key].session.socket().udp());
         let turn = Turn { mailbox: self.mailbox(), key, done: None };

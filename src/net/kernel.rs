@@ -424,5 +424,36 @@ mod tests {
         poller.remove(&*one);
         poller.wake();
         assert_eq!((told(None), told(Some(Duration::ZERO))), (vec![WOKEN], Vec::new()));
+        poller.tell_of_room(&*other, 8, true).expect("told of room");
+        assert_eq!(told(Some(Duration::ZERO)), [8], "there is room");
+        poller.tell_of_room(&*other, 8, false).expect("told no longer");
+        assert!(told(Some(Duration::ZERO)).is_empty());
+    }
+
+    #[test]
+    fn a_brief_wait_lasts_as_long_as_it_is_told_unless_something_comes() {
+        let socket = Kernel::start().bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
+        let (brief, began) = (Duration::from_millis(2), Instant::now());
+        socket.wait(brief);
+        assert!(began.elapsed() >= brief, "{:?}", began.elapsed());
+        let own = socket.local_address().expect("its address");
+        socket.send_to(b"x", own).expect("sent");
+        socket.wait(Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn an_address_that_is_not_there_yet_is_listened_at_and_one_that_is_taken_is_not() {
+        let kernel = Kernel::start();
+        // It is one of documentation, which no machine has (RFC 5737).
+        kernel.listen((Ipv4Addr::new(192, 0, 2, 1), 0).into()).expect("a socket");
+        let own = kernel.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
+        let again = kernel.listen(own.local_address().expect("an address"));
+        assert_eq!(again.map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
+    fn no_random_number_comes_again() {
+        let kernel = Kernel::start();
+        assert_ne!(kernel.random(), kernel.random());
     }
 }

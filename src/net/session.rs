@@ -347,3 +347,70 @@ impl Drop for BusyPoll<'_> {
         DRIVEN.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Kernel;
+    use crate::proto::{Agreed, Timing};
+    use crate::transfer::{Source, Terms};
+    use crate::wire::{Mode, Options};
+    use std::io::IoSliceMut;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    /// A disk that takes longer than an echo.
+    struct Slow(Arc<dyn System>);
+
+    impl Source for Slow {
+        fn read(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+            let began = self.0.now();
+            while self.0.now() - began <= limits::ECHO_SPAN {
+                std::thread::park_timeout(limits::ECHO_SPAN);
+            }
+            Ok(0)
+        }
+
+        fn try_read(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn all_that_came_while_the_disk_took_its_time_is_heard_before_anything_else() {
+        let system: Arc<dyn System> = Kernel::start();
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let peer = system.bind((local, 0).into()).expect("a port");
+        let address = peer.local_address().expect("an address");
+        let socket = TransferSocket::answer(&*system, local, address, None).expect("a socket");
+        let to = socket.udp().local_address().expect("an address");
+        let (agreed, timing) = (Agreed::default(), Timing::default());
+        let terms = Terms { agreed, answer: Options::NONE, mode: Mode::Octet, timing };
+        let disk = Box::new(Slow(Arc::clone(&system)));
+        let transfer = Transfer::serve_read(system.now(), &terms, disk);
+        let session = Session::new(socket, system, transfer);
+        let mut transfer = session.lock();
+        for _ in 0..3 {
+            peer.send_to(&[0, 4, 0, 0], to).expect("sent");
+        }
+        let next = session.advance(&mut transfer, Driver::Storage);
+        assert!(matches!(next, Next::Wait(_)), "{next:?}");
+        let mut buffer = [0; 16];
+        let first = session.socket.try_receive(&mut buffer).expect("a look");
+        session.hear(&mut transfer, first, &mut buffer).expect("a time");
+        let left = session.socket.try_receive(&mut buffer).expect("a look");
+        assert_eq!(left, Received::Nothing);
+    }
+
+    #[test]
+    fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
+        let system = Kernel::start();
+        let socket = TransferSocket::ask(&*system, ([127, 0, 0, 1], 9).into()).expect("a socket");
+        let mut timeout = Timeout::default();
+        for millis in [1000, 990, 1001, 300, 5000, 40, 45, 1000, 255_000, 5] {
+            let wanted = Duration::from_millis(millis);
+            timeout.set(&socket, wanted).expect("it is set");
+            let told = timeout.0.expect("a timeout");
+            assert!(told <= wanted && told >= wanted / 2, "{told:?} for {wanted:?}");
+        }
+    }
+}

@@ -451,4 +451,45 @@ mod tests {
         assert!(!may_wait("sub/f") && !may_wait("sub\\f"));
         assert!(may_wait("sub/missing") && may_wait("no/such"));
     }
+
+    #[test]
+    fn who_reads_a_file_that_another_reads_shares_it_however_many_were_read_before() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(root.path()).expect("it opens");
+        let read = |name: &str| folder.read(&query(Operation::Read, name)).expect("a file");
+        for n in 0..limits::SHARED_FILES {
+            let name = n.to_string();
+            std::fs::write(root.path().join(&name), "few").expect("a file");
+            drop(read(&name));
+        }
+        std::fs::write(root.path().join("last"), "few").expect("a file");
+        let _both = [read("last"), read("last")];
+        let shared = folder.shared.lock().expect("no panic");
+        assert_eq!(shared.values().map(Weak::strong_count).max(), Some(2));
+    }
+
+    #[test]
+    fn a_root_that_is_gone_for_a_while_is_told_to_be_gone_and_to_be_there_again() {
+        let place = tempfile::tempdir().expect("a folder");
+        let [root, away] = ["root", "away"].map(|name| place.path().join(name));
+        std::fs::create_dir(&root).expect("a directory");
+        std::fs::write(root.join("f"), "few").expect("a file");
+        let (tell, told) = std::sync::mpsc::channel();
+        let folder = Folder::named(&root).expect("it opens").notices(move |notice| {
+            let _ = tell.send(notice.clone());
+        });
+        let read = || folder.read(&query(Operation::Read, "f")).is_ok();
+        std::fs::rename(&root, &away).expect("moved");
+        assert!(!read() && !read());
+        std::fs::rename(&away, &root).expect("moved back");
+        assert!(read() && read());
+        let about_root = |notice: &Notice| match notice {
+            Notice::RootLost(path, _) => path == &root,
+            Notice::RootChanged(_) => false,
+            _ => panic!("{notice}"),
+        };
+        let told: Vec<_> = told.try_iter().filter(|it| !matches!(it, Notice::Walked(_))).collect();
+        assert_eq!(told.iter().map(about_root).collect::<Vec<_>>(), [true, false], "{told:?}");
+        assert_eq!(told[1], Notice::RootChanged(root.clone()));
+    }
 }

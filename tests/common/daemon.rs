@@ -24,6 +24,9 @@ pub(crate) struct Daemon {
     log: Said,
 }
 
+/// What a server that was killed has left, for the next one that takes uploads to find.
+pub(crate) const LEFT: (&str, &[u8]) = (".rtftp-0123456789abcdef.part", b"left");
+
 impl Daemon {
     pub(crate) fn program() -> PathBuf {
         env!("CARGO_BIN_EXE_rtftpd").into()
@@ -158,6 +161,13 @@ impl Daemon {
     #[track_caller]
     pub(crate) fn log_line(&self, words: &[&str]) -> String {
         until(&format!("a log line with {words:?}"), || self.logged(words))
+    }
+
+    /// Waits until it has looked for what was left, where there is [`LEFT`] in its folder: it begins with that at some
+    /// time after the banner. An upload before that may lose the name of its temporary, and takes another.
+    #[track_caller]
+    pub(crate) fn has_swept(&self) {
+        self.log_line(&["removed unfinished uploads"]);
     }
 
     /// The log so far.

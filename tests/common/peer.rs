@@ -147,6 +147,15 @@ impl Peer {
         self.receive()
     }
 
+    /// Asks, and takes the first answer that is not from this port: what is sent again from there may come before it.
+    #[track_caller]
+    pub(crate) fn answer_beside(&self, old: SocketAddr, request: &[u8]) -> (Vec<u8>, SocketAddr) {
+        self.ask(request);
+        self.first("an answer from another port", |datagram, from| {
+            (from != old).then(|| (datagram.to_vec(), from))
+        })
+    }
+
     /// Sends, and waits for this very packet.
     #[track_caller]
     pub(crate) fn exchange(&self, datagram: &[u8], tid: SocketAddr, wanted: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! `rtftpd`: what is given twice, what it is stopped with, and what the system allows it.
 
 use crate::common::apart::powerless;
-use crate::common::{Daemon, Peer, child, folder, pattern, rrq, show, until, wrq};
+use crate::common::{Daemon, LEFT, Peer, child, folder, pattern, rrq, show, until, wrq};
 use crate::given::Given;
 use crate::help::{exit_codes, help};
 use crate::programs::rtftpd;
@@ -130,6 +130,7 @@ fn too_few_descriptors_lower_the_sessions_and_that_is_told() {
 #[test]
 fn a_transfer_has_no_more_descriptors_than_it_is_counted_with() {
     let root = two_thousand();
+    std::fs::write(root.path().join(LEFT.0), LEFT.1).expect("a file");
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
     let new = |n: usize| {
         let peer = server.peer();
@@ -138,7 +139,7 @@ fn a_transfer_has_no_more_descriptors_than_it_is_counted_with() {
         (peer, tid)
     };
     let _first = (new(0), hanging(&server));
-    until("it has looked for what was left", || (server.threads("sweep") == 0).then_some(()));
+    server.has_swept();
     let before = server.descriptors();
     let _uploads: Vec<_> = (1..=8).map(new).collect();
     let of_uploads = server.descriptors() - before;

@@ -1,8 +1,8 @@
 //! Every field of every line that is meant for programs.
 
 use crate::common::{
-    DEADLINE, Daemon, Scripted, ack, child, closed, data, error, folder, list, next, pattern, rrq,
-    until, wrq,
+    DEADLINE, Daemon, LEFT, Scripted, ack, child, closed, data, error, folder, list, next, pattern,
+    rrq, until, wrq,
 };
 use crate::given::Given;
 use crate::programs::{NO_HOST, rtftp};
@@ -421,7 +421,7 @@ fn each_line_of_the_log_about_anything_else_has_all_its_fields() {
 
 #[test]
 fn what_a_killed_server_left_is_told_in_the_log() {
-    let root = folder(&[(".rtftp-0123456789abcdef.part", b"left")]);
+    let root = folder(&[LEFT]);
     let server = Daemon::serve(root.path(), &["--uploads", "create", "--json"]);
     let line: Value = serde_json::from_str(&server.log_line(&["unfinished"])).expect("JSON");
     assert_eq!(shape(&line), format!("{{files whole, {ALWAYS}, timestamp text}}"));

@@ -448,6 +448,7 @@ mod tests {
         let intervals = ["--intervals", "20ms", "2s", "--first-interval", "0.5 sec"];
         let timing = args(&[&intervals[..], &["--patience", "2min"]].concat()).timing();
         let timing = timing.expect("legal times");
+        assert_eq!(timing.unanswered(), timing.patience(), "nor longer for who never answered");
         let millis = [timing.floor(), timing.ceiling(), timing.first(), timing.patience()];
         assert_eq!(millis.map(|span| span.as_millis()), [20, 2000, 500, 120_000]);
         assert_eq!(args(&["--drain", "1500ms"]).drain, Duration::from_millis(1500));

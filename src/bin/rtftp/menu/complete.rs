@@ -273,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn behind_an_upload_a_directory_is_looked_into_again() {
+        let mut here = session("");
+        here.looker.directory = Some(b"sub".to_vec());
+        here.looker.listing = Some(listing(&["x"]));
+        let files = ["no such", "nor such", "no other"].map(str::to_owned);
+        here.upload(&files).expect("each is told apart");
+        assert_eq!((&here.looker.directory, &here.looker.listing), (&None, &None));
+    }
+
+    #[test]
     fn a_silent_server_holds_up_no_key() {
         let silent = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let port = silent.local_addr().expect("an address").port();
