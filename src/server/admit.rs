@@ -2,7 +2,7 @@
 //!
 //! It knows no sockets and asks no clock: time is an argument.
 
-use super::config::Config;
+use super::config::{Config, Model};
 use super::dally::{DallyTurn, Dallying};
 use super::entry::SessionEntry;
 use super::event::Gauges;
@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The sessions of a server.
 pub(super) struct Admission {
     state: Mutex<State>,
+    /// Whether one port has one session at a time: they could not be told apart.
+    single_port: bool,
     /// Sessions that hold anything and do not only dally.
     under_way: AtomicUsize,
 }
@@ -61,18 +63,24 @@ impl Admission {
             limiter: AnswerLimiter::new(now, secret),
             look_at: [now; 2],
         };
-        Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
+        let single_port = config.model == Model::SinglePort;
+        Self { state: Mutex::new(state), single_port, under_way: AtomicUsize::new(0) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session whose query this is, if its client has not answered yet: the query is a repeat.
-    pub(super) fn repeated(&self, query: &Query) -> Option<Arc<SessionEntry>> {
+    /// What is known of a query before it is decided.
+    pub(super) fn known(&self, query: &Query, now: Time) -> Known {
         match self.state().registry.relation(query) {
-            Relation::Repeat(entry) => Some(entry),
-            Relation::New { .. } => None,
+            Relation::Repeat(entry) => Known::Repeat(entry),
+            Relation::New { replaces: Some(running), .. }
+                if self.single_port && may_be_a_late_copy(query, &running, now) =>
+            {
+                Known::LateCopy
+            }
+            Relation::New { .. } => Known::No,
         }
     }
 
@@ -84,6 +92,9 @@ impl Admission {
             Relation::New { replaces, superseded } => (replaces, superseded),
             Relation::Repeat(entry) => (Some(entry), None),
         };
+        // Where they share a port, the one before ends at once.
+        let (replaces, superseded) =
+            if self.single_port { (None, replaces) } else { (replaces, superseded) };
         let mut evicted = Vec::new();
         let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
@@ -101,8 +112,11 @@ impl Admission {
             Ok(NewSession { id, entry, replaces })
         });
         drop(state);
-        let ended = superseded.filter(|_| admitted.is_ok()).into_iter().chain(evicted);
-        ended.for_each(|entry| give_up(&entry));
+        if let Some(superseded) = superseded.filter(|_| admitted.is_ok()) {
+            // Its client asks for something else, and waits for no word.
+            superseded.end(Ending::Abandon);
+        }
+        evicted.iter().for_each(|entry| give_up(entry));
         admitted
     }
 
@@ -278,6 +292,28 @@ impl State {
         let nobody = self.registry.is_empty() && self.unproven.is_empty();
         nobody && self.quota.is_unused() && self.dallying.len() == 0
     }
+}
+
+/// What is known of a query before it is decided.
+pub(super) enum Known {
+    /// Nothing: it is for a new session.
+    No,
+    /// It is that of a session whose client has not answered yet.
+    Repeat(Arc<SessionEntry>),
+    /// It comes while a session with the same port gets on, and may be a late copy.
+    LateCopy,
+}
+
+/// Whether a query that comes while there is a session with its port may be a copy that the network made. What is served
+/// already is in nobody's way, unless it is asked for again.
+fn may_be_a_late_copy(query: &Query, running: &SessionEntry, now: Time) -> bool {
+    let span = match running.client() {
+        Client::Unproven => limits::ECHO_SPAN,
+        Client::Proven => limits::LATE_COPY,
+        Client::Served if running.query == *query => limits::LATE_COPY,
+        Client::Served => return false,
+    };
+    now < running.got_on_at() + span
 }
 
 /// Ends a session that others need more. To a transfer that stands still it is said; nobody else waits for a word.

@@ -68,8 +68,18 @@ impl Told {
     }
 }
 
-/// The model that the servers of this run have: `RTFTPD_MODEL`, which the program obeys of itself.
+/// Whether the transfers of this run's servers have no ports of their own: `RTFTPD_SINGLE_PORT`, which the program obeys
+/// of itself.
+pub(crate) fn single_port() -> bool {
+    std::env::var_os("RTFTPD_SINGLE_PORT").is_some()
+}
+
+/// The model that the servers of this run have: `RTFTPD_MODEL`, which the program obeys of itself, unless they have
+/// [one port](single_port).
 pub(crate) fn model() -> Model {
+    if single_port() {
+        return Model::SinglePort;
+    }
     match std::env::var("RTFTPD_MODEL").as_deref() {
         Ok("events") => Model::Events(NonZeroUsize::MIN),
         Ok("iterative") => Model::Iterative,
