@@ -22,9 +22,9 @@ use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, 
 use tftpkit::transfer::{Outcome, Sink};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
-fn models() -> [Config; 5] {
-    let [threads, carried, one_loop, loops] = concurrent();
-    [threads, carried, one_loop, loops, Config::default().model(Model::Iterative)]
+fn models() -> [Config; 6] {
+    let [threads, carried, one_loop, loops, one_port] = concurrent();
+    [threads, carried, one_loop, loops, one_port, Config::default().model(Model::Iterative)]
 }
 
 fn memory(files: &[(&str, &[u8])]) -> InMemory {

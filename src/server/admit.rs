@@ -331,6 +331,7 @@ fn member(entry: &SessionEntry) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Operation;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -343,5 +344,27 @@ mod tests {
         assert!((0..limits::ERROR_BURST).all(|_| may(1)));
         assert!(!may(1));
         assert!((2..9).any(may), "of other networks, few share its bucket");
+    }
+
+    #[test]
+    fn where_all_share_a_port_a_request_in_the_middle_of_a_transfer_may_be_a_late_copy() {
+        let admission = Admission::new(&Config::default().model(Model::SinglePort), Time::START, 7);
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let query = |name: &str| Query::new((ip, 2000).into(), ip, Operation::Read, name);
+        let at = |millis: u64| Time::from_micros(millis * 1000);
+        let is_late =
+            |name, millis| matches!(admission.known(&query(name), at(millis)), Known::LateCopy);
+        let Ok(old) = admission.admit(&query("a"), Time::START) else { panic!("no room") };
+        assert_eq!([is_late("b", 49), is_late("b", 50), is_late("a", 0)], [true, false, false]);
+        assert!(admission.state().prove(old.id, &old.entry));
+        old.entry.gets_on(at(100));
+        for name in ["a", "b"] {
+            assert_eq!([is_late(name, 1_099), is_late(name, 1_100)], [true, false], "{name}");
+        }
+        old.entry.set_served();
+        let late = [is_late("a", 1_099), is_late("b", 1_099), is_late("a", 1_100)];
+        assert_eq!(late, [true, false, false]);
+        let Ok(new) = admission.admit(&query("b"), at(1_100)) else { panic!("no room") };
+        assert!(old.entry.is_ended() && new.replaces.is_none(), "it ends at once");
     }
 }

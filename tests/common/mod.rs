@@ -95,9 +95,9 @@ pub(crate) fn config() -> Config {
 
 /// Servers of the models under which several transfers run at once. Without a thread of its own, a transfer is driven by
 /// the event loop that takes the requests.
-pub(crate) fn concurrent() -> [Config; 4] {
+pub(crate) fn concurrent() -> [Config; 5] {
     let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    [Model::default(), Model::Threads(0), loops(1), loops(3)]
+    [Model::default(), Model::Threads(0), loops(1), loops(3), Model::SinglePort]
         .map(|model| Config::default().model(model))
 }
 
