@@ -80,8 +80,8 @@
 //! header; [`proto`] says 'send 17 to 24'; the [`transfer`] cuts that run out of the ring as one slice; `net` sends the
 //! slice in one call. The slot is free when an ACK of the block or of a later one comes.
 //!
-//! **The way of an ACK.** `net` receives it on a connected socket, which packets of strangers never reach, and notes the
-//! time; the [`transfer`] has [`wire`] read it; [`proto`] widens its 16 bits and slides its window.
+//! **The way of an ACK.** `net` receives it on a connected socket, which packets of strangers never reach, or finds by its
+//! sender the transfer that it belongs to, where all share one port; it notes the time; the [`transfer`] has [`wire`] read it; [`proto`] widens its 16 bits and slides its window.
 
 pub mod client;
 pub mod limits;

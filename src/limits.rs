@@ -160,6 +160,37 @@ pub const ERRORS_PER_SECOND: u32 = 128;
 /// Networks whose ERROR answers are counted apart; those that share a slot share its tokens.
 pub(crate) const ERROR_SLOTS: usize = 1_024;
 
+/// On a port that all share, blocks to an address of which nobody knows whether it hears leave up to 32 ms late: less than
+/// any client's own time-out, and sixteen times what answers may differ by.
+pub const LONGEST_HOLD: Duration = Duration::from_millis(32);
+
+/// An address hears what it is sent, if its answers come as long after that as each other, to 2 ms.
+pub const HEARD_WITHIN: Duration = Duration::from_millis(2);
+
+/// So many answers in a row must: whoever guesses is right once in 10^12 times.
+pub const HEARD_ROUNDS: usize = 12;
+
+/// After so many blocks that were held in vain no more are: what comes from there is too uneven to tell.
+pub(crate) const MOST_HELD: u32 = 96;
+
+/// An address that has shown it need not again for 10 minutes: a boot has many files.
+pub const HEARD_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// So many addresses are known to hear.
+pub(crate) const HEARD_ADDRESSES: usize = 65_536;
+
+/// Addresses of one network that have not shown it get 2 MiB in a second together, once they have acknowledged anything.
+pub const UNHEARD_RATE_OF_NETWORK: u32 = 2 << 20;
+
+/// All of them together get 16 MiB in a second.
+pub const UNHEARD_RATE: u32 = 16 << 20;
+
+/// They get the bytes of 8 s at once: the files of many a boot.
+pub(crate) const UNHEARD_BURST_SECONDS: u32 = 8;
+
+/// Headers of IPv4 and UDP, which travel with each packet.
+pub(crate) const HEADER_BYTES: usize = 28;
+
 // Sessions, and what they have.
 
 /// A server runs 16,384 transfers at once by default: a data centre that starts at the same moment. Each costs a socket
@@ -198,6 +229,34 @@ pub(crate) const REQUESTS_IN_A_ROW: usize = 64;
 
 /// Datagrams that a transfer hears in one turn when it comes back from its disk: more than a peer says in vain.
 pub(crate) const HEARD_IN_A_ROW: usize = 64;
+
+/// A request that comes within 1 s of the last step of a transfer with the same port, where all share one, is taken for a
+/// late copy: who begins anew has said nothing for longer, or asks again.
+#[doc(hidden)]
+pub const LATE_COPY: Duration = Duration::from_secs(1);
+
+/// A port that all transfers share asks for a receive buffer of 8 MiB: what thousands of clients say in a moment.
+pub(crate) const SHARED_RECEIVE_BYTES: usize = 8 << 20;
+
+/// Datagrams that may wait for one transfer on a shared port while it waits for its disk: a window of ACKs that are all wrong.
+pub(crate) const FLOW_DATAGRAMS: usize = 1 << 15;
+
+/// A transfer on a shared port that asks for no more has so many bytes waiting at most, and one datagram beyond.
+pub(crate) const FLOW_BYTES: usize = 2_048;
+
+/// Bytes that wait on a shared port for all transfers together: beyond this they are lost, as in a socket that is full.
+pub(crate) const FLOWS_BYTES: usize = 64 << 20;
+
+/// Datagrams that one call takes from a shared port: beyond this many the call itself is no longer what costs.
+pub(crate) const DATAGRAMS_AT_ONCE: usize = 32;
+
+/// Datagrams taken from a shared port before the times of its transfers are looked at: what came is heard before silence
+/// is judged, and still nobody waits long.
+pub(crate) const DATAGRAMS_IN_A_ROW: usize = 1_024;
+
+/// A transfer on a shared port that finds no room in its socket tries again after 2 ms: the port tells only one that there is
+/// some.
+pub(crate) const ROOM_AGAIN: Duration = Duration::from_millis(2);
 
 /// Sockets that an event loop hears of at once: those that are left come first the next time.
 pub(crate) const EVENTS_AT_ONCE: usize = 256;

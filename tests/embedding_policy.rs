@@ -22,9 +22,9 @@ use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, 
 use tftpkit::transfer::{Outcome, Sink};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
-fn models() -> [Config; 5] {
-    let [threads, carried, one_loop, loops] = concurrent();
-    [threads, carried, one_loop, loops, Config::default().model(Model::Iterative)]
+fn models() -> [Config; 6] {
+    let [threads, carried, one_loop, loops, one_port] = concurrent();
+    [threads, carried, one_loop, loops, one_port, Config::default().model(Model::Iterative)]
 }
 
 fn memory(files: &[(&str, &[u8])]) -> InMemory {
@@ -231,8 +231,10 @@ fn what_a_policy_drops_is_told_and_not_answered() {
 
 #[test]
 fn an_equal_request_makes_no_second_session() {
-    // With one transfer after the other, the second request would wait anyway.
-    for config in concurrent() {
+    // With one transfer after the other, the second request would wait anyway; where all share one port, another session
+    // takes the place of the first.
+    let [own_ports @ .., _] = concurrent();
+    for config in own_ports {
         let server = Running::start(config, memory(&[("f", &pattern(100, 1))]));
         let peer = server.peer();
         let (_, tid) = peer.answer(&rrq("f", &[]));

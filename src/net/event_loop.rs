@@ -5,6 +5,7 @@
 //! disk is taken by another thread, and the transfer comes back when it is over.
 
 use super::deadlines::Deadlines;
+use super::flow::{Bell, Flow};
 use super::session::{Driver, Next, Session};
 use super::socket::RequestSocket;
 use super::system::{Poller, Pool, System, WOKEN};
@@ -61,6 +62,8 @@ enum Mail<H> {
     New(H),
     /// A worker is done with the handler of this entry. A handler whose turn panicked is lost.
     Back(usize, Option<(H, Next)>),
+    /// Something was done to the transfer of this entry.
+    Look(usize),
 }
 
 /// The name of a watched socket, which is no transfer's.
@@ -109,8 +112,7 @@ impl<H: Handler> EventLoop<H> {
         let session = Arc::clone(handler.session());
         let vacant = self.entries.vacant_entry();
         let key = vacant.key();
-        let poller = &self.mailbox.0.poller;
-        if let Err(error) = poller.add(session.socket().udp(), key as u64) {
+        if let Err(error) = listen(&self.mailbox.0, &session, key) {
             return handler.ended(Err(error));
         }
         let next = session.advance(&mut session.lock(), Driver::Loop);
@@ -121,6 +123,17 @@ impl<H: Handler> EventLoop<H> {
     /// Sleeps until there is something to do, but no longer than `most`, and does it. The names of watched sockets that
     /// have something to read are written to `watched`. Tells whether there was so much that there may be more.
     pub(crate) fn turn(
+        &mut self,
+        most: Option<Duration>,
+        watched: &mut Vec<SocketId>,
+    ) -> io::Result<bool> {
+        let crowded = self.wait(most, watched)?;
+        self.run_due();
+        Ok(crowded)
+    }
+
+    /// The first half of a [`turn`](Self::turn), for one who has something to deliver before silence is judged.
+    pub(crate) fn wait(
         &mut self,
         most: Option<Duration>,
         watched: &mut Vec<SocketId>,
@@ -138,11 +151,29 @@ impl<H: Handler> EventLoop<H> {
         }
         let crowded = ready.len() == limits::EVENTS_AT_ONCE;
         self.ready = ready;
+        Ok(crowded)
+    }
+
+    /// The second half: lets those act whose time has come.
+    pub(crate) fn run_due(&mut self) {
         let now = self.system.now();
         while let Some(key) = self.deadlines.pop_due(now) {
+            self.look(key);
+        }
+    }
+
+    /// Has a transfer look at its socket, and act; at all that was delivered to it, where it shares one.
+    pub(crate) fn look(&mut self, key: usize) {
+        self.receive(key);
+        while self.has_something(key) {
             self.receive(key);
         }
-        Ok(crowded)
+    }
+
+    fn has_something(&self, key: usize) -> bool {
+        let entry = self.entries.get(key).filter(|entry| entry.handler.is_some());
+        let flow = entry.and_then(|entry| entry.session.socket().flow());
+        flow.is_some_and(Flow::has_something)
     }
 
     /// The time to the next deadline, if that is less than `most`.
@@ -158,6 +189,7 @@ impl<H: Handler> EventLoop<H> {
                 Mail::New(handler) => self.add(handler),
                 Mail::Back(key, Some((handler, next))) => self.take_back(key, handler, next),
                 Mail::Back(key, None) => self.remove(key, Ok(())),
+                Mail::Look(key) => self.look(key),
             }
         }
     }
@@ -165,8 +197,18 @@ impl<H: Handler> EventLoop<H> {
     fn take_back(&mut self, key: usize, handler: H, next: Next) {
         let entry = &mut self.entries[key];
         entry.handler = Some(handler);
-        match self.mailbox.0.poller.add(entry.session.socket().udp(), key as u64) {
-            Ok(()) => self.go_on(key, next),
+        match listen(&self.mailbox.0, &entry.session, key) {
+            Ok(()) => {
+                self.go_on(key, next);
+                // It may have been ended, or have got something, while nobody listened.
+                if self
+                    .entries
+                    .get(key)
+                    .is_some_and(|entry| entry.session.socket().flow().is_some())
+                {
+                    self.look(key);
+                }
+            }
             Err(error) => self.remove(key, Err(error)),
         }
     }
@@ -201,11 +243,18 @@ impl<H: Handler> EventLoop<H> {
         let for_room = matches!(next, Next::Room(_));
         let Entry { session, waits_for_room, .. } = &mut self.entries[key];
         if std::mem::replace(waits_for_room, for_room) != for_room {
+            let (poller, socket) = (&self.mailbox.0.poller, session.socket());
             // Where that cannot be told its time comes.
-            let _ =
-                self.mailbox.0.poller.tell_of_room(session.socket().udp(), key as u64, for_room);
+            let _ = match socket.flow() {
+                Some(_) => Ok(()),
+                None => poller.tell_of_room(socket.udp(), key as u64, for_room),
+            };
         }
         match next {
+            Next::Room(deadline) if self.entries[key].session.socket().flow().is_some() => {
+                let again = self.system.now() + limits::ROOM_AGAIN;
+                self.deadlines.set(key, deadline.min(again));
+            }
             Next::Wait(deadline) | Next::Room(deadline) => self.deadlines.set(key, deadline),
             Next::Dally(deadline) => {
                 if let Entry { session, handler: Some(handler), .. } = &mut self.entries[key] {
@@ -222,7 +271,7 @@ impl<H: Handler> EventLoop<H> {
     fn run_storage(&mut self, key: usize) {
         let Some(handler) = self.entries[key].handler.take() else { return };
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
-        self.poller().remove(self.entries[key].session.socket().udp());
+        listen_no_more(self.poller(), &self.entries[key].session);
         let turn = Turn { mailbox: self.mailbox(), key, done: None };
         self.pool.run(Box::new(move || {
             let session = handler.session();
@@ -233,7 +282,7 @@ impl<H: Handler> EventLoop<H> {
 
     fn remove(&mut self, key: usize, how: io::Result<()>) {
         let Entry { session, handler, .. } = self.entries.remove(key);
-        self.poller().remove(session.socket().udp());
+        listen_no_more(self.poller(), &session);
         self.deadlines.remove(key);
         if self.entries.is_empty() {
             // A loop without transfers need not wake for those that were there.
@@ -248,6 +297,33 @@ impl<H: Handler> EventLoop<H> {
             true => self.pool.run(Box::new(end)),
             false => end(),
         }
+    }
+}
+
+/// From now on what comes for a transfer, or is done to it, is told by this name.
+fn listen<H: Send + 'static>(
+    shared: &Arc<Shared<H>>,
+    session: &Session,
+    key: usize,
+) -> io::Result<()> {
+    let socket = session.socket();
+    match socket.flow() {
+        Some(flow) => flow.listen(key, Arc::clone(shared) as Arc<dyn Bell>),
+        None => shared.poller.add(socket.udp(), key as u64)?,
+    }
+    Ok(())
+}
+
+fn listen_no_more(poller: &dyn Poller, session: &Session) {
+    match session.socket().flow() {
+        Some(flow) => flow.listen_no_more(),
+        None => poller.remove(session.socket().udp()),
+    }
+}
+
+impl<H: Send + 'static> Bell for Shared<H> {
+    fn ring(&self, key: usize) {
+        self.send(Mail::Look(key));
     }
 }
 
@@ -291,15 +367,25 @@ impl<H> Mailbox<H> {
     }
 
     fn send(&self, one: Mail<H>) {
+        self.0.send(one);
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail<H>>>> {
+        self.0.mail()
+    }
+}
+
+impl<H> Shared<H> {
+    fn send(&self, one: Mail<H>) {
         match &mut *self.mail() {
             Some(mail) => mail.push(one),
             None => return,
         }
-        self.wake();
+        self.poller.wake();
     }
 
     fn mail(&self) -> MutexGuard<'_, Option<Vec<Mail<H>>>> {
-        self.0.mail.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,11 +8,12 @@ use super::workers::Workers;
 use crate::limits;
 use crate::proto::Time;
 use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrStorage, cmsg_space, getsockopt, recv, recvmsg, send,
-    setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, cmsg_space,
+    getsockopt, recv, recvmmsg, recvmsg, send, sendmsg, setsockopt, sockopt,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::{
@@ -20,7 +21,7 @@ use rustix::net::sockopt::{
 };
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::any::Any;
-use std::io::{self, IoSliceMut};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -143,6 +144,25 @@ impl Udp for KernelSocket {
         self.0.send_to(bytes, peer).map(drop)
     }
 
+    fn send_from(
+        &self,
+        bytes: &[u8],
+        cut: Option<usize>,
+        local: IpAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let each = cut.and_then(|cut| u16::try_from(cut).ok()).unwrap_or(0);
+        let (v4, v6) = (packet_info_v4(local), packet_info_v6(local, peer));
+        let source = match local {
+            IpAddr::V4(_) => ControlMessage::Ipv4PacketInfo(&v4),
+            IpAddr::V6(_) => ControlMessage::Ipv6PacketInfo(&v6),
+        };
+        let control = [source, ControlMessage::UdpGsoSegments(&each)];
+        let control = if each == 0 { &control[..1] } else { &control[..] };
+        let (fd, to) = (self.0.as_raw_fd(), SockaddrStorage::from(peer));
+        Ok(sendmsg(fd, &[IoSlice::new(bytes)], control, flags(false), Some(&to)).map(drop)?)
+    }
+
     fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<usize> {
         Ok(recv(self.0.as_raw_fd(), buffer, flags(wait))?)
     }
@@ -181,6 +201,25 @@ impl Udp for KernelSocket {
         )?;
         let peer = message.address.as_ref().and_then(std_address);
         Ok(Asked { len: message.bytes, peer, local: asked_address(message.cmsgs()?) })
+    }
+
+    fn receive_requests(
+        &self,
+        buffer: &mut [u8],
+        each: usize,
+        asked: &mut Vec<Asked>,
+    ) -> io::Result<()> {
+        let mut pieces: Vec<_> =
+            buffer.chunks_mut(each).map(|piece| [IoSliceMut::new(piece)]).collect();
+        let control = Some(Vec::with_capacity(CONTROL.len()));
+        let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(pieces.len(), control);
+        let fd = self.0.as_raw_fd();
+        let received = recvmmsg(fd, &mut headers, pieces.iter_mut(), flags(false), None)?;
+        for message in received {
+            let peer = message.address.as_ref().and_then(std_address);
+            asked.push(Asked { len: message.bytes, peer, local: asked_address(message.cmsgs()?) });
+        }
+        Ok(())
     }
 
     fn cut(&self, into: Option<usize>) -> io::Result<()> {
@@ -234,10 +273,22 @@ const fn flags(wait: bool) -> MsgFlags {
     if wait { MsgFlags::empty() } else { MsgFlags::MSG_DONTWAIT }
 }
 
+fn packet_info_v4(source: IpAddr) -> in_pktinfo {
+    let source = if let IpAddr::V4(v4) = source { v4 } else { Ipv4Addr::UNSPECIFIED };
+    let address = |address: Ipv4Addr| in_addr { s_addr: u32::from(address).to_be() };
+    let (ipi_spec_dst, ipi_addr) = (address(source), address(Ipv4Addr::UNSPECIFIED));
+    in_pktinfo { ipi_ifindex: 0, ipi_spec_dst, ipi_addr }
+}
+
+/// A link-local source needs the interface of its peer.
+fn packet_info_v6(source: IpAddr, peer: SocketAddr) -> in6_pktinfo {
+    let source = if let IpAddr::V6(v6) = source { v6 } else { Ipv6Addr::UNSPECIFIED };
+    let ipi6_ifindex = if let SocketAddr::V6(peer) = peer { peer.scope_id() } else { 0 };
+    in6_pktinfo { ipi6_addr: in6_addr { s6_addr: source.octets() }, ipi6_ifindex }
+}
+
 const CONTROL: [u8; 128] = [0; 128];
-const _: () = assert!(
-    cmsg_space::<nix::libc::in_pktinfo>() + cmsg_space::<nix::libc::in6_pktinfo>() <= CONTROL.len()
-);
+const _: () = assert!(cmsg_space::<in_pktinfo>() + cmsg_space::<in6_pktinfo>() <= CONTROL.len());
 
 /// The address that a datagram was sent to, unless others have it too. IPv4's message decides where there are both: it
 /// has the destination and this machine's own address apart, and they differ for a broadcast.
@@ -342,7 +393,6 @@ fn epoll_timeout(most: Option<Duration>) -> EpollTimeout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 
     fn v4(sent_to: [u8; 4], own: [u8; 4]) -> ControlMessageOwned {
         let address = |bytes| in_addr { s_addr: u32::from_ne_bytes(bytes) };

@@ -5,6 +5,7 @@
 
 mod deadlines;
 mod event_loop;
+mod flow;
 mod kernel;
 mod ports;
 mod session;
@@ -13,10 +14,11 @@ mod system;
 mod workers;
 
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
+pub(crate) use flow::{Delivery, is_of_a_transfer};
 pub(crate) use kernel::Kernel;
 pub use ports::{PortRange, PortRangeError};
-pub(crate) use session::{Ending, Session};
-pub(crate) use socket::{RequestSocket, Requested, TransferSocket};
+pub(crate) use session::{Ending, Gate, Session};
+pub(crate) use socket::{RequestRoom, RequestSocket, Requested, TransferSocket};
 #[cfg(test)]
 pub(crate) use system::{Asked, Job, Poller, Udp, WOKEN};
 pub(crate) use system::{Pool, System};

@@ -4,8 +4,9 @@ use super::socket::{Received, TransferSocket};
 use super::system::System;
 use crate::limits;
 use crate::proto::Time;
-use crate::transfer::{Action, Summary, Transfer};
+use crate::transfer::{Action, Burst, Summary, Transfer};
 use std::cmp::Ordering::{Equal, Greater, Less};
+use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,6 +27,18 @@ pub(crate) struct Session {
     was_heard: AtomicBool,
     /// Set once, from outside; obeyed by whoever holds the transfer.
     ending: OnceLock<Ending>,
+    /// What it sends has to pass this.
+    gate: Option<Mutex<Box<dyn Gate>>>,
+}
+
+/// Says when a transfer may send, for reasons that are none of its own.
+pub(crate) trait Gate: Debug + Send {
+    /// When it may send: now, or at this later time.
+    fn opens_at(&mut self, now: Time) -> Time;
+    /// It sends this.
+    fn sent(&mut self, now: Time, burst: &Burst<'_>);
+    /// Its peer sent this, and it got on by it, or did not.
+    fn heard(&mut self, now: Time, datagram: &[u8], got_on: bool);
 }
 
 /// How a transfer is ended from outside.
@@ -74,7 +87,21 @@ impl Session {
             was_away: AtomicBool::new(false),
             was_heard: AtomicBool::new(false),
             ending: OnceLock::new(),
+            gate: None,
         }
+    }
+
+    /// The same, behind a gate.
+    #[must_use]
+    pub(crate) fn behind(mut self, gate: Option<Box<dyn Gate>>) -> Self {
+        self.gate = gate.map(Mutex::new);
+        self
+    }
+
+    /// Asks the gate, or tells it something.
+    fn at_gate<T>(&self, act: impl FnOnce(&mut dyn Gate) -> T) -> Option<T> {
+        let gate = self.gate.as_ref()?;
+        Some(act(&mut **gate.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// The socket.
@@ -105,6 +132,10 @@ impl Session {
                 Some(Ending::Abandon) => transfer.abandon(now),
                 None => {}
             }
+            let opens_at = self.at_gate(|gate| gate.opens_at(now)).filter(|at| *at > now);
+            if let Some(at) = opens_at.filter(|_| !transfer.is_over()) {
+                return Next::Wait(at);
+            }
             match transfer.poll(now) {
                 Action::Wait(until) => {
                     // One more look at the socket decides.
@@ -130,6 +161,7 @@ impl Session {
                 }
                 Action::Send(burst) => {
                     let packet = burst.packet;
+                    self.at_gate(|gate| gate.sent(now, &burst));
                     match self.socket.send(burst, driver == Driver::Thread) {
                         Err(error) if self.says_unreachable(&error) => {
                             self.refused.store(true, Ordering::Relaxed);
@@ -181,7 +213,8 @@ impl Session {
     fn handle(&self, now: Time, transfer: &mut Transfer, received: Received, buffer: &[u8]) {
         match received {
             Received::Datagrams { len, each } => {
-                buffer[..len].chunks(each).for_each(|datagram| transfer.handle(now, datagram));
+                let datagrams = buffer[..len].chunks(each);
+                datagrams.for_each(|datagram| self.handle_one(now, transfer, datagram));
             }
             // What the peer said before may wait behind it, and behind a second one.
             Received::Unreachable => self.refused.store(true, Ordering::Relaxed),
@@ -191,6 +224,13 @@ impl Session {
                 }
             }
         }
+    }
+
+    fn handle_one(&self, now: Time, transfer: &mut Transfer, datagram: &[u8]) {
+        let before = (transfer.is_proven(), transfer.summary().bytes);
+        transfer.handle(now, datagram);
+        let got_on = (transfer.is_proven(), transfer.summary().bytes) != before;
+        self.at_gate(|gate| gate.heard(now, datagram, got_on));
     }
 
     /// Runs the transfer on this thread until its outcome is known; it may [dally](Self::is_dallying) after that.

@@ -1,7 +1,8 @@
-//! The two kinds of socket: one that takes requests, and one for each transfer.
+//! The two kinds of socket: one that takes requests, and one for each transfer, of its own or a part of the former.
 //!
 //! This is what is made of a [`Udp`]: which port is taken, who is heard, how a burst leaves, what an error means.
 
+use super::flow::{Delivery, Flow, Flows};
 use super::ports::PortRange;
 use super::system::{Asked, System, Udp};
 use crate::limits;
@@ -11,14 +12,51 @@ use nix::errno::Errno;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Takes requests, and knows which of this machine's addresses each was sent to.
+/// Takes requests, and knows which of this machine's addresses each was sent to. Answers leave from sockets of their own,
+/// or from this one.
 #[derive(Debug)]
 pub(crate) struct RequestSocket {
-    socket: Box<dyn Udp>,
+    socket: Arc<dyn Udp>,
     address: SocketAddr,
+    answers: Answers,
+}
+
+/// Where the answers to requests leave from.
+#[derive(Debug)]
+enum Answers {
+    /// A port for each, out of these, if there is a choice.
+    OwnPort(Option<PortRange>),
+    /// The port that was asked.
+    ThisPort(Arc<Flows>),
+}
+
+/// Room for datagrams that come to a request port.
+#[derive(Debug)]
+pub(crate) struct RequestRoom {
+    each: usize,
+    buffer: Vec<u8>,
+    asked: Vec<Asked>,
+}
+
+impl RequestRoom {
+    /// Room for so many datagrams, each of which is cut to so many bytes.
+    pub(crate) fn new(datagrams: usize, each: usize) -> Self {
+        Self { each, buffer: vec![0; datagrams * each], asked: Vec::with_capacity(datagrams) }
+    }
+
+    /// Whether there may be more than what was received.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.asked.len() * self.each == self.buffer.len()
+    }
+
+    /// What was received; `None` for what must not be answered: it was broadcast, or came without saying to which address.
+    pub(crate) fn received(&self) -> impl Iterator<Item = Option<(&[u8], Requested)>> {
+        let pieces = self.buffer.chunks(self.each).zip(&self.asked);
+        pieces.map(|(piece, asked)| Some((&piece[..asked.len], Requested::of(*asked)?)))
+    }
 }
 
 /// A datagram that came to the request port.
@@ -33,24 +71,9 @@ pub(crate) struct Requested {
     pub(crate) local: IpAddr,
 }
 
-impl RequestSocket {
-    /// Binds to `address`. `[::]` takes IPv4 as well.
-    pub(crate) fn bind(system: &dyn System, address: SocketAddr) -> io::Result<Self> {
-        let socket = system.listen(address)?;
-        let address = socket.local_address()?;
-        Ok(Self { socket, address })
-    }
-
-    /// Where it is bound; the port is the real one when 0 was asked for.
-    pub(crate) const fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Receives the next datagram. `WouldBlock` when there is none; `Ok(None)` for one that must not be answered: it
-    /// was broadcast, or came without saying to which address.
-    pub(crate) fn receive(&self, buffer: &mut [u8]) -> io::Result<Option<Requested>> {
-        let Asked { len, peer, local } = self.socket.receive_request(buffer)?;
-        let (Some(peer), Some(local)) = (peer, local) else { return Ok(None) };
+impl Requested {
+    fn of(Asked { len, peer, local }: Asked) -> Option<Self> {
+        let (peer, local) = (peer?, local?);
         let peer = match (peer.ip().to_canonical(), peer) {
             // A link-local peer is only reachable on the interface it came from.
             (IpAddr::V6(ip), SocketAddr::V6(from)) => {
@@ -58,7 +81,86 @@ impl RequestSocket {
             }
             (ip, from) => SocketAddr::new(ip, from.port()),
         };
-        Ok(Some(Requested { len, peer, local }))
+        Some(Self { len, peer, local })
+    }
+}
+
+impl RequestSocket {
+    /// Binds to `address`. `[::]` takes IPv4 as well. Each transfer will have one of `ports`.
+    pub(crate) fn bind(
+        system: &dyn System,
+        address: SocketAddr,
+        ports: Option<PortRange>,
+    ) -> io::Result<Self> {
+        let socket: Arc<dyn Udp> = system.listen(address)?.into();
+        let address = socket.local_address()?;
+        Ok(Self { socket, address, answers: Answers::OwnPort(ports) })
+    }
+
+    /// The same, for requests and all their transfers.
+    pub(crate) fn bind_for_all(system: &dyn System, address: SocketAddr) -> io::Result<Self> {
+        let Self { socket, address, .. } = Self::bind(system, address, None)?;
+        socket.ask_receive_buffer(limits::SHARED_RECEIVE_BYTES);
+        let flows = Flows::new(Arc::clone(&socket));
+        Ok(Self { socket, address, answers: Answers::ThisPort(flows) })
+    }
+
+    /// A socket for the transfer that answers `peer` from `local`, in a session whose number is higher than any before.
+    pub(crate) fn answer(
+        &self,
+        system: &dyn System,
+        local: IpAddr,
+        peer: SocketAddr,
+        session: u64,
+    ) -> io::Result<TransferSocket> {
+        match &self.answers {
+            Answers::OwnPort(ports) => TransferSocket::answer(system, local, peer, *ports),
+            Answers::ThisPort(flows) => {
+                Ok(TransferSocket::new(Box::new(flows.open(peer, local, session)), peer, true))
+            }
+        }
+    }
+
+    /// Answers `peer` from `local` with one packet, and that is all.
+    pub(crate) fn answer_once(
+        &self,
+        system: &dyn System,
+        local: IpAddr,
+        peer: SocketAddr,
+        packet: &[u8],
+    ) -> io::Result<()> {
+        match &self.answers {
+            Answers::OwnPort(ports) => {
+                let socket = TransferSocket::answer(system, local, peer, *ports)?;
+                socket.send_pieces(packet, packet.len(), false).map(drop)
+            }
+            Answers::ThisPort(flows) => flows.send(packet, None, (peer, local)),
+        }
+    }
+
+    /// Hands over what came and is no request to the transfer that it belongs to.
+    pub(crate) fn deliver(&self, datagram: &[u8], from: &Requested) -> Delivery {
+        match &self.answers {
+            Answers::OwnPort(_) => Delivery::Stray,
+            Answers::ThisPort(flows) => flows.deliver(datagram, from.peer, from.local),
+        }
+    }
+
+    /// Where it is bound; the port is the real one when 0 was asked for.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Receives what has come, as much as `room` holds, and puts it into that. `WouldBlock` when there is nothing.
+    pub(crate) fn receive(&self, room: &mut RequestRoom) -> io::Result<()> {
+        let RequestRoom { each, buffer, asked, .. } = room;
+        asked.clear();
+        if buffer.len() > *each {
+            self.socket.receive_requests(buffer, *each, asked)
+        } else {
+            asked.push(self.socket.receive_request(buffer)?);
+            Ok(())
+        }
     }
 
     pub(super) fn udp(&self) -> &dyn Udp {
@@ -200,11 +302,6 @@ impl TransferSocket {
         self.segments.store(if on { ON } else { OFF }, Ordering::Relaxed);
     }
 
-    /// Sends one packet that is not part of a transfer.
-    pub(crate) fn send_packet(&self, packet: &[u8]) -> io::Result<()> {
-        self.send_pieces(packet, packet.len(), false).map(drop)
-    }
-
     fn send_pieces(&self, bytes: &[u8], piece: usize, wait: bool) -> io::Result<usize> {
         if !self.is_connected() {
             return self.socket.send_to(bytes, self.peer()).map(|()| 0);
@@ -330,6 +427,11 @@ impl TransferSocket {
 
     pub(super) fn udp(&self) -> &dyn Udp {
         &*self.socket
+    }
+
+    /// Its part of a shared socket, if it is that.
+    pub(super) fn flow(&self) -> Option<&Flow> {
+        Flow::of(&*self.socket)
     }
 }
 

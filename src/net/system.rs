@@ -59,6 +59,16 @@ pub(crate) trait Udp: Any + Debug + Send + Sync {
     /// Sends a datagram to `peer`.
     fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()>;
 
+    /// Sends to `peer` from `local`, one of the addresses that it is bound to: one datagram, or several, [cut](Self::cut)
+    /// into so many bytes. `WouldBlock` when there is no room in the send buffer.
+    fn send_from(
+        &self,
+        bytes: &[u8],
+        cut: Option<usize>,
+        local: IpAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()>;
+
     /// Takes a datagram and tells its length: waits for it, if it may `wait`, as long as the timeout says; else
     /// `WouldBlock` when there is none. What is longer than `buffer` is cut.
     fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<usize>;
@@ -76,6 +86,15 @@ pub(crate) trait Udp: Any + Debug + Send + Sync {
 
     /// Takes a datagram without waiting, with its sender and the address that it was sent to.
     fn receive_request(&self, buffer: &mut [u8]) -> io::Result<Asked>;
+
+    /// As [`receive_request`](Self::receive_request), for as many datagrams as there are and `buffer` has room for in pieces
+    /// of `each` bytes, one behind the other.
+    fn receive_requests(
+        &self,
+        buffer: &mut [u8],
+        each: usize,
+        asked: &mut Vec<Asked>,
+    ) -> io::Result<()>;
 
     /// From now on what is sent is cut into datagrams of so many bytes (UDP_SEGMENT); `None` cuts nothing.
     fn cut(&self, into: Option<usize>) -> io::Result<()>;

@@ -2,7 +2,7 @@
 //!
 //! It knows no sockets and asks no clock: time is an argument.
 
-use super::config::Config;
+use super::config::{Config, Model};
 use super::dally::{DallyTurn, Dallying};
 use super::entry::SessionEntry;
 use super::event::Gauges;
@@ -23,6 +23,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The sessions of a server.
 pub(super) struct Admission {
     state: Mutex<State>,
+    /// Whether one port has one session at a time: they could not be told apart.
+    single_port: bool,
     /// Sessions that hold anything and do not only dally.
     under_way: AtomicUsize,
 }
@@ -61,18 +63,24 @@ impl Admission {
             limiter: AnswerLimiter::new(now, secret),
             look_at: [now; 2],
         };
-        Self { state: Mutex::new(state), under_way: AtomicUsize::new(0) }
+        let single_port = config.model == Model::SinglePort;
+        Self { state: Mutex::new(state), single_port, under_way: AtomicUsize::new(0) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session whose query this is, if its client has not answered yet: the query is a repeat.
-    pub(super) fn repeated(&self, query: &Query) -> Option<Arc<SessionEntry>> {
+    /// What is known of a query before it is decided.
+    pub(super) fn known(&self, query: &Query, now: Time) -> Known {
         match self.state().registry.relation(query) {
-            Relation::Repeat(entry) => Some(entry),
-            Relation::New { .. } => None,
+            Relation::Repeat(entry) => Known::Repeat(entry),
+            Relation::New { replaces: Some(running), .. }
+                if self.single_port && may_be_a_late_copy(query, &running, now) =>
+            {
+                Known::LateCopy
+            }
+            Relation::New { .. } => Known::No,
         }
     }
 
@@ -84,6 +92,9 @@ impl Admission {
             Relation::New { replaces, superseded } => (replaces, superseded),
             Relation::Repeat(entry) => (Some(entry), None),
         };
+        // Where they share a port, the one before ends at once.
+        let (replaces, superseded) =
+            if self.single_port { (None, replaces) } else { (replaces, superseded) };
         let mut evicted = Vec::new();
         let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
@@ -101,8 +112,11 @@ impl Admission {
             Ok(NewSession { id, entry, replaces })
         });
         drop(state);
-        let ended = superseded.filter(|_| admitted.is_ok()).into_iter().chain(evicted);
-        ended.for_each(|entry| give_up(&entry));
+        if let Some(superseded) = superseded.filter(|_| admitted.is_ok()) {
+            // Its client asks for something else, and waits for no word.
+            superseded.end(Ending::Abandon);
+        }
+        evicted.iter().for_each(|entry| give_up(entry));
         admitted
     }
 
@@ -280,6 +294,28 @@ impl State {
     }
 }
 
+/// What is known of a query before it is decided.
+pub(super) enum Known {
+    /// Nothing: it is for a new session.
+    No,
+    /// It is that of a session whose client has not answered yet.
+    Repeat(Arc<SessionEntry>),
+    /// It comes while a session with the same port gets on, and may be a late copy.
+    LateCopy,
+}
+
+/// Whether a query that comes while there is a session with its port may be a copy that the network made. What is served
+/// already is in nobody's way, unless it is asked for again.
+fn may_be_a_late_copy(query: &Query, running: &SessionEntry, now: Time) -> bool {
+    let span = match running.client() {
+        Client::Unproven => limits::ECHO_SPAN,
+        Client::Proven => limits::LATE_COPY,
+        Client::Served if running.query == *query => limits::LATE_COPY,
+        Client::Served => return false,
+    };
+    now < running.got_on_at() + span
+}
+
 /// Ends a session that others need more. To a transfer that stands still it is said; nobody else waits for a word.
 fn give_up(entry: &SessionEntry) {
     entry.end(match entry.client() {
@@ -295,6 +331,7 @@ fn member(entry: &SessionEntry) -> Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Operation;
     use std::net::Ipv4Addr;
 
     #[test]
@@ -307,5 +344,27 @@ mod tests {
         assert!((0..limits::ERROR_BURST).all(|_| may(1)));
         assert!(!may(1));
         assert!((2..9).any(may), "of other networks, few share its bucket");
+    }
+
+    #[test]
+    fn where_all_share_a_port_a_request_in_the_middle_of_a_transfer_may_be_a_late_copy() {
+        let admission = Admission::new(&Config::default().model(Model::SinglePort), Time::START, 7);
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let query = |name: &str| Query::new((ip, 2000).into(), ip, Operation::Read, name);
+        let at = |millis: u64| Time::from_micros(millis * 1000);
+        let is_late =
+            |name, millis| matches!(admission.known(&query(name), at(millis)), Known::LateCopy);
+        let Ok(old) = admission.admit(&query("a"), Time::START) else { panic!("no room") };
+        assert_eq!([is_late("b", 49), is_late("b", 50), is_late("a", 0)], [true, false, false]);
+        assert!(admission.state().prove(old.id, &old.entry));
+        old.entry.gets_on(at(100));
+        for name in ["a", "b"] {
+            assert_eq!([is_late(name, 1_099), is_late(name, 1_100)], [true, false], "{name}");
+        }
+        old.entry.set_served();
+        let late = [is_late("a", 1_099), is_late("b", 1_099), is_late("a", 1_100)];
+        assert_eq!(late, [true, false, false]);
+        let Ok(new) = admission.admit(&query("b"), at(1_100)) else { panic!("no room") };
+        assert!(old.entry.is_ended() && new.replaces.is_none(), "it ends at once");
     }
 }

@@ -2,31 +2,25 @@
 
 use super::policy::{DropReason, Refusal};
 use super::{Event, Shared};
-use crate::net::TransferSocket;
+use crate::net::{RequestSocket, Requested};
 use crate::query::Query;
 use crate::transfer::error_text;
 use crate::wire::{ErrorCode, Malformed, Packet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Answers a query with an ERROR.
-pub(super) fn refuse(shared: &Shared, query: &Query, refusal: &Refusal) {
+pub(super) fn refuse(shared: &Shared, socket: &RequestSocket, query: &Query, refusal: &Refusal) {
     let (peer, local, len) = (query.peer, query.local, query.shortest_request());
     let asked = Asked { peer, local, len, query: Some(query) };
-    if send_error(shared, asked, refusal.code, &refusal.text) {
+    if send_error(shared, socket, asked, refusal.code, &refusal.text) {
         shared.tell(Event::Refused { query, refusal });
     }
 }
 
-/// Answers what was meant for a request, and had `len` bytes, with ERROR 4.
-pub(super) fn malformed(
-    shared: &Shared,
-    peer: SocketAddr,
-    local: IpAddr,
-    len: usize,
-    why: Malformed,
-) {
-    let code = ErrorCode::IllegalOperation;
-    if send_error(shared, Asked { peer, local, len, query: None }, code, code.text()) {
+/// Answers what was meant for a request with ERROR 4.
+pub(super) fn malformed(shared: &Shared, socket: &RequestSocket, from: &Requested, why: Malformed) {
+    let (Requested { len, peer, local }, code) = (*from, ErrorCode::IllegalOperation);
+    if send_error(shared, socket, Asked { peer, local, len, query: None }, code, code.text()) {
         shared.tell(Event::Malformed { peer, why });
     }
 }
@@ -59,16 +53,21 @@ struct Asked<'a> {
     query: Option<&'a Query>,
 }
 
-/// Sends an ERROR from a port of its own. Tells whether it was sent.
-fn send_error(shared: &Shared, asked: Asked<'_>, code: ErrorCode, text: &str) -> bool {
+/// Sends an ERROR from where answers leave. Tells whether it was sent.
+fn send_error(
+    shared: &Shared,
+    socket: &RequestSocket,
+    asked: Asked<'_>,
+    code: ErrorCode,
+    text: &str,
+) -> bool {
     let Asked { peer, local, query, .. } = asked;
     let drop = |reason| shared.tell(Event::Dropped { peer, query, reason });
     let Some(packet) = error_for(shared, asked, code, text) else {
         drop(&DropReason::TooManyAnswers);
         return false;
     };
-    let sent = TransferSocket::answer(&*shared.system, local, peer, shared.config.ports)
-        .and_then(|socket| socket.send_packet(&packet));
+    let sent = socket.answer_once(&*shared.system, local, peer, &packet);
     let Err(error) = sent else { return true };
     if let Some(reason) = DropReason::of(&error) {
         make_room(shared, &reason);

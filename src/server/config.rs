@@ -2,7 +2,7 @@
 
 use super::policy::{Policy, StandardPolicy};
 use crate::limits;
-use crate::net::PortRange;
+use crate::net::{PortRange, RequestRoom};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -19,8 +19,24 @@ pub enum Model {
     /// A number of event loops for all transfers, of which one takes the requests. What may wait for a disk is done
     /// elsewhere.
     Events(NonZeroUsize),
+    /// One event loop for all transfers, which have no ports of their own: all of them send and receive at the port that
+    /// takes the requests, as networks want it that translate addresses. An address proves less there; `rfc/single-port.md`
+    /// has it in numbers.
+    SinglePort,
     /// One transfer after the other. It is there to be compared with.
     Iterative,
+}
+
+impl Model {
+    /// Room for what comes to a request port: requests, or the blocks of uploads as well.
+    pub(super) fn room(self) -> RequestRoom {
+        match self {
+            Self::SinglePort => RequestRoom::new(limits::DATAGRAMS_AT_ONCE, limits::DATAGRAM_BYTES),
+            Self::Threads(_) | Self::Events(_) | Self::Iterative => {
+                RequestRoom::new(1, limits::REQUEST_BYTES)
+            }
+        }
+    }
 }
 
 impl Default for Model {
@@ -73,6 +89,9 @@ pub enum ConfigError {
     /// There may be no transfer at all.
     #[error("at least one transfer must be allowed at once")]
     NoSessions,
+    /// Transfers that share the request port have no other.
+    #[error("where all transfers share one port there is no range of ports for them")]
+    PortsOfSinglePort,
     /// Progress would be told all the time.
     #[error("the interval at which progress is told must be a microsecond at least")]
     ProgressTooOften,
@@ -144,6 +163,8 @@ impl Config {
             Err(ConfigError::NoAddress)
         } else if self.sessions == 0 {
             Err(ConfigError::NoSessions)
+        } else if self.model == Model::SinglePort && self.ports.is_some() {
+            Err(ConfigError::PortsOfSinglePort)
         } else if self.progress.is_some_and(|interval| interval < SHORTEST_PROGRESS) {
             Err(ConfigError::ProgressTooOften)
         } else {

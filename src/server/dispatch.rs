@@ -7,7 +7,7 @@ use super::policy::Profile;
 use super::start::start;
 use super::{Model, Shared, StartError};
 use crate::limits;
-use crate::net::{EventLoop, Mailbox, Pool, RequestSocket, SocketId, System};
+use crate::net::{Delivery, EventLoop, Mailbox, Pool, RequestSocket, Requested, SocketId, System};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,14 +40,14 @@ impl Dispatcher {
     pub(super) fn new(
         model: Model,
         system: &Arc<dyn System>,
-        sockets: &[RequestSocket],
+        sockets: &[Arc<RequestSocket>],
     ) -> Result<Self, StartError> {
         let pool = system.pool(limits::STORAGE_THREADS);
         let event_loop =
             || EventLoop::new(Arc::clone(system), Arc::clone(&pool)).map_err(StartError::Loop);
         let others = match model {
             Model::Events(loops) => loops.get() - 1,
-            Model::Threads(_) | Model::Iterative => 0,
+            Model::Threads(_) | Model::SinglePort | Model::Iterative => 0,
         };
         let others = (0..others).map(|_| OtherLoop::start(&**system, event_loop()?));
         let others = others.collect::<Result<_, _>>()?;
@@ -65,24 +65,49 @@ impl Dispatcher {
         self.event_loop.mailbox()
     }
 
-    fn watch(&self, sockets: &[RequestSocket]) -> io::Result<()> {
+    fn watch(&self, sockets: &[Arc<RequestSocket>]) -> io::Result<()> {
         let mut named = sockets.iter().enumerate();
         named.try_for_each(|(n, socket)| self.event_loop.watch(socket, SocketId(n)))
     }
 
     /// Takes no more requests.
-    pub(super) fn unwatch(&self, sockets: &[RequestSocket]) {
+    pub(super) fn unwatch(&self, sockets: &[Arc<RequestSocket>]) {
         sockets.iter().for_each(|socket| self.event_loop.unwatch(socket));
     }
 
     /// Waits for something to do, no longer than `most`; gives the sockets where requests wait.
     pub(super) fn turn(&mut self, most: Option<Duration>) -> io::Result<Vec<SocketId>> {
-        let crowded = self.event_loop.turn(most, &mut self.ready)?;
+        let crowded = match self.model {
+            // What came for its transfers is not read yet.
+            Model::SinglePort => self.event_loop.wait(most, &mut self.ready)?,
+            _ => self.event_loop.turn(most, &mut self.ready)?,
+        };
         if crowded {
             // Among thousands of busy transfers a request port would have to wait for many turns.
             self.ready = (0..self.ports).map(SocketId).collect();
         }
         Ok(std::mem::take(&mut self.ready))
+    }
+
+    /// Hands a datagram to the transfer on this port that it belongs to. Tells whether there is one.
+    pub(super) fn deliver(
+        &mut self,
+        socket: &RequestSocket,
+        datagram: &[u8],
+        from: &Requested,
+    ) -> bool {
+        let delivery = socket.deliver(datagram, from);
+        if let Delivery::For(key) = delivery {
+            self.event_loop.look(key);
+        }
+        delivery != Delivery::Stray
+    }
+
+    /// Lets those act whose time has come, behind a [`turn`](Self::turn) after which everything was delivered.
+    pub(super) fn run_due(&mut self) {
+        if self.model == Model::SinglePort {
+            self.event_loop.run_due();
+        }
     }
 
     /// Whether no request may be taken now.
@@ -94,7 +119,7 @@ impl Dispatcher {
     pub(super) fn finish_first(
         &mut self,
         shared: &Shared,
-        sockets: &[RequestSocket],
+        sockets: &[Arc<RequestSocket>],
     ) -> io::Result<()> {
         self.unwatch(sockets);
         while self.is_busy(shared) && !shared.is_stopping() {
@@ -103,9 +128,8 @@ impl Dispatcher {
         self.watch(sockets)
     }
 
-    /// Has the session of `permit` served.
-    pub(super) fn dispatch(&mut self, shared: &Arc<Shared>, permit: Permit, profile: Profile) {
-        let task = Task { permit, profile };
+    /// Has a session served.
+    pub(super) fn dispatch(&mut self, shared: &Arc<Shared>, task: Task) {
         let task = match self.model {
             Model::Threads(most) if self.threads.load(Ordering::Relaxed) < most => {
                 self.on_a_thread(shared, task)
@@ -169,14 +193,16 @@ impl Drop for WakeOnDrop {
 }
 
 /// A session that is to be served.
-struct Task {
-    permit: Permit,
-    profile: Profile,
+pub(super) struct Task {
+    pub(super) permit: Permit,
+    pub(super) profile: Profile,
+    /// The port that was asked.
+    pub(super) socket: Arc<RequestSocket>,
 }
 
 impl Task {
     fn start(self, shared: &Arc<Shared>) -> Option<ActiveTransfer> {
-        start(shared, self.permit, &self.profile)
+        start(shared, &self.socket, self.permit, &self.profile)
     }
 }
 

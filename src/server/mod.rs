@@ -21,6 +21,7 @@ mod quota;
 mod registry;
 mod start;
 mod unproven;
+mod validation;
 
 pub use crate::net::{PortRange, PortRangeError};
 pub use config::{Config, ConfigError, Model};
@@ -28,14 +29,16 @@ pub use event::{Event, Gauges};
 pub use policy::{DropReason, Policy, Profile, Refusal, StandardPolicy, Verdict};
 
 use crate::limits;
-use crate::net::{Kernel, Mailbox, RequestSocket, Requested, SocketId, System};
+use crate::net::{
+    Kernel, Mailbox, RequestRoom, RequestSocket, Requested, SocketId, System, is_of_a_transfer,
+};
 use crate::proto::Time;
 use crate::query::{NotAQuery, Query};
 use crate::store::{SERVER_ERROR, Store};
 use crate::wire::{ErrorCode, Operation};
 use active::ActiveTransfer;
-use admit::Admission;
-use dispatch::Dispatcher;
+use admit::{Admission, Known};
+use dispatch::{Dispatcher, Task};
 use guard::{Panicked, guard};
 use permit::Permit;
 use std::fmt;
@@ -43,6 +46,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use validation::Validation;
 
 /// A server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +80,8 @@ struct Shared {
     store: Box<dyn Store>,
     observer: Box<Observer>,
     admission: Arc<Admission>,
+    /// Where no port proves an address.
+    validation: Option<Arc<Validation>>,
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     /// Once set, no requests are taken, and at that time transfers are ended.
@@ -110,7 +116,7 @@ fn buffer_of(operation: Operation, transfers: usize) -> usize {
 
 /// A server that is bound and not yet running.
 pub struct Server {
-    sockets: Vec<RequestSocket>,
+    sockets: Vec<Arc<RequestSocket>>,
     shared: Arc<Shared>,
     dispatcher: Dispatcher,
 }
@@ -139,8 +145,11 @@ impl Server {
     ) -> Result<Self, StartError> {
         config.check()?;
         let bind = |address: &SocketAddr| {
-            RequestSocket::bind(&*system, *address)
-                .map_err(|source| StartError::Bind { address: *address, source })
+            let bound = match config.model {
+                Model::SinglePort => RequestSocket::bind_for_all(&*system, *address),
+                _ => RequestSocket::bind(&*system, *address, config.ports),
+            };
+            bound.map(Arc::new).map_err(|source| StartError::Bind { address: *address, source })
         };
         let sockets: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
         let dispatcher = Dispatcher::new(config.model, &system, &sockets)?;
@@ -148,6 +157,8 @@ impl Server {
             store: Box::new(store),
             observer: Box::new(observer),
             admission: Arc::new(Admission::new(&config, system.now(), system.random())),
+            validation: (config.model == Model::SinglePort)
+                .then(|| Validation::new(Arc::clone(&system))),
             mailbox: dispatcher.mailbox(),
             stop_at: Mutex::new(None),
             system,
@@ -158,7 +169,7 @@ impl Server {
 
     /// Where the server listens, with real port numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.iter().map(RequestSocket::address).collect()
+        self.sockets.iter().map(|socket| socket.address()).collect()
     }
 
     /// A handle that stops the server from another thread.
@@ -168,19 +179,22 @@ impl Server {
 
     /// Serves until [`Handle::drain`], and returns when the last transfer is over.
     pub fn run(self) -> io::Result<()> {
-        let Self { sockets, shared, mut dispatcher } = self;
-        let mut buffer = vec![0; limits::REQUEST_BYTES];
+        let Self { mut sockets, shared, mut dispatcher } = self;
+        let mut room = shared.config.model.room();
         while !shared.is_stopping() {
             for SocketId(socket) in dispatcher.turn(None)? {
-                take_requests(&shared, &mut dispatcher, &sockets[socket], &mut buffer);
+                take_what_came(&shared, &mut dispatcher, &sockets[socket], &mut room);
                 if dispatcher.is_busy(&shared) {
                     dispatcher.finish_first(&shared, &sockets)?;
                 }
             }
+            dispatcher.run_due();
         }
-        dispatcher.unwatch(&sockets);
-        drop(sockets);
-        shared.finish_transfers(&mut dispatcher)
+        if shared.config.model != Model::SinglePort {
+            dispatcher.unwatch(&sockets);
+            sockets.clear();
+        }
+        shared.finish_transfers(&mut dispatcher, &sockets, &mut room)
     }
 }
 
@@ -218,7 +232,12 @@ impl Shared {
     }
 
     /// Waits for transfers until the time that [`Handle::drain`] set, ends the rest, and waits for those.
-    fn finish_transfers(&self, dispatcher: &mut Dispatcher) -> io::Result<()> {
+    fn finish_transfers(
+        self: &Arc<Self>,
+        dispatcher: &mut Dispatcher,
+        sockets: &[Arc<RequestSocket>],
+        room: &mut RequestRoom,
+    ) -> io::Result<()> {
         const LAST_WORDS: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let mut told = false;
@@ -233,7 +252,12 @@ impl Shared {
                 *self.stop_at() = Some(now + LAST_WORDS);
                 self.admission.stop_all(SHUTTING_DOWN);
             }
-            dispatcher.turn(Some(left.min(LOOK_AGAIN)))?;
+            for SocketId(socket) in dispatcher.turn(Some(left.min(LOOK_AGAIN)))? {
+                if let Some(socket) = sockets.get(socket) {
+                    take_what_came(self, dispatcher, socket, room);
+                }
+            }
+            dispatcher.run_due();
         }
         Ok(())
     }
@@ -243,40 +267,73 @@ impl Shared {
     }
 }
 
-fn take_requests(
+/// Takes what came to a request port, so much that others have their turn soon.
+fn take_what_came(
     shared: &Arc<Shared>,
     dispatcher: &mut Dispatcher,
-    socket: &RequestSocket,
-    buffer: &mut [u8],
+    socket: &Arc<RequestSocket>,
+    room: &mut RequestRoom,
 ) {
-    for _ in 0..limits::REQUESTS_IN_A_ROW {
-        match socket.receive(buffer) {
-            Ok(Some(Requested { len, peer, local })) => {
-                match Query::parse(&buffer[..len], peer, local) {
-                    Ok(query) => take_request(shared, dispatcher, &query),
-                    Err(NotAQuery::Malformed(why)) => {
-                        answer::malformed(shared, peer, local, len, why);
-                    }
-                    Err(NotAQuery::Stray) => shared.tell(Event::Stray { peer }),
-                }
-            }
-            Ok(None) => {}
-            Err(_) => return,
+    let (mut datagrams, mut requests) = (0, 0);
+    while datagrams < limits::DATAGRAMS_IN_A_ROW && requests < limits::REQUESTS_IN_A_ROW {
+        if socket.receive(room).is_err() {
+            return;
         }
-        if dispatcher.is_busy(shared) {
+        for received in room.received() {
+            datagrams += 1;
+            let is_of_a_transfer = received.is_some_and(|(datagram, from)| {
+                is_of_a_transfer(datagram) && dispatcher.deliver(socket, datagram, &from)
+            });
+            if is_of_a_transfer {
+                continue;
+            }
+            requests += 1;
+            if let Some((datagram, from)) = received.filter(|_| !shared.is_stopping()) {
+                take_datagram(shared, dispatcher, socket, datagram, &from);
+            }
+            if dispatcher.is_busy(shared) {
+                return;
+            }
+        }
+        if !room.is_full() {
             return;
         }
     }
 }
 
+/// The way of a datagram that belongs to no transfer: it may be a request.
+fn take_datagram(
+    shared: &Arc<Shared>,
+    dispatcher: &mut Dispatcher,
+    socket: &Arc<RequestSocket>,
+    datagram: &[u8],
+    from: &Requested,
+) {
+    let datagram = &datagram[..from.len.min(limits::REQUEST_BYTES)];
+    match Query::parse(datagram, from.peer, from.local) {
+        Ok(query) => take_request(shared, dispatcher, socket, &query),
+        Err(NotAQuery::Malformed(why)) => answer::malformed(shared, socket, from, why),
+        Err(NotAQuery::Stray) => shared.tell(Event::Stray { peer: from.peer }),
+    }
+}
+
 /// The way of a request: policy, registry and quotas, and then to whatever opens it and drives its transfer.
-fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query) {
-    if let Some(entry) = shared.admission.repeated(query) {
-        // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
-        if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {
-            entry.repeat();
+fn take_request(
+    shared: &Arc<Shared>,
+    dispatcher: &mut Dispatcher,
+    socket: &Arc<RequestSocket>,
+    query: &Query,
+) {
+    match shared.admission.known(query, shared.system.now()) {
+        Known::No => {}
+        Known::Repeat(entry) => {
+            // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
+            if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {
+                entry.repeat();
+            }
+            return;
         }
-        return;
+        Known::LateCopy => return answer::dropped(shared, query, &DropReason::LateCopy),
     }
     let decided = guard(|| shared.config.policy.decide(query)).unwrap_or_else(|Panicked| {
         let refusal = Refusal::new(ErrorCode::Undefined, "a panic in the policy");
@@ -284,12 +341,13 @@ fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query
     });
     let profile = match decided {
         Verdict::Serve(profile) => profile,
-        Verdict::Refuse(refusal) => return answer::refuse(shared, query, &refusal),
+        Verdict::Refuse(refusal) => return answer::refuse(shared, socket, query, &refusal),
         Verdict::Drop(why) => return answer::dropped(shared, query, &DropReason::Policy(why)),
     };
     match shared.admission.admit(query, shared.system.now()) {
         Ok(session) => {
-            dispatcher.dispatch(shared, Permit::new(&shared.admission, session), profile);
+            let permit = Permit::new(&shared.admission, session);
+            dispatcher.dispatch(shared, Task { permit, profile, socket: Arc::clone(socket) });
         }
         Err(reason) => answer::dropped(shared, query, &reason),
     }

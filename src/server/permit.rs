@@ -30,6 +30,11 @@ impl Permit {
         &self.entry
     }
 
+    /// A number that is higher than that of any session before.
+    pub(super) const fn number(&self) -> u64 {
+        self.id.number()
+    }
+
     /// Notes that the client has answered. Tells whether that is new.
     pub(super) fn prove(&mut self) -> bool {
         let is_new = !self.entry.is_proven() && self.admission.state().prove(self.id, &self.entry);
@@ -81,6 +86,7 @@ impl Drop for Permit {
 
 #[cfg(test)]
 mod tests {
+    use super::super::admit::Known;
     use super::super::policy::DropReason;
     use super::super::{Config, Gauges};
     use super::*;
@@ -112,7 +118,7 @@ mod tests {
         name: &str,
     ) -> Result<Option<Permit>, DropReason> {
         let query = Query::new(peer, LOCAL, Operation::Read, name);
-        if admission.repeated(&query).is_some() {
+        if matches!(admission.known(&query, NOW), Known::Repeat(_)) {
             return Ok(None);
         }
         Ok(Some(Permit::new(admission, admission.admit(&query, NOW)?)))

@@ -11,6 +11,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SessionId(u64);
 
+impl SessionId {
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// A client's address and port, and which address of ours it asked.
 type Party = (SocketAddr, IpAddr);
 

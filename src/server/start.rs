@@ -7,7 +7,7 @@ use super::open::{Payload, Unserved, open};
 use super::permit::Permit;
 use super::policy::{DropReason, Profile, Refusal};
 use super::{Event, answer};
-use crate::net::{Session, System, TransferSocket};
+use crate::net::{RequestSocket, Session, System, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
 use crate::store::SERVER_ERROR;
@@ -20,6 +20,7 @@ use std::sync::Arc;
 /// observer are told why.
 pub(super) fn start(
     shared: &Arc<Shared>,
+    asked_at: &RequestSocket,
     permit: Permit,
     profile: &Profile,
 ) -> Option<ActiveTransfer> {
@@ -30,7 +31,7 @@ pub(super) fn start(
         Err(Unserved::Refused(refusal)) => {
             // Who has the answer may ask at once for the same again: that is no repeat of what is over.
             drop(permit);
-            answer::refuse(shared, query, &refusal);
+            answer::refuse(shared, asked_at, query, &refusal);
             return None;
         }
         Err(Unserved::Dropped(reason)) => {
@@ -44,10 +45,10 @@ pub(super) fn start(
         // What the session has goes before it stops counting.
         drop(payload);
         drop(permit);
-        answer::refuse(shared, query, &refusal);
+        answer::refuse(shared, asked_at, query, &refusal);
         return None;
     }
-    match session(shared, &permit, query, profile, payload) {
+    match session(shared, asked_at, &permit, profile, payload) {
         Ok(session) => Some(ActiveTransfer::new(entry.attach(session), permit, Arc::clone(shared))),
         Err(error) => {
             match DropReason::of(&error) {
@@ -61,14 +62,14 @@ pub(super) fn start(
 
 fn session(
     shared: &Shared,
+    asked_at: &RequestSocket,
     permit: &Permit,
-    query: &Query,
     profile: &Profile,
     payload: Payload,
 ) -> io::Result<Session> {
-    let system = &*shared.system;
-    let socket = TransferSocket::answer(system, query.local, query.peer, shared.config.ports)?
-        .offload(shared.config.offload);
+    let (system, query) = (&*shared.system, &permit.entry().query);
+    let socket = asked_at.answer(system, query.local, query.peer, permit.number())?;
+    let socket = socket.offload(shared.config.offload);
     let asked = query.options.without(profile.left_out);
     let (size, need, receives) = match &payload {
         // In netascii the size on the wire is not known.
@@ -99,7 +100,10 @@ fn session(
         }
         Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
     };
-    Ok(Session::new(socket, Arc::clone(&shared.system), transfer))
+    // Who writes is sent less than it sends.
+    let validation = shared.validation.as_ref().filter(|_| !receives);
+    let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
+    Ok(Session::new(socket, Arc::clone(&shared.system), transfer).behind(gate))
 }
 
 /// The memory that a transfer needs: what it holds already, so many windows, and room for one in the socket where it

@@ -68,8 +68,18 @@ impl Told {
     }
 }
 
-/// The model that the servers of this run have: `RTFTPD_MODEL`, which the program obeys of itself.
+/// Whether the transfers of this run's servers have no ports of their own: `RTFTPD_SINGLE_PORT`, which the program obeys
+/// of itself.
+pub(crate) fn single_port() -> bool {
+    std::env::var_os("RTFTPD_SINGLE_PORT").is_some()
+}
+
+/// The model that the servers of this run have: `RTFTPD_MODEL`, which the program obeys of itself, unless they have
+/// [one port](single_port).
 pub(crate) fn model() -> Model {
+    if single_port() {
+        return Model::SinglePort;
+    }
     match std::env::var("RTFTPD_MODEL").as_deref() {
         Ok("events") => Model::Events(NonZeroUsize::MIN),
         Ok("iterative") => Model::Iterative,
@@ -85,9 +95,9 @@ pub(crate) fn config() -> Config {
 
 /// Servers of the models under which several transfers run at once. Without a thread of its own, a transfer is driven by
 /// the event loop that takes the requests.
-pub(crate) fn concurrent() -> [Config; 4] {
+pub(crate) fn concurrent() -> [Config; 5] {
     let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    [Model::default(), Model::Threads(0), loops(1), loops(3)]
+    [Model::default(), Model::Threads(0), loops(1), loops(3), Model::SinglePort]
         .map(|model| Config::default().model(model))
 }
 

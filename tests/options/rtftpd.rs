@@ -38,6 +38,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("--model", (&["iterative"], "threads"), ("a thread, at once", "no thread, later"), model),
     row("--max-threads", (&["1"], "2"), ("3 transfer", "1 transfer"), threads_of_three),
     row("--event-threads", (&["3"], "1"), ("0 events", "2 events"), threads_of_loops),
+    row("--single-port", (&[], ""), ("another port", "the same port"), port_of_the_answer),
     row("--max-sessions", (&["1"], "2"), ("served", "too many transfers at once"), second_client),
     row("--memory", (&["90000"], "60000"), OF_MEMORY, terms),
     row("--max-blksize", (&["600"], "700"), (ALL, "blksize=600 windowsize=64"), terms),
@@ -280,6 +281,13 @@ fn port(_: &str, given: &Given) -> String {
     let server = Daemon::spawn(&mut given.rtftpd(root.path(), &["--listen", &own.any_port()]));
     let (_, tid) = server.peer().answer(&rrq("f", &[]));
     if tid.port() == port { "the one".into() } else { "any".into() }
+}
+
+fn port_of_the_answer(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let (_, tid) = server.peer().answer(&rrq("f", &[]));
+    if tid == server.address { "the same port".into() } else { "another port".into() }
 }
 
 fn silence(_: &str, given: &Given) -> String {

@@ -45,6 +45,20 @@ impl Flood {
         Self { ip: address([203, 0, network, 1], 0).ip(), leaving, asks_from }
     }
 
+    /// Who asks in the name of another, and acknowledges as many windows as there may be, all of which he must guess.
+    pub(crate) fn counting(from: SocketAddr, windows: u16, window: u16, every: Duration) -> Self {
+        let options = format!("blksize\x0065464\0windowsize\0{window}\0");
+        let mut now = Time::START;
+        let mut leaving: VecDeque<_> = [(now, request(1, "file", &options))].into();
+        for n in 0..windows {
+            now = now + every;
+            leaving.push_back((now, [&[0, 4][..], &(n * window).to_be_bytes()].concat()));
+        }
+        let datagram = |(at, bytes)| (at, Datagram { from, to: SERVER, bytes });
+        let leaving = leaving.into_iter().map(datagram).collect();
+        Self { ip: from.ip(), leaving, asks_from: vec![from] }
+    }
+
     pub(crate) fn asks_from(&self, peer: SocketAddr) -> bool {
         self.asks_from.contains(&peer)
     }

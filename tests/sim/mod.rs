@@ -33,6 +33,7 @@ use crate::wire::Operation;
 use core::num::NonZeroUsize;
 use core::time::Duration;
 use disk::{Files, Library};
+use flood::Flood;
 use network::{CLIENT, Faults, Network, Path};
 use peers::{Habits, Peer};
 use serve::{Host, Served};
@@ -336,6 +337,27 @@ fn a_burst_of_requests_is_one_session() {
         let most = 20 + u64::from(limits::UNPROVEN_PACKETS);
         assert!(sent <= most, "{sent} packets to {}", habits.name);
     }
+}
+
+/// Where all share one port he need not see what he acknowledges.
+#[test]
+fn a_forger_who_counts_blocks_gets_no_more_than_the_budget_of_a_network() {
+    const WINDOWS: u16 = 60;
+    const WINDOW: u16 = 16;
+    let (every, window_bytes) = (Duration::from_millis(100), u64::from(WINDOW) * 65_464);
+    let len = u64::from(WINDOWS) * window_bytes;
+    let mut host = Host::new(1, Files::new(Library::in_memory(vec![7; len as usize])));
+    host.config = Config::default().model(Model::SinglePort);
+    let forger = Arc::new(Mutex::new(Flood::counting(CLIENT, WINDOWS, WINDOW, every)));
+    let network = Network::new(1, Path::default(), Faults::default());
+    let served = host.serve(World::new(network, vec![forger]), |_, _| {}).expect("no harm");
+    let bytes: u64 = served.sent.iter().map(|sent| sent.bytes).sum();
+    let seconds = limits::UNHEARD_BURST_SECONDS + (u32::from(WINDOWS) * every).as_secs() as u32;
+    let budget = u64::from(limits::UNHEARD_RATE_OF_NETWORK * seconds);
+    println!("{bytes} of {len} bytes, where {budget} may leave");
+    // Behind it are some windows that are sent again, by the timer.
+    assert!(bytes < budget + 5 * window_bytes, "{bytes} bytes");
+    assert!(bytes > budget / 2, "he gets what there is: {bytes} bytes");
 }
 
 /// What a device refuses leaves packet by packet, at once.

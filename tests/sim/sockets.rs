@@ -16,6 +16,8 @@ pub(crate) struct SocketId(u64);
 
 /// What `EMFILE` is on Linux.
 const NO_DESCRIPTOR: i32 = 24;
+/// What `EINVAL` is there.
+const INVALID: i32 = 22;
 /// What `EIO` is there.
 const DEVICE_FAILS: i32 = 5;
 
@@ -148,9 +150,12 @@ impl Sockets {
     /// Those of transfers and of ERRORs: the peer of each, and what it sent.
     pub(crate) fn connected<'a>(
         &'a self,
-        sent: &'a BTreeMap<SocketId, Sent>,
+        sent: &'a BTreeMap<(SocketId, SocketAddr), Sent>,
     ) -> impl Iterator<Item = (SocketAddr, Option<&'a Sent>)> {
-        let of = |(id, inside): (&SocketId, &Inside)| Some((inside.peer?, sent.get(id)));
+        let of = |(id, inside): (&SocketId, &Inside)| {
+            let peer = inside.peer?;
+            Some((peer, sent.get(&(*id, peer))))
+        };
         self.open.iter().filter_map(of)
     }
 
@@ -264,7 +269,41 @@ impl Udp for Socket {
         for piece in bytes.chunks(each) {
             world.send(*now, self.id, Datagram { from, to, bytes: piece.to_vec() });
         }
-        let within = world.without_proof(self.id);
+        let within = world.without_proof(self.id, to);
+        within.unwrap_or_else(|why| state.fail(why));
+        Ok(())
+    }
+
+    fn send_from(
+        &self,
+        bytes: &[u8],
+        cut: Option<usize>,
+        local: IpAddr,
+        peer: SocketAddr,
+    ) -> io::Result<()> {
+        let mut state = self.machine.state();
+        let State { now, world, sockets, .. } = &mut *state;
+        let (offload, send_buffer) = (sockets.offload, sockets.send_buffer);
+        let inside = sockets.open.get_mut(&self.id).expect("it is open");
+        match offload {
+            Offload::Unknown if cut.is_some() => return Err(io::Error::from_raw_os_error(INVALID)),
+            Offload::Fails if cut.is_some() => {
+                return Err(io::Error::from_raw_os_error(DEVICE_FAILS));
+            }
+            _ => {}
+        }
+        if inside.empty_at.is_some() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        inside.sent += bytes.len();
+        if inside.sent >= send_buffer {
+            inside.empty_at = Some(*now + EMPTIES);
+        }
+        let from = SocketAddr::new(local, inside.local.port());
+        for piece in bytes.chunks(cut.unwrap_or(bytes.len()).max(1)) {
+            world.send(*now, self.id, Datagram { from, to: peer, bytes: piece.to_vec() });
+        }
+        let within = world.without_proof(self.id, peer);
         within.unwrap_or_else(|why| state.fail(why));
         Ok(())
     }
@@ -310,6 +349,22 @@ impl Udp for Socket {
         let len = copy(taken.as_ref(), buffer);
         let local: Option<IpAddr> = taken.as_ref().map(|datagram| datagram.to.ip());
         Ok(Asked { len, peer: taken.map(|datagram| datagram.from), local })
+    }
+
+    fn receive_requests(
+        &self,
+        buffer: &mut [u8],
+        each: usize,
+        asked: &mut Vec<Asked>,
+    ) -> io::Result<()> {
+        for piece in buffer.chunks_mut(each) {
+            match self.receive_request(piece) {
+                Ok(one) => asked.push(one),
+                Err(_) if !asked.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn cut(&self, into: Option<usize>) -> io::Result<()> {
@@ -361,7 +416,7 @@ impl Drop for Socket {
     fn drop(&mut self) {
         let State { now, world, sockets, .. } = &mut *self.machine.state();
         sockets.close(self.id);
-        if let Some(sent) = world.sent.get_mut(&self.id) {
+        for (_, sent) in world.sent.iter_mut().filter(|((id, _), _)| *id == self.id) {
             sent.closed = Some(*now);
         }
     }

@@ -96,6 +96,7 @@ pub(super) fn model(random: &mut Random) -> Model {
         1 => Model::Threads(1),
         2 => Model::Iterative,
         3 => loops(2),
+        4 | 5 => Model::SinglePort,
         _ => loops(1),
     }
 }

@@ -1,7 +1,7 @@
 //! What is outside of the server's machine: clients, the network, and whoever stops the server.
 
 use super::machine::Action;
-use super::network::{Datagram, Network};
+use super::network::{Datagram, Network, SERVER};
 use super::sockets::{SocketId, Sockets};
 use crate::limits;
 use crate::proto::Time;
@@ -37,8 +37,8 @@ pub(crate) struct World {
     pub(crate) actions: BTreeMap<Time, Action>,
     /// What is done to it when nothing happens any more.
     pub(crate) when_quiet: Option<Action>,
-    /// What each socket of the server sent.
-    pub(crate) sent: BTreeMap<SocketId, Sent>,
+    /// What each socket of the server sent, and to whom.
+    pub(crate) sent: BTreeMap<(SocketId, SocketAddr), Sent>,
     /// How many requests of each client came to the server.
     requests: BTreeMap<SocketAddr, usize>,
     /// Whether every step is printed.
@@ -51,6 +51,7 @@ pub(crate) struct Sent {
     pub(crate) local: SocketAddr,
     pub(crate) peer: SocketAddr,
     pub(crate) packets: u64,
+    pub(crate) bytes: u64,
     pub(crate) errors: u64,
     /// When it was closed.
     pub(crate) closed: Option<Time>,
@@ -172,7 +173,7 @@ impl World {
 
     fn note_proof(&mut self, id: SocketId, datagram: &Datagram) {
         if let (Some(sent), Ok(Packet::Ack { .. } | Packet::Data { .. })) =
-            (self.sent.get_mut(&id), Packet::parse(&datagram.bytes))
+            (self.sent.get_mut(&(id, datagram.from)), Packet::parse(&datagram.bytes))
         {
             sent.is_proven = true;
         }
@@ -196,13 +197,15 @@ impl World {
             local: datagram.from,
             peer: datagram.to,
             packets: 0,
+            bytes: 0,
             errors: 0,
             closed: None,
             unproven: (0, 0),
             is_proven: false,
         };
-        let sent = self.sent.entry(id).or_insert(new);
+        let sent = self.sent.entry((id, datagram.to)).or_insert(new);
         sent.packets += 1;
+        sent.bytes += datagram.bytes.len() as u64;
         sent.errors += u64::from(datagram.bytes.starts_with(&[0, 5]));
         if !sent.is_proven {
             sent.unproven.0 += 1;
@@ -212,12 +215,17 @@ impl World {
     }
 
     /// Whether more went to an address without proof than may.
-    pub(super) fn without_proof(&self, id: SocketId) -> Result<(), String> {
-        let Sent { unproven: (packets, bytes), peer, .. } = self.sent[&id];
-        // Each repeat of a request has an answer of its own.
+    pub(super) fn without_proof(&self, id: SocketId, peer: SocketAddr) -> Result<(), String> {
+        let Sent { unproven: (packets, bytes), local, .. } = self.sent[&(id, peer)];
+        // Each repeat of a request has an answer of its own. A port that all share may have had other requests, too.
         let repeats = self.requests.get(&peer).map_or(0, |requests| requests - 1);
-        let most_bytes = limits::UNPROVEN_BYTES + repeats * BlockSize::DEFAULT.packet_bytes();
-        if packets > u64::from(limits::UNPROVEN_PACKETS) + repeats as u64 || bytes > most_bytes {
+        let (more_packets, more_bytes) = match local == SERVER {
+            true => (limits::UNPROVEN_PACKETS as usize, limits::UNPROVEN_BYTES),
+            false => (1, BlockSize::DEFAULT.packet_bytes()),
+        };
+        let most_bytes = limits::UNPROVEN_BYTES + repeats * more_bytes;
+        let most_packets = limits::UNPROVEN_PACKETS as usize + repeats * more_packets;
+        if packets > most_packets as u64 || bytes > most_bytes {
             return Err(format!("{packets} packets, {bytes} bytes to {peer} without proof"));
         }
         Ok(())

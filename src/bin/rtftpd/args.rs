@@ -4,9 +4,10 @@ use crate::log::LINES_PER_SECOND;
 use crate::typed::{
     BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
 };
-use clap::builder::BoolishValueParser;
+use clap::builder::{BoolishValueParser, PossibleValue};
 use clap::error::ErrorKind;
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, ValueEnum};
 use ipnet::IpNet;
 use parse_size::Config as SizeParser;
 use std::fmt;
@@ -85,6 +86,11 @@ pub(crate) struct Args {
     /// With --model events: loops, each on a thread; more than one pays only with more than two processors
     #[arg(long, value_name = "N", default_value = "1", value_parser = event_threads, env = "RTFTPD_EVENT_THREADS")]
     event_threads: NonZeroUsize,
+
+    /// Send and receive everything at the port that takes the requests, for NAT, containers and load balancers; transfers
+    /// run as with --model events, and an address proves less (see rfc/single-port.md)
+    #[arg(long, value_parser = BoolishValueParser::new(), conflicts_with = "ports", env = "RTFTPD_SINGLE_PORT")]
+    pub(crate) single_port: bool,
 
     /// Transfers at once
     #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(1..=u64::MAX),
@@ -226,6 +232,7 @@ const ELSEWHERE: Elsewhere = &[
         "--max-sessions",
     ),
     (&["--threads", "--workers"], "--max-threads"),
+    (&["--tftp-single-port"], "--single-port"),
     (&["--log-level", "--debug", "--verbosity"], "--verbose"),
     (
         &["--foreground", "-L", "--daemon", "--no-fork", "--background"],
@@ -267,7 +274,10 @@ impl Args {
     /// What was asked for; ends the program where that makes no sense.
     pub(crate) fn from_command_line() -> Self {
         let found = with_negative_values(Self::command()).try_get_matches();
-        let args = found.and_then(|found| Self::from_arg_matches(&found));
+        let args = found.and_then(|found| {
+            single_port_fits(&found)?;
+            Self::from_arg_matches(&found)
+        });
         let args = args.unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
         if args.intervals[0] > args.intervals[1] {
             let what = "the shortest of --intervals is longer than the longest";
@@ -302,6 +312,7 @@ impl Args {
     pub(crate) fn config(&self, listen: &[SocketAddr]) -> Config {
         let config = Config::default()
             .model(match self.model {
+                _ if self.single_port => Model::SinglePort,
                 ModelArg::Threads => Model::Threads(self.max_threads),
                 ModelArg::Events => Model::Events(self.event_threads),
                 ModelArg::Iterative => Model::Iterative,
@@ -330,6 +341,25 @@ impl Args {
         special.fold(StandardPolicy::new(profile), |policy, (network, most)| {
             policy.block_size_of(*network, *most)
         })
+    }
+}
+
+/// One port has one event loop: whatever else was asked for, and not only by default, is refused.
+fn single_port_fits(found: &ArgMatches) -> Result<(), clap::Error> {
+    let refused = |what: &str| {
+        let why =
+            format!("{what} cannot be used with '--single-port': one event loop has the one port");
+        Err(Args::command().error(ErrorKind::ArgumentConflict, why))
+    };
+    let is_given = |id| found.value_source(id) != Some(ValueSource::DefaultValue);
+    let model = found.get_one::<ModelArg>("model").filter(|_| is_given("model"));
+    let model = model.and_then(ModelArg::to_possible_value);
+    let loops = found.get_one::<NonZeroUsize>("event_threads").map_or(1, |loops| loops.get());
+    match model.as_ref().map(PossibleValue::get_name) {
+        _ if !found.get_flag("single_port") => Ok(()),
+        Some(name) if name != "events" => refused(&format!("'--model {name}'")),
+        _ if loops > 1 => refused(&format!("'--event-threads {loops}'")),
+        _ => Ok(()),
     }
 }
 
@@ -438,6 +468,24 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn one_port_has_one_event_loop_and_no_other_model() {
+        let why = |words: &[&str]| {
+            let found = Args::command().get_matches_from([&["rtftpd", "/"], words].concat());
+            single_port_fits(&found).map_err(|error| error.to_string())
+        };
+        for fits in [&["--model", "iterative"][..], &["--single-port"], &["--event-threads", "2"]] {
+            assert_eq!(why(fits), Ok(()), "{fits:?}");
+        }
+        assert_eq!(why(&["--single-port", "--model", "events"]), Ok(()));
+        for refused in
+            [&["--model", "threads"], &["--model", "iterative"], &["--event-threads", "2"]]
+        {
+            let error = why(&[&["--single-port"], &refused[..]].concat()).expect_err("a conflict");
+            assert!(error.contains(&format!("'{}' cannot", refused.join(" "))), "{error}");
+        }
     }
 
     #[test]

@@ -50,6 +50,9 @@ fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
         let both = address.is_ipv6() && address.ip().is_unspecified();
         line("listening", &format!("{address}{}", if both { " (IPv4 and IPv6)" } else { "" }));
     }
+    if args.single_port {
+        line("transfers", "at the same port; behind a filter that knows the clients");
+    }
     line(
         "uploads",
         match args.uploads {
@@ -177,6 +180,9 @@ mod tests {
         ] {
             assert!(other.contains(line), "{line}{other}");
         }
+        let one_port = told(&["--single-port"], "127.0.0.1:7");
+        let line = "  transfers  at the same port; behind a filter that knows the clients\n";
+        assert!(one_port.contains(line) && !other.contains(line), "{one_port}");
         let any = told(&["--uploads", "overwrite", "--list-name", "ls"], "0.0.0.0:7");
         for line in [
             "  listening  0.0.0.0:7\n",

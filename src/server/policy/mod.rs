@@ -208,6 +208,10 @@ pub enum DropReason {
     /// This network has had as many answers without a transfer as one network may get.
     #[error("the limit of answers to this network is reached")]
     TooManyAnswers,
+    /// All share one port, and it comes in the middle of a transfer with its sender: it is taken for a copy that the network
+    /// made, and whoever means it asks again.
+    #[error("a transfer with this port gets on: it may be a late copy")]
+    LateCopy,
     /// What was asked does not fit the memory that is left.
     #[error("the memory for transfers is in use")]
     NoMemory,
