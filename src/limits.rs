@@ -84,6 +84,10 @@ pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;
 /// all paths do.
 pub const BURST_PACKETS: u64 = 10;
 
+/// A transfer that is held to a rate has 1 KiB in a second at least: of the largest blocks one leaves in 64 s then, and no
+/// client waits for longer.
+pub const SLOWEST_RATE: u64 = 1 << 10;
+
 /// The window of one transfer has 1 MiB of memory at most. It holds 64 blocks of 1,428 bytes ten times over, or 15 of
 /// 65,464.
 pub const WINDOW_BYTES: usize = 1 << 20;
