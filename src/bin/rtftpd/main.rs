@@ -201,7 +201,7 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
 const fn of_session(uploads: Uploads) -> u64 {
     match uploads {
         Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
-        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
+        Uploads::Create | Uploads::Existing | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
     }
 }
 
