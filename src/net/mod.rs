@@ -6,6 +6,8 @@
 mod deadlines;
 mod event_loop;
 mod kernel;
+mod mac;
+mod neighbours;
 mod ports;
 mod session;
 mod socket;
@@ -14,6 +16,8 @@ mod workers;
 
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
 pub(crate) use kernel::Kernel;
+pub use mac::{MacAddress, MacError, MacPrefix};
+pub use neighbours::Neighbours;
 pub use ports::{PortRange, PortRangeError};
 pub(crate) use session::{Ending, Session};
 pub(crate) use socket::{RequestSocket, Requested, TransferSocket};

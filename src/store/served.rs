@@ -11,12 +11,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Says where below the root a client's own directory is, if it has one.
-#[derive(Clone)]
-pub(super) struct Below(Arc<dyn Fn(&Query) -> Option<PathBuf> + Send + Sync>);
+pub(super) struct Below(Box<OwnPath>);
+
+type OwnPath = dyn Fn(&Query) -> Option<PathBuf> + Send + Sync;
 
 impl Below {
     pub(super) fn new(place: impl Fn(&Query) -> Option<PathBuf> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(place))
+        Self(Box::new(place))
     }
 
     pub(super) fn of(&self, query: &Query) -> Option<PathBuf> {

@@ -356,7 +356,7 @@ fn a_sender_that_is_held_to_a_rate_keeps_it_in_lock_step_and_in_windows() {
                     assert_eq!(run.again, 0, "nothing is lost, and nothing is late");
                     sent += run.count;
                     let last = BlockNumber(run.first.0 + run.count - 1);
-                    if last.0 % u64::from(window) == 0 {
+                    if last.0.is_multiple_of(window.into()) {
                         now = now + Duration::from_millis(5);
                         sender.acknowledge(now, last.narrow(Rollover::ToZero));
                     }
