@@ -261,6 +261,7 @@ const LINK: &str = "ip link set lo up && ip link add near type veth peer name fa
     && ip link set near up && ip link set far up \
     && ip neigh replace 192.0.2.7 lladdr 52:54:00:12:34:07 nud permanent dev near \
     && ip -6 neigh replace 2001:db8::7 lladdr 52:54:00:12:34:67 nud permanent dev near \
+    && ip neigh replace 198.51.100.7 lladdr 52:54:00:12:34:07 nud permanent dev near \
     && ip route add 198.51.100.0/24 via 192.0.2.7";
 
 /// A client on that link that fetches `f` over IPv4 and over IPv6.
