@@ -9,7 +9,7 @@
 //! |---|---|
 //! | serve a folder, files in memory, or files made for each client | [`server::Server`] with [`store::Folder`], [`store::InMemory`] or [`store::Generated`] |
 //! | serve from somewhere else | your own [`store::Store`]: one method is enough |
-//! | decide who gets what | [`server::StandardPolicy`], or your own [`server::Policy`] |
+//! | decide who gets what | [`server::StandardPolicy`] with each [`server::Rule`], or your own [`server::Policy`] |
 //! | count, log or show what happens | [`server::Event`] and [`server::Handle::gauges`] |
 //! | download, upload or list | [`client::Client`] |
 //! | put the protocol on a transport of your own, or test a device with it | [`transfer::Transfer`] |

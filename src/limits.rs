@@ -84,6 +84,10 @@ pub const WIDEST_WINDOW: u16 = (1 << 15) - 1;
 /// all paths do.
 pub const BURST_PACKETS: u64 = 10;
 
+/// A transfer that is held to a rate has 1 KiB in a second at least: of the largest blocks one leaves in 64 s then, and no
+/// client waits for longer.
+pub const SLOWEST_RATE: u64 = 1 << 10;
+
 /// The window of one transfer has 1 MiB of memory at most. It holds 64 blocks of 1,428 bytes ten times over, or 15 of
 /// 65,464.
 pub const WINDOW_BYTES: usize = 1 << 20;
@@ -278,6 +282,22 @@ pub(crate) const WORKER_LINGER: Duration = Duration::from_secs(1);
 /// The stack of a transfer's thread: many times what its calls take, for what is not touched costs nothing, and of
 /// larger stacks fewer are kept for the next thread when this one ends.
 pub(crate) const THREAD_STACK_BYTES: usize = 512 << 10;
+
+// Who a client is.
+
+/// What the kernel said of a client's hardware address holds for 1 s: a boot asks for tens of files, and a card that is
+/// replaced takes longer to get there.
+pub(crate) const NEIGHBOUR_HOLDS: Duration = Duration::from_secs(1);
+
+/// Clients whose hardware addresses are remembered; beyond it the kernel is asked again for each.
+pub(crate) const NEIGHBOURS: usize = 4_096;
+
+/// Answers of the kernel that are looked at for the one that was asked for: others are of questions that went wrong.
+pub(crate) const NEIGHBOUR_ANSWERS: usize = 8;
+
+/// A rule file has 500 rules and profiles at most, and names as many folders: each folder costs a descriptor, of which
+/// many systems give 1,024 at first, and each rule a look at each request.
+pub const RULES: usize = 500;
 
 // Files and listings.
 

@@ -6,7 +6,7 @@ mod example;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{DEADLINE, Daemon, folder};
+use common::{DEADLINE, Daemon, Peer, error_code, folder, rrq, until, wrq};
 use example::{Serving, example};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -43,6 +43,7 @@ fn no_command_is_left_out_here() {
         "cargo run --release -- fixtures/library --listen 6969",
         "tests/run",
         "rtftpd /srv/tftp",
+        "rtftpd /srv/tftp --rules /etc/rtftpd/rules.toml --create-dirs",
         "rtftp list 127.0.0.1:6969",
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
@@ -90,6 +91,55 @@ fn serving_a_folder_is_one_command() {
     // The address comes from the environment, for port 69 may be taken.
     let mut server = Command::new(Daemon::program());
     Daemon::spawn(server.args(words).env("RTFTPD_LISTEN", "127.0.0.1:0"));
+}
+
+/// On loopback, where there are no cards: phones have a network here.
+#[test]
+fn the_rules_are_those_of_a_site() {
+    let here = folder(&[
+        ("tftp/boot", b"boot"),
+        ("phones/phone.cfg", b"phone"),
+        ("backup/kept", b""),
+        ("etc/rtftpd/kept", b""),
+    ]);
+    let path = here.path().display().to_string();
+    let cards = "mac = [\"00:04:f2\", \"64:16:7f\"]";
+    let rules = blocks("toml")[0];
+    assert!(rules.contains(cards) && rules.matches('\n').count() <= 32);
+    let rules =
+        rules.replace("/srv/", &format!("{path}/")).replace(cards, "from = \"127.3.0.0/24\"");
+    let rules = rules.replace("192.0.2.", "127.2.0.").replace("198.51.100.", "127.4.0.");
+    std::fs::write(here.path().join("etc/rtftpd/rules.toml"), rules).expect("a file");
+    let line =
+        commands()[3].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
+    let mut server = Command::new(Daemon::program());
+    let server = server.args(line.split(' ').skip(1)).env("RTFTPD_LISTEN", "127.0.0.1:0");
+    let server = Daemon::spawn(server);
+    let at = |ip: [u8; 4]| Peer::at(ip, server.address);
+    let read = |ip, name| {
+        let got = at(ip).fetch(&rrq(name, &[]));
+        got.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(|e| error_code(&e))
+    };
+    let write =
+        |ip, name| at(ip).store(&wrq(name, &[]), b"config").map_err(|packet| error_code(&packet));
+    let (guest, phone, switch, host) =
+        ([127, 4, 0, 1], [127, 3, 0, 1], [127, 2, 0, 5], [127, 2, 0, 99]);
+    let peer = at(guest);
+    peer.ask(&rrq("boot", &[]));
+    until("it is dropped", || server.logged(&["dropped", "rules.toml:2 drops it"]));
+    assert_eq!([read(phone, "phone.cfg"), read(phone, "boot")], [Ok("phone".into()), Err(1)]);
+    assert_eq!([write(phone, "a.cfg"), write(switch, "a.cfg")], [Err(2), Ok(())]);
+    assert_eq!(
+        [write(switch, "a.cfg"), write(switch, "a.bin"), write(host, "a.cfg")],
+        [Ok(()), Err(2), Err(2)]
+    );
+    assert!(here.path().join("backup/127.2.0.5/a.cfg").is_file());
+    assert_eq!(
+        [read(switch, "boot"), read(host, "boot")],
+        [const { Ok(()) }; 2].map(|ok| ok.map(|()| "boot".into()))
+    );
+    assert_eq!([read(host, "a.cfg"), read([127, 5, 0, 1], "boot")], [Err(1), Err(2)]);
+    assert_eq!(peer.pending(), [], "guests hear nothing");
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod pace;
 mod receiver;
 mod rto;
 mod sender;
+mod throttle;
 mod time;
 mod timing;
 

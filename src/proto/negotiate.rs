@@ -96,6 +96,9 @@ pub struct GrantLimits {
     pub window: WindowSize,
     /// The most bytes of a window with its headers. A window of one block is granted whatever its bytes.
     pub window_bytes: usize,
+    /// The longest retransmission interval that is granted. A longer one is left out, for no other than what was asked
+    /// may be answered.
+    pub interval: Interval,
 }
 
 impl Default for GrantLimits {
@@ -104,6 +107,7 @@ impl Default for GrantLimits {
             block_size: BlockSize::MAX,
             window: WindowSize::MAX,
             window_bytes: limits::WINDOW_BYTES,
+            interval: Interval::MAX,
         }
     }
 }
@@ -127,6 +131,13 @@ impl GrantLimits {
     #[must_use]
     pub const fn window_bytes(mut self, most: usize) -> Self {
         self.window_bytes = most;
+        self
+    }
+
+    /// Sets the longest retransmission interval that is granted.
+    #[must_use]
+    pub const fn interval(mut self, longest: Interval) -> Self {
+        self.interval = longest;
         self
     }
 
@@ -166,8 +177,16 @@ pub fn grant(
         let granted = match option {
             TransferOption::BlockSize(_) => Some(TransferOption::BlockSize(block_size)),
             TransferOption::WindowSize(_) => Some(TransferOption::WindowSize(window)),
-            TransferOption::Timeout(_) | TransferOption::MicroTimeout(_) => {
-                agreed.interval.is_none().then_some(option)
+            TransferOption::Timeout(_) | TransferOption::MicroTimeout(_)
+                if agreed.interval.is_some() =>
+            {
+                None
+            }
+            TransferOption::Timeout(secs) => {
+                (Interval::from_secs(secs) <= limits.interval).then_some(option)
+            }
+            TransferOption::MicroTimeout(interval) => {
+                (interval <= limits.interval).then_some(option)
             }
             TransferOption::TransferSize(_) if operation == Operation::Write => Some(option),
             TransferOption::TransferSize(_) => size.map(TransferOption::TransferSize),
@@ -294,6 +313,23 @@ mod tests {
             let (agreed, answer) = grant(Operation::Read, &asked, &limits, None);
             assert_eq!(answer, Options::NONE.with(first));
             assert_eq!(accept(&asked, &answer), Ok(agreed));
+        }
+    }
+
+    #[test]
+    fn an_interval_is_granted_as_it_was_asked_or_left_out_where_it_is_too_long() {
+        let limits = |micros| {
+            let longest = Interval::from_micros(micros).expect("an interval");
+            GrantLimits::default().interval(longest)
+        };
+        let seconds = TransferOption::Timeout(NonZeroU8::new(3).expect("an interval"));
+        let micros = Interval::from_micros(3_000_000).expect("an interval");
+        for option in [seconds, TransferOption::MicroTimeout(micros)] {
+            let asked = Options::NONE.with(option);
+            for (longest, granted) in [(3_000_000, asked), (2_999_999, Options::NONE)] {
+                let (agreed, answer) = grant(Operation::Read, &asked, &limits(longest), None);
+                assert_eq!((agreed.interval().is_some(), answer), (!granted.is_empty(), granted));
+            }
         }
     }
 

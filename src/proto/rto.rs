@@ -29,6 +29,11 @@ impl Rto {
         Self { timing, negotiated: None, estimate: None, doublings: 0 }
     }
 
+    /// The times that it runs by.
+    pub(super) const fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
     /// Sets the interval that was negotiated: from now on every interval is this one.
     pub const fn set_negotiated(&mut self, interval: Option<Interval>) {
         self.negotiated = interval;

@@ -1,6 +1,7 @@
 //! The sender: the side that has the blocks, in a read the server and in a write the client.
 
 use super::pace::{Gap, Pace};
+use super::throttle::Throttle;
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{BlockSize, Rollover, WindowSize, WireBlock};
@@ -29,6 +30,8 @@ pub struct Sender {
     /// How fast blocks leave; lock-step needs none.
     pace: Option<Box<Pace>>,
     is_paced: bool,
+    /// How fast they may leave at most.
+    throttle: Option<Throttle>,
     /// The largest block that travels in one packet.
     path_block: BlockSize,
     /// Where it began: block 0 if there was an opening packet, else block 1.
@@ -107,6 +110,7 @@ impl Sender {
             rto: Rto::new(timing),
             pace: None,
             is_paced: true,
+            throttle: None,
             path_block: BlockSize::ETHERNET,
             start,
             base: start,
@@ -158,6 +162,8 @@ impl Sender {
         self.rto.set_negotiated(agreed.interval());
         let is_paced = self.is_paced && self.window > WindowSize::LOCKSTEP;
         self.pace = is_paced.then(|| Box::new(Pace::new(agreed.block_size(), self.window)));
+        let rate = self.rto.timing().rate();
+        self.throttle = rate.map(|rate| Throttle::new(rate, agreed.block_size()));
     }
 
     /// Says which is the largest block that travels to the peer in one packet, before the first block leaves; without
@@ -431,7 +437,12 @@ impl Sender {
             // The peer owed nothing: it waited for us.
             self.progress_at = now;
         }
-        let patience_ends = self.progress_at + self.rto.patience(self.is_answered());
+        let owed_since = match &self.throttle {
+            // What has not left yet cannot have been answered.
+            Some(throttle) if self.may_send() => self.progress_at.max(throttle.due()),
+            _ => self.progress_at,
+        };
+        let patience_ends = owed_since + self.rto.patience(self.is_answered());
         if now >= patience_ends {
             return Step::Done(self.lost());
         }
@@ -469,8 +480,14 @@ impl Sender {
         }
         match self.run(now) {
             Some(run) => Step::Transmit(run),
-            None => Step::Wait(self.pace.as_ref().map_or(wake, |pace| wake.min(pace.due()))),
+            None => Step::Wait(wake.min(self.due())),
         }
+    }
+
+    /// When the next blocks may leave.
+    fn due(&self) -> Time {
+        let paced = self.pace.as_ref().map_or(Time::START, |pace| pace.due());
+        self.throttle.as_ref().map_or(paced, |throttle| paced.max(throttle.due()))
     }
 
     /// The last packet under way once more: what it brings back tells whether that was lost, or what before it.
@@ -487,12 +504,18 @@ impl Sender {
             true => (self.base, 1),
             false => (self.next, self.window_end() - self.next),
         };
-        let mut count = wanted;
+        let mut count = match &self.throttle {
+            Some(throttle) if first > BlockNumber::OPENING => throttle.allows(now, wanted),
+            _ => wanted,
+        };
+        if count == 0 {
+            return None;
+        }
         if let Some(pace) = self.pace.as_mut().filter(|_| first > BlockNumber::OPENING) {
             if first == BlockNumber::FIRST && self.sent == first {
                 pace.begin(self.path_block, trip);
             }
-            count = pace.allows(now, wanted);
+            count = pace.allows(now, count);
             if count == 0 {
                 return None;
             }
@@ -500,6 +523,9 @@ impl Sender {
                 pace.measure(now, first);
             }
             pace.left(now, count);
+        }
+        if let Some(throttle) = self.throttle.as_mut().filter(|_| first > BlockNumber::OPENING) {
+            throttle.left(now, count);
         }
         if self.mend {
             (self.mend, self.mended) = (false, true);
@@ -514,6 +540,10 @@ impl Sender {
         }
         if first == self.base {
             self.base_sent_at = now;
+        }
+        if self.throttle.is_some() && end > self.sent {
+            // A window may take longer to leave than a peer has patience with.
+            self.progress_at = now;
         }
         self.next = end;
         self.sent = self.sent.max(end);

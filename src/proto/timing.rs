@@ -1,12 +1,13 @@
 //! The times that a transfer runs by, and the bounds within which they are sound.
 
 use crate::limits;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// The times that a transfer runs by, before the peer says anything of its own.
 ///
 /// Every one of them is at least a microsecond and at most [`limits::LONGEST_TIMING`], and the floor is not above the
-/// ceiling. [`Timing::default`] has the values of [`limits`]; a [`builder`](Timing::builder) makes others.
+/// ceiling. [`Timing::default`] has the values of [`limits`], and no rate; a [`builder`](Timing::builder) makes others.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,6 +25,7 @@ pub struct Timing {
     pub(crate) patience: Duration,
     pub(crate) unanswered: Duration,
     pub(crate) peer_default: Duration,
+    pub(crate) rate: Option<NonZeroU64>,
 }
 
 impl Timing {
@@ -66,6 +68,11 @@ impl Timing {
     pub const fn peer_default(&self) -> Duration {
         self.peer_default
     }
+
+    /// The most bytes of the file that a sender sends in a second, where there is such a bound.
+    pub const fn rate(&self) -> Option<NonZeroU64> {
+        self.rate
+    }
 }
 
 impl Default for Timing {
@@ -77,6 +84,7 @@ impl Default for Timing {
             patience: limits::PATIENCE,
             unanswered: limits::PATIENCE,
             peer_default: limits::PEER_INTERVAL,
+            rate: None,
         }
     }
 }
@@ -126,12 +134,19 @@ impl TimingBuilder {
         self
     }
 
+    /// Sets the most bytes of the file that a sender sends in a second: for a peer that loses what comes faster. `None` sends
+    /// as fast as the path bears.
+    pub const fn rate(mut self, bytes: Option<NonZeroU64>) -> Self {
+        self.timing.rate = bytes;
+        self
+    }
+
     /// Checks the times and makes a [`Timing`] of them.
     ///
     /// # Errors
     ///
-    /// [`TimingError`], when a time is shorter than a microsecond or longer than [`limits::LONGEST_TIMING`], or when
-    /// the floor is above the ceiling.
+    /// [`TimingError`], when a time is shorter than a microsecond or longer than [`limits::LONGEST_TIMING`], when the
+    /// floor is above the ceiling, or when the rate is below [`limits::SLOWEST_RATE`].
     pub fn build(self) -> Result<Timing, TimingError> {
         let timing = self.timing;
         for (field, span) in [
@@ -153,6 +168,9 @@ impl TimingBuilder {
         if timing.floor > timing.ceiling {
             return Err(TimingError::FloorAboveCeiling);
         }
+        if timing.rate.is_some_and(|rate| rate.get() < limits::SLOWEST_RATE) {
+            return Err(TimingError::TooSlow);
+        }
         Ok(timing)
     }
 }
@@ -170,6 +188,9 @@ pub enum TimingError {
     /// The shortest interval, `floor`, is longer than the longest, `ceiling`.
     #[error("'floor' is above 'ceiling'")]
     FloorAboveCeiling,
+    /// The rate is below [`limits::SLOWEST_RATE`].
+    #[error("'rate' is below 1024 bytes in a second")]
+    TooSlow,
 }
 
 #[cfg(test)]
@@ -215,6 +236,17 @@ mod tests {
         assert_eq!(built(ceiling), Ok(()));
         let above = ceiling + Duration::from_nanos(1);
         assert_eq!(built(above), Err(TimingError::FloorAboveCeiling));
+    }
+
+    #[test]
+    fn a_rate_has_a_kibibyte_in_a_second_at_least() {
+        let built = |rate| {
+            let timing = Timing::builder().rate(NonZeroU64::new(rate)).build();
+            timing.map(|timing| timing.rate().map(NonZeroU64::get))
+        };
+        assert_eq!(built(limits::SLOWEST_RATE), Ok(Some(1024)));
+        assert_eq!(built(limits::SLOWEST_RATE - 1), Err(TimingError::TooSlow));
+        assert_eq!(Timing::default().rate(), None);
     }
 
     #[test]

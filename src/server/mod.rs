@@ -23,10 +23,13 @@ mod start;
 mod unproven;
 mod validation;
 
-pub use crate::net::{PortRange, PortRangeError};
+pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError};
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
-pub use policy::{DropReason, Policy, Profile, Refusal, StandardPolicy, Verdict};
+pub use policy::{
+    Action, DropReason, Operations, OwnStore, Policy, Profile, Quirks, Refusal, Rule, Serving,
+    StandardPolicy, Verdict,
+};
 
 use crate::limits;
 use crate::net::{

@@ -26,7 +26,7 @@ pub(super) fn start(
 ) -> Option<ActiveTransfer> {
     let entry = Arc::clone(permit.entry());
     let query = &entry.query;
-    let payload = match open(&*shared.store, query, profile) {
+    let payload = match open(profile.store_or(&*shared.store), query, profile) {
         Ok(payload) => payload,
         Err(Unserved::Refused(refusal)) => {
             // Who has the answer may ask at once for the same again: that is no repeat of what is over.

@@ -3,13 +3,14 @@
 //! are read as in a chroot at the root.
 
 use crate::limits;
+use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// Opens `path` beneath `root`, to read or to look at; the empty path is the root's own.
 pub(super) fn open(root: impl AsFd, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -46,6 +47,32 @@ pub(super) fn open_as_others(root: impl AsFd, path: &Path, flags: OFlags) -> io:
     walk.open(flags | OFlags::CLOEXEC)
 }
 
+/// A folder that links may lead to, and the paths that it is known by, without a slash in front.
+#[derive(Clone, Copy)]
+pub(super) struct Base<'a> {
+    pub(super) dir: &'a Dir,
+    pub(super) paths: &'a [PathBuf],
+}
+
+/// Opens `path` beneath the first of these folders, part by part, and through links to any of them; `as_others`, if
+/// everybody could go there. No `..` and no other link leads out of the folder in which it is.
+pub(super) fn open_among(
+    bases: &[Base<'_>],
+    path: &Path,
+    flags: OFlags,
+    as_others: bool,
+) -> io::Result<OwnedFd> {
+    let Some(first) = bases.first() else { return Err(Errno::XDEV.into()) };
+    let mut walk = Walk::new(first.dir.as_fd(), path);
+    (walk.bases, walk.as_others) = (bases, as_others);
+    walk.open(flags | OFlags::CLOEXEC)
+}
+
+/// Whether a name was found to lead out of the root.
+pub(super) fn leads_out(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::XDEV)
+}
+
 fn openat2(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     // It fails with EAGAIN if something is renamed meanwhile anywhere on this machine.
     const TRIES: usize = 4;
@@ -68,6 +95,8 @@ const fn needs_walk(error: Errno) -> bool {
 /// A way down from a root, on which no link is followed but by its words.
 struct Walk<'a> {
     root: BorrowedFd<'a>,
+    /// The folders that links may lead to; where there are none, they lead nowhere but below the root.
+    bases: &'a [Base<'a>],
     /// The directory that it has come to, where that is not the root.
     within: Option<OwnedFd>,
     /// The parts up to there, none of which is a link.
@@ -85,6 +114,7 @@ impl<'a> Walk<'a> {
     fn new(root: BorrowedFd<'a>, path: &Path) -> Self {
         let mut walk = Self {
             root,
+            bases: &[],
             within: None,
             done: Vec::new(),
             rest: Vec::new(),
@@ -181,6 +211,12 @@ impl<'a> Walk<'a> {
         }
         let to = rustix::fs::readlinkat(link, "", Vec::new())?.into_bytes();
         let to = PathBuf::from(OsString::from_vec(to));
+        if let Some((base, inside)) = self.elsewhere(&to) {
+            (self.root, self.within) = (base, None);
+            self.done.clear();
+            self.go_on_with(&inside);
+            return Ok(());
+        }
         if !to.is_absolute() {
             self.go_on_with(&to);
             return Ok(());
@@ -197,6 +233,36 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+}
+
+impl<'a> Walk<'a> {
+    /// The folder that a link leads to, and where in it, where that is one of those that it may lead to.
+    fn elsewhere(&self, to: &Path) -> Option<(BorrowedFd<'a>, PathBuf)> {
+        if self.bases.is_empty() {
+            return None;
+        }
+        // The parts up to here are no links, and what follows is taken by its words as long as it goes up.
+        let mut absolute = PathBuf::new();
+        if !to.is_absolute() {
+            absolute.push(path_of(self.root)?.strip_prefix("/").ok()?);
+            absolute.extend(&self.done);
+        }
+        for part in to.components() {
+            match part {
+                Component::ParentDir => drop(absolute.pop()),
+                Component::Normal(part) => absolute.push(part),
+                _ => {}
+            }
+        }
+        let named = |base: &Base<'a>| {
+            let inside = base.paths.iter().filter_map(|path| absolute.strip_prefix(path).ok());
+            let inside = inside.min_by_key(|inside| inside.components().count())?;
+            Some((base.dir.as_fd(), inside.to_owned()))
+        };
+        // The innermost, where one lies in another.
+        let found = self.bases.iter().filter_map(named);
+        found.min_by_key(|(_, inside)| inside.components().count())
     }
 }
 

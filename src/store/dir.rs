@@ -5,11 +5,12 @@
 //! it is whole, as far as the file system allows (`temporary`).
 
 use super::contents::Contents;
-use super::disk::{Directory, FileKind, Lookup, may};
+use super::disk::{FileKind, Lookup, may};
 use super::error::is_shortage;
 use super::listing::is_listable;
 use super::notice::{Notice, Notices};
-use super::root::{OpenRoot, Root};
+use super::root::Root;
+use super::served::{Below, Served, bases};
 use super::temporary::sweep;
 use super::upload::{Rules, Uploads};
 use super::{Entry, Kind, Listing, Readable, RootedPath, Store, StoreError, beneath};
@@ -22,7 +23,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -32,6 +33,10 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug)]
 pub struct Folder {
     root: Root,
+    /// Where each client has a directory of its own below it.
+    below: Option<Below>,
+    /// The folders elsewhere that links may lead to.
+    links: Vec<Root>,
     rules: Rules,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
@@ -65,8 +70,8 @@ impl Folder {
             how: Lookup::Own,
             notices: Notices::default(),
         };
-        let shared = Mutex::default();
-        Self { root, rules, has_proc, growing: false, shared }
+        let (shared, links) = (Mutex::default(), Vec::new());
+        Self { root, below: None, links, rules, has_proc, growing: false, shared }
     }
 
     /// Allows uploads; without this there are none.
@@ -113,6 +118,26 @@ impl Folder {
         self.rules.how == Lookup::Others
     }
 
+    /// Serves each client only what is in its own directory below the folder, at the path that `place` gives; `None` is for
+    /// one that has none. What is not there is not found, and nothing leads out of it to those of others. An upload makes
+    /// it, where uploads [make directories](Self::create_dirs). `place` must not wait.
+    #[must_use]
+    pub fn below(
+        mut self,
+        place: impl Fn(&Query) -> Option<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
+        self.below = Some(Below::new(place));
+        self
+    }
+
+    /// Lets links in the folder lead into this one, too, whose links may lead back, and to others that are named so: for
+    /// reading and listing, and not for uploads. It is looked up by its name when a link leads there. There must be one
+    /// now.
+    pub fn links_to(mut self, other: impl AsRef<Path>) -> io::Result<Self> {
+        self.links.push(Root::named(other.as_ref())?);
+        Ok(self)
+    }
+
     /// Has `listener` told what whoever runs this should know. It must not wait.
     #[must_use]
     pub fn notices(self, listener: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
@@ -126,10 +151,31 @@ impl Folder {
         self
     }
 
-    /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
-    fn see(&self, root: &OpenRoot, path: &Path) -> io::Result<Seen> {
+    /// The directory that `query` is about.
+    fn served(&self, query: &Query) -> Result<Served, StoreError> {
+        let root = self.root.now(&self.rules.notices)?;
+        let Some(below) = &self.below else { return Ok(Served::root(root)) };
+        let place = below.of(query).ok_or(StoreError::NotFound)?;
+        Ok(Served::below(root, place, self.rules.how)?)
+    }
+
+    fn open_beneath(&self, served: &Served, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let open = if self.is_for_others() { beneath::open_as_others } else { beneath::open };
-        let file = open(root.dir.as_fd(), path, OFlags::PATH)?;
+        match open(served.dir(), path, flags) {
+            Err(error) if beneath::leads_out(&error) && !self.links.is_empty() => {
+                let now = |root: &Root| root.now(&self.rules.notices).ok();
+                let links: Vec<_> = self.links.iter().filter_map(now).collect();
+                let own: Vec<_> = served.paths().to_vec();
+                let bases = bases(served, &own, &links);
+                beneath::open_among(&bases, path, flags, self.is_for_others())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Looks at a file without opening it: to open a FIFO or a device is already to do something.
+    fn see(&self, served: &Served, path: &Path) -> io::Result<Seen> {
+        let file = self.open_beneath(served, path, OFlags::PATH)?;
         let about = rustix::fs::fstat(&file)?;
         Ok(Seen { file, about })
     }
@@ -147,7 +193,7 @@ impl Folder {
     /// for each would be half of all there are.
     fn opened(
         &self,
-        root: &OpenRoot,
+        served: &Served,
         path: &Path,
         seen: &Seen,
     ) -> Result<Arc<std::fs::File>, StoreError> {
@@ -158,7 +204,12 @@ impl Folder {
         if let Some(open) = known().get(&identity).and_then(Weak::upgrade) {
             return Ok(open);
         }
-        let open = if self.has_proc { seen.open()? } else { seen.open_by_name(root, path)? };
+        let open = if self.has_proc {
+            seen.open()?
+        } else {
+            let named = || self.open_beneath(served, path, AT_ONCE);
+            seen.open_by_name(named)?
+        };
         let open = Arc::new(open);
         let mut known = known();
         if known.len() >= limits::SHARED_FILES {
@@ -193,7 +244,7 @@ impl Folder {
 
     /// What is not there, with what may have been meant, where one look or two find it: the name in letters of the other
     /// size, or without the directory in front.
-    fn not_found(&self, root: &OpenRoot, name: &RootedPath) -> StoreError {
+    fn not_found(&self, served: &Served, name: &RootedPath) -> StoreError {
         let Some((within, last)) = name.split() else { return StoreError::NotFound };
         let letters = last.as_bytes();
         let is_large = letters.iter().any(u8::is_ascii_uppercase);
@@ -204,7 +255,7 @@ impl Folder {
         let mut parts = within.path().components();
         let below = parts.next().map(|_| parts.as_path().join(last));
         let is_file = |path: &PathBuf| {
-            let seen = self.see(root, path);
+            let seen = self.see(served, path);
             seen.is_ok_and(|seen| FileKind::of(&seen.about) == FileKind::Regular)
         };
         match [of_other_size, below].into_iter().flatten().find(is_file) {
@@ -220,7 +271,7 @@ impl Folder {
     /// An entry of a listing, unless it is something that a read would not get.
     fn entry(
         &self,
-        root: &OpenRoot,
+        served: &Served,
         dir: &Dir,
         path: &Path,
         name: &OsStr,
@@ -229,7 +280,7 @@ impl Folder {
         if hidden || !is_listable(name) {
             return Ok(None);
         }
-        let (about, may_read) = match self.look(root, dir, path, name) {
+        let (about, may_read) = match self.look(served, dir, path, name) {
             Ok(found) => found,
             Err(error) if is_shortage(&error) => return Err(error),
             Err(_) => return Ok(None),
@@ -246,23 +297,47 @@ impl Folder {
     /// What a name in a listing stands for, and whether a read would get it.
     fn look(
         &self,
-        root: &OpenRoot,
+        served: &Served,
         dir: &Dir,
         path: &Path,
         name: &OsStr,
     ) -> io::Result<(Stat, bool)> {
         let mut about = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let (mut within, mut place) = (dir, PathBuf::from(name));
-        if FileType::from_raw_mode(about.st_mode) == FileType::Symlink {
-            let link = path.join(name);
-            about = self.see(root, &link)?.about;
-            (within, place) = (&root.dir, beneath::resolve(&root.dir, &link, false)?);
-        }
-        let wanted = match FileKind::of(&about) {
+        let wanted = |about: &Stat| match FileKind::of(about) {
             FileKind::Directory => Access::READ_OK | Access::EXEC_OK,
             _ => Access::READ_OK,
         };
-        Ok((about, self.may(within, &place, &about, wanted)))
+        if FileType::from_raw_mode(about.st_mode) != FileType::Symlink {
+            let may = self.may(dir, Path::new(name), &about, wanted(&about));
+            return Ok((about, may));
+        }
+        let link = path.join(name);
+        let seen = self.see(served, &link)?;
+        about = seen.about;
+        let place = match beneath::resolve(served.dir(), &link, false) {
+            // Another folder has it.
+            Err(error) if beneath::leads_out(&error) => seen.name(),
+            place => place?,
+        };
+        Ok((about, self.may(served.dir(), &place, &about, wanted(&about))))
+    }
+}
+
+impl Folder {
+    /// Opens the file that `query` names in the client's own directory, which is not there and is made with it.
+    fn write_to_new(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        let root = self.root.now(&self.rules.notices)?;
+        let place = self.below.as_ref().and_then(|below| below.of(query));
+        let place = place.ok_or_else(StoreError::no_such_directory)?;
+        let name = query.path()?;
+        // Whose backslashes would lead out has no other meaning here.
+        name.slashed().transpose()?;
+        let mut path = place.join(name.with_slashes()).into_os_string();
+        if name.is_directory() {
+            path.push("/");
+        }
+        let query = Query { name: path.as_bytes().into(), ..query.clone() };
+        Ok(Box::new(self.rules.open(&root.dir, &[], &query)?))
     }
 }
 
@@ -286,10 +361,10 @@ fn modified(about: &Stat) -> SystemTime {
 
 impl Store for Folder {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
-        let (name, root) = (query.path()?, self.root.now(&self.rules.notices)?);
-        let found = name.find(&root.paths, |path| Ok(self.see(&root, path)?));
+        let (name, served) = (query.path()?, self.served(query)?);
+        let found = name.find(served.paths(), |path| Ok(self.see(&served, path)?));
         let (path, seen) = found.map_err(|error| match error {
-            StoreError::NotFound => self.not_found(&root, &name),
+            StoreError::NotFound => self.not_found(&served, &name),
             other => other,
         })?;
         if name.is_directory() && FileKind::of(&seen.about) == FileKind::Regular {
@@ -298,32 +373,53 @@ impl Store for Folder {
         let is_file = FileKind::of(&seen.about) == FileKind::Regular;
         if self.is_for_others()
             && is_file
-            && !self.may(&root.dir, path, &seen.about, Access::READ_OK)
+            && !self.may(served.dir(), path, &seen.about, Access::READ_OK)
         {
             return Err(not_for_all());
         }
-        let file = self.opened(&root, path, &seen)?;
-        let (contents, place) = (Contents::new(file, &seen.about), path.to_owned());
-        let contents = contents.found(Arc::clone(&root), place, &seen.about, self.growing);
+        let file = self.opened(&served, path, &seen)?;
+        let (contents, place) = (Contents::new(file, &seen.about), served.place(path));
+        let contents = contents.found(served.into_root(), place, &seen.about, self.growing);
         Ok(Readable::contents(contents))
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        let root = self.root.now(&self.rules.notices)?;
-        Ok(Box::new(self.rules.open(&root.dir, &root.paths, query)?))
+        match self.served(query) {
+            Err(StoreError::NotFound) if self.rules.create_dirs => self.write_to_new(query),
+            served => {
+                let served = served.map_err(|error| match error {
+                    StoreError::NotFound => StoreError::no_such_directory(),
+                    other => other,
+                })?;
+                Ok(Box::new(self.rules.open(served.dir(), served.paths(), query)?))
+            }
+        }
     }
 
     fn may_wait(&self, query: &Query) -> bool {
         let root = self.root.last_known();
-        let is_known = |path: &Path| {
-            beneath::is_known(&root.dir, path).then_some(()).ok_or(StoreError::NotFound)
+        let place = match &self.below {
+            None => Some(PathBuf::new()),
+            Some(below) => below.of(query),
         };
-        root.may_wait() || query.path().is_ok_and(|name| name.find(&root.paths, is_known).is_err())
+        let Some(place) = place else { return false };
+        let is_known = |path: &Path| {
+            let is_known = beneath::is_known(&root.dir, &place.join(path));
+            is_known.then_some(()).ok_or(StoreError::NotFound)
+        };
+        let own = if self.below.is_some() { &[][..] } else { &root.paths };
+        root.may_wait() || query.path().is_ok_and(|name| name.find(own, is_known).is_err())
+    }
+
+    fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        // A client's own directory is known to nobody by its path.
+        let root = self.below.is_none().then(|| self.root.last_known())?;
+        root.paths.iter().find_map(|own| path.strip_prefix(own).ok())
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
-        let (name, root) = (query.path()?, self.root.now(&self.rules.notices)?);
-        let found = name.find(&root.paths, |path| Ok(self.see(&root, path)?));
+        let (name, served) = (query.path()?, self.served(query)?);
+        let found = name.find(served.paths(), |path| Ok(self.see(&served, path)?));
         let (path, seen) = found.map_err(|error| match error {
             StoreError::NotFound => StoreError::no_such_directory(),
             other => other,
@@ -334,13 +430,14 @@ impl Store for Folder {
         let is_root = path.as_os_str().is_empty();
         if self.is_for_others()
             && !is_root
-            && !self.may(&root.dir, path, &seen.about, Access::READ_OK)
+            && !self.may(served.dir(), path, &seen.about, Access::READ_OK)
         {
             return Err(not_for_all());
         }
-        let dir = root.dir.directory(path, self.rules.how)?;
+        let dir =
+            Dir::from(self.open_beneath(&served, path, OFlags::RDONLY | OFlags::DIRECTORY)?);
         let names = dir.entries()?.map(|found| Ok(found?.file_name()));
-        Listing::gather(names, |name| self.entry(&root, &dir, path, name))
+        Listing::gather(names, |name| self.entry(&served, &dir, path, name))
     }
 }
 
@@ -358,15 +455,22 @@ impl Seen {
     /// is an error, and not waited for.
     fn open(&self) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
-        let same = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        let file = rustix::fs::openat(CWD, same, AT_ONCE | OFlags::CLOEXEC, Mode::empty());
+        let file = rustix::fs::openat(CWD, self.name(), AT_ONCE | OFlags::CLOEXEC, Mode::empty());
         Ok(file.map_err(io::Error::from)?.into())
     }
 
+    /// A name of this very file, for as long as it is open.
+    fn name(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
     /// Opens it by its name, where `/proc` is missing, and only if it is still the same.
-    fn open_by_name(&self, root: &OpenRoot, path: &Path) -> Result<std::fs::File, StoreError> {
+    fn open_by_name(
+        &self,
+        open: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> Result<std::fs::File, StoreError> {
         FileKind::of(&self.about).regular()?;
-        let file = beneath::open(&root.dir, path, AT_ONCE)?;
+        let file = open()?;
         let now = rustix::fs::fstat(&file).map_err(io::Error::from)?;
         let same = (now.st_ino, now.st_dev) == (self.about.st_ino, self.about.st_dev);
         if same { Ok(file.into()) } else { Err(StoreError::NotFound) }

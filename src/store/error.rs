@@ -67,6 +67,11 @@ impl StoreError {
         Self::refused(ErrorCode::AccessViolation, "uploads are off")
     }
 
+    /// Only files that are there may be written.
+    pub(super) const fn no_new_files() -> Self {
+        Self::refused(ErrorCode::AccessViolation, "new files are not allowed")
+    }
+
     /// A file was meant.
     pub(crate) const fn is_a_directory() -> Self {
         Self::refused(ErrorCode::AccessViolation, "is a directory")

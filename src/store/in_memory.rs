@@ -191,6 +191,9 @@ impl Store for InMemory {
         if self.uploads == Uploads::Create && contents.files.contains_key(path) {
             return Err(StoreError::Exists);
         }
+        if self.uploads == Uploads::Existing && !contents.files.contains_key(path) {
+            return Err(StoreError::no_new_files());
+        }
         let room = self.most_bytes.saturating_sub(contents.used);
         let told = query.announced_size().unwrap_or_default();
         let told = usize::try_from(told).unwrap_or(usize::MAX);

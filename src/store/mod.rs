@@ -13,11 +13,13 @@ mod disk;
 mod error;
 mod generated;
 mod in_memory;
+mod in_order;
 mod listing;
 mod notice;
 mod path;
 mod remote;
 mod root;
+mod served;
 mod spool;
 mod stream;
 mod temporary;
@@ -29,6 +31,7 @@ pub use error::StoreError;
 pub(crate) use error::{SERVER_ERROR, is_shortage};
 pub use generated::Generated;
 pub use in_memory::InMemory;
+pub use in_order::InOrder;
 pub use listing::{Entry, Kind, Listing, ListingError};
 pub use notice::Notice;
 pub use path::RootedPath;
@@ -40,6 +43,7 @@ use crate::query::Query;
 use crate::transfer::{Blocking, Memory, Sink, Source};
 use std::fmt;
 use std::io::{self, IoSliceMut, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 /// A place that has files. A server asks it with the whole [`Query`], so that what is served may depend on the client;
@@ -71,6 +75,13 @@ pub trait Store: Send + Sync {
         let _ = query;
         true
     }
+
+    /// What is left of `path` behind the path of the store itself, where it is asked for names that begin with that: by
+    /// clients that know it as the server does. A policy that decides by names wants to know what one stands for.
+    fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        let _ = path;
+        None
+    }
 }
 
 /// A store that others use, too.
@@ -90,6 +101,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
     fn may_wait(&self, query: &Query) -> bool {
         (**self).may_wait(query)
     }
+
+    fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        (**self).inside(path)
+    }
 }
 
 /// A store of a type that is not known before.
@@ -108,6 +123,10 @@ impl<S: Store + ?Sized> Store for Box<S> {
 
     fn may_wait(&self, query: &Query) -> bool {
         (**self).may_wait(query)
+    }
+
+    fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        (**self).inside(path)
     }
 }
 

@@ -89,7 +89,7 @@ impl RootedPath {
     }
 
     /// The path with slashes for backslashes, unless that leaves the root.
-    fn with_slashes(&self) -> &Path {
+    pub(crate) fn with_slashes(&self) -> &Path {
         self.slashed.as_ref().and_then(Option::as_ref).unwrap_or(&self.literal)
     }
 

@@ -21,6 +21,8 @@ pub enum Uploads {
     Off,
     /// Files whose names are new.
     Create,
+    /// Files that are there; they are replaced.
+    Existing,
     /// Any file; the last one to finish stays.
     Overwrite,
 }
@@ -67,6 +69,9 @@ impl Rules {
         let is_regular = |about: &About| about.kind == FileKind::Regular;
         if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
             return Err(StoreError::Exists);
+        }
+        if existing.is_none() && self.uploads == Uploads::Existing {
+            return Err(StoreError::no_new_files());
         }
         // What a link leads to is replaced, and not the link.
         let place = existing.as_ref().map_or(path, |about| &*about.place).to_owned();
@@ -275,6 +280,19 @@ mod tests {
             assert_eq!(refused(&folder(uploads), "missing/new"), "no such directory");
             assert_eq!(refused(&folder(uploads), "new/"), "is a directory");
         }
+    }
+
+    #[test]
+    fn only_files_that_are_there_are_replaced_where_no_new_ones_are_allowed() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("there"), "old").expect("a file");
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Existing);
+        assert_eq!(refused(&folder, "new"), "new files are not allowed");
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let query = Query::new((local, 2000).into(), local, Operation::Write, "there");
+        let mut sink = folder.write(&query).expect("a sink");
+        sink.write(b"new").and_then(|()| sink.commit()).expect("it is stored");
+        assert_eq!(std::fs::read(root.path().join("there")).expect("a file"), b"new");
     }
 
     #[test]

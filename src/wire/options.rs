@@ -89,11 +89,19 @@ pub struct OptionSet(u16);
 impl OptionSet {
     /// The set without any name.
     pub const EMPTY: Self = Self(0);
+    /// The set with all names.
+    pub const ALL: Self = Self((1 << OptionKind::ALL.len()) - 1);
 
     /// The set with this name added.
     #[must_use]
     pub const fn with(self, kind: OptionKind) -> Self {
         Self(self.0 | 1 << kind as u16)
+    }
+
+    /// The names of either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether the set has this name.

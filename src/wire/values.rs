@@ -141,6 +141,9 @@ impl fmt::Display for WindowSize {
 pub struct Interval(u32);
 
 impl Interval {
+    /// The longest interval that can be negotiated: 255 seconds.
+    pub const MAX: Self = Self(255_000_000);
+
     /// The interval of a `timeout` option: 1 to 255 seconds (RFC 2349).
     pub const fn from_secs(secs: NonZeroU8) -> Self {
         Self(secs.get() as u32 * 1_000_000)

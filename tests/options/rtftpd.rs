@@ -27,6 +27,8 @@ const fn row(
 
 pub(crate) const ROWS: &[Row] = &[
     row("--listen", (&["127.0.0.1:0"], "[::1]:0"), ("port 69", "127.0.0.1"), address),
+    row("--rules", (&["deny.toml"], "serve.toml"), ("2000 bytes", "error 2"), rule_file),
+    row("--links-to", (&["other"], "third"), ("error 2", "2000 bytes"), link_to_another_folder),
     row("--uploads", (&["create"], "off"), ("new 2, old 2", "new stored, old 6"), uploads),
     row("--uploads", (&["overwrite"], "off"), ("new 2, old 2", "new stored, old stored"), uploads),
     row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
@@ -142,6 +144,28 @@ fn address(_: &str, given: &Given) -> String {
         .find_map(|word| word.trim_end_matches(':').parse::<SocketAddr>().ok());
     let address = address.unwrap_or_else(|| panic!("no address: {told}"));
     if address.port() == 69 { "port 69".into() } else { address.ip().to_string() }
+}
+
+/// A server that is started in `here`, and what it answers who reads `f`.
+fn read_of(given: &Given, here: &Path, root: &Path) -> String {
+    let mut command = given.rtftpd(root, &["--listen", "127.0.0.1:0"]);
+    let server = Daemon::spawn(command.current_dir(here));
+    match server.peer().fetch(&rrq("f", &[])) {
+        Ok(bytes) => format!("{} bytes", bytes.len()),
+        Err(packet) => format!("error {}", error_code(&packet)),
+    }
+}
+
+fn rule_file(_: &str, given: &Given) -> String {
+    let rules: [(&str, &[u8]); 2] =
+        [("deny.toml", b"[[rule]]\naction = \"deny\"\n"), ("serve.toml", b"[[rule]]\n")];
+    read_of(given, folder(&rules).path(), two_thousand().path())
+}
+
+fn link_to_another_folder(_: &str, given: &Given) -> String {
+    let (root, here) = (folder(&[]), folder(&[("other/f", &pattern(2000, 1)), ("third/f", b"")]));
+    std::os::unix::fs::symlink(here.path().join("other/f"), root.path().join("f")).expect("a link");
+    read_of(given, here.path(), root.path())
 }
 
 fn uploads(_: &str, given: &Given) -> String {

@@ -83,6 +83,7 @@ fn config(random: &mut Random) -> Config {
         block_size: BlockSize::new(size).expect("a size"),
         window: WindowSize::new(window).expect("a window"),
         window_bytes: random.pick(&[4000, limits::WINDOW_BYTES, limits::WINDOW_BYTES]),
+        ..GrantLimits::default()
     };
     let profile = Profile::default().limits(limits);
     Config::default().policy(move |_: &crate::query::Query| Decision::Serve(profile.clone()))

@@ -49,6 +49,15 @@ pub(crate) struct Args {
         value_delimiter = ',')]
     listen: Vec<Addresses>,
 
+    /// A file of rules: who may do what, from where they are served, and what is different for them (TOML; the README has an
+    /// example)
+    #[arg(long, value_name = "FILE", env = "RTFTPD_RULES")]
+    pub(crate) rules: Option<PathBuf>,
+
+    /// A folder elsewhere that links in ROOT may lead to, for reading; may be given several times
+    #[arg(long, value_name = "DIR", value_delimiter = ',', env = "RTFTPD_LINKS_TO")]
+    pub(crate) links_to: Vec<PathBuf>,
+
     /// What clients may write
     #[arg(long, value_enum, default_value = "off", env = "RTFTPD_UPLOADS")]
     pub(crate) uploads: UploadsArg,
@@ -309,7 +318,7 @@ impl Args {
     }
 
     /// What the server does at these addresses.
-    pub(crate) fn config(&self, listen: &[SocketAddr]) -> Config {
+    pub(crate) fn config(&self, listen: &[SocketAddr], policy: StandardPolicy) -> Config {
         let config = Config::default()
             .model(match self.model {
                 _ if self.single_port => Model::SinglePort,
@@ -317,7 +326,7 @@ impl Args {
                 ModelArg::Events => Model::Events(self.event_threads),
                 ModelArg::Iterative => Model::Iterative,
             })
-            .policy(self.policy())
+            .policy(policy)
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
             .offload(!self.no_offload)
@@ -326,8 +335,8 @@ impl Args {
         listen.iter().fold(config, |config, address| config.listen(*address))
     }
 
-    /// What clients get.
-    fn policy(&self) -> StandardPolicy {
+    /// What clients get, as far as options say.
+    pub(crate) fn policy(&self) -> StandardPolicy {
         let profile = Profile::default()
             .block_size(BlockSize::new(self.max_blksize).unwrap_or(BlockSize::MAX))
             .window(WindowSize::new(self.max_windowsize).unwrap_or(WindowSize::LOCKSTEP))
@@ -441,7 +450,7 @@ fn event_threads(text: &str) -> Result<NonZeroUsize, String> {
     Ok(NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN))
 }
 
-fn setting(text: &str) -> Result<Duration, String> {
+pub(crate) fn setting(text: &str) -> Result<Duration, String> {
     span(text, Duration::from_millis(1)..=Duration::from_secs(3600))
 }
 

@@ -12,15 +12,15 @@ use std::path::{Path, PathBuf};
 const MOST_ADDRESSES: usize = 4;
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
-pub(crate) fn show(args: &Args, bound: &[SocketAddr]) {
+pub(crate) fn show(args: &Args, bound: &[SocketAddr], rules: Option<usize>) {
     if args.json {
         // A program reads along, and nothing else is for it.
-        return tell(args, bound);
+        return tell(args, bound, rules);
     }
     if args.quiet {
         return;
     }
-    let mut text = text(args, bound, &client_program());
+    let mut text = text(args, bound, rules, &client_program());
     if io::stdout().is_terminal() {
         text += "Ctrl-C stops it.\n";
     }
@@ -28,13 +28,14 @@ pub(crate) fn show(args: &Args, bound: &[SocketAddr]) {
 }
 
 /// The banner as log lines.
-fn tell(args: &Args, bound: &[SocketAddr]) {
+fn tell(args: &Args, bound: &[SocketAddr], rules: Option<usize>) {
     let root = root(args);
     let uploads = args.uploads.to_possible_value();
     let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
     for address in bound {
         let (version, root) = (env!("CARGO_PKG_VERSION"), root.display());
-        tracing::info!(version, %root, %address, uploads, listing = args.listing(), "listening");
+        let listing = args.listing();
+        tracing::info!(version, %root, %address, uploads, listing, rules, "listening");
     }
 }
 
@@ -42,7 +43,7 @@ fn root(args: &Args) -> PathBuf {
     args.root.canonicalize().unwrap_or_else(|_| args.root.clone())
 }
 
-fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
+fn text(args: &Args, bound: &[SocketAddr], rules: Option<usize>, client: &str) -> String {
     let root = root(args);
     let mut out = format!("rtftpd {} serves {}\n", env!("CARGO_PKG_VERSION"), root.display());
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
@@ -68,6 +69,9 @@ fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
             None => "off".into(),
         },
     );
+    if let (Some(rules), Some(file)) = (rules, &args.rules) {
+        line("rules", &format!("{rules} in {}, before all of that", file.display()));
+    }
     if let Some(address) = bound.first() {
         let near = client_address(*address);
         line("try", &format!("{client} {near}"));
@@ -152,7 +156,8 @@ mod tests {
         let args = Args::parse_from([&["rtftpd", "/"], options].concat());
         let bound: Vec<_> =
             bound.split(' ').map(|address| address.parse().expect("an address")).collect();
-        let lines = text(&args, &bound, "bin/rtftp");
+        let rules = args.rules.is_some().then_some(3);
+        let lines = text(&args, &bound, rules, "bin/rtftp");
         let lines = lines.lines().filter(|line| !line.contains("from afar"));
         lines.map(|line| format!("{line}\n")).collect()
     }
@@ -192,6 +197,11 @@ mod tests {
         ] {
             assert!(any.contains(line), "{line}{any}");
         }
+        let ruled = told(&["--rules", "/etc/rules.toml"], "0.0.0.0:7");
+        assert!(
+            ruled.contains("\n  rules      3 in /etc/rules.toml, before all of that\n"),
+            "{ruled}"
+        );
     }
 
     #[test]

@@ -2,25 +2,28 @@
 
 mod args;
 mod banner;
+mod folders;
 mod log;
+mod rules;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use args::Args;
+use folders::{Cards, Folders};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use rustix::fs::{Access, access};
+use rules::RuleFile;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::server::{Handle, Neighbours, Server, StandardPolicy, StartError};
 use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
@@ -44,63 +47,66 @@ fn run(args: &Args) -> Result<()> {
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
     let (_written, lost) = log::start(args);
-    let sessions = allow_sessions(args.max_sessions, args.uploads.into());
-
-    let root = args.root.display();
-    let folder = Folder::named(&args.root)
-        .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
-        // Until root can be given up, it serves no more than another user would.
-        .as_others(nix::unistd::geteuid().is_root())
-        .notices(log::notice)
-        .uploads(args.uploads.into())
-        .create_dirs(args.create_dirs)
-        .growing_files(args.growing_files)
-        .largest_upload(args.max_upload.0);
-    look_at_permissions(args)?;
-    let folder = Arc::new(folder);
+    let rules = args.rules.as_deref().map(RuleFile::read).transpose()?;
+    let neighbours = match rules.as_ref().is_some_and(RuleFile::wants_mac) {
+        true => Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?)),
+        false => None,
+    };
+    let (known, policy) = (neighbours.clone(), args.policy());
+    let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
+    let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
+    let (mut folders, main) = (Folders::new(args, cards), rules::main_folder(args));
+    let folder = folders.get(&main)?;
+    let policy = policy.store(Arc::<Folder>::clone(&folder));
+    let policy = match &rules {
+        Some(rules) => rules.add_to(policy, &mut folders, &main)?,
+        None => policy,
+    };
+    for (path, may_write) in folders.paths() {
+        tracing::debug!(path = %path.display(), may_write, "serves a folder");
+    }
+    let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
+    let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = log::Log::new(args.log_rate, args.json).counting(lost);
-    let server = bind(args, sessions, Arc::clone(&folder), log)?;
-    banner::show(args, &server.addresses());
+    let server = bind(args, sessions, folder, &policy, log)?;
+    banner::show(args, &server.addresses(), rules.as_ref().map(RuleFile::len));
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || stop_on_signal(&signals, &handle, grace))
         .context("cannot start a thread")?;
-    if !matches!(args.uploads, args::UploadsArg::Off) {
+    let taking = folders.of_uploads();
+    if !taking.is_empty() {
         // Beside the first transfers: nobody waits for a folder of a million files.
-        let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&folder));
+        let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
-    server.run().context("cannot wait for requests")
-}
-
-/// Finds out at the start what would else be an access violation at each request.
-fn look_at_permissions(args: &Args) -> Result<()> {
-    let (root, may) = (args.root.display(), |what| access(&args.root, what).is_ok());
-    let who = format!("user {}", nix::unistd::geteuid());
-    ensure!(may(Access::EXEC_OK), "cannot serve '{root}': {who} may not enter it ('chmod +x')");
-    if args.listing().is_some() && !may(Access::READ_OK) {
-        tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
-    }
-    if !matches!(args.uploads, args::UploadsArg::Off) && !may(Access::WRITE_OK) {
-        tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+    server.run().context("cannot wait for requests")?;
+    for rule in policy.rules().iter().filter(|rule| rule.turned_away() > 0) {
+        tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
     }
     Ok(())
 }
 
 /// Removes what uploads left to a server that was killed.
-fn sweep(folder: &Folder) {
-    let files = folder.sweep();
+fn sweep(folders: &[Arc<Folder>]) {
+    let files: usize = folders.iter().map(|folder| folder.sweep()).sum();
     if files > 0 {
         tracing::info!(files, "removed unfinished uploads of a server that was killed");
     }
 }
 
-fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
+fn bind(
+    args: &Args,
+    sessions: usize,
+    folder: Arc<Folder>,
+    policy: &StandardPolicy,
+    log: log::Log,
+) -> Result<Server> {
     let log = Arc::new(log);
     let bind = |listen: &[SocketAddr]| {
         let log = Arc::clone(&log);
-        let config = args.config(listen).sessions(sessions);
+        let config = args.config(listen, policy.clone()).sessions(sessions);
         Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
     };
     let mut listen = args.listen();
@@ -177,9 +183,9 @@ fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
     }
 }
 
-/// Sees to it that so many transfers find the descriptors that they need, and gives how many do.
-fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
-    let needed = descriptors_for(wanted, uploads);
+/// Sees to it that so many transfers find the descriptors that they need beside the server's `own`, and gives how many do.
+fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> usize {
+    let needed = descriptors_for(wanted, uploads, own);
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
     if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
@@ -187,7 +193,7 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
     // What is left of the server's own may do for one.
-    let sessions = sessions_with(allowed, uploads).clamp(1, wanted.max(1));
+    let sessions = sessions_with(allowed, uploads, own).clamp(1, wanted.max(1));
     if sessions < wanted {
         tracing::warn!(
             transfers = sessions,
@@ -201,17 +207,17 @@ fn allow_sessions(wanted: usize, uploads: Uploads) -> usize {
 const fn of_session(uploads: Uploads) -> u64 {
     match uploads {
         Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
-        Uploads::Create | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
+        Uploads::Create | Uploads::Existing | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
     }
 }
 
-const fn descriptors_for(sessions: usize, uploads: Uploads) -> u64 {
+const fn descriptors_for(sessions: usize, uploads: Uploads, own: u64) -> u64 {
     let all = (sessions as u64).saturating_mul(of_session(uploads));
-    all.saturating_add(limits::DESCRIPTORS_OF_SERVER)
+    all.saturating_add(own)
 }
 
-fn sessions_with(descriptors: u64, uploads: Uploads) -> usize {
-    let sessions = descriptors.saturating_sub(limits::DESCRIPTORS_OF_SERVER) / of_session(uploads);
+fn sessions_with(descriptors: u64, uploads: Uploads, own: u64) -> usize {
+    let sessions = descriptors.saturating_sub(own) / of_session(uploads);
     usize::try_from(sessions).unwrap_or(usize::MAX)
 }
 
@@ -256,11 +262,11 @@ mod tests {
     #[test]
     fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
         for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {
-            assert_eq!(descriptors_for(1000, uploads), 1000 * each + 64);
-            assert_eq!(sessions_with(1000 * each + 64, uploads), 1000);
-            assert_eq!(sessions_with(1000 * each + 63, uploads), 999);
-            assert_eq!([0, 64].map(|few| sessions_with(few, uploads)), [0, 0]);
-            assert_eq!(descriptors_for(usize::MAX, uploads), u64::MAX);
+            assert_eq!(descriptors_for(1000, uploads, 64), 1000 * each + 64);
+            assert_eq!(sessions_with(1000 * each + 64, uploads, 64), 1000);
+            assert_eq!(sessions_with(1000 * each + 63, uploads, 64), 999);
+            assert_eq!([0, 64].map(|few| sessions_with(few, uploads, 64)), [0, 0]);
+            assert_eq!(descriptors_for(usize::MAX, uploads, 64), u64::MAX);
         }
     }
 }

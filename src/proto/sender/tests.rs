@@ -377,3 +377,53 @@ fn a_tail_that_had_arrived_slows_nothing_and_one_that_was_lost_does() {
     assert!(leaves(60) > 30, "only the report of the gap was lost: {}", leaves(60));
     assert!(leaves(21) < 20, "nothing behind the gap was there: {}", leaves(21));
 }
+
+/// A sender of many blocks that is held to 512 bytes in 100 ms.
+fn throttled(window: u16, patience: Duration) -> Sender {
+    let timing = Timing::builder().rate(core::num::NonZeroU64::new(5120)).patience(patience);
+    let timing = timing.unanswered(patience).build().expect("sound");
+    let mut sender = Sender::new(ms(0), timing, &windowed(window), false);
+    sender.supply(BlockNumber(1000), true);
+    sender
+}
+
+#[test]
+fn a_sender_that_is_held_to_a_rate_keeps_it_in_lock_step_and_in_windows() {
+    for window in [1, 8] {
+        let mut sender = throttled(window, Duration::from_secs(30));
+        let (mut now, mut sent) = (ms(0), 0);
+        while now < ms(10_000) {
+            match sender.poll(now) {
+                Step::Transmit(run) => {
+                    assert_eq!(run.again, 0, "nothing is lost, and nothing is late");
+                    sent += run.count;
+                    let last = BlockNumber(run.first.0 + run.count - 1);
+                    if last.0.is_multiple_of(window.into()) {
+                        now = now + Duration::from_millis(5);
+                        sender.acknowledge(now, last.narrow(Rollover::ToZero));
+                    }
+                }
+                Step::Wait(until) => now = until,
+                Step::Done(end) => panic!("{end:?}"),
+            }
+        }
+        assert!((98..=101).contains(&sent), "{sent} blocks in ten seconds, in windows of {window}");
+    }
+}
+
+#[test]
+fn a_window_that_leaves_slowly_is_no_silence_of_the_peer_and_what_comes_after_it_is() {
+    let mut sender = throttled(64, Duration::from_millis(50));
+    let (mut now, mut sent) = (ms(0), 0);
+    while sent < 64 {
+        match sender.poll(now) {
+            Step::Transmit(run) => sent += run.count,
+            Step::Wait(until) => now = until,
+            Step::Done(end) => panic!("{end:?} after {sent} blocks"),
+        }
+    }
+    assert!(now >= ms(6200));
+    assert!(matches!(sender.poll(now + Duration::from_millis(49)), Step::Wait(_)));
+    let later = now + Duration::from_millis(51);
+    assert_eq!(sender.poll(later), Step::Done(End::Silent));
+}

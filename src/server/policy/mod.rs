@@ -4,13 +4,17 @@
 //! This module knows clients and what they may have. It must not know sockets, sessions or files: the same call, made
 //! without a server, explains what a server would do.
 
+mod quirks;
+mod rule;
 mod standard;
 
+pub use quirks::Quirks;
+pub use rule::{Action, Operations, Rule, Serving};
 pub use standard::StandardPolicy;
 
 use crate::proto::{GrantLimits, Timing};
 use crate::query::Query;
-use crate::store::{RootedPath, StoreError, is_shortage};
+use crate::store::{RootedPath, Store, StoreError, is_shortage};
 use crate::wire::{BlockSize, ErrorCode, OptionSet, WindowSize};
 use std::borrow::Cow;
 use std::ffi::OsStr;
@@ -64,6 +68,24 @@ pub struct Profile {
     /// The name under which a read gets the generated listing of a directory. Without one there are no listings, by LIST
     /// neither.
     pub listing: Option<Arc<str>>,
+    /// The store that serves it. Without one it is the server's.
+    pub store: Option<OwnStore>,
+}
+
+/// A store that serves some clients in the place of the server's. Two are equal if they are the same one.
+#[derive(Clone)]
+pub struct OwnStore(pub Arc<dyn Store>);
+
+impl PartialEq for OwnStore {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for OwnStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnStore")
+    }
 }
 
 impl Default for Profile {
@@ -75,6 +97,7 @@ impl Default for Profile {
             tell_empty: false,
             timing: Timing::default(),
             listing: Some(".list".into()),
+            store: None,
         }
     }
 }
@@ -141,6 +164,18 @@ impl Profile {
     pub fn no_listing(mut self) -> Self {
         self.listing = None;
         self
+    }
+
+    /// Serves from this store in place of the server's.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(OwnStore(store));
+        self
+    }
+
+    /// The store that serves it, where `servers` is the server's.
+    pub(super) fn store_or<'a>(&'a self, servers: &'a dyn Store) -> &'a dyn Store {
+        self.store.as_ref().map_or(servers, |own| &*own.0)
     }
 
     /// The directory whose generated listing has the name `path`, if that is such a name.

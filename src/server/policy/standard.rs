@@ -1,49 +1,119 @@
-//! What `rtftpd` allows: everybody is served with the same profile, but for a block size by network.
+//! What `rtftpd` allows: access rules, and behind them one profile for everybody, but for what is different by network.
 
-use super::{Policy, Profile, Verdict};
+use super::rule::{Asked, Rule};
+use super::{Policy, Profile, Quirks, Verdict};
+use crate::net::MacAddress;
 use crate::query::Query;
+use crate::store::Store;
 use crate::wire::BlockSize;
 use ipnet::IpNet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-/// The policy of `rtftpd`: one profile for all clients, but for the block size, which may depend on the network.
+/// The policy of `rtftpd`: the first [`Rule`] that is for a request decides, and where none is, it is served with the
+/// profile of all clients, but for what is different in some networks.
 ///
-/// What a client may write is for the store to say.
-#[derive(Clone, Debug, Default)]
+/// What a client may write is for the store to say, too.
+#[derive(Clone, Default)]
 pub struct StandardPolicy {
     profile: Profile,
-    block_size_of: Vec<(IpNet, BlockSize)>,
+    quirks_of: Vec<(IpNet, Quirks)>,
+    rules: Vec<Rule>,
+    cards: Option<Arc<Cards>>,
 }
+
+/// Tells the hardware address of a client, where that is known.
+type Cards = dyn Fn(&SocketAddr) -> Option<MacAddress> + Send + Sync;
 
 impl Policy for StandardPolicy {
     fn decide(&self, query: &Query) -> Verdict {
-        let client = query.peer.ip();
-        let own = self.block_size_of.iter().find(|(network, _)| network.contains(&client));
-        let profile = self.profile.clone();
-        Verdict::Serve(match own {
-            Some((_, most)) => {
-                let most = profile.limits.block_size.min(*most);
-                profile.block_size(most)
-            }
-            None => profile,
-        })
+        let client = query.peer.ip().to_canonical();
+        let own = self.quirks_of.iter().find(|(network, _)| network.contains(&client));
+        let quirks = own.map_or_else(Quirks::new, |(_, quirks)| *quirks);
+        let profile = quirks.apply(self.profile.clone());
+        if self.rules.is_empty() {
+            return Verdict::Serve(profile);
+        }
+        let listing = profile.listing.clone().unwrap_or_else(|| ".list".into());
+        let servers = self.profile.store.as_ref().map(|own| &*own.0);
+        let look_up = || self.cards.as_ref().and_then(|cards| cards(&query.peer));
+        let mut asked = Asked::new(query, (&self.rules, servers), &listing, &look_up);
+        match self.rules.iter().find(|rule| rule.is_for(&mut asked)) {
+            Some(rule) => rule.verdict(query, profile),
+            None => Verdict::Serve(profile),
+        }
     }
 }
 
 impl StandardPolicy {
     /// Serves everybody with `profile`.
     pub const fn new(profile: Profile) -> Self {
-        Self { profile, block_size_of: Vec::new() }
+        Self { profile, quirks_of: Vec::new(), rules: Vec::new(), cards: None }
+    }
+
+    /// Serves this store where no rule names another. Rules that are for names need to know it: a name may begin with its
+    /// path.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.profile = self.profile.store(store);
+        self
+    }
+
+    /// Adds a rule behind those that there are.
+    #[must_use]
+    pub fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    /// Asks `cards` for the hardware address of a client, where a rule wants to know it: the kernel's
+    /// [`Neighbours`](crate::server::Neighbours), for example. It must not wait. Without it no such address is known.
+    #[must_use]
+    pub fn mac_addresses(
+        mut self,
+        cards: impl Fn(&SocketAddr) -> Option<MacAddress> + Send + Sync + 'static,
+    ) -> Self {
+        self.cards = Some(Arc::new(cards));
+        self
+    }
+
+    /// The rules, in their order. Clones of a policy count together.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Whether a rule wants to know hardware addresses.
+    pub fn wants_mac_addresses(&self) -> bool {
+        self.rules.iter().any(Rule::wants_mac)
+    }
+
+    /// What is different for clients of `network`, whatever rule is for them. Of several networks that a client is in, the
+    /// one that was given first counts.
+    #[must_use]
+    pub fn quirks_of(mut self, network: IpNet, quirks: Quirks) -> Self {
+        self.quirks_of.push((network, quirks));
+        self
     }
 
     /// The largest block size to grant to clients of `network`, if it is below that of all: for firmware that asks for
-    /// more than it can take. Of several networks that a client is in, the one that was given first counts.
+    /// more than it can take. It is one of the [quirks](Self::quirks_of) of that network.
     #[must_use]
-    pub fn block_size_of(mut self, network: IpNet, most: BlockSize) -> Self {
-        self.block_size_of.push((network, most));
-        self
+    pub fn block_size_of(self, network: IpNet, most: BlockSize) -> Self {
+        self.quirks_of(network, Quirks::new().block_size(most))
     }
 }
 
+impl fmt::Debug for StandardPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { profile, quirks_of, rules, cards: _ } = self;
+        f.debug_struct("StandardPolicy")
+            .field("profile", profile)
+            .field("quirks_of", quirks_of)
+            .field("rules", rules)
+            .finish_non_exhaustive()
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::*;

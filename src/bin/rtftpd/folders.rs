@@ -1,0 +1,116 @@
+//! The folders that are served, each opened once for what is done with it.
+
+use crate::args::Args;
+use crate::log;
+use crate::rules::Place;
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Access, access};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tftpkit::limits;
+use tftpkit::query::Query;
+use tftpkit::server::MacAddress;
+use tftpkit::store::{Folder, Uploads};
+
+/// What a folder is opened for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) place: Place,
+    pub(crate) uploads: Uploads,
+    /// Folders elsewhere that links may lead to.
+    pub(crate) links: Vec<PathBuf>,
+}
+
+/// Tells hardware addresses of clients.
+pub(crate) type Cards = Arc<dyn Fn(&Query) -> Option<MacAddress> + Send + Sync>;
+
+/// All folders that are served.
+pub(crate) struct Folders<'a> {
+    args: &'a Args,
+    cards: Cards,
+    open: Vec<(Wanted, Arc<Folder>)>,
+}
+
+impl<'a> Folders<'a> {
+    pub(crate) fn new(args: &'a Args, cards: Cards) -> Self {
+        Self { args, cards, open: Vec::new() }
+    }
+
+    /// The folder for that, which is opened where it is not yet.
+    pub(crate) fn get(&mut self, wanted: &Wanted) -> Result<Arc<Folder>> {
+        if let Some((_, open)) = self.open.iter().find(|(known, _)| known == wanted) {
+            return Ok(Arc::clone(open));
+        }
+        ensure!(self.open.len() < limits::RULES, "more than {} folders", limits::RULES);
+        let (root, args) = (wanted.place.folder.display(), self.args);
+        let mut folder = Folder::named(&wanted.place.folder)
+            .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
+            // Until root can be given up, it serves no more than another user would.
+            .as_others(nix::unistd::geteuid().is_root())
+            .notices(log::notice)
+            .uploads(wanted.uploads)
+            .create_dirs(args.create_dirs)
+            .growing_files(args.growing_files)
+            .largest_upload(args.max_upload.0);
+        for other in &wanted.links {
+            let what =
+                || format!("cannot lead links to '{}': give an existing folder", other.display());
+            folder = folder.links_to(other).with_context(what)?;
+        }
+        if let Some(below) = wanted.place.below.clone() {
+            let cards = Arc::clone(&self.cards);
+            folder = folder.below(move |query| below.path(query, || cards(query)));
+        }
+        let is_new = !self.open.iter().any(|(known, _)| known.place == wanted.place);
+        look_at_permissions(args, wanted, is_new)?;
+        let folder = Arc::new(folder);
+        self.open.push((wanted.clone(), Arc::clone(&folder)));
+        Ok(folder)
+    }
+
+    /// How many descriptors they hold beyond that of one folder, which every server has.
+    pub(crate) fn more_descriptors(&self) -> u64 {
+        let all: usize = self.open.iter().map(|(wanted, _)| 1 + wanted.links.len()).sum();
+        all.saturating_sub(1) as u64
+    }
+
+    /// The most that clients may write in one of them.
+    pub(crate) fn uploads(&self) -> Uploads {
+        let uploads = self.open.iter().map(|(wanted, _)| wanted.uploads);
+        uploads.into_iter().find(|uploads| *uploads != Uploads::Off).unwrap_or_default()
+    }
+
+    /// Each folder whose files may be read, with the name that it was given, and whether files may be written there. One may
+    /// be named several times.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (&Path, bool)> {
+        self.open.iter().flat_map(|(wanted, _)| {
+            let links = wanted.links.iter().map(|other| (other.as_path(), false));
+            let own = (wanted.place.folder.as_path(), wanted.uploads != Uploads::Off);
+            std::iter::once(own).chain(links)
+        })
+    }
+
+    /// Those that take uploads.
+    pub(crate) fn of_uploads(&self) -> Vec<Arc<Folder>> {
+        let taking = self.open.iter().filter(|(wanted, _)| wanted.uploads != Uploads::Off);
+        taking.map(|(_, folder)| Arc::clone(folder)).collect()
+    }
+}
+
+/// Finds out at the start what would else be an access violation at each request.
+fn look_at_permissions(args: &Args, wanted: &Wanted, is_new: bool) -> Result<()> {
+    let folder = &wanted.place.folder;
+    let (root, may) = (folder.display(), |what| access(folder, what).is_ok());
+    let who = format!("user {}", nix::unistd::geteuid());
+    ensure!(may(Access::EXEC_OK), "cannot serve '{root}': {who} may not enter it ('chmod +x')");
+    if wanted.place.below.is_some() {
+        return Ok(());
+    }
+    if is_new && args.listing().is_some() && !may(Access::READ_OK) {
+        tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
+    }
+    if wanted.uploads != Uploads::Off && !may(Access::WRITE_OK) {
+        tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+    }
+    Ok(())
+}

@@ -1,0 +1,534 @@
+//! Access rules: for whom they are, and what they say.
+
+use super::{OwnStore, Profile, Quirks, Refusal, Verdict};
+use crate::net::{MacAddress, MacPrefix};
+use crate::query::Query;
+use crate::store::{RootedPath, Store};
+use crate::wire::{ErrorCode, Operation};
+use ipnet::IpNet;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A rule: some clients, or some of their requests, and what becomes of those. A rule without conditions is for all.
+#[derive(Clone)]
+pub struct Rule {
+    label: Arc<str>,
+    networks: Vec<IpNet>,
+    cards: Vec<MacPrefix>,
+    name: Option<NameTest>,
+    operations: Option<Operations>,
+    action: Action,
+    taken: Arc<AtomicU64>,
+}
+
+type NameTest = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// What becomes of a request that a rule is for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Action {
+    /// It is served like this.
+    Serve(Serving),
+    /// It gets ERROR 2.
+    Deny,
+    /// It gets no answer.
+    Drop,
+}
+
+/// How a rule serves its clients. The default allows what the server allows, and serves what it serves.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Serving {
+    allowed: Operations,
+    files: Option<OwnStore>,
+    uploads: Option<OwnStore>,
+    quirks: Vec<Quirks>,
+}
+
+impl Serving {
+    /// Allows these operations and no others; what a store does not allow it still refuses.
+    #[must_use]
+    pub const fn allow(mut self, operations: Operations) -> Self {
+        self.allowed = operations;
+        self
+    }
+
+    /// Serves this store in place of the server's.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.files = Some(OwnStore(store));
+        self
+    }
+
+    /// Gives uploads to this store, in place of the one from which clients read.
+    #[must_use]
+    pub fn uploads(mut self, store: Arc<dyn Store>) -> Self {
+        self.uploads = Some(OwnStore(store));
+        self
+    }
+
+    /// Serves with what is different for such clients.
+    #[must_use]
+    pub fn quirks(mut self, quirks: Quirks) -> Self {
+        self.quirks.push(quirks);
+        self
+    }
+
+    fn store_for(&self, operation: Operation) -> Option<&OwnStore> {
+        let uploads = self.uploads.as_ref().filter(|_| operation == Operation::Write);
+        uploads.or(self.files.as_ref())
+    }
+}
+
+/// A set of operations. The default has all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Operations {
+    read: bool,
+    write: bool,
+    list: bool,
+}
+
+impl Default for Operations {
+    fn default() -> Self {
+        Self { read: true, write: true, list: true }
+    }
+}
+
+impl Operations {
+    /// No operation.
+    pub const NONE: Self = Self { read: false, write: false, list: false };
+
+    /// The set with this operation.
+    #[must_use]
+    pub const fn with(mut self, operation: Operation) -> Self {
+        match operation {
+            Operation::Read => self.read = true,
+            Operation::Write => self.write = true,
+            Operation::List => self.list = true,
+        }
+        self
+    }
+
+    /// Whether the set has this operation.
+    pub const fn contains(self, operation: Operation) -> bool {
+        match operation {
+            Operation::Read => self.read,
+            Operation::Write => self.write,
+            Operation::List => self.list,
+        }
+    }
+}
+
+impl Rule {
+    /// A rule for all clients, which is known by `label`: where it stands, as in `rules.toml:12`.
+    pub fn new(label: impl Into<Arc<str>>, action: Action) -> Self {
+        Self {
+            label: label.into(),
+            networks: Vec::new(),
+            cards: Vec::new(),
+            name: None,
+            operations: None,
+            action,
+            taken: Arc::default(),
+        }
+    }
+
+    /// Makes it one for clients of this network, or of any other that is given.
+    #[must_use]
+    pub fn from(mut self, network: IpNet) -> Self {
+        self.networks.push(canonical(network));
+        self
+    }
+
+    /// Makes it one for clients whose hardware addresses begin so, or as any other that is given. A client of which none is
+    /// known is none of them.
+    #[must_use]
+    pub fn mac(mut self, prefix: MacPrefix) -> Self {
+        self.cards.push(prefix);
+        self
+    }
+
+    /// Makes it one for names that pass this test. They are relative to the root, without `.`, `..` and the root's own path,
+    /// with slashes for backslashes. A list of a directory has the name of its generated listing there.
+    #[must_use]
+    pub fn name(mut self, test: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        self.name = Some(Arc::new(test));
+        self
+    }
+
+    /// Makes it one for these operations.
+    #[must_use]
+    pub const fn operations(mut self, operations: Operations) -> Self {
+        self.operations = Some(operations);
+        self
+    }
+
+    /// Where it stands.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// How many requests it has refused or dropped.
+    pub fn turned_away(&self) -> u64 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether it wants to know hardware addresses.
+    pub(super) fn wants_mac(&self) -> bool {
+        !self.cards.is_empty()
+    }
+
+    /// The store from which its clients read, where it has one.
+    pub(super) fn store(&self) -> Option<&dyn Store> {
+        match &self.action {
+            Action::Serve(serving) => serving.files.as_ref().map(|store| &*store.0),
+            Action::Deny | Action::Drop => None,
+        }
+    }
+
+    /// Whether it is for this request.
+    pub(super) fn is_for(&self, asked: &mut Asked<'_>) -> bool {
+        let operation = asked.query.operation;
+        self.operations.is_none_or(|operations| operations.contains(operation))
+            && (self.networks.is_empty()
+                || self.networks.iter().any(|network| network.contains(&asked.client)))
+            && self.has_name(asked)
+            && (self.cards.is_empty()
+                || asked.mac().is_some_and(|mac| self.cards.iter().any(|card| card.contains(&mac))))
+    }
+
+    /// Whether the name passes its test. One that begins with the path of a root means what is behind that. Where nothing is
+    /// served it is enough that the name may mean so in any of the roots that there are.
+    fn has_name(&self, asked: &mut Asked<'_>) -> bool {
+        let Some(test) = &self.name else { return true };
+        let (rules, servers) = (asked.rules, asked.servers);
+        let Some(path) = asked.path() else { return false };
+        match &self.action {
+            Action::Serve(serving) => {
+                let own = serving.store_for(asked.query.operation).map(|store| &*store.0);
+                let inside = own.or(servers).and_then(|store| store.inside(&path));
+                test(inside.unwrap_or(&path))
+            }
+            Action::Deny | Action::Drop => {
+                let mut stores = rules.iter().filter_map(Self::store).chain(servers);
+                test(&path)
+                    || stores.any(|store| store.inside(&path).is_some_and(|path| test(path)))
+            }
+        }
+    }
+
+    /// What it says to a request that it is for, which would else be served with `profile`.
+    pub(super) fn verdict(&self, query: &Query, profile: Profile) -> Verdict {
+        let serving = match &self.action {
+            Action::Serve(serving) if serving.allowed.contains(query.operation) => serving,
+            Action::Serve(_) => return self.refuse("does not allow it"),
+            Action::Deny => return self.refuse("denies it"),
+            Action::Drop => {
+                self.count();
+                return Verdict::Drop(format!("the rule at {} drops it", self.label).into());
+            }
+        };
+        let mut profile =
+            serving.quirks.iter().fold(profile, |profile, quirks| quirks.apply(profile));
+        if !serving.allowed.contains(Operation::List) {
+            profile.listing = None;
+        }
+        if let Some(store) = serving.store_for(query.operation) {
+            profile.store = Some(store.clone());
+        }
+        Verdict::Serve(profile)
+    }
+
+    fn refuse(&self, why: &str) -> Verdict {
+        self.count();
+        let why = format!("the rule at {} {why}", self.label);
+        Verdict::Refuse(Refusal::new(ErrorCode::AccessViolation, why))
+    }
+
+    fn count(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rule")
+            .field("label", &self.label)
+            .field("networks", &self.networks)
+            .field("cards", &self.cards)
+            .field("operations", &self.operations)
+            .field("action", &self.action)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A network of IPv4 that is written as one of IPv6 is one of IPv4: so are its clients.
+fn canonical(network: IpNet) -> IpNet {
+    let v4 = match (network, network.addr().to_canonical()) {
+        (IpNet::V6(_), ip @ IpAddr::V4(_)) => network.prefix_len().checked_sub(96).zip(Some(ip)),
+        _ => None,
+    };
+    v4.and_then(|(len, ip)| IpNet::new(ip, len).ok()).unwrap_or(network)
+}
+
+/// A request, with what is found out of it when the first rule wants to know.
+pub(super) struct Asked<'a> {
+    query: &'a Query,
+    client: IpAddr,
+    /// The rules, and the store that serves where they name none: a name may begin with the path of any of their roots.
+    rules: &'a [Rule],
+    servers: Option<&'a dyn Store>,
+    look_up: &'a dyn Fn() -> Option<MacAddress>,
+    mac: Option<Option<MacAddress>>,
+    listing: &'a str,
+    path: Option<Option<PathBuf>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn new(
+        query: &'a Query,
+        (rules, servers): (&'a [Rule], Option<&'a dyn Store>),
+        listing: &'a str,
+        look_up: &'a dyn Fn() -> Option<MacAddress>,
+    ) -> Self {
+        let client = query.peer.ip().to_canonical();
+        Self { query, client, rules, servers, look_up, mac: None, listing, path: None }
+    }
+
+    fn mac(&mut self) -> Option<MacAddress> {
+        *self.mac.get_or_insert_with(|| (self.look_up)())
+    }
+
+    /// The name, as a path beneath the root.
+    fn path(&mut self) -> Option<PathBuf> {
+        let read = || {
+            let name = RootedPath::parse(self.query.name.as_bytes()).ok()?;
+            let is_list = self.query.operation == Operation::List;
+            let is_directory = name.is_directory() && self.query.operation == Operation::Read;
+            let path = name.with_slashes();
+            Some(if is_list || is_directory { path.join(self.listing) } else { path.to_owned() })
+        };
+        self.path.get_or_insert_with(read).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{Policy, StandardPolicy};
+    use crate::store::{Folder, InMemory};
+    use std::cell::Cell;
+    use std::net::Ipv4Addr;
+    use std::sync::atomic::AtomicUsize;
+
+    fn query(peer: &str, operation: Operation, name: &str) -> Query {
+        let ip: IpAddr = peer.parse().expect("an address");
+        Query::new((ip, 2000).into(), Ipv4Addr::LOCALHOST.into(), operation, name)
+    }
+
+    fn network(text: &str) -> IpNet {
+        text.parse().expect("a network")
+    }
+
+    fn policy(rules: impl IntoIterator<Item = Rule>) -> StandardPolicy {
+        rules.into_iter().fold(StandardPolicy::default(), StandardPolicy::rule)
+    }
+
+    fn deny(label: &str) -> Rule {
+        Rule::new(label, Action::Deny)
+    }
+
+    fn serve(label: &str, serving: Serving) -> Rule {
+        Rule::new(label, Action::Serve(serving))
+    }
+
+    /// What becomes of it: the label of the rule that turned it away, or "served".
+    fn decided(policy: &StandardPolicy, query: &Query) -> String {
+        match policy.decide(query) {
+            Verdict::Serve(_) => "served".into(),
+            Verdict::Refuse(refusal) => {
+                assert_eq!(refusal.code, ErrorCode::AccessViolation);
+                assert_eq!(refusal.text, "access violation", "the peer learns of no rule");
+                refusal.reason.into_owned()
+            }
+            Verdict::Drop(why) => why.into_owned(),
+        }
+    }
+
+    #[test]
+    fn the_first_rule_that_is_for_a_request_decides() {
+        let policy = policy([
+            serve("r:1", Serving::default()).from(network("192.0.2.7/32")),
+            Rule::new("r:2", Action::Drop).from(network("192.0.2.0/24")),
+            deny("r:3").from(network("2001:db8::/32")).from(network("198.51.100.0/24")),
+        ]);
+        let of = |peer| decided(&policy, &query(peer, Operation::Read, "a"));
+        assert_eq!(of("192.0.2.7"), "served");
+        assert_eq!(of("192.0.2.8"), "the rule at r:2 drops it");
+        assert_eq!(of("::ffff:192.0.2.8"), "the rule at r:2 drops it");
+        assert_eq!(of("2001:db8::1"), "the rule at r:3 denies it");
+        assert_eq!(of("198.51.100.1"), "the rule at r:3 denies it");
+        assert_eq!([of("192.0.3.1"), of("2001:db9::1")], ["served", "served"]);
+        let counts: Vec<_> = policy.clone().rules().iter().map(Rule::turned_away).collect();
+        assert_eq!(counts, [0, 2, 2]);
+    }
+
+    #[test]
+    fn a_network_of_ipv4_may_be_written_as_one_of_ipv6() {
+        let policy = policy([deny("r:1").from(network("::ffff:192.0.2.0/120"))]);
+        let of = |peer| decided(&policy, &query(peer, Operation::Read, "a"));
+        assert_eq!(of("192.0.2.255"), "the rule at r:1 denies it");
+        assert_eq!(of("192.0.3.0"), "served");
+        // All addresses of IPv6 hold those of IPv4 only where that is said.
+        assert_eq!(canonical(network("::/0")), network("::/0"));
+        assert_eq!(canonical(network("::ffff:0:0/95")), network("::ffff:0:0/95"));
+    }
+
+    #[test]
+    fn what_a_rule_does_not_allow_it_refuses_and_with_listings_goes_the_generated_file() {
+        let allowed = Operations::NONE.with(Operation::Read);
+        let policy = policy([serve("r:1", Serving::default().allow(allowed))]);
+        let of = |operation| policy.decide(&query("192.0.2.7", operation, "a"));
+        for operation in [Operation::Write, Operation::List] {
+            let Verdict::Refuse(refusal) = of(operation) else { panic!("{operation}") };
+            assert_eq!(refusal.reason, "the rule at r:1 does not allow it");
+        }
+        let Verdict::Serve(profile) = of(Operation::Read) else { panic!("it may be read") };
+        assert_eq!(profile.listing, None);
+    }
+
+    #[test]
+    fn a_rule_that_is_for_some_operations_lets_others_pass() {
+        let policy = policy([deny("r:1").operations(Operations::NONE.with(Operation::Write))]);
+        let of = |operation| decided(&policy, &query("192.0.2.7", operation, "a"));
+        assert_eq!(of(Operation::Write), "the rule at r:1 denies it");
+        assert_eq!([of(Operation::Read), of(Operation::List)], ["served", "served"]);
+    }
+
+    #[test]
+    fn a_hardware_address_is_looked_up_where_a_rule_wants_to_know_it_and_once() {
+        let known = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
+        let policy = policy([
+            deny("r:1").from(network("192.0.2.0/24")).mac("00:04:f2".parse().expect("a prefix")),
+            deny("r:2").from(network("192.0.2.0/24")).mac("52:54:00".parse().expect("a prefix")),
+        ]);
+        assert!(policy.wants_mac_addresses() && !StandardPolicy::default().wants_mac_addresses());
+        let of =
+            |policy: &StandardPolicy, peer| decided(policy, &query(peer, Operation::Read, "a"));
+        assert_eq!(of(&policy, "192.0.2.7"), "served", "nobody knows it");
+        let policy = policy.mac_addresses(move |peer| {
+            count.fetch_add(1, Ordering::Relaxed);
+            (peer.ip().to_string() == "192.0.2.7").then_some(known)
+        });
+        assert_eq!(of(&policy, "198.51.100.1"), "served");
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "no rule was for it");
+        assert_eq!(of(&policy, "192.0.2.7"), "the rule at r:2 denies it");
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "two rules wanted to know");
+        assert_eq!(of(&policy, "192.0.2.8"), "served", "who is not known has none");
+    }
+
+    #[test]
+    fn no_way_to_write_a_name_passes_a_rule_that_is_for_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = Arc::new(Folder::open(root.path()).expect("it opens"));
+        let in_secret = |path: &Path| path.starts_with("secret");
+        let served = || Serving::default().store(Arc::clone(&folder) as Arc<dyn Store>);
+        let own = root.path().display().to_string();
+        let ways = [
+            "secret/f".into(),
+            "/secret/f".into(),
+            "//secret//f".into(),
+            "./x/../secret/f".into(),
+            "secret\\f".into(),
+            "x\\..\\secret\\f".into(),
+            format!("{own}/secret/f"),
+            format!("{own}\\x\\..\\secret\\f"),
+        ];
+        let closed = policy([deny("r:1").name(in_secret), serve("r:2", served())]);
+        let servers = policy([deny("r:1").name(in_secret)]).store(Arc::clone(&folder) as _);
+        let open = policy([serve("r:1", served()).name(in_secret), deny("r:2")]);
+        for name in ways {
+            let read = query("192.0.2.7", Operation::Read, &name);
+            assert_eq!(decided(&closed, &read), "the rule at r:1 denies it", "{name}");
+            assert_eq!(decided(&servers, &read), "the rule at r:1 denies it", "{name}");
+            assert_eq!(decided(&open, &read), "served", "{name}");
+        }
+        for name in ["secret/../f", "secret\\..\\f", "x/secret/f", "other", "../secret/f", ""] {
+            let read = query("192.0.2.7", Operation::Read, name);
+            assert_eq!(decided(&closed, &read), "served", "{name}");
+            assert_eq!(decided(&open, &read), "the rule at r:2 denies it", "{name}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_the_name_of_its_generated_file() {
+        let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let tell = Arc::clone(&seen);
+        let rule = deny("r:1").name(move |path| {
+            tell.lock().expect("names").push(path.display().to_string());
+            false
+        });
+        let policy = policy([rule]);
+        for (operation, name) in [
+            (Operation::List, ""),
+            (Operation::List, "sub"),
+            (Operation::Read, "sub/"),
+            (Operation::Read, "sub/.list"),
+            (Operation::Write, "sub/"),
+        ] {
+            decided(&policy, &query("192.0.2.7", operation, name));
+        }
+        let names = seen.lock().expect("names").clone();
+        assert_eq!(names, [".list", "sub/.list", "sub/.list", "sub/.list", "sub"]);
+    }
+
+    #[test]
+    fn uploads_have_a_store_of_their_own_where_there_is_one() {
+        let [files, uploads] = [(); 2].map(|()| Arc::new(InMemory::new()) as Arc<dyn Store>);
+        let both = Serving::default().store(Arc::clone(&files)).uploads(Arc::clone(&uploads));
+        let one = Serving::default().store(Arc::clone(&files));
+        let stored = |serving: &Serving, operation| {
+            let policy = policy([serve("r:1", serving.clone())]);
+            match policy.decide(&query("192.0.2.7", operation, "a")) {
+                Verdict::Serve(profile) => profile.store,
+                other => panic!("{other:?}"),
+            }
+        };
+        let [files, uploads] = [files, uploads].map(|store| Some(OwnStore(store)));
+        for (serving, operation, store) in [
+            (&both, Operation::Read, &files),
+            (&both, Operation::List, &files),
+            (&both, Operation::Write, &uploads),
+            (&one, Operation::Write, &files),
+            (&Serving::default(), Operation::Read, &None),
+        ] {
+            assert_eq!(stored(serving, operation), *store, "{operation}");
+        }
+        assert_ne!(files, uploads);
+    }
+
+    #[test]
+    fn what_is_different_for_a_rule_is_so_for_its_requests() {
+        let size = crate::wire::BlockSize::new(512).expect("a size");
+        let serving = Serving::default().quirks(Quirks::new().block_size(size));
+        let policy = policy([serve("r:1", serving).from(network("192.0.2.7/32"))]);
+        let of = |peer| match policy.decide(&query(peer, Operation::Read, "a")) {
+            Verdict::Serve(profile) => profile.limits.block_size.get(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([of("192.0.2.7"), of("192.0.2.8")], [512, 65464]);
+        let looked = Cell::new(0);
+        let look_up = || {
+            looked.set(looked.get() + 1);
+            None
+        };
+        let read = query("192.0.2.7", Operation::Read, "a");
+        let mut asked = Asked::new(&read, (&[], None), ".list", &look_up);
+        assert_eq!([asked.mac(), asked.mac()], [None; 2]);
+        assert_eq!(looked.get(), 1, "that there is none is known, too");
+    }
+}
