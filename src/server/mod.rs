@@ -62,9 +62,6 @@ pub enum StartError {
     /// The system has no more descriptors.
     #[error("cannot make an event loop")]
     Loop(#[source] io::Error),
-    /// The system has no more threads.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
 }
 
 type Observer = dyn Fn(Event<'_>) + Send + Sync;
@@ -166,9 +163,10 @@ impl Server {
         Handle(Arc::clone(&self.shared))
     }
 
-    /// Serves until [`Handle::drain`], and returns when the last transfer is over.
+    /// Serves until [`Handle::drain`], and returns when the last transfer is over. Its threads start here, and not before.
     pub fn run(self) -> io::Result<()> {
         let Self { sockets, shared, mut dispatcher } = self;
+        dispatcher.start()?;
         let mut buffer = vec![0; limits::REQUEST_BYTES];
         while !shared.is_stopping() {
             for SocketId(socket) in dispatcher.turn(None)? {

@@ -32,6 +32,7 @@ pub use in_memory::InMemory;
 pub use listing::{Entry, Kind, Listing, ListingError};
 pub use notice::Notice;
 pub use path::RootedPath;
+pub use spool::spool_directories;
 pub use upload::Uploads;
 pub use whole_file::WholeFile;
 

@@ -2,18 +2,23 @@
 
 mod args;
 mod banner;
+mod lines;
 mod log;
+mod sandbox;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 
-use anyhow::{Context, Result, anyhow, ensure};
-use args::Args;
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use args::{Args, UploadsArg};
+use banner::GivenUp;
+use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{Access, access};
+use sandbox::{Account, Place, Sandbox};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -25,16 +30,18 @@ use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
-    match run(&args) {
+    let lines = log::start(&args);
+    match run(&args, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            lines.write_early();
             eprintln!("rtftpd: {}", shown::told(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args, lines: &Lines) -> Result<()> {
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -43,30 +50,36 @@ fn run(args: &Args) -> Result<()> {
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
-    let (_written, lost) = log::start(args);
     let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
     let root = args.root.display();
     let folder = Folder::named(&args.root)
-        .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
-        // Until root can be given up, it serves no more than another user would.
-        .as_others(nix::unistd::geteuid().is_root())
+        .with_context(|| format!("cannot serve '{root}': give an existing folder"))?;
+    let account = become_whom(args)?;
+    let is_root = nix::unistd::geteuid().is_root();
+    let folder = folder
+        // Where root cannot be given up, it serves no more than another user would.
+        .as_others(is_root && account.is_none())
         .notices(log::notice)
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
         .growing_files(args.growing_files)
         .largest_upload(args.max_upload.0);
-    look_at_permissions(args)?;
-    let folder = Arc::new(folder);
-    let log = log::Log::new(args.log_rate, args.json).counting(lost);
-    let server = bind(args, sessions, Arc::clone(&folder), log)?;
-    banner::show(args, &server.addresses());
+    let (folder, log) = (Arc::new(folder), Arc::new(log::Log::new(args.log_rate, args.json)));
+    let server = bind(args, sessions, Arc::clone(&folder), Arc::clone(&log))?;
+    // All that needs a right is done, and there is one thread.
+    let from_afar =
+        server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
+    let given_up = GivenUp { from_afar, ..give_up(args, is_root, account)? };
+    let (_written, lost) = lines.start_thread();
+    log.count(lost);
+    banner::show(args, &server.addresses(), &given_up);
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || stop_on_signal(&signals, &handle, grace))
         .context("cannot start a thread")?;
-    if !matches!(args.uploads, args::UploadsArg::Off) {
+    if args.takes_uploads() {
         // Beside the first transfers: nobody waits for a folder of a million files.
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&folder));
         swept.context("cannot start a thread")?;
@@ -74,18 +87,95 @@ fn run(args: &Args) -> Result<()> {
     server.run().context("cannot wait for requests")
 }
 
-/// Finds out at the start what would else be an access violation at each request.
-fn look_at_permissions(args: &Args) -> Result<()> {
-    let (root, may) = (args.root.display(), |what| access(&args.root, what).is_ok());
-    let who = format!("user {}", nix::unistd::geteuid());
-    ensure!(may(Access::EXEC_OK), "cannot serve '{root}': {who} may not enter it ('chmod +x')");
-    if args.listing().is_some() && !may(Access::READ_OK) {
-        tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
+/// Who to become, who can serve the folder; nobody else, where that is who it is.
+fn become_whom(args: &Args) -> Result<Option<Account>> {
+    let wanted = sandbox::wanted(args.user.as_deref()).map_err(|why| anyhow!(why))?;
+    let own = format!("user {}", nix::unistd::geteuid());
+    let Some(account) = wanted else {
+        May::of(args).look(args, &own)?;
+        return Ok(None);
+    };
+    let (root, name) = (args.root.display(), &account.name);
+    let stay = |why: String| {
+        tracing::warn!("{why}: it stays root");
+        May::of(args).look(args, &own).map(|()| None)
+    };
+    let may = match account.try_to(|| May::of(args)) {
+        Ok(may) => may,
+        Err(error) if args.user.is_none() => {
+            return stay(format!("it cannot become user {name} here ({error})"));
+        }
+        Err(error) => return Err(error).context(format!("cannot become user {name}")),
+    };
+    if args.user.is_none() && args.takes_uploads() && !(may.enter && may.write) {
+        bail!(
+            "cannot take uploads: user {name} may not write in '{root}'.\n  Either give it the folder:  chown {name} \
+             '{root}'\n  or say who else is to own what clients send:  --user USER"
+        );
     }
-    if !matches!(args.uploads, args::UploadsArg::Off) && !may(Access::WRITE_OK) {
-        tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+    if args.user.is_none() && !may.enter {
+        return stay(format!("user {name} may not enter '{root}' (chmod +x, or --user)"));
     }
-    Ok(())
+    may.look(args, &format!("user {name}"))?;
+    Ok(Some(account))
+}
+
+/// What somebody may do in the folder.
+struct May {
+    enter: bool,
+    read: bool,
+    write: bool,
+}
+
+impl May {
+    /// What this process may.
+    fn of(args: &Args) -> Self {
+        let may = |what| access(&args.root, what).is_ok();
+        Self {
+            enter: may(Access::EXEC_OK),
+            read: may(Access::READ_OK),
+            write: may(Access::WRITE_OK),
+        }
+    }
+
+    /// Finds out at the start what would else be an access violation at each request.
+    fn look(&self, args: &Args, who: &str) -> Result<()> {
+        let root = args.root.display();
+        ensure!(self.enter, "cannot serve '{root}': {who} may not enter it ('chmod +x')");
+        if args.listing().is_some() && !self.read {
+            tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
+        }
+        if args.takes_uploads() && !self.write {
+            tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+        }
+        Ok(())
+    }
+}
+
+/// Becomes who it is to be, and enters the sandbox.
+fn give_up(args: &Args, is_root: bool, account: Option<Account>) -> Result<GivenUp> {
+    let user = account.as_ref().map_or("root", |account| &account.name).to_owned();
+    let sandbox = Sandbox {
+        parts: args.sandbox.clone(),
+        account,
+        places: vec![Place { path: args.root.clone(), may_write: args.takes_uploads() }],
+        has_spool: matches!(args.uploads, UploadsArg::Overwrite),
+    };
+    let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
+    if !entered.lacking.is_empty() {
+        tracing::warn!("the sandbox is not whole: {}", entered.lacking.join("; "));
+    }
+    if let Some(ports) = args.ports {
+        let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, ports.first()));
+        let is_denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        ensure!(
+            !bound.is_err_and(is_denied),
+            "cannot answer from --ports {ports}: those below 1024 need a privilege as long as it serves.\n  Either take \
+             others, or let root keep it:  --user root --sandbox files,calls"
+        );
+    }
+    let user = is_root.then_some(user);
+    Ok(GivenUp { user, sandbox: entered, ..GivenUp::default() })
 }
 
 /// Removes what uploads left to a server that was killed.
@@ -96,8 +186,7 @@ fn sweep(folder: &Folder) {
     }
 }
 
-fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
-    let log = Arc::new(log);
+fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: Arc<log::Log>) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
         let log = Arc::clone(&log);
         let config = args.config(listen).sessions(sessions);
@@ -243,7 +332,7 @@ mod tests {
         assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
         assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
         assert!(!may_lack_ipv6(&unbound("[::1]:69", ErrorKind::Unsupported)), "it was meant");
-        assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+        assert!(!may_lack_ipv6(&StartError::Loop(ErrorKind::WouldBlock.into())));
         let addresses = |all: &[&str]| -> Vec<SocketAddr> {
             all.iter().map(|address| address.parse().expect("an address")).collect()
         };
