@@ -233,6 +233,8 @@ fn threads_of_three(_: &str, given: &Given) -> String {
 fn threads_of_loops(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let server = given.serve(root.path(), &["--model", "events"]);
+    // All have started before the first request is taken.
+    server.peer().fetch(&rrq("f", &[])).expect("a download");
     // One more is the thread that takes requests. A thread has its own name a moment after its start.
     until("their names", || (server.threads("rtftpd") == 1).then_some(()));
     format!("{} events", server.threads("events"))
@@ -388,7 +390,8 @@ fn sandbox(_: &str, given: &Given) -> String {
         std::fs::rename(at("next"), at("current")).expect("swapped");
     };
     point_to(Path::new("one"));
-    [place.path(), far.path()].map(open_to_all);
+    open_to_all(place.path());
+    open_to_all(far.path());
     let server = given.serve(&at("current"), &[]);
     let files = [Path::new("two"), far.path()].map(|release| {
         point_to(release);
