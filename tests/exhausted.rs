@@ -176,7 +176,8 @@ fn without_threads_transfers_are_carried_by_the_loop() {
     let bytes = pattern(20_000, 5);
     let (root, place) = (folder(&[("file", &bytes)]), folder(&[]));
     // Threads are counted for each user but the machine's root, who starts it as somebody without another process.
-    let user = format!("--reuid={}", 60_000 + std::process::id() % 5_000);
+    let somebodys = (60_000 + std::process::id() % 5_000).to_string();
+    let user = format!("--reuid={somebodys}");
     let somebody = ["setpriv", &user, "--clear-groups", "--bounding-set=-all", "--inh-caps=-all"];
     let program = for_all(&place);
     let users = std::fs::read_to_string("/proc/self/uid_map").expect("the map of users");
@@ -184,6 +185,9 @@ fn without_threads_transfers_are_carried_by_the_loop() {
     let wrapper = if is_root { &somebody[..] } else { &["env"] };
     let mut command = Command::new(wrapper[0]);
     command.args(&wrapper[1..]).arg(&program);
+    if is_root {
+        command.env("RTFTPD_USER", &somebodys);
+    }
     std::fs::set_permissions(root.path(), Permissions::from_mode(0o755)).expect("it is ours");
     std::fs::set_permissions(root.path().join("file"), Permissions::from_mode(0o644))
         .expect("ours");

@@ -226,6 +226,9 @@ fn options_of_other_programs_and_typos_are_answered_with_those_of_ours() {
         ("--timeout", "'--patience'"),
         ("--port-range", "'--ports'"),
         ("--threads", "'--max-threads'"),
+        ("-u", "'--user'"),
+        ("--no-sandbox", "'--sandbox'"),
+        ("--chroot", "'--sandbox' has the kernel hold it"),
         ("--upload", "'--uploads create'"),
     ];
     for (flag, ours) in servers {

@@ -129,6 +129,10 @@ impl Server {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtftpd"));
         command.arg(folder.path().join("root"));
         command.args(["--listen", &format!("{ip}:0"), "--uploads", uploads]);
+        if Uid::effective().is_root() {
+            // Whose the folder is.
+            command.env("RTFTPD_USER", "0");
+        }
         let child = start(command.stdin(Stdio::null()), &folder);
         let mut server = Self { child, address: ([127, 0, 0, 1], 0).into(), folder };
         server.address = until("the address in rtftpd's banner", || {

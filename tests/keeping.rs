@@ -72,10 +72,13 @@ fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
         ((about.uid(), about.gid(), about.mode()), attributes)
     };
     let before = [&cfg, &listed, &plain].map(|path| about(path));
-    for wrapper in [&["env"][..], powerless()] {
-        let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
+    let keeps_rights = [UPLOADS[0], UPLOADS[1], "--sandbox", "files,calls"];
+    for (wrapper, arguments) in
+        [(&["env"][..], &keeps_rights[..]), (&["env"], &UPLOADS), (powerless(), &UPLOADS)]
+    {
+        let daemon = Daemon::behind(wrapper, root.path(), arguments);
         // Who may not give files away leaves the file itself in its place.
-        if wrapper != ["env"] && is_root {
+        if arguments != keeps_rights && is_root {
             set_mode(&cfg, 0o666);
         }
         for (path, name) in [(&cfg, "cfg"), (&listed, "listed"), (&plain, "plain")] {
@@ -227,6 +230,7 @@ fn where_only_owners_replace_their_files_those_of_others_are_written_over() {
         std::os::unix::fs::chown(at("own"), Some(65534), Some(65534)).expect("another owner");
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        command.env("RTFTPD_USER", "65534");
         command.arg(common::apart::for_all(&place));
         command
     } else {

@@ -30,8 +30,9 @@ fn clone() -> &'static Path {
 
 /// Replaces ports, the folder of the clone and what differs from machine to machine.
 fn normal(banner: &str, port: u16) -> String {
-    let lines =
-        banner.lines().filter(|line| !line.contains("from afar") && !line.contains("  try "));
+    let differs =
+        |line: &str| ["from afar", "  try ", "  user "].iter().any(|it| line.contains(it));
+    let lines = banner.lines().filter(|line| !differs(line));
     let text: String = lines.map(|line| format!("{line}\n")).collect();
     let folder = clone().canonicalize().expect("the clone").display().to_string();
     text.replace(&port.to_string(), "PORT").replace(&folder, "CLONE")

@@ -1,5 +1,5 @@
 //! The pages in `rfc/`: every requirement has a number and something that shows it. `rfc/README.md` has their
-//! format.
+//! format. What `SECURITY.md` promises is shown, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -170,6 +170,25 @@ fn every_requirement_is_shown_by_something_that_exists() {
             }
         }
     }
+    none(&wrong);
+}
+
+#[test]
+fn each_promise_about_security_names_tests_that_exist() {
+    let page = include_str!("../SECURITY.md");
+    let spans = |text: &'static str| text.split('`').skip(1).step_by(2);
+    let tests =
+        |text: &'static str| spans(text).filter(|span| span.contains("::")).collect::<Vec<_>>();
+    let rows = page.lines().filter(|line| line.starts_with("| ")).skip(1).collect::<Vec<_>>();
+    assert!(rows.len() > 10, "{rows:?}");
+    let unproven = rows.iter().filter(|row| {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        references(last).is_none_or(|all| all.is_empty())
+    });
+    let mut wrong: Vec<String> = unproven.map(|row| format!("nothing shows it: {row}")).collect();
+    let of_programs = |test: &&str| test.contains(".rs::");
+    let named = tests(page).into_iter().filter(of_programs);
+    wrong.extend(named.filter_map(|reference| exists(reference).err()));
     none(&wrong);
 }
 

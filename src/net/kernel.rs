@@ -36,7 +36,10 @@ pub(crate) struct Kernel {
 impl Kernel {
     /// The kernel; its time starts now.
     pub(crate) fn start() -> Arc<Self> {
-        Arc::new(Self { start: Instant::now() })
+        let kernel = Self { start: Instant::now() };
+        // It is read from files that a process may give up before it serves.
+        kernel.processors();
+        Arc::new(kernel)
     }
 }
 

@@ -30,10 +30,12 @@ pub(super) struct Dispatcher {
     ready: Vec<SocketId>,
 }
 
-/// An event loop on a thread of its own.
+/// An event loop on a thread of its own, which starts with the server.
 struct OtherLoop {
     mailbox: Mailbox<ActiveTransfer>,
     stopping: Arc<AtomicBool>,
+    /// There until its thread starts.
+    event_loop: Option<EventLoop<ActiveTransfer>>,
 }
 
 impl Dispatcher {
@@ -49,7 +51,7 @@ impl Dispatcher {
             Model::Events(loops) => loops.get() - 1,
             Model::Threads(_) | Model::SinglePort | Model::Iterative => 0,
         };
-        let others = (0..others).map(|_| OtherLoop::start(&**system, event_loop()?));
+        let others = (0..others).map(|_| event_loop().map(OtherLoop::new));
         let others = others.collect::<Result<_, _>>()?;
         let (event_loop, threads) = (event_loop()?, Arc::default());
         let (ports, ready) = (sockets.len(), Vec::new());
@@ -58,6 +60,12 @@ impl Dispatcher {
             Self { model, event_loop, others, next_loop, system, pool, threads, ports, ready };
         dispatcher.watch(sockets).map_err(StartError::Loop)?;
         Ok(dispatcher)
+    }
+
+    /// Starts the threads of the other loops. Before, a server has none, so that what its process gives up once it is bound
+    /// is given up by all of them.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        self.others.iter_mut().try_for_each(|other| other.start(&*self.system))
     }
 
     /// The way to the loop that takes the requests.
@@ -208,18 +216,19 @@ impl Task {
 }
 
 impl OtherLoop {
-    fn start(
-        system: &dyn System,
-        mut event_loop: EventLoop<ActiveTransfer>,
-    ) -> Result<Self, StartError> {
-        let other = Self { mailbox: event_loop.mailbox(), stopping: Arc::default() };
-        let stopping = Arc::clone(&other.stopping);
+    fn new(event_loop: EventLoop<ActiveTransfer>) -> Self {
+        let mailbox = event_loop.mailbox();
+        Self { mailbox, stopping: Arc::default(), event_loop: Some(event_loop) }
+    }
+
+    fn start(&mut self, system: &dyn System) -> io::Result<()> {
+        let Some(mut event_loop) = self.event_loop.take() else { return Ok(()) };
+        let stopping = Arc::clone(&self.stopping);
         let work = move || {
             let mut watched = Vec::new();
             while !stopping.load(Ordering::SeqCst) && event_loop.turn(None, &mut watched).is_ok() {}
         };
-        system.spawn("events", Box::new(work)).map_err(StartError::Thread)?;
-        Ok(other)
+        system.spawn("events", Box::new(work))
     }
 }
 

@@ -69,9 +69,6 @@ pub enum StartError {
     /// The system has no more descriptors.
     #[error("cannot make an event loop")]
     Loop(#[source] io::Error),
-    /// The system has no more threads.
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
 }
 
 type Observer = dyn Fn(Event<'_>) + Send + Sync;
@@ -180,10 +177,11 @@ impl Server {
         Handle(Arc::clone(&self.shared))
     }
 
-    /// Serves until [`Handle::drain`], and returns when the last transfer is over.
+    /// Serves until [`Handle::drain`], and returns when the last transfer is over. Its threads start here, and not before.
     pub fn run(self) -> io::Result<()> {
         let Self { mut sockets, shared, mut dispatcher } = self;
         let mut room = shared.config.model.room();
+        dispatcher.start()?;
         while !shared.is_stopping() {
             for SocketId(socket) in dispatcher.turn(None)? {
                 take_what_came(&shared, &mut dispatcher, &sockets[socket], &mut room);

@@ -35,6 +35,7 @@ pub use in_order::InOrder;
 pub use listing::{Entry, Kind, Listing, ListingError};
 pub use notice::Notice;
 pub use path::RootedPath;
+pub use spool::spool_directories;
 pub use upload::Uploads;
 pub use whole_file::WholeFile;
 

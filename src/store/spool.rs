@@ -13,13 +13,18 @@ use std::sync::{Condvar, Mutex, PoisonError};
 /// Bytes that are copied at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// Makes a file without a name where there is room for so many bytes: in `$TMPDIR`, or where others keep what may be
-/// large.
-pub(super) fn create(bytes: u64) -> io::Result<File> {
+/// The directories in which an upload waits that cannot wait beside its target, the first that will do: `$TMPDIR`, and
+/// where others keep what may be large. Whoever confines a process that serves a [`Folder`](super::Folder) leaves them to
+/// it, or lives without such uploads.
+pub fn spool_directories() -> impl Iterator<Item = PathBuf> {
     let given = std::env::var_os("TMPDIR").filter(|given| !given.is_empty()).map(PathBuf::from);
-    let places = given.into_iter().chain(["/var/tmp", "/tmp"].map(PathBuf::from));
+    given.into_iter().chain(["/var/tmp", "/tmp"].map(PathBuf::from))
+}
+
+/// Makes a file without a name where there is room for so many bytes.
+pub(super) fn create(bytes: u64) -> io::Result<File> {
     let mut failed = io::Error::from(Errno::NOSPC);
-    for place in places {
+    for place in spool_directories() {
         let room = rustix::fs::statvfs(&place).map(|about| Room::of(&about).free);
         if room.is_ok_and(|free| free < bytes) {
             continue;

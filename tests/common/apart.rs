@@ -14,7 +14,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Set in the run of a test that has its own network.
+/// Set in the run of a test that has its own network, or its own process.
 const INSIDE: &str = "TFTPKIT_TEST_INSIDE";
 
 /// No test takes so long, unless it hangs: what it waits for has bounds of its own.
@@ -76,7 +76,7 @@ pub(crate) fn strace() -> Option<Command> {
 }
 
 /// Fails, unless tests that need `what` are left out, which is then told.
-fn leave_out(what: &str, why: &str, works: &str) {
+pub(crate) fn leave_out(what: &str, why: &str, works: &str) {
     let current = std::thread::current();
     let test = current.name().unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
@@ -127,20 +127,36 @@ pub(crate) fn for_all(place: &TempDir) -> PathBuf {
 /// Runs the test, which is this function, once more, as root in a network of its own, after this line of shell. Tells
 /// whether this is the run there: the other one has nothing left to do.
 pub(crate) fn in_own_network<T>(_: T, prepare: &str) -> bool {
-    let name = std::any::type_name::<T>();
-    let name = name.split_once("::").map_or(name, |(_, name)| name);
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
     let Some(unshare) = namespaces(&["--net"]) else { return false };
-    let own = std::env::current_exe().expect("a program");
-    let script = format!("{prepare} && exec \"$0\" --exact {name} --nocapture");
+    let script = format!("{prepare} && exec \"$0\" \"$@\"");
     let mut command = Command::new(&unshare[0]);
-    command.args(&unshare[1..]).args(["sh", "-c", &script]).arg(own);
-    command.env(INSIDE, "1").env("PATH", path());
-    let done = child::output_within(LONGEST_TEST, &mut command);
+    command.args(&unshare[1..]).args(["sh", "-c", &script]);
+    once_more::<T>(&mut command, "");
+    false
+}
+
+/// Runs the test, which is this function, once more, in a process that it may do anything to, and gives that the words it
+/// is told. The other one, for which there are none, has nothing left to do.
+pub(crate) fn in_own_process<T>(_: T, words: &str) -> Option<String> {
+    let told = std::env::var(INSIDE).ok();
+    if told.is_none() {
+        once_more::<T>(&mut Command::new("env"), words);
+    }
+    told
+}
+
+/// Runs the test `T` in what `command` ends with when it has executed its arguments.
+fn once_more<T>(command: &mut Command, words: &str) {
+    let name = std::any::type_name::<T>();
+    let name = name.split_once("::").map_or(name, |(_, name)| name);
+    let own = std::env::current_exe().expect("a program");
+    command.arg(own).args(["--exact", name, "--nocapture"]);
+    command.env(INSIDE, words).env("PATH", path());
+    let done = child::output_within(LONGEST_TEST, command);
     let said = child::text(&done);
     println!("{said}");
     assert!(done.status.success() && said.contains("1 passed"), "{}, see above", done.status);
-    false
 }

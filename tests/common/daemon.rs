@@ -5,7 +5,7 @@ use super::child;
 use super::peer::Peer;
 use super::wait::until;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -47,9 +47,21 @@ impl Daemon {
         Self::spawn(command.args(["--listen", "127.0.0.1:0"]).args(arguments))
     }
 
-    /// Starts `command`, which becomes an rtftpd that shows its banner.
+    /// Starts `command`, which becomes an rtftpd that shows its banner. Where root runs the tests it stays root, whose the
+    /// folders of tests are.
     #[track_caller]
     pub(crate) fn spawn(command: &mut Command) -> Self {
+        const USER: &str = "RTFTPD_USER";
+        let is_set = command.get_envs().any(|(name, value)| name == USER && value.is_some());
+        if Uid::effective().is_root() && !is_set {
+            command.env(USER, "0");
+        }
+        Self::spawn_as_any(command)
+    }
+
+    /// The same, as whatever user it becomes by itself.
+    #[track_caller]
+    pub(crate) fn spawn_as_any(command: &mut Command) -> Self {
         fn collect(pipe: Option<impl Read + Send + 'static>) -> Said {
             let said = Said::default();
             let (lines, out) = (Arc::clone(&said), BufReader::new(pipe.expect("a pipe")).lines());
@@ -124,6 +136,17 @@ impl Daemon {
 
     pub(crate) fn proc(&self, file: &str) -> PathBuf {
         Path::new("/proc").join(self.child.id().to_string()).join(file)
+    }
+
+    /// What `/proc` says of each of its threads, each by its name.
+    pub(crate) fn statuses(&self) -> Vec<(String, String)> {
+        let tasks = std::fs::read_dir(self.proc("task")).expect("it lives").flatten();
+        let read = |file: PathBuf| std::fs::read_to_string(file).ok();
+        tasks
+            .filter_map(|task| {
+                Some((read(task.path().join("comm"))?, read(task.path().join("status"))?))
+            })
+            .collect()
     }
 
     /// A number of `/proc/PID/status`.

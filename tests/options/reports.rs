@@ -377,8 +377,11 @@ fn for_programs_the_banner_is_a_line_of_the_log_for_each_address() {
                 break line;
             }
         };
-        let fields = "address text, level text, listing text, message text, root text, timestamp text, uploads text, version text";
-        assert_eq!(shape(&line), format!("{{{fields}}}"));
+        let fields = "address text, level text, listing text, message text, root text, sandbox text, timestamp text, uploads text, ";
+        let user = if line["user"].is_string() { "user text, " } else { "" };
+        assert_eq!(shape(&line), format!("{{{fields}{user}version text}}"));
+        let is_root = nix::unistd::geteuid().is_root();
+        assert_eq!(line["user"].is_string(), is_root, "root becomes somebody, or stays");
         assert_eq!((&line["uploads"], &line["listing"]), (&"off".into(), &".list".into()));
         line["address"].as_str().expect("text").parse::<SocketAddr>().expect("an address")
     });

@@ -2,15 +2,16 @@
 
 use crate::common::apart::{namespaces, path};
 use crate::common::{
-    DEADLINE, Daemon, Own, Peer, ack, child, error_code, folder, list, next, pattern, rrq, show,
-    until, wrq,
+    DEADLINE, Daemon, Own, Peer, ack, child, error_code, folder, list, next, open_to_all, pattern,
+    rrq, show, until, wrq,
 };
 use crate::given::{Given, LEFT_OUT, Row};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
@@ -58,6 +59,22 @@ pub(crate) const ROWS: &[Row] = &[
         intervals,
     ),
     row("--drain", (&["0.5"], "20"), ("goes on", "ended"), drained),
+    row("--user", (&["65533"], "65532"), ("another", "65533"), user),
+    row("--sandbox", (&["files"], "none"), (SANDBOX, "place, any call, no new rights"), sandbox),
+    row("--sandbox", (&["folder"], "none"), (SANDBOX, "folder, any call, no new rights"), sandbox),
+    row(
+        "--sandbox",
+        (&["calls"], "none"),
+        (SANDBOX, "anywhere, its calls, no new rights"),
+        sandbox,
+    ),
+    row(
+        "--sandbox",
+        (&["rights"], "none"),
+        (SANDBOX, "anywhere, any call, no new rights"),
+        sandbox,
+    ),
+    row("--sandbox", (&["none"], "calls"), (SANDBOX, "anywhere, any call, new rights"), sandbox),
     row("--json", (&[], ""), ("words", "an object"), form_of_the_log),
     row("--progress-log", (&["0.1"], "60"), ("nothing", "how far"), progress),
     row("--log-rate", (&["1"], "0"), ("all", "some, and how many not"), lines_of_many),
@@ -68,6 +85,7 @@ pub(crate) const ROWS: &[Row] = &[
 ];
 
 const ALL: &str = "blksize=1428 windowsize=64";
+const SANDBOX: &str = "place, its calls, no new rights";
 /// Three quarters of it are for those who have not answered yet.
 const OF_MEMORY: (&str, &str) = (ALL, "blksize=1428 windowsize=47");
 const OF_NETWORK: (&str, &str) = (ALL, "blksize=600 windowsize=64");
@@ -240,6 +258,8 @@ fn threads_of_three(_: &str, given: &Given) -> String {
 fn threads_of_loops(_: &str, given: &Given) -> String {
     let root = two_thousand();
     let server = given.serve(root.path(), &["--model", "events"]);
+    // All have started before the first request is taken.
+    server.peer().fetch(&rrq("f", &[])).expect("a download");
     // One more is the thread that takes requests. A thread has its own name a moment after its start.
     until("their names", || (server.threads("rtftpd") == 1).then_some(()));
     format!("{} events", server.threads("events"))
@@ -372,6 +392,51 @@ fn drained(_: &str, given: &Given) -> String {
     server.signal(Signal::SIGTERM);
     let ended = ends_before_many_repetitions(&transfer, || server.exit_status() == Some(0));
     if ended { "ended".into() } else { "goes on".into() }
+}
+
+/// Only root can become somebody, and anybody else is told so.
+fn user(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    open_to_all(root.path());
+    std::fs::set_permissions(root.path(), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let mut command = given.rtftpd(root.path(), &["--listen", "127.0.0.1:0"]);
+    if Uid::effective().is_root() {
+        let uid = Daemon::spawn_as_any(&mut command).status("Uid");
+        return if uid == 65533 { "65533".into() } else { "another".into() };
+    }
+    if given.words.is_empty() && given.variables.is_empty() {
+        Daemon::spawn(&mut command);
+        return "another".into();
+    }
+    let said = child::text(&child::output(&mut command));
+    let named = said.split("only root can become '").nth(1).and_then(|it| it.split('\'').next());
+    named.unwrap_or(&said).to_owned()
+}
+
+/// Where files are found when the folder is swapped, what calls there are, and what rights.
+fn sandbox(_: &str, given: &Given) -> String {
+    let (place, far) = (folder(&[("one/f", b"one"), ("two/f", b"two")]), folder(&[("f", b"far")]));
+    let at = |name: &str| place.path().join(name);
+    let point_to = |release: &Path| {
+        symlink(release, at("next")).expect("a link");
+        std::fs::rename(at("next"), at("current")).expect("swapped");
+    };
+    point_to(Path::new("one"));
+    open_to_all(place.path());
+    open_to_all(far.path());
+    let server = given.serve(&at("current"), &[]);
+    let files = [Path::new("two"), far.path()].map(|release| {
+        point_to(release);
+        server.peer().fetch(&rrq("f", &[])).is_ok()
+    });
+    let files = match files {
+        [true, true] => "anywhere",
+        [true, false] => "place",
+        _ => "folder",
+    };
+    let calls = if server.status("Seccomp") == 2 { "its calls" } else { "any call" };
+    let rights = if server.status("NoNewPrivs") == 1 { "no new rights" } else { "new rights" };
+    format!("{files}, {calls}, {rights}")
 }
 
 fn form_of_the_log(_: &str, given: &Given) -> String {

@@ -1,6 +1,7 @@
 //! The command line, and what it means.
 
 use crate::log::LINES_PER_SECOND;
+use crate::sandbox::Part;
 use crate::typed::{
     BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
 };
@@ -136,7 +137,7 @@ pub(crate) struct Args {
 
     /// Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]
     #[arg(long, value_name = "RANGE", env = "RTFTPD_PORTS")]
-    ports: Option<PortRange>,
+    pub(crate) ports: Option<PortRange>,
 
     /// The time after which a client that makes no progress is gone; one that has not answered at all gives way to
     /// others after 3 seconds, where they need its place
@@ -156,6 +157,16 @@ pub(crate) struct Args {
     /// The time that running transfers get when the server is stopped
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
+
+    /// Who to become once the addresses are bound, by name or number, where root starts it
+    /// [default: tftp where there is one, else nobody]
+    #[arg(long, value_name = "USER", env = "RTFTPD_USER")]
+    pub(crate) user: Option<String>,
+
+    /// What the server gives up before it serves, as far as the kernel can take it
+    #[arg(long, value_enum, value_name = "PARTS", value_delimiter = ',', default_values = ["files", "calls", "rights"],
+        env = "RTFTPD_SANDBOX")]
+    pub(crate) sandbox: Vec<Part>,
 
     /// Write log lines as JSON, and the banner too, as one of them for each address
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]
@@ -242,6 +253,9 @@ const ELSEWHERE: Elsewhere = &[
     ),
     (&["--threads", "--workers"], "--max-threads"),
     (&["--tftp-single-port"], "--single-port"),
+    (&["-u", "--username", "--uid", "--run-as", "--setuid"], "--user"),
+    (&["--no-sandbox", "--no-seccomp", "--no-landlock"], "--sandbox"),
+    (&["--chroot"], "no request leaves the folder, and '--sandbox' has the kernel hold it there"),
     (&["--log-level", "--debug", "--verbosity"], "--verbose"),
     (
         &["--foreground", "-L", "--daemon", "--no-fork", "--background"],
@@ -292,6 +306,10 @@ impl Args {
             let what = "the shortest of --intervals is longer than the longest";
             Self::command().error(ErrorKind::ValueValidation, what).exit();
         }
+        if args.sandbox.contains(&Part::None) && args.sandbox.len() > 1 {
+            let what = "'none' of --sandbox stands alone";
+            Self::command().error(ErrorKind::ValueValidation, what).exit();
+        }
         if let Err(why) = args.timing() {
             Self::command().error(ErrorKind::ValueValidation, why).exit();
         }
@@ -301,6 +319,11 @@ impl Args {
     /// The name of the generated listing, unless it is turned off.
     pub(crate) fn listing(&self) -> Option<&str> {
         (!self.no_list).then_some(self.list_name.as_str())
+    }
+
+    /// Whether clients may write anything.
+    pub(crate) const fn takes_uploads(&self) -> bool {
+        !matches!(self.uploads, UploadsArg::Off)
     }
 
     fn timing(&self) -> Result<Timing, TimingError> {

@@ -1,6 +1,7 @@
 //! What a person sees first: what is bound, what is served, what is allowed, and a line to try.
 
 use crate::args::{Args, UploadsArg};
+use crate::sandbox::Entered;
 use clap::ValueEnum;
 use nix::ifaddrs::getifaddrs;
 use std::ffi::OsStr;
@@ -11,16 +12,25 @@ use std::path::{Path, PathBuf};
 /// Addresses of this machine that are shown where all are bound.
 const MOST_ADDRESSES: usize = 4;
 
+/// What the server is no more, and what it could only find out before.
+#[derive(Debug, Default)]
+pub(crate) struct GivenUp {
+    pub(crate) from_afar: Vec<SocketAddr>,
+    /// Who it is, where root started it.
+    pub(crate) user: Option<String>,
+    pub(crate) sandbox: Entered,
+}
+
 /// Prints the banner, on standard output. Whoever closed that does not want it.
-pub(crate) fn show(args: &Args, bound: &[SocketAddr], rules: Option<usize>) {
+pub(crate) fn show(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: Option<usize>) {
     if args.json {
         // A program reads along, and nothing else is for it.
-        return tell(args, bound, rules);
+        return tell(args, bound, given_up, rules);
     }
     if args.quiet {
         return;
     }
-    let mut text = text(args, bound, rules, &client_program());
+    let mut text = text(args, bound, (given_up, rules), &client_program());
     if io::stdout().is_terminal() {
         text += "Ctrl-C stops it.\n";
     }
@@ -28,14 +38,15 @@ pub(crate) fn show(args: &Args, bound: &[SocketAddr], rules: Option<usize>) {
 }
 
 /// The banner as log lines.
-fn tell(args: &Args, bound: &[SocketAddr], rules: Option<usize>) {
+fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: Option<usize>) {
     let root = root(args);
+    let GivenUp { user, sandbox, .. } = given_up;
     let uploads = args.uploads.to_possible_value();
     let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
     for address in bound {
         let (version, root) = (env!("CARGO_PKG_VERSION"), root.display());
         let listing = args.listing();
-        tracing::info!(version, %root, %address, uploads, listing, rules, "listening");
+        tracing::info!(version, %root, %address, uploads, listing, rules, user, %sandbox, "listening");
     }
 }
 
@@ -43,7 +54,12 @@ fn root(args: &Args) -> PathBuf {
     args.root.canonicalize().unwrap_or_else(|_| args.root.clone())
 }
 
-fn text(args: &Args, bound: &[SocketAddr], rules: Option<usize>, client: &str) -> String {
+fn text(
+    args: &Args,
+    bound: &[SocketAddr],
+    (given_up, rules): (&GivenUp, Option<usize>),
+    client: &str,
+) -> String {
     let root = root(args);
     let mut out = format!("rtftpd {} serves {}\n", env!("CARGO_PKG_VERSION"), root.display());
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
@@ -72,6 +88,10 @@ fn text(args: &Args, bound: &[SocketAddr], rules: Option<usize>, client: &str) -
     if let (Some(rules), Some(file)) = (rules, &args.rules) {
         line("rules", &format!("{rules} in {}, before all of that", file.display()));
     }
+    if let Some(user) = &given_up.user {
+        line("user", user);
+    }
+    line("sandbox", &given_up.sandbox.to_string());
     if let Some(address) = bound.first() {
         let near = client_address(*address);
         line("try", &format!("{client} {near}"));
@@ -83,7 +103,7 @@ fn text(args: &Args, bound: &[SocketAddr], rules: Option<usize>, client: &str) -
                 None => format!("busybox tftp -g -r FILE {host} {port}"),
             },
         );
-        for address in own_addresses(*address) {
+        for address in &given_up.from_afar {
             line("from afar", &format!("rtftp {address}"));
         }
     }
@@ -124,7 +144,7 @@ fn client_address(bound: SocketAddr) -> SocketAddr {
 }
 
 /// Where clients elsewhere reach it, when all addresses are bound.
-fn own_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
+pub(crate) fn own_addresses(bound: SocketAddr) -> Vec<SocketAddr> {
     if !bound.ip().is_unspecified() {
         return Vec::new();
     }
@@ -157,7 +177,7 @@ mod tests {
         let bound: Vec<_> =
             bound.split(' ').map(|address| address.parse().expect("an address")).collect();
         let rules = args.rules.is_some().then_some(3);
-        let lines = text(&args, &bound, rules, "bin/rtftp");
+        let lines = text(&args, &bound, (&GivenUp::default(), rules), "bin/rtftp");
         let lines = lines.lines().filter(|line| !line.contains("from afar"));
         lines.map(|line| format!("{line}\n")).collect()
     }
@@ -171,6 +191,7 @@ mod tests {
             \x20 listening  127.0.0.1:8\n\
             \x20 uploads    off (--uploads create or --uploads overwrite allows them)\n\
             \x20 listing    on: LIST, and the file .list in every directory\n\
+            \x20 sandbox    off\n\
             \x20 try        bin/rtftp 127.0.0.1:7\n\
             \x20 or         busybox tftp -g -r .list -l - 127.0.0.1 7\n"
         );

@@ -2,10 +2,11 @@
 
 use crate::args::Args;
 use crate::log;
-use crate::rules::Place;
+use crate::rules;
+use crate::sandbox::{self, Account};
 use anyhow::{Context, Result, ensure};
 use rustix::fs::{Access, access};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tftpkit::limits;
 use tftpkit::query::Query;
@@ -15,7 +16,7 @@ use tftpkit::store::{Folder, Uploads};
 /// What a folder is opened for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Wanted {
-    pub(crate) place: Place,
+    pub(crate) place: rules::Place,
     pub(crate) uploads: Uploads,
     /// Folders elsewhere that links may lead to.
     pub(crate) links: Vec<PathBuf>,
@@ -28,12 +29,19 @@ pub(crate) type Cards = Arc<dyn Fn(&Query) -> Option<MacAddress> + Send + Sync>;
 pub(crate) struct Folders<'a> {
     args: &'a Args,
     cards: Cards,
+    /// Who serves them in the end, where this process is root still.
+    account: Option<Account>,
     open: Vec<(Wanted, Arc<Folder>)>,
 }
 
 impl<'a> Folders<'a> {
-    pub(crate) fn new(args: &'a Args, cards: Cards) -> Self {
-        Self { args, cards, open: Vec::new() }
+    pub(crate) fn new(args: &'a Args, cards: Cards, account: Option<Account>) -> Self {
+        Self { args, cards, account, open: Vec::new() }
+    }
+
+    /// Who serves them in the end, where this process is root still.
+    pub(crate) const fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
     }
 
     /// The folder for that, which is opened where it is not yet.
@@ -45,8 +53,8 @@ impl<'a> Folders<'a> {
         let (root, args) = (wanted.place.folder.display(), self.args);
         let mut folder = Folder::named(&wanted.place.folder)
             .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
-            // Until root can be given up, it serves no more than another user would.
-            .as_others(nix::unistd::geteuid().is_root())
+            // Where root cannot be given up, it serves no more than another user would.
+            .as_others(nix::unistd::geteuid().is_root() && self.account.is_none())
             .notices(log::notice)
             .uploads(wanted.uploads)
             .create_dirs(args.create_dirs)
@@ -62,7 +70,7 @@ impl<'a> Folders<'a> {
             folder = folder.below(move |query| below.path(query, || cards(query)));
         }
         let is_new = !self.open.iter().any(|(known, _)| known.place == wanted.place);
-        look_at_permissions(args, wanted, is_new)?;
+        self.look_at_permissions(wanted, is_new)?;
         let folder = Arc::new(folder);
         self.open.push((wanted.clone(), Arc::clone(&folder)));
         Ok(folder)
@@ -82,12 +90,19 @@ impl<'a> Folders<'a> {
 
     /// Each folder whose files may be read, with the name that it was given, and whether files may be written there. One may
     /// be named several times.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = (&Path, bool)> {
-        self.open.iter().flat_map(|(wanted, _)| {
-            let links = wanted.links.iter().map(|other| (other.as_path(), false));
-            let own = (wanted.place.folder.as_path(), wanted.uploads != Uploads::Off);
+    pub(crate) fn places(&self) -> impl Iterator<Item = sandbox::Place> {
+        let place = |path: &PathBuf, may_write| sandbox::Place { path: path.clone(), may_write };
+        self.open.iter().flat_map(move |(wanted, _)| {
+            let links = wanted.links.iter().map(move |other| place(other, false));
+            let own = place(&wanted.place.folder, wanted.uploads != Uploads::Off);
             std::iter::once(own).chain(links)
         })
+    }
+
+    /// Whether an upload may have to wait elsewhere, as it does for a file that cannot be replaced.
+    pub(crate) fn may_spool(&self) -> bool {
+        let spools = |uploads| matches!(uploads, Uploads::Existing | Uploads::Overwrite);
+        self.open.iter().any(|(wanted, _)| spools(wanted.uploads))
     }
 
     /// Those that take uploads.
@@ -95,22 +110,32 @@ impl<'a> Folders<'a> {
         let taking = self.open.iter().filter(|(wanted, _)| wanted.uploads != Uploads::Off);
         taking.map(|(_, folder)| Arc::clone(folder)).collect()
     }
-}
 
-/// Finds out at the start what would else be an access violation at each request.
-fn look_at_permissions(args: &Args, wanted: &Wanted, is_new: bool) -> Result<()> {
-    let folder = &wanted.place.folder;
-    let (root, may) = (folder.display(), |what| access(folder, what).is_ok());
-    let who = format!("user {}", nix::unistd::geteuid());
-    ensure!(may(Access::EXEC_OK), "cannot serve '{root}': {who} may not enter it ('chmod +x')");
-    if wanted.place.below.is_some() {
-        return Ok(());
+    /// Finds out at the start what would else be an access violation at each request.
+    fn look_at_permissions(&self, wanted: &Wanted, is_new: bool) -> Result<()> {
+        let folder = &wanted.place.folder;
+        let root = folder.display();
+        let look = || {
+            let may = |what| access(folder, what).is_ok();
+            (may(Access::EXEC_OK), may(Access::READ_OK), may(Access::WRITE_OK))
+        };
+        let (who, (enter, read, write)) = match &self.account {
+            None => (format!("user {}", nix::unistd::geteuid()), look()),
+            Some(account) => {
+                let why = || format!("cannot become user {}", account.name);
+                (format!("user {}", account.name), account.try_to(look).with_context(why)?)
+            }
+        };
+        ensure!(enter, "cannot serve '{root}': {who} may not enter it ('chmod +x')");
+        if wanted.place.below.is_some() {
+            return Ok(());
+        }
+        if is_new && self.args.listing().is_some() && !read {
+            tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
+        }
+        if wanted.uploads != Uploads::Off && !write {
+            tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
+        }
+        Ok(())
     }
-    if is_new && args.listing().is_some() && !may(Access::READ_OK) {
-        tracing::warn!("{who} may not list '{root}': chmod +r, or --no-list");
-    }
-    if wanted.uploads != Uploads::Off && !may(Access::WRITE_OK) {
-        tracing::warn!("{who} may not write in '{root}': uploads to it will fail");
-    }
-    Ok(())
 }

@@ -1,10 +1,13 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use crate::lines::Lines;
 use crate::short::Short;
 use crate::shown;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::proto::{Agreed, Time};
 use tftpkit::query::Query;
@@ -15,7 +18,7 @@ use tftpkit::transfer::{Outcome, Summary};
 use tftpkit::wire::{ErrorCode, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Value, debug, error, info, warn};
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::ErrorCounter;
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
 pub(crate) const LINES_PER_SECOND: u32 = 500;
@@ -26,41 +29,45 @@ const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
-/// Lines that wait for whoever reads them, which nobody else does: what comes on top is lost, and counted.
-const LINES_HELD: usize = 8192;
-
-/// Sets up where lines go. What waits there when the guard goes is still written, if somebody reads it soon.
-pub(crate) fn start(args: &Args) -> (WorkerGuard, ErrorCounter) {
+/// Sets up the form of lines, and which there are.
+pub(crate) fn start(args: &Args) -> Lines {
     let level = match (args.quiet, args.verbose) {
         (true, _) => Level::WARN,
         (_, 0) => Level::INFO,
         _ => Level::DEBUG,
     };
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    let way = Lines::default();
     // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
-    let writer = NonBlockingBuilder::default().thread_name("log").buffered_lines_limit(LINES_HELD);
-    let (writer, guard) = writer.finish(std::io::stderr());
-    let lost = writer.error_counter();
-    let lines = lines.with_writer(writer).log_internal_errors(false);
+    let lines = lines.with_writer(way.clone()).log_internal_errors(false);
     if args.json {
         lines.json().flatten_event(true).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let colours = std::env::var_os("NO_COLOR").is_none();
         // The lines have their own colours, and the writer would escape them.
-        lines.with_ansi(colours).event_format(Short { colours }).init();
+        lines.with_ansi(colours).event_format(Short::new(colours)).init();
     } else {
         lines.with_ansi(false).init();
     }
-    (guard, lost)
+    way
 }
 
 /// Writes what the operator should know of the folder.
 pub(crate) fn notice(notice: &Notice) {
     let path = told(notice.path().as_os_str().as_bytes());
     match notice {
+        Notice::RootChanged(root) if is_closed(root) => warn!(
+            path,
+            "the served folder is another directory now, which this server may not read: it lies outside its sandbox (start \
+             the server again), or its mode forbids it"
+        ),
         Notice::RootChanged(_) | Notice::Walked(_) => info!(path, "{notice}"),
         _ => warn!(path, "{notice}"),
     }
+}
+
+fn is_closed(dir: &Path) -> bool {
+    std::fs::read_dir(dir).is_err_and(|error| error.kind() == ErrorKind::PermissionDenied)
 }
 
 /// Writes lines, as many as are allowed.
@@ -72,7 +79,7 @@ pub(crate) struct Log {
     /// Whether numbers are for programs.
     json: bool,
     /// The lines that nobody read in time.
-    lost: Option<(ErrorCounter, Mutex<Lost>)>,
+    lost: OnceLock<(ErrorCounter, Mutex<Lost>)>,
 }
 
 /// What was told of lines that were lost.
@@ -103,13 +110,12 @@ impl Log {
     /// A log of so many lines in each second; 0 is no bound.
     pub(crate) fn new(per_second: u32, json: bool) -> Self {
         let ration = (per_second > 0).then(|| Mutex::new(Ration::new(per_second)));
-        Self { start: Instant::now(), ration, json, lost: None }
+        Self { start: Instant::now(), ration, json, lost: OnceLock::new() }
     }
 
-    /// Tells of lines that were lost, too.
-    pub(crate) fn counting(mut self, lost: ErrorCounter) -> Self {
-        self.lost = Some((lost, Mutex::default()));
-        self
+    /// Tells of lines that were lost, too, from now on.
+    pub(crate) fn count(&self, lost: ErrorCounter) {
+        let _ = self.lost.set((lost, Mutex::default()));
     }
 
     pub(crate) fn tell(&self, event: Event<'_>) {
@@ -153,7 +159,7 @@ impl Log {
 
     /// Says how many lines were lost, once there is room for that.
     fn tell_lost(&self) {
-        let Some((counter, lost)) = &self.lost else { return };
+        let Some((counter, lost)) = self.lost.get() else { return };
         let lines = counter.dropped_lines();
         let (mut lost, now) = (locked(lost), self.now());
         if lines == lost.lines || lost.told.is_some_and(|told| now - told < BETWEEN_COMPLAINTS) {

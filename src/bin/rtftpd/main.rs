@@ -3,20 +3,26 @@
 mod args;
 mod banner;
 mod folders;
+mod lines;
 mod log;
 mod rules;
+mod sandbox;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use args::Args;
+use banner::GivenUp;
 use folders::{Cards, Folders};
+use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use rules::RuleFile;
+use rustix::fs::{Access, access};
+use sandbox::{Account, Sandbox};
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -28,16 +34,18 @@ use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
     let args = Args::from_command_line();
-    match run(&args) {
+    let lines = log::start(&args);
+    match run(&args, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            lines.write_early();
             eprintln!("rtftpd: {}", shown::told(&error));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args) -> Result<()> {
+fn run(args: &Args, lines: &Lines) -> Result<()> {
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -46,7 +54,6 @@ fn run(args: &Args) -> Result<()> {
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
-    let (_written, lost) = log::start(args);
     let rules = args.rules.as_deref().map(RuleFile::read).transpose()?;
     let neighbours = match rules.as_ref().is_some_and(RuleFile::wants_mac) {
         true => Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?)),
@@ -55,21 +62,30 @@ fn run(args: &Args) -> Result<()> {
     let (known, policy) = (neighbours.clone(), args.policy());
     let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
     let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
-    let (mut folders, main) = (Folders::new(args, cards), rules::main_folder(args));
+    let account = become_whom(args)?;
+    let is_root = nix::unistd::geteuid().is_root();
+    let (mut folders, main) = (Folders::new(args, cards, account), rules::main_folder(args));
     let folder = folders.get(&main)?;
     let policy = policy.store(Arc::<Folder>::clone(&folder));
     let policy = match &rules {
         Some(rules) => rules.add_to(policy, &mut folders, &main)?,
         None => policy,
     };
-    for (path, may_write) in folders.paths() {
-        tracing::debug!(path = %path.display(), may_write, "serves a folder");
+    for place in folders.places() {
+        let (path, may_write) = (place.path.display(), place.may_write);
+        tracing::debug!(%path, may_write, "serves a folder");
     }
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
-    let log = log::Log::new(args.log_rate, args.json).counting(lost);
-    let server = bind(args, sessions, folder, &policy, log)?;
-    banner::show(args, &server.addresses(), rules.as_ref().map(RuleFile::len));
+    let log = Arc::new(log::Log::new(args.log_rate, args.json));
+    let server = bind(args, sessions, folder, &policy, &log)?;
+    // All that needs a right is done, and there is one thread.
+    let from_afar =
+        server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
+    let given_up = GivenUp { from_afar, ..give_up(args, is_root, &folders)? };
+    let (_written, lost) = lines.start_thread();
+    log.count(lost);
+    banner::show(args, &server.addresses(), &given_up, rules.as_ref().map(RuleFile::len));
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
         .name("signals".into())
@@ -88,6 +104,62 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Who to become, who can serve the folder; nobody else, where that is who it is.
+fn become_whom(args: &Args) -> Result<Option<Account>> {
+    let wanted = sandbox::wanted(args.user.as_deref()).map_err(|why| anyhow!(why))?;
+    let Some(account) = wanted else { return Ok(None) };
+    if args.user.is_some() {
+        return Ok(Some(account));
+    }
+    let (root, name) = (args.root.display(), &account.name);
+    let may = |what| access(&args.root, what).is_ok();
+    let stay = |why: String| {
+        tracing::warn!("{why}: it stays root");
+        Ok(None)
+    };
+    let tried = account.try_to(|| (may(Access::EXEC_OK), may(Access::WRITE_OK)));
+    let (enter, write) = match tried {
+        Ok(tried) => tried,
+        Err(error) => return stay(format!("it cannot become user {name} here ({error})")),
+    };
+    if args.takes_uploads() && !(enter && write) {
+        bail!(
+            "cannot take uploads: user {name} may not write in '{root}'.\n  Either give it the folder:  chown {name} \
+             '{root}'\n  or say who else is to own what clients send:  --user USER"
+        );
+    }
+    if !enter {
+        return stay(format!("user {name} may not enter '{root}' (chmod +x, or --user)"));
+    }
+    Ok(Some(account))
+}
+
+/// Becomes who it is to be, and enters the sandbox.
+fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+    let user = folders.account().map_or("root", |account| &account.name).to_owned();
+    let sandbox = Sandbox {
+        parts: args.sandbox.clone(),
+        account: folders.account().cloned(),
+        places: folders.places().collect(),
+        has_spool: folders.may_spool(),
+    };
+    let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
+    if !entered.lacking.is_empty() {
+        tracing::warn!("the sandbox is not whole: {}", entered.lacking.join("; "));
+    }
+    if let Some(ports) = args.ports {
+        let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, ports.first()));
+        let is_denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        ensure!(
+            !bound.is_err_and(is_denied),
+            "cannot answer from --ports {ports}: those below 1024 need a privilege as long as it serves.\n  Either take \
+             others, or let root keep it:  --user root --sandbox files,calls"
+        );
+    }
+    let user = is_root.then_some(user);
+    Ok(GivenUp { user, sandbox: entered, ..GivenUp::default() })
+}
+
 /// Removes what uploads left to a server that was killed.
 fn sweep(folders: &[Arc<Folder>]) {
     let files: usize = folders.iter().map(|folder| folder.sweep()).sum();
@@ -101,11 +173,10 @@ fn bind(
     sessions: usize,
     folder: Arc<Folder>,
     policy: &StandardPolicy,
-    log: log::Log,
+    log: &Arc<log::Log>,
 ) -> Result<Server> {
-    let log = Arc::new(log);
     let bind = |listen: &[SocketAddr]| {
-        let log = Arc::clone(&log);
+        let log = Arc::clone(log);
         let config = args.config(listen, policy.clone()).sessions(sessions);
         Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
     };
@@ -249,7 +320,7 @@ mod tests {
         assert!(tried(ErrorKind::Unsupported) && tried(ErrorKind::AddrNotAvailable));
         assert!(!tried(ErrorKind::PermissionDenied) && !tried(ErrorKind::AddrInUse));
         assert!(!may_lack_ipv6(&unbound("[::1]:69", ErrorKind::Unsupported)), "it was meant");
-        assert!(!may_lack_ipv6(&StartError::Thread(ErrorKind::WouldBlock.into())));
+        assert!(!may_lack_ipv6(&StartError::Loop(ErrorKind::WouldBlock.into())));
         let addresses = |all: &[&str]| -> Vec<SocketAddr> {
             all.iter().map(|address| address.parse().expect("an address")).collect()
         };

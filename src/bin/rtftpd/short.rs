@@ -2,6 +2,8 @@
 //! and what else matters.
 
 use crate::shown::{self, harmless};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use std::fmt;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -11,7 +13,16 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Writes them.
 pub(crate) struct Short {
-    pub(crate) colours: bool,
+    colours: bool,
+    /// Read once: later its file may be out of reach.
+    zone: TimeZone,
+}
+
+impl Short {
+    /// With colours or without, in the time of this machine.
+    pub(crate) fn new(colours: bool) -> Self {
+        Self { colours, zone: TimeZone::system() }
+    }
 }
 
 /// A rate says something of what is larger.
@@ -30,7 +41,8 @@ where
     ) -> fmt::Result {
         let mut line = Line::default();
         event.record(&mut line);
-        let time = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+        let now = Timestamp::now().to_zoned(self.zone.clone());
+        let time = now.strftime("%H:%M:%S").to_string();
         let (colour, label) = match *event.metadata().level() {
             Level::ERROR => ("31", "ERROR "),
             Level::WARN => ("33", "WARN "),
@@ -157,7 +169,7 @@ mod tests {
         }
         let lines = Lines::default();
         let writer = lines.clone();
-        let all = tracing_subscriber::fmt().event_format(Short { colours });
+        let all = tracing_subscriber::fmt().event_format(Short::new(colours));
         let all = all.with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(all, act);
         let lines = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");

@@ -1,0 +1,141 @@
+//! What the server takes from itself once its sockets are bound, before its first thread: the user root, capabilities,
+//! the files that are not its own, and the system calls that it does not need.
+//!
+//! It is the second wall. The first is `store`, which opens nothing outside its folder; this one is the kernel's, and holds
+//! where the first has a hole.
+
+mod calls;
+mod files;
+mod user;
+
+pub(crate) use user::{Account, wanted};
+
+use clap::ValueEnum;
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// A part of the sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Landlock: no files but those in the folder and in the directory above it, where a folder that is swapped would be;
+    /// no TCP, no signals to others
+    Files,
+    /// The same for this very folder alone: one that is swapped or mounted later needs a restart
+    Folder,
+    /// Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file
+    Calls,
+    /// No capability, and none to be had by a program that is started (no_new_privs)
+    Rights,
+    /// Nothing of it
+    None,
+}
+
+/// A folder that is served.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) path: PathBuf,
+    /// Whether uploads may change it.
+    pub(crate) may_write: bool,
+}
+
+/// What there is to take.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sandbox {
+    pub(crate) parts: Vec<Part>,
+    /// Who to become.
+    pub(crate) account: Option<Account>,
+    pub(crate) places: Vec<Place>,
+    /// Whether uploads may have to wait elsewhere, as they do for files that cannot be replaced.
+    pub(crate) has_spool: bool,
+}
+
+/// What holds from now on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Entered {
+    /// The directories in which there are files for it, and whether it may change any.
+    files: Option<(Vec<PathBuf>, bool)>,
+    has_few_calls: bool,
+    has_no_rights: bool,
+    /// What was wanted and cannot be had, with the reasons.
+    pub(crate) lacking: Vec<String>,
+}
+
+impl Sandbox {
+    /// Enters it. It must be the only thread: the kernel takes capabilities and files from one at a time, and those that it
+    /// starts inherit that.
+    ///
+    /// What the kernel does not offer is left out, and told; that the user cannot be changed is an error.
+    pub(crate) fn enter(&self) -> io::Result<Entered> {
+        let has = |part| self.parts.contains(&part);
+        let mut entered = Entered::default();
+        let mut lacks = |what: &str, why: String| entered.lacking.push(format!("{what}: {why}"));
+        if has(Part::Files) || has(Part::Folder) {
+            match files::confine(&self.places, has(Part::Folder), self.has_spool) {
+                Ok(within) => {
+                    let may_write = self.places.iter().any(|place| place.may_write);
+                    entered.files = Some((within, may_write));
+                }
+                Err(why) => lacks("Landlock", why),
+            }
+        }
+        if has(Part::Rights) {
+            empty_bounding_set();
+        }
+        if let Some(account) = &self.account {
+            account.r#become()?;
+        }
+        if has(Part::Rights) {
+            match give_up_rights() {
+                Ok(()) => entered.has_no_rights = true,
+                Err(error) => lacks("capabilities", error.to_string()),
+            }
+        }
+        if has(Part::Calls) {
+            let writes = self.places.iter().any(|place| place.may_write);
+            match calls::allow_only(writes) {
+                Ok(()) => entered.has_few_calls = true,
+                Err(why) => lacks("seccomp", why),
+            }
+        }
+        Ok(entered)
+    }
+}
+
+/// Whatever is executed gets no capability from its file. Only who may change capabilities can do this; who may not gets
+/// none either, without new privileges.
+fn empty_bounding_set() {
+    for bit in 0..u64::BITS {
+        let _ = remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << bit));
+    }
+}
+
+fn give_up_rights() -> rustix::io::Result<()> {
+    set_no_new_privs(true)?;
+    // Kernels without ambient capabilities have none to give up.
+    let _ = clear_ambient_capability_set();
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    // A kernel that says yes and does something else is none to trust.
+    let left = capabilities(None)?;
+    let is_empty = (left.effective | left.permitted).is_empty();
+    if is_empty { Ok(()) } else { Err(rustix::io::Errno::PERM) }
+}
+
+impl fmt::Display for Entered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if let Some((within, may_write)) = &self.files {
+            let within: Vec<_> = within.iter().map(|path| path.display().to_string()).collect();
+            let to = if *may_write { "" } else { ", to read" };
+            parts.push(format!("only files in {}{to}", within.join(" and ")));
+        }
+        parts.extend(self.has_few_calls.then(|| "only a server's system calls".into()));
+        parts.extend(self.has_no_rights.then(|| "no capability".into()));
+        f.write_str(&if parts.is_empty() { "off".to_owned() } else { parts.join("; ") })
+    }
+}
