@@ -13,7 +13,7 @@ mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
 use folders::{Cards, Folders};
@@ -122,14 +122,13 @@ fn become_whom(args: &Args) -> Result<Option<Account>> {
         Ok(tried) => tried,
         Err(error) => return stay(format!("it cannot become user {name} here ({error})")),
     };
-    if args.takes_uploads() && !(enter && write) {
-        bail!(
-            "cannot take uploads: user {name} may not write in '{root}'.\n  Either give it the folder:  chown {name} \
-             '{root}'\n  or say who else is to own what clients send:  --user USER"
-        );
-    }
     if !enter {
         return stay(format!("user {name} may not enter '{root}' (chmod +x, or --user)"));
+    }
+    if args.takes_uploads() && !write {
+        return stay(format!(
+            "user {name} may not write in '{root}' (chown {name} '{root}', or --user)"
+        ));
     }
     Ok(Some(account))
 }
