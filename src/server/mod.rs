@@ -25,7 +25,9 @@ mod unproven;
 pub use crate::net::{PortRange, PortRangeError};
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
-pub use policy::{DropReason, Policy, Profile, Refusal, StandardPolicy, Verdict};
+pub use policy::{
+    DropReason, MapError, NameRules, Policy, Profile, Refusal, StandardPolicy, Verdict,
+};
 
 use crate::limits;
 use crate::net::{Kernel, Mailbox, RequestSocket, Requested, SocketId, System};
@@ -284,7 +286,7 @@ fn take_request(shared: &Arc<Shared>, dispatcher: &mut Dispatcher, query: &Query
     });
     let profile = match decided {
         Verdict::Serve(profile) => profile,
-        Verdict::Refuse(refusal) => return answer::refuse(shared, query, &refusal),
+        Verdict::Refuse(refusal) => return answer::refuse(shared, query, None, &refusal),
         Verdict::Drop(why) => return answer::dropped(shared, query, &DropReason::Policy(why)),
     };
     match shared.admission.admit(query, shared.system.now()) {

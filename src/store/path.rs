@@ -84,12 +84,12 @@ impl RootedPath {
     }
 
     /// What is left behind the root's own path.
-    fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
+    pub(super) fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
         own.iter().find_map(|own| self.with_slashes().strip_prefix(own).ok())
     }
 
     /// The path with slashes for backslashes, unless that leaves the root.
-    fn with_slashes(&self) -> &Path {
+    pub(super) fn with_slashes(&self) -> &Path {
         self.slashed.as_ref().and_then(Option::as_ref).unwrap_or(&self.literal)
     }
 

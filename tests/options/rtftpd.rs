@@ -31,6 +31,16 @@ pub(crate) const ROWS: &[Row] = &[
     row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
     row("--max-upload", (&["1K"], "2K"), ("stored", "error 3"), upload_of_1025_bytes),
     row("--growing-files", (&[], ""), ("error", "as it was"), file_that_grows),
+    row("--map-file", (&["map"], "rival"), ("error 1", "mapped"), name_that_is_mapped),
+    row(
+        "--map-rule",
+        (&["r ^a$ mapped"], "r ^a$ other"),
+        ("error 1", "mapped"),
+        name_that_is_mapped,
+    ),
+    row("--strip-prefix", (&["C:"], "D:"), ("error 1", "short"), name_with_a_drive),
+    row("--strip-junk", (&[], ""), ("error 1", "short"), name_with_junk),
+    row("--ignore-case", (&[], ""), ("error 1", "short"), name_in_capitals),
     row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
     row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
     row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
@@ -173,6 +183,35 @@ fn file_that_grows(_: &str, given: &Given) -> String {
         Err(packet) if show(&packet).contains("still being written") => "error".into(),
         Err(packet) => show(&packet),
     }
+}
+
+/// What is in the file that is served for this name, or the code of the ERROR.
+fn served_for(name: &[u8], given: &Given) -> String {
+    let files = ["mapped", "other", "short"].map(|name| (name, name.as_bytes()));
+    let root = folder(&files);
+    let maps = folder(&[("map", b"r ^a$ mapped"), ("rival", b"r ^a$ other")]);
+    let mut command = given.rtftpd(root.path(), &["--listen", "127.0.0.1:0"]);
+    let server = Daemon::spawn(command.current_dir(maps.path()));
+    match server.peer().fetch(&rrq(name, &[])) {
+        Ok(bytes) => String::from_utf8(bytes).expect("a name"),
+        Err(packet) => format!("error {}", error_code(&packet)),
+    }
+}
+
+fn name_that_is_mapped(_: &str, given: &Given) -> String {
+    served_for(b"a", given)
+}
+
+fn name_with_a_drive(_: &str, given: &Given) -> String {
+    served_for(b"C:short", given)
+}
+
+fn name_with_junk(_: &str, given: &Given) -> String {
+    served_for(b"short\xff\xff", given)
+}
+
+fn name_in_capitals(_: &str, given: &Given) -> String {
+    served_for(b"SHORT", given)
 }
 
 fn listings(_: &str, given: &Given) -> String {

@@ -1,6 +1,7 @@
 //! The command line, and what it means.
 
 use crate::log::LINES_PER_SECOND;
+use crate::names::NameArgs;
 use crate::typed::{
     BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
 };
@@ -18,7 +19,7 @@ use std::time::Duration;
 use tftpkit::client::{Host, RemoteError, TFTP_PORT};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, NameRules, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -64,6 +65,9 @@ pub(crate) struct Args {
     /// error
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_GROWING_FILES")]
     pub(crate) growing_files: bool,
+
+    #[command(flatten)]
+    pub(crate) names: NameArgs,
 
     /// Offer no listing: neither LIST requests nor the generated file
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_LIST")]
@@ -221,10 +225,12 @@ const ELSEWHERE: Elsewhere = &[
     (&["--port-range", "-R", "--tftp-port-range"], "--ports"),
     (&["--timeout", "-t", "--idle-timeout"], "--patience"),
     (&["--retransmit", "-T", "--retry", "--retry-timeout"], "--first-interval"),
+    (&["--max-clients", "--maxthread", "--connections", "--max-connections"], "--max-sessions"),
     (
-        &["--max-clients", "--maxthread", "-m", "--connections", "--max-connections"],
-        "--max-sessions",
+        &["-m", "--remap", "--remap-file", "--mapfile"],
+        "tftp-hpa's map file: --map-file; atftpd's number of threads: --max-sessions",
     ),
+    (&["--pcre", "--rewrite"], "--map-rule, and --map-file for a file of such rules"),
     (&["--threads", "--workers"], "--max-threads"),
     (&["--log-level", "--debug", "--verbosity"], "--verbose"),
     (
@@ -299,14 +305,14 @@ impl Args {
     }
 
     /// What the server does at these addresses.
-    pub(crate) fn config(&self, listen: &[SocketAddr]) -> Config {
+    pub(crate) fn config(&self, listen: &[SocketAddr], names: &NameRules) -> Config {
         let config = Config::default()
             .model(match self.model {
                 ModelArg::Threads => Model::Threads(self.max_threads),
                 ModelArg::Events => Model::Events(self.event_threads),
                 ModelArg::Iterative => Model::Iterative,
             })
-            .policy(self.policy())
+            .policy(self.policy().names(names.clone()))
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
             .offload(!self.no_offload)

@@ -65,6 +65,9 @@ fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
             None => "off".into(),
         },
     );
+    if let Some(names) = args.names.told() {
+        line("names", &names);
+    }
     if let Some(address) = bound.first() {
         let near = client_address(*address);
         line("try", &format!("{client} {near}"));
@@ -177,6 +180,12 @@ mod tests {
         ] {
             assert!(other.contains(line), "{line}{other}");
         }
+        let files = ["--map-file", "m", "--map-rule", "r a b", "--strip-prefix", "C:,/boot/"];
+        let names = [&files[..], &["--strip-junk", "--ignore-case"]].concat();
+        let names = told(&names, "127.0.0.1:7");
+        let line = "  names      rewritten by m, rewritten by a --map-rule, without C: or /boot/ in front, without 0xFF \
+                    and control characters at the end, in letters of any size\n";
+        assert!(names.contains(line), "{names}");
         let any = told(&["--uploads", "overwrite", "--list-name", "ls"], "0.0.0.0:7");
         for line in [
             "  listening  0.0.0.0:7\n",

@@ -3,6 +3,7 @@
 mod args;
 mod banner;
 mod log;
+mod names;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::server::{Handle, NameRules, Server, StartError};
 use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
@@ -46,6 +47,7 @@ fn run(args: &Args) -> Result<()> {
     let (_written, lost) = log::start(args);
     let sessions = allow_sessions(args.max_sessions, args.uploads.into());
 
+    let names = args.names.rules()?;
     let root = args.root.display();
     let folder = Folder::named(&args.root)
         .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
@@ -55,11 +57,12 @@ fn run(args: &Args) -> Result<()> {
         .uploads(args.uploads.into())
         .create_dirs(args.create_dirs)
         .growing_files(args.growing_files)
+        .ignore_case(args.names.ignore_case)
         .largest_upload(args.max_upload.0);
     look_at_permissions(args)?;
     let folder = Arc::new(folder);
     let log = log::Log::new(args.log_rate, args.json).counting(lost);
-    let server = bind(args, sessions, Arc::clone(&folder), log)?;
+    let server = bind(args, sessions, &names, Arc::clone(&folder), log)?;
     banner::show(args, &server.addresses());
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
@@ -96,11 +99,17 @@ fn sweep(folder: &Folder) {
     }
 }
 
-fn bind(args: &Args, sessions: usize, folder: Arc<Folder>, log: log::Log) -> Result<Server> {
+fn bind(
+    args: &Args,
+    sessions: usize,
+    names: &NameRules,
+    folder: Arc<Folder>,
+    log: log::Log,
+) -> Result<Server> {
     let log = Arc::new(log);
     let bind = |listen: &[SocketAddr]| {
         let log = Arc::clone(&log);
-        let config = args.config(listen).sessions(sessions);
+        let config = args.config(listen, names).sessions(sessions);
         Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
     };
     let mut listen = args.listen();

@@ -4,14 +4,16 @@
 //! This module knows clients and what they may have. It must not know sockets, sessions or files: the same call, made
 //! without a server, explains what a server would do.
 
+mod rewrite;
 mod standard;
 
+pub use rewrite::{MapError, NameRules};
 pub use standard::StandardPolicy;
 
 use crate::proto::{GrantLimits, Timing};
 use crate::query::Query;
 use crate::store::{RootedPath, StoreError, is_shortage};
-use crate::wire::{BlockSize, ErrorCode, OptionSet, WindowSize};
+use crate::wire::{BlockSize, ErrorCode, Filename, OptionSet, WindowSize};
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
@@ -64,6 +66,8 @@ pub struct Profile {
     /// The name under which a read gets the generated listing of a directory. Without one there are no listings, by LIST
     /// neither.
     pub listing: Option<Arc<str>>,
+    /// The name that the store is asked for, where it is not the one that came.
+    pub name: Option<Filename>,
 }
 
 impl Default for Profile {
@@ -75,6 +79,7 @@ impl Default for Profile {
             tell_empty: false,
             timing: Timing::default(),
             listing: Some(".list".into()),
+            name: None,
         }
     }
 }
@@ -141,6 +146,21 @@ impl Profile {
     pub fn no_listing(mut self) -> Self {
         self.listing = None;
         self
+    }
+
+    /// Asks the store for this name in place of the one that came.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Filename>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What the store is asked: `query`, with the [`name`](Self::name) that is served in place of its own.
+    pub fn served<'a>(&self, query: &'a Query) -> Cow<'a, Query> {
+        match &self.name {
+            Some(name) => Cow::Owned(Query { name: name.clone(), ..query.clone() }),
+            None => Cow::Borrowed(query),
+        }
     }
 
     /// The directory whose generated listing has the name `path`, if that is such a name.

@@ -1,6 +1,7 @@
-//! What `rtftpd` allows: everybody is served with the same profile, but for a block size by network.
+//! What `rtftpd` allows: everybody is served with the same profile, but for a block size by
+//! network, and names are rewritten.
 
-use super::{Policy, Profile, Verdict};
+use super::{NameRules, Policy, Profile, Verdict};
 use crate::query::Query;
 use crate::wire::BlockSize;
 use ipnet::IpNet;
@@ -12,13 +13,19 @@ use ipnet::IpNet;
 pub struct StandardPolicy {
     profile: Profile,
     block_size_of: Vec<(IpNet, BlockSize)>,
+    names: NameRules,
 }
 
 impl Policy for StandardPolicy {
     fn decide(&self, query: &Query) -> Verdict {
         let client = query.peer.ip();
         let own = self.block_size_of.iter().find(|(network, _)| network.contains(&client));
-        let profile = self.profile.clone();
+        let mut profile = self.profile.clone();
+        match self.names.apply(query) {
+            Ok(None) => {}
+            Ok(Some(name)) => profile.name = Some(name),
+            Err(refusal) => return Verdict::Refuse(refusal),
+        }
         Verdict::Serve(match own {
             Some((_, most)) => {
                 let most = profile.limits.block_size.min(*most);
@@ -31,8 +38,15 @@ impl Policy for StandardPolicy {
 
 impl StandardPolicy {
     /// Serves everybody with `profile`.
-    pub const fn new(profile: Profile) -> Self {
-        Self { profile, block_size_of: Vec::new() }
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, block_size_of: Vec::new(), names: NameRules::default() }
+    }
+
+    /// Serves other names than those that are asked for, as these rules say.
+    #[must_use]
+    pub fn names(mut self, names: NameRules) -> Self {
+        self.names = names;
+        self
     }
 
     /// The largest block size to grant to clients of `network`, if it is below that of all: for firmware that asks for
