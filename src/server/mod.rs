@@ -129,7 +129,7 @@ impl Server {
         store: impl Store + 'static,
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        Self::bind_on(Kernel::start(), config, store, observer)
+        Self::bind_on(Kernel::at(config.interface.clone()), config, store, observer)
     }
 
     /// As [`bind`](Self::bind), on any system.

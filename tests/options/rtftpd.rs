@@ -41,6 +41,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("--strip-prefix", (&["C:"], "D:"), ("error 1", "short"), name_with_a_drive),
     row("--strip-junk", (&[], ""), ("error 1", "short"), name_with_junk),
     row("--ignore-case", (&[], ""), ("error 1", "short"), name_in_capitals),
+    row("--interface", (&["away"], "lo"), ("heard", "not heard"), interface),
     row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
     row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
     row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
@@ -212,6 +213,25 @@ fn name_with_junk(_: &str, given: &Given) -> String {
 
 fn name_in_capitals(_: &str, given: &Given) -> String {
     served_for(b"SHORT", given)
+}
+
+fn interface(_: &str, given: &Given) -> String {
+    let Some(unshare) = namespaces(&["--net"]) else { return LEFT_OUT.into() };
+    let root = two_thousand();
+    let line = format!(
+        r#"ip link set lo up; ip link add away type veth peer name gone; "$0" "$@" > banner & trap "kill $!" EXIT
+        until port=$(sed -n 's/.*listening *127.0.0.1:\([0-9]*\).*/\1/p' banner | grep .); do kill -0 $! || exit; done
+        '{}' get "127.0.0.1:$port" f -o /dev/null --quiet --max-time 1 2>&1 && echo heard || echo not heard"#,
+        env!("CARGO_BIN_EXE_rtftp")
+    );
+    let mut shell = std::process::Command::new(&unshare[0]);
+    shell.args(&unshare[1..]).args(["sh", "-c", &line]).arg(Daemon::program()).arg(root.path());
+    given.to(&mut shell);
+    shell.args(["--listen", "127.0.0.1:0"]).env("PATH", path());
+    let here = folder(&[]);
+    let done = child::output(shell.current_dir(here.path()));
+    let told = String::from_utf8_lossy(&done.stdout);
+    told.lines().last().unwrap_or_default().to_owned()
 }
 
 fn listings(_: &str, given: &Given) -> String {

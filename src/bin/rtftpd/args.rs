@@ -49,6 +49,10 @@ pub(crate) struct Args {
         value_delimiter = ',')]
     listen: Vec<Addresses>,
 
+    /// Hear and answer on this network interface alone, whatever the routes say
+    #[arg(long, value_name = "NAME", value_parser = interface, env = "RTFTPD_INTERFACE")]
+    pub(crate) interface: Option<String>,
+
     /// What clients may write
     #[arg(long, value_enum, default_value = "off", env = "RTFTPD_UPLOADS")]
     pub(crate) uploads: UploadsArg,
@@ -179,13 +183,12 @@ const ELSEWHERE: Elsewhere = &[
             "--bind",
             "--bind-address",
             "--host",
-            "--interface",
-            "-i",
             "--ip",
             "--addr",
         ],
         "--listen",
     ),
+    (&["-i", "--bind-interface", "--device"], "--interface"),
     (
         &[
             "--root",
@@ -315,6 +318,7 @@ impl Args {
             .policy(self.policy().names(names.clone()))
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
+            .interface(self.interface.as_deref())
             .offload(!self.no_offload)
             .progress(self.progress_log);
         let config = config.ports(self.ports);
@@ -373,6 +377,15 @@ fn listen_addresses(text: &str) -> Result<Addresses, String> {
         }
     }
     Ok(Addresses(addresses))
+}
+
+/// The name of an interface that this machine has.
+fn interface(text: &str) -> Result<String, String> {
+    let there = nix::net::if_::if_nametoindex(text);
+    there.map_err(|_| {
+        format!("there is no interface '{text}': 'ip -brief link' shows those that there are")
+    })?;
+    Ok(text.into())
 }
 
 /// A number of bytes, as a person writes it.

@@ -48,7 +48,10 @@ fn text(args: &Args, bound: &[SocketAddr], client: &str) -> String {
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
     for address in bound {
         let both = address.is_ipv6() && address.ip().is_unspecified();
-        line("listening", &format!("{address}{}", if both { " (IPv4 and IPv6)" } else { "" }));
+        let both = if both { " (IPv4 and IPv6)" } else { "" };
+        let at =
+            args.interface.as_ref().map_or_else(String::new, |name| format!(" at {name} alone"));
+        line("listening", &format!("{address}{both}{at}"));
     }
     line(
         "uploads",
@@ -180,6 +183,8 @@ mod tests {
         ] {
             assert!(other.contains(line), "{line}{other}");
         }
+        let alone = told(&["--interface", "lo"], "[::]:7");
+        assert!(alone.contains("  listening  [::]:7 (IPv4 and IPv6) at lo alone\n"), "{alone}");
         let files = ["--map-file", "m", "--map-rule", "r a b", "--strip-prefix", "C:,/boot/"];
         let names = [&files[..], &["--strip-junk", "--ignore-case"]].concat();
         let names = told(&names, "127.0.0.1:7");

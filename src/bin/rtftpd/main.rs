@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{Access, access};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -125,7 +125,7 @@ fn bind(
         }
         started => started,
     };
-    for address in listen.iter().filter(|address| is_foreign(address.ip())) {
+    for address in listen.iter().filter(|address| is_foreign(**address)) {
         tracing::warn!(%address, "this machine does not have that address yet: it is served once it does");
     }
     started.map_err(explain)
@@ -153,8 +153,9 @@ fn without_ipv6(listen: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Whether no interface of this machine has it.
-fn is_foreign(ip: IpAddr) -> bool {
-    let bound = UdpSocket::bind((ip, 0));
+fn is_foreign(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    let bound = UdpSocket::bind(address);
     bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 
