@@ -38,8 +38,8 @@ impl Policy for StandardPolicy {
 
 impl StandardPolicy {
     /// Serves everybody with `profile`.
-    pub fn new(profile: Profile) -> Self {
-        Self { profile, block_size_of: Vec::new(), names: NameRules::default() }
+    pub const fn new(profile: Profile) -> Self {
+        Self { profile, block_size_of: Vec::new(), names: NameRules::NONE }
     }
 
     /// Serves other names than those that are asked for, as these rules say.

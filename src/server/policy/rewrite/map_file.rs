@@ -39,6 +39,8 @@ pub(super) struct Rule {
     replacement: Option<Template>,
     /// What a client is told that the rule refuses.
     refusal: Option<Template>,
+    /// Whether either of them names a group.
+    names_groups: bool,
     /// Whether it is repeated until it matches no more.
     repeats: bool,
     /// Whether it is for names that do not match.
@@ -145,7 +147,8 @@ impl Rule {
             place,
             pattern: Pattern::new(pattern, has(b'i'))?,
             replacement: has(b'r').then(|| template.clone()),
-            refusal: has(b'a').then_some(template),
+            refusal: has(b'a').then(|| template.clone()),
+            names_groups: template.names_groups(),
             repeats: has(b'g'),
             is_inverted: has(b'~'),
             ends: has(b'e'),
@@ -166,7 +169,7 @@ impl Rule {
     fn find(&self, name: &[u8]) -> Option<Groups> {
         match self.is_inverted {
             true => (!self.pattern.is_match(name)).then(Groups::new),
-            false => self.pattern.find(name),
+            false => self.pattern.find(name, self.names_groups),
         }
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Pattern {
     first: Regex,
     /// Finds the end of the longest match that begins there: POSIX wants that, and not that of the first alternative.
     longest: Regex,
-    /// Finds the groups within a match whose end is known.
+    /// Finds the groups of the longest match, where the first is shorter.
     groups: Regex,
 }
 
@@ -56,13 +56,20 @@ impl Pattern {
         self.first.is_match(name)
     }
 
-    /// The groups of the first match, the longest of those that begin where it does.
-    pub(super) fn find(&self, name: &[u8]) -> Option<Groups> {
+    /// The first match, the longest of those that begin where it does, and its groups, if they are `wanted`.
+    pub(super) fn find(&self, name: &[u8], wanted: bool) -> Option<Groups> {
         let start = self.first.find(name)?.start();
         let from_there = |name| Input::new(name).range(start..).anchored(Anchored::Yes);
         let end = self.longest.search_half(&from_there(name))?.offset();
-        let mut found: Captures = self.groups.create_captures();
-        self.groups.search_captures(&from_there(&name[..end]), &mut found);
+        if !wanted {
+            return Some(vec![start..end]);
+        }
+        let mut found: Captures = self.first.create_captures();
+        self.first.search_captures(&from_there(name), &mut found);
+        if found.get_match().is_none_or(|found| found.end() != end) {
+            found = self.groups.create_captures();
+            self.groups.search_captures(&from_there(&name[..end]), &mut found);
+        }
         let group = |n| found.get_group(n).map_or(0..0, |group| group.start..group.end);
         let inner = (1..GROUPS.min(found.group_len().max(1))).map(group);
         Some(std::iter::once(start..end).chain(inner).collect())
@@ -316,7 +323,9 @@ mod tests {
     /// The groups of the first match.
     fn found(posix: &str, name: &str) -> Option<Vec<String>> {
         let pattern = Pattern::new(posix.as_bytes(), false).expect(posix);
-        let groups = pattern.find(name.as_bytes());
+        let groups = pattern.find(name.as_bytes(), true);
+        let whole = groups.as_ref().map(|groups| vec![groups[0].clone()]);
+        assert_eq!(pattern.find(name.as_bytes(), false), whole, "{posix} {name}");
         assert_eq!(groups.is_some(), pattern.is_match(name.as_bytes()), "{posix} {name}");
         Some(groups?.into_iter().map(|group| name[group].to_owned()).collect())
     }
@@ -357,6 +366,7 @@ mod tests {
             ("a|ab", "abc", Some(&["ab"])),
             ("(a|ab)(c|bcd)(d*)", "abcd", Some(&["abcd", "a", "bcd", ""])),
             ("(a?)(ab)?", "ab", Some(&["ab", "", "ab"])),
+            ("(ba?)(a|$)", "bac", Some(&["ba", "b", "a"])),
             ("(a|ab)(b?)", "ab", Some(&["ab", "a", "b"])),
             ("(a*)*", "aa", Some(&["aa", "aa"])),
             ("(a|b)*", "ab", Some(&["ab", "b"])),

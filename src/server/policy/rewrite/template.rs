@@ -52,6 +52,11 @@ impl Template {
         Self(parts)
     }
 
+    /// Whether it names a group beside the whole match.
+    pub(super) fn names_groups(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Group(1..)))
+    }
+
     /// What it stands for where `groups` of `name` were found, for a client with this address.
     pub(super) fn fill(&self, name: &[u8], groups: &Groups, client: IpAddr) -> Vec<u8> {
         let (mut out, mut letters) = (Vec::new(), Letters::AsTheyAre);
