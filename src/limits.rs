@@ -336,6 +336,10 @@ pub(crate) const WALK_STEPS: usize = 4_096;
 /// Directories that one upload may make.
 pub(crate) const CREATED_DIRECTORIES: usize = 16;
 
+/// Names looked at to find one whose letters are of another size: each costs a comparison and a part of a system call, and
+/// a client may ask for nothing else.
+pub(crate) const FOLDED_NAMES: usize = 10_000;
+
 /// Names looked at for what killed uploads left: about a second's work when the server starts, beside its first
 /// transfers. In a folder with more, what is farther down is left there.
 pub(crate) const SWEPT_NAMES: usize = 1_000_000;
@@ -343,3 +347,26 @@ pub(crate) const SWEPT_NAMES: usize = 1_000_000;
 /// What killed uploads left is looked for in directories 32 deep; each costs a descriptor meanwhile.
 #[doc(hidden)]
 pub const SWEPT_DEPTH: usize = 32;
+
+// Names that are rewritten.
+
+/// A map file has 256 KiB at most: many times what anybody writes by hand.
+pub const MAP_FILE_BYTES: usize = 256 << 10;
+
+/// A map has 1,024 rules at most: all of them are tried for each request, where others wait for theirs.
+pub const MAP_RULES: usize = 1_024;
+
+/// Rules tried for one name, each repetition of one counted: twice all rules that there may be. A name that takes more
+/// is refused, for its rules have no end. tftp-hpa gives up after 1,024, or never.
+pub const MAP_STEPS: usize = 2 * MAP_RULES;
+
+/// A name has 1,024 bytes at most while it is rewritten, so that rules which make it longer come to an end: a request
+/// of RFC 2347 has half of that.
+pub const MAPPED_NAME_BYTES: usize = 1_024;
+
+/// A regular expression takes 256 KiB at most when it is compiled.
+pub(crate) const PATTERN_BYTES: usize = 256 << 10;
+
+/// What a regular expression keeps of the states that it has met: with all rules there may be, 200 MiB at most, and with
+/// ordinary ones some KiB.
+pub(crate) const PATTERN_CACHE_BYTES: usize = 64 << 10;

@@ -6,18 +6,19 @@
 #[path = "common/clients.rs"]
 mod clients;
 mod common;
+#[path = "common/foreign.rs"]
+mod foreign;
 
 use clients::{
     ATFTP, BUSYBOX, CURL, Client, DEFAULTS, NETASCII, RTFTP, Settings, TFTP_HPA, installed, lines,
     netascii, octets, said, text,
 };
-use common::apart::in_own_network;
-use common::{DEADLINE, child, until};
+use common::{DEADLINE, until};
+use foreign::{as_root, in_tftpd};
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, Uid};
+use nix::unistd::Pid;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -153,12 +154,8 @@ impl Server {
         let folder = new_folder();
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("an address");
-        let mut command = Command::new(installed("in.tftpd"));
-        command.args(["--create", "--secure", "--user", "root"]).arg(folder.path().join("root"));
-        if fs::read_to_string("/proc/self/setgroups").is_ok_and(|may| may.trim() == "deny") {
-            command.env("LD_PRELOAD", without_groups(folder.path()));
-        }
-        let child = start(command.stdin(OwnedFd::from(socket)), &folder);
+        let mut command = in_tftpd(socket, folder.path());
+        let child = start(command.arg(folder.path().join("root")), &folder);
         let mut server = Self { child, address, folder };
         assert!(server.comes(), "in.tftpd does not start:\n{}", server.log());
         server
@@ -219,24 +216,6 @@ impl Drop for Server {
             println!("The server at {} said:\n{}", self.address, self.log());
         }
     }
-}
-
-/// A library that lets in.tftpd go on where it may not choose its groups: in a user namespace that a user made. It can
-/// choose nothing there that this user does not have.
-fn without_groups(folder: &Path) -> PathBuf {
-    let (source, library) = (folder.join("groups.cc"), folder.join("groups.so"));
-    let text = r#"extern "C" int initgroups(const char *, unsigned) { return 0; }"#;
-    fs::write(&source, text).expect("a source");
-    let mut compiler = Command::new(installed("c++"));
-    let made = child::output(compiler.args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source));
-    assert!(made.status.success(), "{}", said(&made));
-    library
-}
-
-/// Whether this is a run with the foreign servers, which need what root has: in.tftpd calls chroot, dnsmasq takes
-/// port 69. Other users have that in a network of their own, where the test runs once more.
-fn as_root<T>(test: T) -> bool {
-    Uid::effective().is_root() || in_own_network(test, "ip link set lo up")
 }
 
 /// A folder with the folder to serve and the log in it.

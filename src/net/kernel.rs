@@ -31,15 +31,30 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(crate) struct Kernel {
     start: Instant,
+    /// The interface that all sockets are bound to, if they are to any.
+    interface: Option<Box<str>>,
 }
 
 impl Kernel {
     /// The kernel; its time starts now.
     pub(crate) fn start() -> Arc<Self> {
-        let kernel = Self { start: Instant::now() };
+        Self::at(None)
+    }
+
+    /// The same, with all sockets bound to an interface.
+    pub(crate) fn at(interface: Option<Box<str>>) -> Arc<Self> {
+        let kernel = Self { start: Instant::now(), interface };
         // It is read from files that a process may give up before it serves.
         kernel.processors();
         Arc::new(kernel)
+    }
+
+    fn socket(&self, domain: Domain) -> io::Result<Socket> {
+        let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
+        if let Some(interface) = &self.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        Ok(socket)
     }
 }
 
@@ -58,7 +73,7 @@ impl System for Kernel {
     }
 
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Udp>> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = self.socket(Domain::for_address(address))?;
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
             setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
@@ -86,7 +101,9 @@ impl System for Kernel {
     }
 
     fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>> {
-        let socket = UdpSocket::bind(local)?;
+        let socket = self.socket(Domain::for_address(local))?;
+        socket.bind(&local.into())?;
+        let socket = UdpSocket::from(socket);
         let_fragment(&socket, local.is_ipv6());
         Ok(Box::new(KernelSocket(socket)))
     }
@@ -95,8 +112,8 @@ impl System for Kernel {
         if peer.is_ipv6() {
             return None;
         }
-        let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-        probe.connect(peer).ok()?;
+        let probe = self.socket(Domain::IPV4).ok()?;
+        probe.connect(&peer.into()).ok()?;
         usize::try_from(getsockopt(&probe, sockopt::IpMtu).ok()?).ok()
     }
 

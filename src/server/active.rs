@@ -7,6 +7,7 @@ use crate::proto::Time;
 use crate::query::Query;
 use crate::store::SERVER_ERROR;
 use crate::transfer::{Summary, Transfer};
+use crate::wire::Filename;
 use std::io;
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ pub(super) struct ActiveTransfer {
     session: Arc<Session>,
     permit: Permit,
     shared: Arc<Shared>,
+    /// The name that is served, where it is not the one that was asked for.
+    served: Option<Filename>,
     started: Time,
     /// Payload bytes when it was last looked at.
     bytes: u64,
@@ -26,16 +29,22 @@ pub(super) struct ActiveTransfer {
 
 impl ActiveTransfer {
     /// Tells that it begins.
-    pub(super) fn new(session: Arc<Session>, permit: Permit, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(
+        session: Arc<Session>,
+        permit: Permit,
+        shared: Arc<Shared>,
+        served: Option<Filename>,
+    ) -> Self {
         let started = shared.system.now();
         let progress_at = shared.config.progress.map(|interval| started + interval);
         session.with_transfer(|now, transfer| {
             let (query, agreed) = (&permit.entry().query, transfer.summary().agreed);
-            if shared.try_tell(Event::Started { query, agreed: &agreed }).is_err() {
+            let event = Event::Started { query, served: served.as_ref(), agreed: &agreed };
+            if shared.try_tell(event).is_err() {
                 transfer.stop(now, SERVER_ERROR);
             }
         });
-        Self { session, permit, shared, started, bytes: 0, progress_at, is_told: false }
+        Self { session, permit, shared, served, started, bytes: 0, progress_at, is_told: false }
     }
 
     /// Drives it on this thread until its outcome is known. If it dallies after that, the event loop has it: a thread is
@@ -57,9 +66,12 @@ impl ActiveTransfer {
     }
 
     /// Tells how it ended, once.
-    fn tell_end<'a>(&'a mut self, event: impl FnOnce(&'a Query) -> Event<'a>) {
+    fn tell_end<'a>(
+        &'a mut self,
+        event: impl FnOnce(&'a Query, Option<&'a Filename>) -> Event<'a>,
+    ) {
         if !std::mem::replace(&mut self.is_told, true) {
-            self.shared.tell(event(&self.permit.entry().query));
+            self.shared.tell(event(&self.permit.entry().query, self.served.as_ref()));
         }
     }
 
@@ -71,8 +83,8 @@ impl ActiveTransfer {
         self.progress_at = Some(now + interval);
         let (query, mut summary) = (&self.permit.entry().query, transfer.summary().clone());
         summary.elapsed = now - self.started;
-        let summary = &summary;
-        if self.shared.try_tell(Event::Progress { query, summary }).is_err() {
+        let (served, summary) = (self.served.as_ref(), &summary);
+        if self.shared.try_tell(Event::Progress { query, served, summary }).is_err() {
             transfer.stop(now, SERVER_ERROR);
         }
     }
@@ -95,14 +107,14 @@ impl Handler for ActiveTransfer {
     }
 
     fn dallies(&mut self, summary: &Summary) {
-        self.tell_end(|query| Event::Finished { query, summary });
+        self.tell_end(|query, served| Event::Finished { query, served, summary });
         self.permit.dally();
     }
 
     fn ended(mut self, how: io::Result<Summary>) {
-        self.tell_end(|query| match &how {
-            Ok(summary) => Event::Finished { query, summary },
-            Err(error) => Event::Failed { query, error },
+        self.tell_end(|query, served| match &how {
+            Ok(summary) => Event::Finished { query, served, summary },
+            Err(error) => Event::Failed { query, served, error },
         });
     }
 }
@@ -116,7 +128,8 @@ impl Drop for ActiveTransfer {
                 transfer.stop(now, SHUTTING_DOWN);
                 transfer.summary().clone()
             });
-            self.tell_end(|query| Event::Finished { query, summary: &summary });
+            let summary = &summary;
+            self.tell_end(|query, served| Event::Finished { query, served, summary });
         }
     }
 }

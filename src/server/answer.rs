@@ -5,15 +5,20 @@ use super::{Event, Shared};
 use crate::net::{RequestSocket, Requested};
 use crate::query::Query;
 use crate::transfer::error_text;
-use crate::wire::{ErrorCode, Malformed, Packet};
+use crate::wire::{ErrorCode, Filename, Malformed, Packet};
 use std::net::{IpAddr, SocketAddr};
 
-/// Answers a query with an ERROR.
-pub(super) fn refuse(shared: &Shared, socket: &RequestSocket, query: &Query, refusal: &Refusal) {
+/// Answers a query, for which `served` was looked for if that is another name, with an ERROR.
+pub(super) fn refuse(
+    shared: &Shared,
+    socket: &RequestSocket,
+    (query, served): (&Query, Option<&Filename>),
+    refusal: &Refusal,
+) {
     let (peer, local, len) = (query.peer, query.local, query.shortest_request());
     let asked = Asked { peer, local, len, query: Some(query) };
     if send_error(shared, socket, asked, refusal.code, &refusal.text) {
-        shared.tell(Event::Refused { query, refusal });
+        shared.tell(Event::Refused { query, served, refusal });
     }
 }
 
@@ -73,7 +78,7 @@ fn send_error(
         make_room(shared, &reason);
         drop(&reason);
     } else if let Some(query) = query {
-        shared.tell(Event::Failed { query, error: &error });
+        shared.tell(Event::Failed { query, served: None, error: &error });
     }
     false
 }

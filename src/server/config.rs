@@ -52,6 +52,7 @@ impl Default for Model {
 #[non_exhaustive]
 pub struct Config {
     pub(super) listen: Vec<SocketAddr>,
+    pub(super) interface: Option<Box<str>>,
     pub(super) model: Model,
     pub(super) policy: Arc<dyn Policy>,
     pub(super) sessions: usize,
@@ -65,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            interface: None,
             model: Model::default(),
             policy: Arc::new(StandardPolicy::default()),
             sessions: limits::SESSIONS,
@@ -103,6 +105,14 @@ impl Config {
     #[must_use]
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
         self.listen.push(address.into());
+        self
+    }
+
+    /// Hears and answers on this network interface alone, as `eth0`, whatever the routes say; `None` binds to none. The
+    /// interface must be there when the server is bound.
+    #[must_use]
+    pub fn interface<'a>(mut self, name: impl Into<Option<&'a str>>) -> Self {
+        self.interface = name.into().map(Box::from);
         self
     }
 
@@ -175,10 +185,11 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, model, policy: _, sessions, windows_bytes, offload, ports, progress } =
-            self;
+        let Self { listen, interface, model, policy: _, .. } = self;
+        let Self { sessions, windows_bytes, offload, ports, progress, .. } = self;
         f.debug_struct("Config")
             .field("listen", listen)
+            .field("interface", interface)
             .field("model", model)
             .field("sessions", sessions)
             .field("windows_bytes", windows_bytes)

@@ -173,7 +173,8 @@ impl Dispatcher {
         self.next_loop = (self.next_loop + 1) % (self.others.len() + 1);
         let other = self.next_loop.checked_sub(1).map(|n| &self.others[n].mailbox);
         let store = task.profile.store_or(&*shared.store);
-        if open::may_wait(store, &task.permit.entry().query, &task.profile) {
+        let served = task.profile.served(&task.permit.entry().query);
+        if open::may_wait(store, &served, &task.profile) {
             let mailbox = other.cloned().unwrap_or_else(|| self.mailbox());
             let (shared, wake) = (Arc::clone(shared), WakeOnDrop(self.mailbox()));
             let work = move || {

@@ -4,7 +4,7 @@ use super::policy::{DropReason, Refusal};
 use crate::proto::Agreed;
 use crate::query::Query;
 use crate::transfer::Summary;
-use crate::wire::Malformed;
+use crate::wire::{Filename, Malformed};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -20,6 +20,8 @@ pub enum Event<'a> {
     Started {
         /// What was asked.
         query: &'a Query,
+        /// The name that is served, where it is not the one that was asked for.
+        served: Option<&'a Filename>,
         /// What was granted.
         agreed: &'a Agreed,
     },
@@ -27,6 +29,8 @@ pub enum Event<'a> {
     Progress {
         /// What was asked.
         query: &'a Query,
+        /// The name that is served, where it is not the one that was asked for.
+        served: Option<&'a Filename>,
         /// The figures so far.
         summary: &'a Summary,
     },
@@ -34,6 +38,8 @@ pub enum Event<'a> {
     Finished {
         /// What was asked.
         query: &'a Query,
+        /// The name that was served, where it is not the one that was asked for.
+        served: Option<&'a Filename>,
         /// How it went.
         summary: &'a Summary,
     },
@@ -41,6 +47,8 @@ pub enum Event<'a> {
     Refused {
         /// What was asked.
         query: &'a Query,
+        /// The name that was looked for, where it is not the one that was asked for.
+        served: Option<&'a Filename>,
         /// What the client was told, and why.
         refusal: &'a Refusal,
     },
@@ -69,6 +77,8 @@ pub enum Event<'a> {
     Failed {
         /// What was asked.
         query: &'a Query,
+        /// The name that was served, where it is not the one that was asked for.
+        served: Option<&'a Filename>,
         /// What the system said.
         error: &'a std::io::Error,
     },
@@ -85,6 +95,18 @@ impl Event<'_> {
             | Self::Failed { query, .. } => Some(query),
             Self::Dropped { query, .. } => *query,
             Self::Malformed { .. } | Self::Stray { .. } => None,
+        }
+    }
+
+    /// The name that is served, or was looked for, in place of the one that was asked for, where they differ.
+    pub const fn served(&self) -> Option<&Filename> {
+        match self {
+            Self::Started { served, .. }
+            | Self::Progress { served, .. }
+            | Self::Finished { served, .. }
+            | Self::Refused { served, .. }
+            | Self::Failed { served, .. } => *served,
+            Self::Dropped { .. } | Self::Malformed { .. } | Self::Stray { .. } => None,
         }
     }
 
@@ -107,21 +129,22 @@ impl Event<'_> {
 impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started { query, agreed } => {
+            Self::Started { query, agreed, .. } => {
                 let (size, window) = (agreed.block_size(), agreed.window());
                 write!(f, "started: {query}, {size} bytes in a block, {window} blocks in a window")
             }
-            Self::Progress { query, summary } => write!(f, "{} bytes: {query}", summary.bytes),
-            Self::Finished { query, summary } => write!(f, "{summary}: {query}"),
-            Self::Refused { query, refusal } => write!(f, "refused: {query}: {refusal}"),
+            Self::Progress { query, summary, .. } => write!(f, "{} bytes: {query}", summary.bytes),
+            Self::Finished { query, summary, .. } => write!(f, "{summary}: {query}"),
+            Self::Refused { query, refusal, .. } => write!(f, "refused: {query}: {refusal}"),
             Self::Malformed { peer, why } => write!(f, "malformed {why} from {peer}"),
             Self::Dropped { peer, query: None, reason } => write!(f, "dropped: {peer}: {reason}"),
             Self::Dropped { query: Some(query), reason, .. } => {
                 write!(f, "dropped: {query}: {reason}")
             }
             Self::Stray { peer } => write!(f, "stray packet from {peer}"),
-            Self::Failed { query, error } => write!(f, "failed: {query}: {error}"),
-        }
+            Self::Failed { query, error, .. } => write!(f, "failed: {query}: {error}"),
+        }?;
+        self.served().map_or(Ok(()), |served| write!(f, ", served as \"{served}\""))
     }
 }
 

@@ -27,8 +27,8 @@ pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, Por
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
 pub use policy::{
-    Action, DropReason, Operations, OwnStore, Policy, Profile, Quirks, Refusal, Rule, Serving,
-    StandardPolicy, Verdict,
+    Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks, Refusal,
+    Rule, Serving, StandardPolicy, Verdict,
 };
 
 use crate::limits;
@@ -133,7 +133,7 @@ impl Server {
         store: impl Store + 'static,
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
-        Self::bind_on(Kernel::start(), config, store, observer)
+        Self::bind_on(Kernel::at(config.interface.clone()), config, store, observer)
     }
 
     /// As [`bind`](Self::bind), on any system.
@@ -342,7 +342,9 @@ fn take_request(
     });
     let profile = match decided {
         Verdict::Serve(profile) => profile,
-        Verdict::Refuse(refusal) => return answer::refuse(shared, socket, query, &refusal),
+        Verdict::Refuse(refusal) => {
+            return answer::refuse(shared, socket, (query, None), &refusal);
+        }
         Verdict::Drop(why) => return answer::dropped(shared, query, &DropReason::Policy(why)),
     };
     match shared.admission.admit(query, shared.system.now()) {

@@ -5,7 +5,7 @@ use super::policy::{DropReason, Profile, Refusal};
 use crate::query::Query;
 use crate::store::{Readable, RootedPath, Store, StoreError, is_shortage};
 use crate::transfer::{Sink, Source};
-use crate::wire::{ErrorCode, ListFormat, Mode, Operation};
+use crate::wire::{ErrorCode, Filename, ListFormat, Mode, Operation};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 
@@ -18,6 +18,8 @@ pub(super) enum Payload {
         size: Option<u64>,
         /// How many of its bytes are in memory.
         held: usize,
+        /// The name under which the store has it, where that is not the one it was asked for.
+        name: Option<Filename>,
     },
     /// It is to be received.
     Sink(Box<dyn Sink>),
@@ -158,8 +160,17 @@ fn list(store: &dyn Store, query: &Query, form: Form) -> Result<Payload, Unserve
 
 impl Payload {
     fn of(file: Readable) -> Self {
+        let name = file.found_name().cloned();
         let (source, size, held) = file.into_parts();
-        Self::Source { source: Box::new(Guarded::new(source)), size, held }
+        Self::Source { source: Box::new(Guarded::new(source)), size, held, name }
+    }
+
+    /// The name under which the store has it, where that is not the one it was asked for.
+    pub(super) const fn name(&self) -> Option<&Filename> {
+        match self {
+            Self::Source { name, .. } => name.as_ref(),
+            Self::Sink(_) => None,
+        }
     }
 
     /// How many bytes it has in memory.

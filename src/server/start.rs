@@ -25,13 +25,14 @@ pub(super) fn start(
     profile: &Profile,
 ) -> Option<ActiveTransfer> {
     let entry = Arc::clone(permit.entry());
-    let query = &entry.query;
-    let payload = match open(profile.store_or(&*shared.store), query, profile) {
+    let (query, served) = (&entry.query, profile.name.as_ref());
+    let store = profile.store_or(&*shared.store);
+    let payload = match open(store, &profile.served(query), profile) {
         Ok(payload) => payload,
         Err(Unserved::Refused(refusal)) => {
             // Who has the answer may ask at once for the same again: that is no repeat of what is over.
             drop(permit);
-            answer::refuse(shared, asked_at, query, &refusal);
+            answer::refuse(shared, asked_at, (query, served), &refusal);
             return None;
         }
         Err(Unserved::Dropped(reason)) => {
@@ -45,15 +46,22 @@ pub(super) fn start(
         // What the session has goes before it stops counting.
         drop(payload);
         drop(permit);
-        answer::refuse(shared, asked_at, query, &refusal);
+        answer::refuse(shared, asked_at, (query, served), &refusal);
         return None;
     }
+    let served = payload.name().or(served).cloned();
     match session(shared, asked_at, &permit, profile, payload) {
-        Ok(session) => Some(ActiveTransfer::new(entry.attach(session), permit, Arc::clone(shared))),
+        Ok(session) => {
+            let shared = Arc::clone(shared);
+            Some(ActiveTransfer::new(entry.attach(session), permit, shared, served))
+        }
         Err(error) => {
             match DropReason::of(&error) {
                 Some(reason) => answer::lacking(shared, query, &reason),
-                None => shared.tell(Event::Failed { query, error: &error }),
+                None => {
+                    let served = served.as_ref();
+                    shared.tell(Event::Failed { query, served, error: &error });
+                }
             }
             None
         }

@@ -7,6 +7,7 @@
 use super::contents::Contents;
 use super::disk::{FileKind, Lookup, may};
 use super::error::is_shortage;
+use super::letters::Search;
 use super::listing::is_listable;
 use super::notice::{Notice, Notices};
 use super::root::Root;
@@ -20,6 +21,7 @@ use crate::transfer::Sink;
 use crate::wire::{ErrorCode, Filename};
 use cap_std::fs::Dir;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -42,6 +44,8 @@ pub struct Folder {
     has_proc: bool,
     /// Whether files are sent that are written meanwhile.
     growing: bool,
+    /// Whether a name is looked for in letters of any size.
+    ignore_case: bool,
     shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
 }
 
@@ -71,7 +75,8 @@ impl Folder {
             notices: Notices::default(),
         };
         let (shared, links) = (Mutex::default(), Vec::new());
-        Self { root, below: None, links, rules, has_proc, growing: false, shared }
+        let growing = false;
+        Self { root, below: None, links, rules, has_proc, growing, ignore_case: false, shared }
     }
 
     /// Allows uploads; without this there are none.
@@ -100,6 +105,15 @@ impl Folder {
     #[must_use]
     pub const fn growing_files(mut self, growing: bool) -> Self {
         self.growing = growing;
+        self
+    }
+
+    /// Whether what is not there is looked for in ASCII letters of the other size, in each part of its name, as firmware
+    /// expects whose names were made on Windows. An upload goes to what there is, too. Of several names that differ in
+    /// nothing else none is taken, and only so many names are looked at.
+    #[must_use]
+    pub const fn ignore_case(mut self, ignore: bool) -> Self {
+        self.ignore_case = ignore;
         self
     }
 
@@ -242,6 +256,30 @@ impl Folder {
         sweep(&root.dir, limits::SWEPT_NAMES, limits::SWEPT_DEPTH)
     }
 
+    /// The query for what is there in letters of another size than it asks for, if that counts and what it asks for is not
+    /// there.
+    fn in_its_letters<'a>(
+        &self,
+        served: &Served,
+        query: &'a Query,
+    ) -> Result<Cow<'a, Query>, StoreError> {
+        let name = query.path()?;
+        let look = |path: &Path| Ok(self.see(served, path)?);
+        let is_missing = || matches!(name.find(served.paths(), look), Err(StoreError::NotFound));
+        if !self.ignore_case || !is_missing() {
+            return Ok(Cow::Borrowed(query));
+        }
+        let mut search = Search::new(served.dir(), self.rules.how);
+        Ok(match search.path(&name, served.paths())? {
+            None => Cow::Borrowed(query),
+            Some(path) => {
+                let slash = if name.is_directory() { "/" } else { "" };
+                let name = [path.as_os_str().as_bytes(), slash.as_bytes()].concat().into();
+                Cow::Owned(Query { name, ..query.clone() })
+            }
+        })
+    }
+
     /// What is not there, with what may have been meant, where one look or two find it: the name in letters of the other
     /// size, or without the directory in front.
     fn not_found(&self, served: &Served, name: &RootedPath) -> StoreError {
@@ -361,7 +399,9 @@ fn modified(about: &Stat) -> SystemTime {
 
 impl Store for Folder {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
-        let (name, served) = (query.path()?, self.served(query)?);
+        let served = self.served(query)?;
+        let query = self.in_its_letters(&served, query)?;
+        let name = query.path()?;
         let found = name.find(served.paths(), |path| Ok(self.see(&served, path)?));
         let (path, seen) = found.map_err(|error| match error {
             StoreError::NotFound => self.not_found(&served, &name),
@@ -380,7 +420,11 @@ impl Store for Folder {
         let file = self.opened(&served, path, &seen)?;
         let (contents, place) = (Contents::new(file, &seen.about), served.place(path));
         let contents = contents.found(served.into_root(), place, &seen.about, self.growing);
-        Ok(Readable::contents(contents))
+        let file = Readable::contents(contents);
+        Ok(match query {
+            Cow::Owned(other) => file.found(other.name),
+            Cow::Borrowed(_) => file,
+        })
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
@@ -391,7 +435,8 @@ impl Store for Folder {
                     StoreError::NotFound => StoreError::no_such_directory(),
                     other => other,
                 })?;
-                Ok(Box::new(self.rules.open(served.dir(), served.paths(), query)?))
+                let query = self.in_its_letters(&served, query)?;
+                Ok(Box::new(self.rules.open(served.dir(), served.paths(), &query)?))
             }
         }
     }
@@ -418,7 +463,9 @@ impl Store for Folder {
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
-        let (name, served) = (query.path()?, self.served(query)?);
+        let served = self.served(query)?;
+        let query = self.in_its_letters(&served, query)?;
+        let name = query.path()?;
         let found = name.find(served.paths(), |path| Ok(self.see(&served, path)?));
         let (path, seen) = found.map_err(|error| match error {
             StoreError::NotFound => StoreError::no_such_directory(),
@@ -543,6 +590,49 @@ mod tests {
             sink.commit().expect("it is stored");
             assert_eq!(mode(name), mode("theirs"), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_is_found_in_letters_of_any_size_where_that_is_allowed_and_one_has_it() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(root.path().join("Boot/x64")).expect("a directory");
+        for name in ["Boot/x64/BootMgr.exe", "exact", "EXACT", "Two", "TWO", "\u{c9}.cfg"] {
+            std::fs::write(root.path().join(name), name).expect("a file");
+        }
+        let folder = Folder::open(root.path()).expect("it opens").ignore_case(true);
+        let folder = folder.uploads(Uploads::Create);
+        let read = |name: &str| {
+            let read = folder.read(&query(Operation::Read, name));
+            let found = read.map(|file| file.found_name().map(ToString::to_string));
+            found.map_err(|error| error.to_string())
+        };
+        let found = |name: &str| Ok(Some(name.to_owned()));
+        let missing = || Err("not found".to_owned());
+        let boot = "Boot/x64/BootMgr.exe";
+        assert_eq!(read(boot), Ok(None));
+        assert_eq!(
+            [read("BOOT/X64/bootmgr.exe"), read("\\boot\\x64\\BOOTMGR.EXE")],
+            [(); 2].map(|()| found(boot))
+        );
+        assert_eq!([read("exact"), read("EXACT")], [Ok(None), Ok(None)]);
+        assert_eq!(read("\u{c9}.CFG"), found("\u{c9}.cfg"));
+        assert_eq!(
+            [read("\u{e9}.cfg"), read("boot/none"), read("exact/x")],
+            [(); 3].map(|()| missing())
+        );
+        let both = read("two").expect_err("two of them");
+        assert!(both.contains("'Two'") && both.contains("'TWO'"), "{both}");
+        let listed = folder.list(&query(Operation::List, "BOOT")).expect("a listing");
+        assert_eq!(listed.entries[0].name, "x64");
+        let write = |name: &str| folder.write(&query(Operation::Write, name)).map(drop);
+        assert!(matches!(write("boot/X64/BOOTMGR.EXE"), Err(StoreError::Exists)));
+        let mut new = folder.write(&query(Operation::Write, "boot/X64/New")).expect("a place");
+        new.commit().expect("stored");
+        assert!(root.path().join("Boot/x64/New").is_file());
+        let strict = Folder::open(root.path()).expect("it opens");
+        assert!(strict.read(&query(Operation::Read, "boot/x64/BootMgr.exe")).is_err());
+        let as_known = |name: &str| !folder.may_wait(&query(Operation::Read, name));
+        assert!(as_known(boot) && !as_known("BOOT/x64/BootMgr.exe"), "no loop looks for it");
     }
 
     #[test]

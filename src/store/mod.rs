@@ -14,6 +14,7 @@ mod error;
 mod generated;
 mod in_memory;
 mod in_order;
+mod letters;
 mod listing;
 mod notice;
 mod path;
@@ -42,6 +43,7 @@ pub use whole_file::WholeFile;
 use crate::limits;
 use crate::query::Query;
 use crate::transfer::{Blocking, Memory, Sink, Source};
+use crate::wire::Filename;
 use std::fmt;
 use std::io::{self, IoSliceMut, Read};
 use std::path::Path;
@@ -136,12 +138,13 @@ pub struct Readable {
     source: Box<dyn Source>,
     size: Option<u64>,
     held: usize,
+    found: Option<Filename>,
 }
 
 impl Readable {
     /// What `source` gives, however long it is. A client that asks for the size (`tsize`) is not told.
     pub fn new(source: impl Source + 'static) -> Self {
-        Self { source: Box::new(source), size: None, held: 0 }
+        Self { source: Box::new(source), size: None, held: 0, found: None }
     }
 
     /// What `reader` gives, however long it is. Each of its reads may wait. It counts as
@@ -167,7 +170,7 @@ impl Readable {
     #[must_use]
     pub fn size(self, bytes: u64) -> Self {
         let source = Box::new(Exact { source: self.source, left: bytes });
-        Self { source, size: Some(bytes), held: self.held }
+        Self { source, size: Some(bytes), ..self }
     }
 
     /// How many bytes it has, where that is known.
@@ -182,6 +185,19 @@ impl Readable {
     pub const fn held(mut self, bytes: usize) -> Self {
         self.held = bytes;
         self
+    }
+
+    /// Tells that the store has it under another name than the one that it was asked for. Who is told of the transfer
+    /// hears of it.
+    #[must_use]
+    pub fn found(mut self, name: impl Into<Filename>) -> Self {
+        self.found = Some(name.into());
+        self
+    }
+
+    /// The name under which the store has it, where that is not the one that it was asked for.
+    pub const fn found_name(&self) -> Option<&Filename> {
+        self.found.as_ref()
     }
 
     /// The source, its size where that is known, and the bytes of memory that it holds.

@@ -84,7 +84,7 @@ impl RootedPath {
     }
 
     /// What is left behind the root's own path.
-    fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
+    pub(super) fn inside(&self, own: &[PathBuf]) -> Option<&Path> {
         own.iter().find_map(|own| self.with_slashes().strip_prefix(own).ok())
     }
 

@@ -55,14 +55,18 @@ pub(crate) enum Told {
 impl Told {
     fn of(event: Event<'_>) -> Self {
         match event {
-            Event::Started { query, agreed } => Self::Started(query.clone(), *agreed),
-            Event::Progress { query, summary } => Self::Progress(query.clone(), summary.clone()),
-            Event::Finished { query, summary } => Self::Finished(query.clone(), summary.clone()),
-            Event::Refused { query, refusal } => Self::Refused(query.clone(), refusal.clone()),
+            Event::Started { query, agreed, .. } => Self::Started(query.clone(), *agreed),
+            Event::Progress { query, summary, .. } => {
+                Self::Progress(query.clone(), summary.clone())
+            }
+            Event::Finished { query, summary, .. } => {
+                Self::Finished(query.clone(), summary.clone())
+            }
+            Event::Refused { query, refusal, .. } => Self::Refused(query.clone(), refusal.clone()),
             Event::Malformed { peer, why } => Self::Malformed(peer, why),
             Event::Dropped { peer, reason, .. } => Self::Dropped(peer, reason.clone()),
             Event::Stray { peer } => Self::Stray(peer),
-            Event::Failed { query, error } => Self::Failed(query.clone(), error.to_string()),
+            Event::Failed { query, error, .. } => Self::Failed(query.clone(), error.to_string()),
             other => panic!("an event that the tests do not know: {other:?}"),
         }
     }

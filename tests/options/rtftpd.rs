@@ -35,6 +35,17 @@ pub(crate) const ROWS: &[Row] = &[
     row("--create-dirs", (&[], ""), ("error 1", "stored"), upload_to_a_new_directory),
     row("--max-upload", (&["1K"], "2K"), ("stored", "error 3"), upload_of_1025_bytes),
     row("--growing-files", (&[], ""), ("error", "as it was"), file_that_grows),
+    row("--map-file", (&["map"], "rival"), ("error 1", "mapped"), name_that_is_mapped),
+    row(
+        "--map-rule",
+        (&["r ^a$ mapped"], "r ^a$ other"),
+        ("error 1", "mapped"),
+        name_that_is_mapped,
+    ),
+    row("--strip-prefix", (&["C:"], "D:"), ("error 1", "short"), name_with_a_drive),
+    row("--strip-junk", (&[], ""), ("error 1", "short"), name_with_junk),
+    row("--ignore-case", (&[], ""), ("error 1", "short"), name_in_capitals),
+    row("--interface", (&["away"], "lo"), ("heard", "not heard"), interface),
     row("--no-list", (&[], ""), ("listed, listed, on", "error 1, error 4, off"), listings),
     row("--list-name", (&["index"], "ls"), (".list", "index"), name_of_the_listing),
     row("--model", (&["events"], "threads"), ("a thread, at once", "no thread, at once"), model),
@@ -217,6 +228,54 @@ fn file_that_grows(_: &str, given: &Given) -> String {
         Err(packet) if show(&packet).contains("still being written") => "error".into(),
         Err(packet) => show(&packet),
     }
+}
+
+/// What is in the file that is served for this name, or the code of the ERROR.
+fn served_for(name: &[u8], given: &Given) -> String {
+    let files = ["mapped", "other", "short"].map(|name| (name, name.as_bytes()));
+    let root = folder(&files);
+    let maps = folder(&[("map", b"r ^a$ mapped"), ("rival", b"r ^a$ other")]);
+    let mut command = given.rtftpd(root.path(), &["--listen", "127.0.0.1:0"]);
+    let server = Daemon::spawn(command.current_dir(maps.path()));
+    match server.peer().fetch(&rrq(name, &[])) {
+        Ok(bytes) => String::from_utf8(bytes).expect("a name"),
+        Err(packet) => format!("error {}", error_code(&packet)),
+    }
+}
+
+fn name_that_is_mapped(_: &str, given: &Given) -> String {
+    served_for(b"a", given)
+}
+
+fn name_with_a_drive(_: &str, given: &Given) -> String {
+    served_for(b"C:short", given)
+}
+
+fn name_with_junk(_: &str, given: &Given) -> String {
+    served_for(b"short\xff\xff", given)
+}
+
+fn name_in_capitals(_: &str, given: &Given) -> String {
+    served_for(b"SHORT", given)
+}
+
+fn interface(_: &str, given: &Given) -> String {
+    let Some(unshare) = namespaces(&["--net"]) else { return LEFT_OUT.into() };
+    let root = two_thousand();
+    let line = format!(
+        r#"ip link set lo up; ip link add away type veth peer name gone; "$0" "$@" > banner & trap "kill $!" EXIT
+        until port=$(sed -n 's/.*listening *127.0.0.1:\([0-9]*\).*/\1/p' banner | grep .); do kill -0 $! || exit; done
+        '{}' get "127.0.0.1:$port" f -o /dev/null --quiet --max-time 1 2>&1 && echo heard || echo not heard"#,
+        env!("CARGO_BIN_EXE_rtftp")
+    );
+    let mut shell = std::process::Command::new(&unshare[0]);
+    shell.args(&unshare[1..]).args(["sh", "-c", &line]).arg(Daemon::program()).arg(root.path());
+    given.to(&mut shell);
+    shell.args(["--listen", "127.0.0.1:0"]).env("PATH", path());
+    let here = folder(&[]);
+    let done = child::output(shell.current_dir(here.path()));
+    let told = String::from_utf8_lossy(&done.stdout);
+    told.lines().last().unwrap_or_default().to_owned()
 }
 
 fn listings(_: &str, given: &Given) -> String {

@@ -167,7 +167,7 @@ impl Told {
                 ended: now,
                 place: place_of(query),
             }),
-            Event::Finished { query, summary } => {
+            Event::Finished { query, summary, .. } => {
                 let place = place_of(query);
                 let of_it = |session: &&mut Session| session.place == place;
                 // The place of one that is over may be another's.

@@ -1,6 +1,7 @@
 //! The command line, and what it means.
 
 use crate::log::LINES_PER_SECOND;
+use crate::names::NameArgs;
 use crate::sandbox::Part;
 use crate::typed::{
     BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, span, whole, with_negative_values,
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tftpkit::client::{Host, RemoteError, TFTP_PORT};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, NameRules, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -59,6 +60,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", value_delimiter = ',', env = "RTFTPD_LINKS_TO")]
     pub(crate) links_to: Vec<PathBuf>,
 
+    /// Hear and answer on this network interface alone, whatever the routes say
+    #[arg(long, value_name = "NAME", value_parser = interface, env = "RTFTPD_INTERFACE")]
+    pub(crate) interface: Option<String>,
+
     /// What clients may write
     #[arg(long, value_enum, default_value = "off", env = "RTFTPD_UPLOADS")]
     pub(crate) uploads: UploadsArg,
@@ -75,6 +80,9 @@ pub(crate) struct Args {
     /// error
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_GROWING_FILES")]
     pub(crate) growing_files: bool,
+
+    #[command(flatten)]
+    pub(crate) names: NameArgs,
 
     /// Offer no listing: neither LIST requests nor the generated file
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_NO_LIST")]
@@ -201,13 +209,12 @@ const ELSEWHERE: Elsewhere = &[
             "--bind",
             "--bind-address",
             "--host",
-            "--interface",
-            "-i",
             "--ip",
             "--addr",
         ],
         "--listen",
     ),
+    (&["-i", "--bind-interface", "--device"], "--interface"),
     (
         &[
             "--root",
@@ -247,10 +254,12 @@ const ELSEWHERE: Elsewhere = &[
     (&["--port-range", "-R", "--tftp-port-range"], "--ports"),
     (&["--timeout", "-t", "--idle-timeout"], "--patience"),
     (&["--retransmit", "-T", "--retry", "--retry-timeout"], "--first-interval"),
+    (&["--max-clients", "--maxthread", "--connections", "--max-connections"], "--max-sessions"),
     (
-        &["--max-clients", "--maxthread", "-m", "--connections", "--max-connections"],
-        "--max-sessions",
+        &["-m", "--remap", "--remap-file", "--mapfile"],
+        "tftp-hpa's map file: --map-file; atftpd's number of threads: --max-sessions",
     ),
+    (&["--pcre", "--rewrite"], "--map-rule, and --map-file for a file of such rules"),
     (&["--threads", "--workers"], "--max-threads"),
     (&["--tftp-single-port"], "--single-port"),
     (&["-u", "--username", "--uid", "--run-as", "--setuid"], "--user"),
@@ -352,6 +361,7 @@ impl Args {
             .policy(policy)
             .sessions(self.max_sessions)
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
+            .interface(self.interface.as_deref())
             .offload(!self.no_offload)
             .progress(self.progress_log);
         let config = config.ports(self.ports);
@@ -429,6 +439,15 @@ fn listen_addresses(text: &str) -> Result<Addresses, String> {
         }
     }
     Ok(Addresses(addresses))
+}
+
+/// The name of an interface that this machine has.
+fn interface(text: &str) -> Result<String, String> {
+    let there = nix::net::if_::if_nametoindex(text);
+    there.map_err(|_| {
+        format!("there is no interface '{text}': 'ip -brief link' shows those that there are")
+    })?;
+    Ok(text.into())
 }
 
 /// A number of bytes, as a person writes it.

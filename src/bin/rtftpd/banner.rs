@@ -65,7 +65,10 @@ fn text(
     let mut line = |label: &str, text: &str| out += &format!("  {label:<10} {text}\n");
     for address in bound {
         let both = address.is_ipv6() && address.ip().is_unspecified();
-        line("listening", &format!("{address}{}", if both { " (IPv4 and IPv6)" } else { "" }));
+        let both = if both { " (IPv4 and IPv6)" } else { "" };
+        let at =
+            args.interface.as_ref().map_or_else(String::new, |name| format!(" at {name} alone"));
+        line("listening", &format!("{address}{both}{at}"));
     }
     if args.single_port {
         line("transfers", "at the same port; behind a filter that knows the clients");
@@ -85,6 +88,9 @@ fn text(
             None => "off".into(),
         },
     );
+    if let Some(names) = args.names.told() {
+        line("names", &names);
+    }
     if let (Some(rules), Some(file)) = (rules, &args.rules) {
         line("rules", &format!("{rules} in {}, before all of that", file.display()));
     }
@@ -209,6 +215,14 @@ mod tests {
         let one_port = told(&["--single-port"], "127.0.0.1:7");
         let line = "  transfers  at the same port; behind a filter that knows the clients\n";
         assert!(one_port.contains(line) && !other.contains(line), "{one_port}");
+        let alone = told(&["--interface", "lo"], "[::]:7");
+        assert!(alone.contains("  listening  [::]:7 (IPv4 and IPv6) at lo alone\n"), "{alone}");
+        let files = ["--map-file", "m", "--map-rule", "r a b", "--strip-prefix", "C:,/boot/"];
+        let names = [&files[..], &["--strip-junk", "--ignore-case"]].concat();
+        let names = told(&names, "127.0.0.1:7");
+        let line = "  names      rewritten by m, rewritten by a --map-rule, without C: or /boot/ in front, without 0xFF \
+                    and control characters at the end, in letters of any size\n";
+        assert!(names.contains(line), "{names}");
         let any = told(&["--uploads", "overwrite", "--list-name", "ls"], "0.0.0.0:7");
         for line in [
             "  listening  0.0.0.0:7\n",

@@ -59,6 +59,7 @@ impl<'a> Folders<'a> {
             .uploads(wanted.uploads)
             .create_dirs(args.create_dirs)
             .growing_files(args.growing_files)
+            .ignore_case(args.names.ignore_case)
             .largest_upload(args.max_upload.0);
         for other in &wanted.links {
             let what =

@@ -15,7 +15,7 @@ use tftpkit::rate::TokenBucket;
 use tftpkit::server::{Event, Refusal};
 use tftpkit::store::Notice;
 use tftpkit::transfer::{Outcome, Summary};
-use tftpkit::wire::{ErrorCode, Operation};
+use tftpkit::wire::{ErrorCode, Filename, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Value, debug, error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
@@ -126,28 +126,30 @@ impl Log {
         }
         self.tell_lost();
         match event {
-            Event::Started { query, agreed } => {
-                self.line((Level::DEBUG, "started", None), query, agreed, None);
+            Event::Started { query, served, agreed } => {
+                self.line((Level::DEBUG, "started", None), (query, served), agreed, None);
             }
-            Event::Progress { query, summary } => {
+            Event::Progress { query, served, summary } => {
                 let is_upload = query.operation == Operation::Write;
                 let message = if is_upload { "receiving" } else { "sending" };
-                self.line((Level::INFO, message, None), query, &summary.agreed, Some(summary));
+                let how = (Level::INFO, message, None);
+                self.line(how, (query, served), &summary.agreed, Some(summary));
             }
-            Event::Finished { query, summary } => {
+            Event::Finished { query, served, summary } => {
                 let (level, message, outcome) = judge(summary, query.operation);
                 let how = (level, message, Some(outcome));
-                self.line(how, query, &summary.agreed, Some(summary));
+                self.line(how, (query, served), &summary.agreed, Some(summary));
             }
-            Event::Refused { query, refusal } => refused(query, refusal),
+            Event::Refused { query, served, refusal } => refused(query, served, refusal),
             Event::Malformed { peer, why } => debug!(%peer, %why, "malformed"),
             Event::Dropped { peer, query, reason } => {
                 let operation = query.map(|query| query.operation.to_string());
                 warn!(file = query.map(file), %peer, operation, why = %reason, "dropped");
             }
             Event::Stray { peer } => debug!(%peer, "stray packet"),
-            Event::Failed { query, error } => {
-                error!(file = file(query), peer = %query.peer, %error, "failed");
+            Event::Failed { query, served, error } => {
+                let (file, served) = (file(query), served.map(name));
+                error!(file, served, peer = %query.peer, %error, "failed");
             }
             _ => {}
         }
@@ -206,8 +208,8 @@ impl Ration {
 /// How much an event matters; nothing is written of one that has no level.
 fn level(event: &Event<'_>) -> Option<Level> {
     Some(match event {
-        Event::Finished { query, summary } => judge(summary, query.operation).0,
-        Event::Refused { query, refusal } if is_probe(query, refusal.code) => Level::INFO,
+        Event::Finished { query, summary, .. } => judge(summary, query.operation).0,
+        Event::Refused { query, refusal, .. } if is_probe(query, refusal.code) => Level::INFO,
         Event::Refused { .. } | Event::Dropped { .. } => Level::WARN,
         Event::Failed { .. } => Level::ERROR,
         Event::Progress { .. } => Level::INFO,
@@ -223,7 +225,11 @@ fn is_probe(query: &Query, code: ErrorCode) -> bool {
 
 /// The name as it was asked for.
 fn file(query: &Query) -> String {
-    told(query.name.as_bytes())
+    name(&query.name)
+}
+
+fn name(name: &Filename) -> String {
+    told(name.as_bytes())
 }
 
 /// Bytes from the network, fit for a log line. Both forms of a line escape the older control characters by themselves,
@@ -239,17 +245,17 @@ fn told(bytes: &[u8]) -> String {
     }
 }
 
-fn refused(query: &Query, refusal: &Refusal) {
-    let (file, peer) = (file(query), query.peer);
+fn refused(query: &Query, served: Option<&Filename>, refusal: &Refusal) {
+    let (file, served, peer) = (file(query), served.map(name), query.peer);
     if is_probe(query, refusal.code) {
         match &*refusal.reason {
             // That is all that can be said of most.
-            "not found" => info!(file, %peer, "not there"),
-            why => info!(file, %peer, why, "not there"),
+            "not found" => info!(file, served, %peer, "not there"),
+            why => info!(file, served, %peer, why, "not there"),
         }
     } else {
         let (operation, error, why) = (query.operation, u16::from(refusal.code), &*refusal.reason);
-        warn!(file, %peer, %operation, error, why, "refused");
+        warn!(file, served, %peer, %operation, error, why, "refused");
     }
 }
 
@@ -258,7 +264,7 @@ impl Log {
     fn line(
         &self,
         (level, message, outcome): (Level, &str, Option<String>),
-        query: &Query,
+        (query, served): (&Query, Option<&Filename>),
         agreed: &Agreed,
         summary: Option<&Summary>,
     ) {
@@ -271,6 +277,7 @@ impl Log {
             ($level:ident) => {
                 $level!(
                     file = file(query),
+                    served = served.map(name),
                     peer = %query.peer,
                     operation = %query.operation,
                     mode = %query.mode,
@@ -396,8 +403,12 @@ mod tests {
         let mut summary = Summary::default();
         summary.outcome = Some(Outcome::Local(ErrorCode::Undefined, "bad disk".into()));
         tracing::subscriber::with_default(all.finish(), || {
-            log.tell(Event::Failed { query: &query, error: &io::Error::other("no descriptor") });
-            log.tell(Event::Finished { query: &query, summary: &summary });
+            log.tell(Event::Failed {
+                query: &query,
+                served: None,
+                error: &io::Error::other("no descriptor"),
+            });
+            log.tell(Event::Finished { query: &query, served: None, summary: &summary });
             log.tell(Event::Stray { peer: query.peer });
         });
         let lines = lines.0.lock().expect("the lines").clone();
@@ -433,7 +444,7 @@ mod tests {
     fn what_clients_often_ask_for_in_vain_is_no_trouble() {
         let refused = |operation, code| {
             let (query, refusal) = (query(operation), Refusal::new(code, "why"));
-            level(&Event::Refused { query: &query, refusal: &refusal })
+            level(&Event::Refused { query: &query, served: None, refusal: &refusal })
         };
         use ErrorCode::{AccessViolation, NotFound};
         assert_eq!(refused(Operation::Read, NotFound), Some(Level::INFO));
@@ -443,13 +454,22 @@ mod tests {
         let peer = ([127, 0, 0, 1], 2000).into();
         assert_eq!(level(&Event::Stray { peer }), Some(Level::DEBUG));
         let (query, summary) = (query(Operation::Read), Summary::default());
-        let progress = Event::Progress { query: &query, summary: &summary };
+        let progress = Event::Progress { query: &query, served: None, summary: &summary };
         assert_eq!(level(&progress), Some(Level::INFO));
         let agreed = &summary.agreed;
-        assert_eq!(level(&Event::Started { query: &query, agreed }), Some(Level::DEBUG));
-        assert_eq!(level(&Event::Finished { query: &query, summary: &summary }), Some(Level::WARN));
+        assert_eq!(
+            level(&Event::Started { query: &query, served: None, agreed }),
+            Some(Level::DEBUG)
+        );
+        assert_eq!(
+            level(&Event::Finished { query: &query, served: None, summary: &summary }),
+            Some(Level::WARN)
+        );
         let error = io::Error::other("no descriptor");
-        assert_eq!(level(&Event::Failed { query: &query, error: &error }), Some(Level::ERROR));
+        assert_eq!(
+            level(&Event::Failed { query: &query, served: None, error: &error }),
+            Some(Level::ERROR)
+        );
     }
 
     #[test]

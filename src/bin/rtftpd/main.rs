@@ -5,6 +5,7 @@ mod banner;
 mod folders;
 mod lines;
 mod log;
+mod names;
 mod rules;
 mod sandbox;
 mod short;
@@ -24,7 +25,7 @@ use rules::RuleFile;
 use rustix::fs::{Access, access};
 use sandbox::{Account, Sandbox};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +60,7 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
         true => Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?)),
         false => None,
     };
-    let (known, policy) = (neighbours.clone(), args.policy());
+    let (known, policy) = (neighbours.clone(), args.policy().names(args.names.rules()?));
     let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
     let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
     let account = become_whom(args)?;
@@ -192,7 +193,7 @@ fn bind(
         }
         started => started,
     };
-    for address in listen.iter().filter(|address| is_foreign(address.ip())) {
+    for address in listen.iter().filter(|address| is_foreign(**address)) {
         tracing::warn!(%address, "this machine does not have that address yet: it is served once it does");
     }
     started.map_err(explain)
@@ -220,8 +221,9 @@ fn without_ipv6(listen: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// Whether no interface of this machine has it.
-fn is_foreign(ip: IpAddr) -> bool {
-    let bound = UdpSocket::bind((ip, 0));
+fn is_foreign(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    let bound = UdpSocket::bind(address);
     bound.is_err_and(|error| error.kind() == ErrorKind::AddrNotAvailable)
 }
 

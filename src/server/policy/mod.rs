@@ -5,17 +5,19 @@
 //! without a server, explains what a server would do.
 
 mod quirks;
+mod rewrite;
 mod rule;
 mod standard;
 
 pub use quirks::Quirks;
+pub use rewrite::{MapError, NameRules};
 pub use rule::{Action, Operations, Rule, Serving};
 pub use standard::StandardPolicy;
 
 use crate::proto::{GrantLimits, Timing};
 use crate::query::Query;
 use crate::store::{RootedPath, Store, StoreError, is_shortage};
-use crate::wire::{BlockSize, ErrorCode, OptionSet, WindowSize};
+use crate::wire::{BlockSize, ErrorCode, Filename, OptionSet, WindowSize};
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
@@ -70,6 +72,8 @@ pub struct Profile {
     pub listing: Option<Arc<str>>,
     /// The store that serves it. Without one it is the server's.
     pub store: Option<OwnStore>,
+    /// The name that the store is asked for, where it is not the one that came.
+    pub name: Option<Filename>,
 }
 
 /// A store that serves some clients in the place of the server's. Two are equal if they are the same one.
@@ -98,6 +102,7 @@ impl Default for Profile {
             timing: Timing::default(),
             listing: Some(".list".into()),
             store: None,
+            name: None,
         }
     }
 }
@@ -176,6 +181,21 @@ impl Profile {
     /// The store that serves it, where `servers` is the server's.
     pub(super) fn store_or<'a>(&'a self, servers: &'a dyn Store) -> &'a dyn Store {
         self.store.as_ref().map_or(servers, |own| &*own.0)
+    }
+
+    /// Asks the store for this name in place of the one that came.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Filename>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What the store is asked: `query`, with the [`name`](Self::name) that is served in place of its own.
+    pub fn served<'a>(&self, query: &'a Query) -> Cow<'a, Query> {
+        match &self.name {
+            Some(name) => Cow::Owned(Query { name: name.clone(), ..query.clone() }),
+            None => Cow::Borrowed(query),
+        }
     }
 
     /// The directory whose generated listing has the name `path`, if that is such a name.

@@ -1,7 +1,8 @@
-//! What `rtftpd` allows: access rules, and behind them one profile for everybody, but for what is different by network.
+//! What `rtftpd` allows: names are rewritten, then access rules decide, and behind them one profile for everybody, but for what
+//! is different by network.
 
 use super::rule::{Asked, Rule};
-use super::{Policy, Profile, Quirks, Verdict};
+use super::{NameRules, Policy, Profile, Quirks, Verdict};
 use crate::net::MacAddress;
 use crate::query::Query;
 use crate::store::Store;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub struct StandardPolicy {
     profile: Profile,
     quirks_of: Vec<(IpNet, Quirks)>,
+    names: NameRules,
     rules: Vec<Rule>,
     cards: Option<Arc<Cards>>,
 }
@@ -31,14 +33,21 @@ impl Policy for StandardPolicy {
         let client = query.peer.ip().to_canonical();
         let own = self.quirks_of.iter().find(|(network, _)| network.contains(&client));
         let quirks = own.map_or_else(Quirks::new, |(_, quirks)| *quirks);
-        let profile = quirks.apply(self.profile.clone());
+        let mut profile = quirks.apply(self.profile.clone());
+        match self.names.apply(query) {
+            Ok(None) => {}
+            Ok(Some(name)) => profile.name = Some(name),
+            Err(refusal) => return Verdict::Refuse(refusal),
+        }
         if self.rules.is_empty() {
             return Verdict::Serve(profile);
         }
+        // Rules are about files: about the name that is looked for, whatever was asked for.
+        let served = profile.served(query).into_owned();
         let listing = profile.listing.clone().unwrap_or_else(|| ".list".into());
         let servers = self.profile.store.as_ref().map(|own| &*own.0);
         let look_up = || self.cards.as_ref().and_then(|cards| cards(&query.peer));
-        let mut asked = Asked::new(query, (&self.rules, servers), &listing, &look_up);
+        let mut asked = Asked::new(&served, (&self.rules, servers), &listing, &look_up);
         match self.rules.iter().find(|rule| rule.is_for(&mut asked)) {
             Some(rule) => rule.verdict(query, profile),
             None => Verdict::Serve(profile),
@@ -49,7 +58,7 @@ impl Policy for StandardPolicy {
 impl StandardPolicy {
     /// Serves everybody with `profile`.
     pub const fn new(profile: Profile) -> Self {
-        Self { profile, quirks_of: Vec::new(), rules: Vec::new(), cards: None }
+        Self { profile, quirks_of: Vec::new(), names: NameRules::NONE, rules: Vec::new(), cards: None }
     }
 
     /// Serves this store where no rule names another. Rules that are for names need to know it: a name may begin with its
@@ -93,6 +102,13 @@ impl StandardPolicy {
     #[must_use]
     pub fn quirks_of(mut self, network: IpNet, quirks: Quirks) -> Self {
         self.quirks_of.push((network, quirks));
+        self
+    }
+
+    /// Serves other names than those that are asked for, as these rules say.
+    #[must_use]
+    pub fn names(mut self, names: NameRules) -> Self {
+        self.names = names;
         self
     }
 
