@@ -27,8 +27,8 @@ pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, Por
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
 pub use policy::{
-    Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks, Refusal,
-    Rule, Serving, StandardPolicy, Verdict,
+    Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
+    Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
 
 use crate::limits;

@@ -58,7 +58,13 @@ impl Policy for StandardPolicy {
 impl StandardPolicy {
     /// Serves everybody with `profile`.
     pub const fn new(profile: Profile) -> Self {
-        Self { profile, quirks_of: Vec::new(), names: NameRules::NONE, rules: Vec::new(), cards: None }
+        Self {
+            profile,
+            quirks_of: Vec::new(),
+            names: NameRules::NONE,
+            rules: Vec::new(),
+            cards: None,
+        }
     }
 
     /// Serves this store where no rule names another. Rules that are for names need to know it: a name may begin with its
@@ -122,10 +128,11 @@ impl StandardPolicy {
 
 impl fmt::Debug for StandardPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { profile, quirks_of, rules, cards: _ } = self;
+        let Self { profile, quirks_of, names, rules, cards: _ } = self;
         f.debug_struct("StandardPolicy")
             .field("profile", profile)
             .field("quirks_of", quirks_of)
+            .field("names", names)
             .field("rules", rules)
             .finish_non_exhaustive()
     }
