@@ -17,6 +17,7 @@ use common::{DEADLINE, until};
 use foreign::{as_root, in_tftpd};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use nix::unistd::Uid;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;

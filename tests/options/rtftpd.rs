@@ -193,7 +193,7 @@ fn rule_file(_: &str, given: &Given) -> String {
 
 fn link_to_another_folder(_: &str, given: &Given) -> String {
     let (root, here) = (folder(&[]), folder(&[("other/f", &pattern(2000, 1)), ("third/f", b"")]));
-    std::os::unix::fs::symlink(here.path().join("other/f"), root.path().join("f")).expect("a link");
+    symlink(here.path().join("other/f"), root.path().join("f")).expect("a link");
     read_of(given, here.path(), root.path())
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tftpkit::client::{Host, RemoteError, TFTP_PORT};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, NameRules, PortRange, Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
