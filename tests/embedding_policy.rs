@@ -4,11 +4,11 @@
 mod common;
 
 use common::{
-    Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, list, pattern, plain,
-    put, rrq, show, until, windowed, wrq,
+    Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, list, next,
+    pattern, plain, put, rrq, show, until, windowed, wrq,
 };
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::limits;
@@ -31,6 +31,30 @@ fn memory(files: &[(&str, &[u8])]) -> InMemory {
     let store = InMemory::new();
     files.iter().for_each(|(name, bytes)| store.insert(name, *bytes).expect("a file"));
     store
+}
+
+#[test]
+fn a_session_that_would_get_its_clients_own_port_is_not_connected_to_itself() {
+    let own = Own::new();
+    let client = UdpSocket::bind((own.ip, Own::FIRST)).expect("a socket");
+    let (close, closed) = mpsc::channel();
+    let closed = Mutex::new(closed);
+    let policy = move |_: &Query| {
+        next("that the client is gone", &closed.lock().expect("no panic"));
+        Verdict::Serve(Profile::default())
+    };
+    // The client's port is the only one that there is.
+    let config = Config::default().model(Model::Threads(1)).policy(policy).ports(Own::ports(1).0);
+    let server = Running::bound(config.listen((own.ip, 0)), memory(&[("f", b"x")]));
+    client.send_to(&rrq("f", &[]), server.address).expect("sent");
+    drop(client);
+    close.send(()).expect("it waits");
+    let reason = server.event("a request without an answer", |told| match told {
+        Told::Dropped(_, reason) => Some(reason),
+        _ => None,
+    });
+    assert_eq!(reason, DropReason::NoPort);
+    server.idle();
 }
 
 #[test]
@@ -255,7 +279,7 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
         let all = [(Duration::from_micros(1), 1, 100), (Duration::MAX, 0, 0)];
         all.map(|(interval, least, most)| (config.clone(), interval, least, most))
     }) {
-        let (tell, told) = std::sync::mpsc::channel();
+        let (tell, told) = mpsc::channel();
         let config = config.listen((Ipv4Addr::LOCALHOST, 0)).progress(interval);
         let store = memory(&[("f", &pattern(2000, 1))]).uploads(Uploads::Create);
         let server = Running::observed(config, store, move |event| {

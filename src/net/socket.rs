@@ -209,6 +209,11 @@ impl TransferSocket {
             local.set_scope_id(peer.scope_id());
         }
         let socket = bind_one_of(system, local, ports)?;
+        let socket = match is_at(&*socket, local.ip(), peer)? {
+            // The client is gone, and its port was free. A socket that is connected to itself would never hear of that.
+            true => bind_one_of(system, local, ports)?,
+            false => socket,
+        };
         connect(&*socket, peer)?;
         Ok(Self::new(socket, peer, true))
     }
@@ -486,6 +491,11 @@ fn bind_one_of(
         }
     }
     Err(io::Error::new(ErrorKind::AddrInUse, "all ports for transfers are in use"))
+}
+
+/// Whether the socket is bound to this very address. Another machine's cannot be, and is not asked about.
+fn is_at(socket: &dyn Udp, bound: IpAddr, peer: SocketAddr) -> io::Result<bool> {
+    Ok(bound == peer.ip() && socket.local_address()?.port() == peer.port())
 }
 
 /// How many packets of that length the kernel takes at once: 64, and what fits in one IP datagram.
