@@ -13,6 +13,7 @@ mod short;
 mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
+mod values;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;

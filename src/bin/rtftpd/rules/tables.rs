@@ -1,7 +1,7 @@
 //! The tables of a rule file, as they are written. What they mean together is found out elsewhere (`rules`).
 
 use super::place::Place;
-use crate::args::{Size, setting};
+use crate::values::{Size, setting};
 use globset::{GlobBuilder, GlobMatcher};
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};

@@ -1,0 +1,160 @@
+use super::*;
+use crate::wire::Operation;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+fn query(operation: Operation, name: &str) -> Query {
+    Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
+}
+
+#[test]
+fn a_link_is_read_and_listed_as_in_a_chroot_at_the_root() {
+    let root = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| root.path().join(name);
+    let real = root.path().canonicalize().expect("a path");
+    std::fs::write(at("file"), "whole").expect("a file");
+    std::fs::create_dir_all(at("sub/below")).expect("a directory");
+    std::fs::write(at("sub/below/more"), "more than whole").expect("a file");
+    let link = |to: &str, name: &str| symlink(to, at(name)).expect("a link");
+    let inside = ["../file", "/file", "../../../file", "/sub/../file", "below/../../file"];
+    for (n, to) in inside.into_iter().enumerate() {
+        link(to, &format!("sub/{n}"));
+    }
+    link(real.join("file").to_str().expect("UTF-8"), "sub/5");
+    link("/sub/5", "sub/6");
+    link("/sub/below", "sub/way");
+    for (n, to) in ["/etc/passwd", "../../etc/passwd", "/..", "nowhere"].iter().enumerate() {
+        link(to, &format!("sub/out{n}"));
+    }
+    let folder = Folder::open(root.path()).expect("it opens");
+    let listing = folder.list(&query(Operation::List, "sub")).expect("a listing");
+    let seen = listing.entries.iter().map(|entry| (entry.name.to_str(), entry.size));
+    let files = ["0", "1", "2", "3", "4", "5", "6"].map(|name| (Some(name), 5));
+    let directories = ["below", "out2", "way"].map(|name| (Some(name), 0));
+    assert!(seen.eq(files.into_iter().chain(directories)), "{listing:?}");
+    let read = |name: &str| {
+        let read = folder.read(&query(Operation::Read, name));
+        read.map(|file| file.known_size()).map_err(|error| error.text())
+    };
+    for name in 0..7 {
+        assert_eq!(read(&format!("sub/{name}")), Ok(Some(5)), "{name}");
+    }
+    assert_eq!(read("sub/way/more"), Ok(Some(15)));
+    assert_eq!(read("sub/way/../0"), Ok(Some(5)), "its name has no way through a link");
+    assert_eq!(read("sub/out0"), Err("outside the folder"));
+    assert_eq!(read("sub/out1"), Err("outside the folder"));
+    assert_eq!(read("sub/out2"), Err("is a directory"));
+    assert_eq!(read("sub/out3"), Err("file not found"));
+}
+
+#[test]
+fn a_new_file_has_the_mode_that_any_program_gives_one() {
+    let root = tempfile::tempdir().expect("a folder");
+    let mode = |name: &str| {
+        let metadata = std::fs::metadata(root.path().join(name)).expect("a file");
+        metadata.permissions().mode()
+    };
+    std::fs::write(root.path().join("theirs"), "").expect("a file");
+    for (name, can_link) in [("unnamed", true), ("named", false)] {
+        let folder = Folder::open(root.path()).expect("it opens");
+        let mut folder = folder.uploads(Uploads::Create);
+        folder.rules.can_link = can_link;
+        let mut sink = folder.write(&query(Operation::Write, name)).expect("a sink");
+        sink.commit().expect("it is stored");
+        assert_eq!(mode(name), mode("theirs"), "{name}");
+    }
+}
+
+#[test]
+fn a_name_is_found_in_letters_of_any_size_where_that_is_allowed_and_one_has_it() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir_all(root.path().join("Boot/x64")).expect("a directory");
+    for name in ["Boot/x64/BootMgr.exe", "exact", "EXACT", "Two", "TWO", "\u{c9}.cfg"] {
+        std::fs::write(root.path().join(name), name).expect("a file");
+    }
+    let folder = Folder::open(root.path()).expect("it opens").ignore_case(true);
+    let folder = folder.uploads(Uploads::Create);
+    let read = |name: &str| {
+        let read = folder.read(&query(Operation::Read, name));
+        let found = read.map(|file| file.found_name().map(ToString::to_string));
+        found.map_err(|error| error.to_string())
+    };
+    let found = |name: &str| Ok(Some(name.to_owned()));
+    let missing = || Err("not found".to_owned());
+    let boot = "Boot/x64/BootMgr.exe";
+    assert_eq!(read(boot), Ok(None));
+    assert_eq!(
+        [read("BOOT/X64/bootmgr.exe"), read("\\boot\\x64\\BOOTMGR.EXE")],
+        [(); 2].map(|()| found(boot))
+    );
+    assert_eq!([read("exact"), read("EXACT")], [Ok(None), Ok(None)]);
+    assert_eq!(read("\u{c9}.CFG"), found("\u{c9}.cfg"));
+    assert_eq!(
+        [read("\u{e9}.cfg"), read("boot/none"), read("exact/x")],
+        [(); 3].map(|()| missing())
+    );
+    let both = read("two").expect_err("two of them");
+    assert!(both.contains("'Two'") && both.contains("'TWO'"), "{both}");
+    let listed = folder.list(&query(Operation::List, "BOOT")).expect("a listing");
+    assert_eq!(listed.entries[0].name, "x64");
+    let write = |name: &str| folder.write(&query(Operation::Write, name)).map(drop);
+    assert!(matches!(write("boot/X64/BOOTMGR.EXE"), Err(StoreError::Exists)));
+    let mut new = folder.write(&query(Operation::Write, "boot/X64/New")).expect("a place");
+    new.commit().expect("stored");
+    assert!(root.path().join("Boot/x64/New").is_file());
+    let strict = Folder::open(root.path()).expect("it opens");
+    assert!(strict.read(&query(Operation::Read, "boot/x64/BootMgr.exe")).is_err());
+    let as_known = |name: &str| !folder.may_wait(&query(Operation::Read, name));
+    assert!(as_known(boot) && !as_known("BOOT/x64/BootMgr.exe"), "no loop looks for it");
+}
+
+#[test]
+fn what_the_kernel_knows_is_found_at_once_and_for_anything_else_a_disk_may_be_asked() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(root.path().join("sub")).expect("a directory");
+    std::fs::write(root.path().join("sub/f"), "few").expect("a file");
+    let folder = Folder::open(root.path()).expect("it opens");
+    let may_wait = |name: &str| folder.may_wait(&query(Operation::Read, name));
+    assert!(!may_wait("sub/f") && !may_wait("sub\\f"));
+    assert!(may_wait("sub/missing") && may_wait("no/such"));
+}
+
+#[test]
+fn who_reads_a_file_that_another_reads_shares_it_however_many_were_read_before() {
+    let root = tempfile::tempdir().expect("a folder");
+    let folder = Folder::open(root.path()).expect("it opens");
+    let read = |name: &str| folder.read(&query(Operation::Read, name)).expect("a file");
+    for n in 0..limits::SHARED_FILES {
+        let name = n.to_string();
+        std::fs::write(root.path().join(&name), "few").expect("a file");
+        drop(read(&name));
+    }
+    std::fs::write(root.path().join("last"), "few").expect("a file");
+    let _both = [read("last"), read("last")];
+    let shared = folder.shared.lock().expect("no panic");
+    assert_eq!(shared.values().map(Weak::strong_count).max(), Some(2));
+}
+
+#[test]
+fn a_root_that_is_gone_for_a_while_is_told_to_be_gone_and_to_be_there_again() {
+    let place = tempfile::tempdir().expect("a folder");
+    let [root, away] = ["root", "away"].map(|name| place.path().join(name));
+    std::fs::create_dir(&root).expect("a directory");
+    std::fs::write(root.join("f"), "few").expect("a file");
+    let (tell, told) = std::sync::mpsc::channel();
+    let folder = Folder::named(&root).expect("it opens").notices(move |notice| {
+        let _ = tell.send(notice.clone());
+    });
+    let read = || folder.read(&query(Operation::Read, "f")).is_ok();
+    std::fs::rename(&root, &away).expect("moved");
+    assert!(!read() && !read());
+    std::fs::rename(&away, &root).expect("moved back");
+    assert!(read() && read());
+    let about_root = |notice: &Notice| match notice {
+        Notice::RootLost(path, _) => path == &root,
+        Notice::RootChanged(_) => false,
+        _ => panic!("{notice}"),
+    };
+    let told: Vec<_> = told.try_iter().filter(|it| !matches!(it, Notice::Walked(_))).collect();
+    assert_eq!(told.iter().map(about_root).collect::<Vec<_>>(), [true, false], "{told:?}");
+    assert_eq!(told[1], Notice::RootChanged(root.clone()));
+}
