@@ -4,6 +4,8 @@
 //! option. Each row is seen without the option, with each of its spellings, with its variable, and with both where they
 //! say different things, which the command line decides.
 
+#[path = "options/budgets.rs"]
+mod budgets;
 #[path = "options/client.rs"]
 mod client;
 mod common;
@@ -29,7 +31,8 @@ use std::sync::{Arc, Mutex};
 const AT_ONCE: usize = 4;
 
 /// Holds the options of a program against its rows, and looks at each.
-fn compare(program: &str, rows: &[Row]) {
+fn compare(program: &str, rows: &[&[Row]]) {
+    let rows: Vec<_> = rows.iter().copied().flatten().collect();
     let help = help::help(program, "");
     let mut tasks = Vec::new();
     let (mut wrong, mut used) = (Vec::new(), vec![false; rows.len()]);
@@ -82,10 +85,10 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftpd"), rtftpd::ROWS);
+    compare(env!("CARGO_BIN_EXE_rtftpd"), &[rtftpd::ROWS, budgets::ROWS]);
 }
 
 #[test]
 fn each_option_of_rtftp_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftp"), rtftp::ROWS);
+    compare(env!("CARGO_BIN_EXE_rtftp"), &[rtftp::ROWS]);
 }

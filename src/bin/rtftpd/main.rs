@@ -2,6 +2,7 @@
 
 mod args;
 mod banner;
+mod budgets;
 mod folders;
 mod lines;
 mod log;
