@@ -12,6 +12,7 @@ mod dally;
 mod dispatch;
 mod entry;
 mod event;
+mod explain;
 mod guard;
 mod limiter;
 mod network;
@@ -29,6 +30,7 @@ pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, Por
 pub use budgets::Budgets;
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
+pub use explain::{Explanation, explain};
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
