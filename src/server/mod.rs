@@ -19,6 +19,7 @@ mod permit;
 mod policy;
 mod quota;
 mod registry;
+mod running;
 mod start;
 mod unproven;
 mod validation;
@@ -30,6 +31,7 @@ pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
+pub use running::Running;
 
 use crate::limits;
 use crate::net::{
