@@ -19,6 +19,8 @@ pub(crate) struct GivenUp {
     /// Who it is, where root started it.
     pub(crate) user: Option<String>,
     pub(crate) sandbox: Entered,
+    /// Where the page is, if there is one.
+    pub(crate) page: Option<SocketAddr>,
 }
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
@@ -40,13 +42,14 @@ pub(crate) fn show(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules:
 /// The banner as log lines.
 fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: Option<usize>) {
     let root = root(args);
-    let GivenUp { user, sandbox, .. } = given_up;
+    let GivenUp { user, sandbox, page, .. } = given_up;
+    let page = page.map(url);
     let uploads = args.uploads.to_possible_value();
     let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
     for address in bound {
         let (version, root) = (env!("CARGO_PKG_VERSION"), root.display());
         let listing = args.listing();
-        tracing::info!(version, %root, %address, uploads, listing, rules, user, %sandbox, "listening");
+        tracing::info!(version, %root, %address, uploads, listing, rules, user, %sandbox, page, "listening");
     }
 }
 
@@ -98,6 +101,9 @@ fn text(
         line("user", user);
     }
     line("sandbox", &given_up.sandbox.to_string());
+    if let Some(page) = given_up.page {
+        line("page", &url(page));
+    }
     if let Some(address) = bound.first() {
         let near = client_address(*address);
         line("try", &format!("{client} {near}"));
@@ -114,6 +120,11 @@ fn text(
         }
     }
     out
+}
+
+/// Where a browser on this machine finds the page.
+fn url(page: SocketAddr) -> String {
+    format!("http://{}/", client_address(page))
 }
 
 const CLIENT: &str = "rtftp";

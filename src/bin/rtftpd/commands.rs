@@ -5,7 +5,8 @@
 
 use crate::args::{Args, advised_here};
 use crate::typed::with_negative_values;
-use clap::{Arg, Command, CommandFactory};
+use crate::watch::Top;
+use clap::{Arg, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 
 /// What there is to do.
@@ -15,6 +16,8 @@ pub(crate) enum Task {
     Serve(Args),
     /// To say what would be served, and whether it could.
     Check(Args),
+    /// To show in this terminal what a server does.
+    Top(Top),
 }
 
 impl Task {
@@ -23,10 +26,11 @@ impl Task {
         Self::read(words).unwrap_or_else(|error| advised_here(error).exit())
     }
 
-    /// How the server would be started.
-    pub(crate) const fn args(&self) -> &Args {
+    /// How the server would be started, where it is about one that is not running.
+    pub(crate) const fn args(&self) -> Option<&Args> {
         match self {
-            Self::Serve(args) | Self::Check(args) => args,
+            Self::Serve(args) | Self::Check(args) => Some(args),
+            Self::Top(_) => None,
         }
     }
 
@@ -34,6 +38,7 @@ impl Task {
         let found = command().try_get_matches_from(words)?;
         match found.subcommand() {
             None => Args::checked(&found).map(Self::Serve),
+            Some((Top::NAME, of_top)) => Top::from_arg_matches(of_top).map(Self::Top),
             Some((_, of_check)) => Args::checked(of_check).map(Self::Check),
         }
     }
@@ -60,7 +65,8 @@ pub(crate) fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
         .disable_help_subcommand(true)
-        .subcommand(check);
+        .subcommand(check)
+        .subcommands(Top::command_if_any());
     with_negative_values(all)
 }
 
@@ -78,6 +84,7 @@ mod tests {
         let root = |words| match task(words).expect(words) {
             Task::Serve(args) => format!("serves {}", args.root.display()),
             Task::Check(args) => format!("checks {}", args.root.display()),
+            Task::Top(_) => "shows".into(),
         };
         assert_eq!(root("rtftpd /srv --drain 1"), "serves /srv");
         assert_eq!(root("rtftpd check /srv --drain 1"), "checks /srv");

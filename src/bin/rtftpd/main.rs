@@ -17,6 +17,11 @@ mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 mod values;
+#[cfg(feature = "http")]
+mod watch;
+#[cfg(not(feature = "http"))]
+#[path = "unwatched.rs"]
+mod watch;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
@@ -36,13 +41,15 @@ use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::server::{Handle, Server, StandardPolicy, StartError};
 use tftpkit::store::{Folder, Uploads};
+use watch::{Watch, Watched};
 
 fn main() -> ExitCode {
     let task = Task::from_words(std::env::args_os());
-    let lines = log::start(task.args());
+    let lines = task.args().map(log::start).unwrap_or_default();
     let done = match &task {
         Task::Serve(args) => serve(args, &lines),
         Task::Check(args) => check::run(args, &lines),
+        Task::Top(top) => top.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -68,13 +75,22 @@ fn serve(args: &Args, lines: &Lines) -> Result<()> {
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
-    let server = bind(args, sessions, main, &policy, &log)?;
+    let watch = args.watch.bind()?;
+    let server = bind(args, sessions, &main, &policy, (&log, &watch))?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
-    let given_up = GivenUp { from_afar, ..give_up(args, is_root, &folders)? };
+    let page = watch.address();
+    let given_up = GivenUp { from_afar, page, ..give_up(args, is_root, &folders, &watch)? };
     let (_written, lost) = lines.start_thread();
-    log.count(lost);
+    log.count(lost.clone());
+    watch.start(Watched {
+        handle: server.handle(),
+        listening: server.addresses(),
+        policy: policy.clone(),
+        folder: args.listing().map(|_| main),
+        lost,
+    })?;
     banner::show(args, &server.addresses(), &given_up, rules);
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
@@ -95,13 +111,14 @@ fn serve(args: &Args, lines: &Lines) -> Result<()> {
 }
 
 /// Becomes who it is to be, and enters the sandbox.
-fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>, watch: &Watch) -> Result<GivenUp> {
     let user = folders.account().map_or("root", |account| &account.name).to_owned();
     let sandbox = Sandbox {
         parts: args.sandbox.clone(),
         account: folders.account().cloned(),
         places: folders.places().collect(),
         has_spool: folders.may_spool(),
+        has_page: watch.address().is_some(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
@@ -131,14 +148,17 @@ fn sweep(folders: &[Arc<Folder>]) {
 fn bind(
     args: &Args,
     sessions: usize,
-    folder: Arc<Folder>,
+    folder: &Arc<Folder>,
     policy: &StandardPolicy,
-    log: &Arc<log::Log>,
+    (log, watch): (&Arc<log::Log>, &Watch),
 ) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
-        let log = Arc::clone(log);
+        let (log, watch) = (Arc::clone(log), watch.clone());
         let config = args.config(listen, policy.clone()).sessions(sessions);
-        Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
+        Server::bind(config, Arc::clone(folder), move |event| {
+            watch.tell(&event);
+            log.tell(event);
+        })
     };
     let mut listen = args.listen();
     let started = match bind(&listen) {
