@@ -1,11 +1,10 @@
 //! In place of `watch`, where this program is built without the feature `http`: nobody watches.
 
+use crate::reload::Current;
 use anyhow::Result;
-use clap::{Args, Command, FromArgMatches};
+use clap::{ArgMatches, Args, Command};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use tftpkit::server::{Event, Handle, StandardPolicy};
-use tftpkit::store::Folder;
+use tftpkit::server::{Event, Handle};
 use tracing_appender::non_blocking::ErrorCounter;
 
 /// No options.
@@ -23,18 +22,12 @@ impl Top {
         None
     }
 
+    pub(crate) fn of(_: &ArgMatches) -> Self {
+        unreachable!("no parser finds this command")
+    }
+
     pub(crate) fn run(&self) -> Result<()> {
         match *self {}
-    }
-}
-
-impl FromArgMatches for Top {
-    fn from_arg_matches(_: &clap::ArgMatches) -> Result<Self, clap::Error> {
-        Err(clap::Error::new(clap::error::ErrorKind::InvalidSubcommand))
-    }
-
-    fn update_from_arg_matches(&mut self, _: &clap::ArgMatches) -> Result<(), clap::Error> {
-        Ok(())
     }
 }
 
@@ -47,8 +40,7 @@ pub(crate) struct Watch;
 pub(crate) struct Watched {
     pub(crate) handle: Handle,
     pub(crate) listening: Vec<SocketAddr>,
-    pub(crate) policy: StandardPolicy,
-    pub(crate) folder: Option<Arc<Folder>>,
+    pub(crate) policy: Current,
     pub(crate) lost: ErrorCounter,
 }
 

@@ -125,9 +125,9 @@ impl App {
 
 async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let directory = page::directory(uri.query().unwrap_or_default());
-    let place = match &app.watched.folder {
+    let place = match app.watched.policy.listed() {
         None => Place::Closed,
-        Some(_) => match list(&app, directory.clone()).await {
+        Some(store) => match list(&app, store, directory.clone()).await {
             Ok(listing) => Place::Listed(directory, listing),
             Err(why) => Place::Unknown(directory, why),
         },
@@ -142,8 +142,11 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
 }
 
 /// Lists a directory of the folder, as a client would see it. The disk is waited for elsewhere, and not for ever.
-async fn list(app: &Arc<App>, directory: Vec<u8>) -> Result<Listing, String> {
-    let Some(folder) = app.watched.folder.clone() else { return Err("off".into()) };
+async fn list(
+    app: &Arc<App>,
+    store: Arc<dyn Store>,
+    directory: Vec<u8>,
+) -> Result<Listing, String> {
     let slow = || "the disk takes its time: try again".to_owned();
     let disk = timeout(limits::PAGE_LISTING, Arc::clone(&app.disk).acquire_owned()).await;
     let disk = disk.map_err(|_| slow())?;
@@ -151,7 +154,7 @@ async fn list(app: &Arc<App>, directory: Vec<u8>) -> Result<Listing, String> {
     let listing = tokio::task::spawn_blocking(move || {
         let _disk = disk;
         let query = Query::new((here, 1).into(), here, Operation::List, directory);
-        folder.list(&query).map_err(|error| error.to_string())
+        store.list(&query).map_err(|error| error.to_string())
     });
     match timeout(limits::PAGE_LISTING, listing).await {
         Ok(Ok(listing)) => listing,
@@ -165,8 +168,7 @@ async fn status(State(app): State<Arc<App>>) -> Response {
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
     let Watched { handle, policy, lost, .. } = &app.watched;
-    let rules = policy.rules().iter().map(|rule| (rule.label().to_owned(), rule.turned_away()));
-    let rules: Vec<_> = rules.collect();
+    let rules = policy.turned_away();
     let lines_lost = lost.dropped_lines() as u64;
     let now = Now { gauges: handle.gauges(), rules: &rules, lines_lost };
     let text = app.watching.figures.metrics(&now);

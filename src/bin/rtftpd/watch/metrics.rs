@@ -201,6 +201,8 @@ impl Metrics {
         set(&self.unproven, now.gauges.unproven);
         set(&self.windows_bytes, now.gauges.windows_bytes);
         self.lines_lost.inner().store(now.lines_lost, Ordering::Relaxed);
+        // They may be others since.
+        self.turned_away.clear();
         for (rule, requests) in now.rules {
             let counter = self.turned_away.get_or_create(&[("rule", rule.clone())]);
             counter.inner().store(*requests, Ordering::Relaxed);

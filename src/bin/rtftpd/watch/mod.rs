@@ -14,13 +14,13 @@ mod top;
 
 pub(crate) use top::Top;
 
+use crate::reload::Current;
 use anyhow::{Context, Result};
 use clap::Args;
 use figures::Figures;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
-use tftpkit::server::{Event, Handle, StandardPolicy};
-use tftpkit::store::Folder;
+use tftpkit::server::{Event, Handle};
 use tracing_appender::non_blocking::ErrorCounter;
 
 /// The options of it.
@@ -72,9 +72,7 @@ pub(crate) struct Watched {
     pub(crate) handle: Handle,
     /// Where requests are taken.
     pub(crate) listening: Vec<SocketAddr>,
-    pub(crate) policy: StandardPolicy,
-    /// The folder that is listed, if any is.
-    pub(crate) folder: Option<Arc<Folder>>,
+    pub(crate) policy: Current,
     /// Log lines that nobody read in time.
     pub(crate) lost: ErrorCounter,
 }

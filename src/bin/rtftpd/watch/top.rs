@@ -5,7 +5,7 @@ use super::page::{milliseconds, span};
 use super::status::{About, Grade, Progress, Recent, Running, Status};
 use crate::shown;
 use anyhow::{Context, Result, bail, ensure};
-use clap::{Command, CommandFactory, Parser};
+use clap::{Arg, ArgMatches, Command};
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -13,7 +13,7 @@ use ratatui::style::{Color, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
 use std::io::{IsTerminal, Read, Write, stdout};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 /// How often it asks.
@@ -25,18 +25,12 @@ const LONGEST_ANSWER: u64 = 4 << 20;
 /// Columns of a bar.
 const BAR: usize = 16;
 
-/// Show in this terminal what a server does that was started with --http
-#[derive(Debug, Parser)]
-#[command(
-    name = "top",
-    after_help = "q or Ctrl-C leaves it. Where its output is no terminal, it is written once.\n\nExit status: 0 it was shown, 1 no \
-                  server answers, 2 wrong usage."
-)]
-pub(crate) struct Top {
-    /// Where the server has its page: what its --http says
-    #[arg(value_name = "ADDRESS:PORT", value_parser = address, default_value = "8069", env = "RTFTPD_HTTP")]
-    address: SocketAddr,
-}
+/// Where the page is of which nothing else is said.
+const USUAL: u16 = 8069;
+
+/// Shows in this terminal what a server does that was started with `--http`.
+#[derive(Debug)]
+pub(crate) struct Top(SocketAddr);
 
 impl Top {
     /// How it is called.
@@ -44,13 +38,30 @@ impl Top {
 
     /// The command, which a program without a page has not.
     pub(crate) fn command_if_any() -> Option<Command> {
-        Some(<Self as CommandFactory>::command())
+        let page = Arg::new("page").value_name("ADDRESS:PORT").value_parser(address);
+        let what =
+            "Where the server has its page [default: what --http is in its configuration, or 8069]";
+        let command = Command::new(Self::NAME)
+            .about("Show in this terminal what a server does that was started with --http")
+            .override_usage("rtftpd top [ADDRESS:PORT]")
+            .after_help(
+                "q or Ctrl-C leaves it. Where its output is no terminal, it is written once.\n\nExit status: 0 it was shown, 1 no \
+                 server answers, 2 wrong usage.",
+            );
+        Some(command.arg(page.help(what)))
+    }
+
+    /// The command as it was given.
+    pub(crate) fn of(found: &ArgMatches) -> Self {
+        let said = |id| found.get_one::<SocketAddr>(id).copied();
+        let usual = || SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL));
+        Self(said("page").or_else(|| said("http")).unwrap_or_else(usual))
     }
 
     /// Shows it until somebody has seen enough.
     pub(crate) fn run(&self) -> Result<()> {
         // Who is told that there is no server is told so on a terminal that is as it was.
-        let first = ask(self.address)?;
+        let first = ask(self.0)?;
         if !stdout().is_terminal() {
             // Who closes it early has seen enough.
             let _ = stdout().write_all(text(&first).as_bytes());
@@ -60,11 +71,11 @@ impl Top {
         let shown = (|| {
             let mut status = Ok(first);
             loop {
-                terminal.draw(|frame| draw(frame, self.address, status.as_ref()))?;
+                terminal.draw(|frame| draw(frame, self.0, status.as_ref()))?;
                 if leaves_within(ASKS)? {
                     return Ok(());
                 }
-                status = ask(self.address);
+                status = ask(self.0);
             }
         })();
         let restored = ratatui::try_restore().context("cannot restore this terminal");
