@@ -389,3 +389,45 @@ pub(crate) const PATTERN_BYTES: usize = 256 << 10;
 /// What a regular expression keeps of the states that it has met: with all rules there may be, 200 MiB at most, and with
 /// ordinary ones some KiB.
 pub(crate) const PATTERN_CACHE_BYTES: usize = 64 << 10;
+
+// The page.
+
+/// The page lists 500 running transfers, the oldest: what a person can still look through. It counts all.
+#[doc(hidden)]
+pub const LISTED_TRANSFERS: usize = 500;
+
+/// The page tells of the last 200 transfers that are over, and of the last 200 requests that got none: two racks' boot.
+#[doc(hidden)]
+pub const RECENT: usize = 200;
+
+/// The plot of the page goes back 5 minutes, a point for each second.
+#[doc(hidden)]
+pub const PLOT_POINTS: usize = 300;
+
+/// The page shows 1,000 names of a directory; a listing by TFTP has more.
+#[doc(hidden)]
+pub const PAGE_NAMES: usize = 1_000;
+
+/// The page has 48 connections at once: a browser opens six, and a monitor one.
+#[doc(hidden)]
+pub const PAGE_CONNECTIONS: usize = 48;
+
+/// Of them 24 may follow what happens, so that the others are free for whoever asks once.
+#[doc(hidden)]
+pub const PAGE_FOLLOWERS: usize = 24;
+
+/// Who connects to the page has 5 s for the head of a request, and for the next one.
+#[doc(hidden)]
+pub const PAGE_HEAD: Duration = Duration::from_secs(5);
+
+/// The head of a request has 16 KiB at most.
+#[doc(hidden)]
+pub const PAGE_HEAD_BYTES: usize = 16 << 10;
+
+/// Who takes nothing of an answer for 10 s is gone.
+#[doc(hidden)]
+pub const PAGE_STALL: Duration = Duration::from_secs(10);
+
+/// The page waits 5 s for the listing of a directory: a disk that hangs keeps one thread, and no page.
+#[doc(hidden)]
+pub const PAGE_LISTING: Duration = Duration::from_secs(5);

@@ -17,6 +17,8 @@ mod given;
 mod help;
 #[path = "options/operator.rs"]
 mod operator;
+#[path = "options/page.rs"]
+mod page;
 #[path = "common/programs.rs"]
 mod programs;
 #[path = "options/reports.rs"]
@@ -87,7 +89,10 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftpd"), &[rtftpd::ROWS, budgets::ROWS, commands::ROWS]);
+    compare(
+        env!("CARGO_BIN_EXE_rtftpd"),
+        &[rtftpd::ROWS, budgets::ROWS, commands::ROWS, page::ROWS],
+    );
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod example;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{DEADLINE, Daemon, Peer, error_code, folder, rrq, until, wrq};
+use common::{DEADLINE, Daemon, Peer, child, error_code, folder, http, rrq, until, wrq};
 use example::{Serving, example};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -48,6 +48,8 @@ fn no_command_is_left_out_here() {
         "rtftpd check",
         "rtftpd explain --from 192.0.2.7 pxelinux.0 blksize=1428",
         "rtftpd reload",
+        "rtftpd /srv/tftp --http 8069",
+        "rtftpd top",
         "rtftp list 127.0.0.1:6969",
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
@@ -95,6 +97,26 @@ fn serving_a_folder_is_one_command() {
     // The address comes from the environment, for port 69 may be taken.
     let mut server = Command::new(Daemon::program());
     Daemon::spawn(server.args(words).env("RTFTPD_LISTEN", "127.0.0.1:0"));
+}
+
+#[test]
+fn the_server_is_watched_by_two_commands() {
+    let root = folder(&[("vmlinuz", b"few")]);
+    let line = commands()[7].replace("/srv/tftp", &root.path().display().to_string());
+    // Any port that is free will do.
+    let line = line.replace(" 8069", " 0");
+    let mut server = Command::new(Daemon::program());
+    let server = server.args(line.split(' ').skip(1)).env("RTFTPD_LISTEN", "127.0.0.1:0");
+    let server = Daemon::spawn(server);
+    server.peer().fetch(&rrq("vmlinuz", &[])).expect("a file");
+    let page = server.page().expect("a page");
+    for path in ["/", "/status.json", "/metrics"] {
+        http::body(&http::get(page, path));
+    }
+    let mut top = Command::new(Daemon::program());
+    top.args(commands()[8].split(' ').skip(1)).env("RTFTPD_HTTP", page.to_string());
+    let shown = child::text(&child::output(&mut top));
+    assert!(shown.contains("vmlinuz"), "{shown}");
 }
 
 /// On loopback, where there are no cards: phones have a network here.

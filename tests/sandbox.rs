@@ -201,6 +201,30 @@ fn what_no_server_calls_fails_as_on_a_kernel_without_it_and_all_else_goes_on() {
     assert!(panicked.join().is_err(), "a panic ends its thread, and no more");
 }
 
+#[test]
+fn with_a_page_who_connects_is_heard_and_still_nothing_is_bound_nor_connected_to() {
+    let (_place, words) = place();
+    let test = with_a_page_who_connects_is_heard_and_still_nothing_is_bound_nor_connected_to;
+    let Some(place) = in_own_process(test, &words).map(PathBuf::from) else { return };
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let _client = TcpStream::connect(address).expect("it is before");
+    let places = vec![Place { path: place.join("served"), may_write: false }];
+    let parts = vec![Part::Files, Part::Calls];
+    let sandbox = Sandbox { parts, places, has_page: true, ..Sandbox::default() };
+    let has_tcp = is_since(6, 7);
+    if !is_whole(&sandbox.enter().expect("no user is changed")) {
+        return;
+    }
+    assert!(listener.accept().is_ok(), "the page's own socket");
+    assert!(is_missing(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), "a socket for TCP");
+    assert!(is_missing(TcpStream::connect(address)), "TCP");
+    if has_tcp {
+        // With a descriptor that somebody left open it would be Landlock's to forbid.
+        assert!(denied(rustix::net::bind(&listener, &address).map_err(Into::into)), "TCP");
+    }
+}
+
 /// The line of `/proc/…/status` with this name.
 fn field<'a>(status: &'a str, name: &str) -> &'a str {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -263,12 +287,13 @@ fn busy(server: &Daemon) -> Vec<common::Peer> {
 #[test]
 fn each_thread_of_a_server_is_in_the_sandbox() {
     for (model, threads) in [
-        (&["threads", "--event-threads", "1"], 5),
-        (&["events", "--event-threads", "3"], 5),
-        (&["iterative", "--event-threads", "1"], 3),
+        (&["threads", "--event-threads", "1"], 6),
+        (&["events", "--event-threads", "3"], 6),
+        (&["iterative", "--event-threads", "1"], 4),
     ] {
         let root = folder(&[("f", &pattern(2000, 1))]);
-        let arguments = [&["--uploads", "overwrite", "--model"][..], model].concat();
+        let arguments = ["--uploads", "overwrite", "--http", "0", "--model"];
+        let arguments = [&arguments[..], model].concat();
         let server = Daemon::serve(root.path(), &arguments);
         let _busy = if model[0] == "iterative" { Vec::new() } else { busy(&server) };
         let statuses = until("all its threads", || {

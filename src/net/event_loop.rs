@@ -64,6 +64,8 @@ enum Mail<H> {
     Back(usize, Option<(H, Next)>),
     /// Something was done to the transfer of this entry.
     Look(usize),
+    /// Something to do here, which must not wait.
+    Call(Box<dyn FnOnce() + Send>),
 }
 
 /// The name of a watched socket, which is no transfer's.
@@ -190,6 +192,7 @@ impl<H: Handler> EventLoop<H> {
                 Mail::Back(key, Some((handler, next))) => self.take_back(key, handler, next),
                 Mail::Back(key, None) => self.remove(key, Ok(())),
                 Mail::Look(key) => self.look(key),
+                Mail::Call(act) => act(),
             }
         }
     }
@@ -359,6 +362,11 @@ impl<H> Mailbox<H> {
     /// Hands a transfer to the loop.
     pub(crate) fn add(&self, handler: H) {
         self.send(Mail::New(handler));
+    }
+
+    /// Calls `act`, which must not wait, on the loop's thread when its turn comes.
+    pub(crate) fn call(&self, act: impl FnOnce() + Send + 'static) {
+        self.send(Mail::Call(Box::new(act)));
     }
 
     /// Makes the loop's turn end now.

@@ -287,6 +287,12 @@ impl Session {
         Ok(transfer.summary().clone())
     }
 
+    /// How far the transfer is, unless somebody is at it, who may be waiting for its disk.
+    pub(crate) fn figures(&self) -> Option<Summary> {
+        let transfer = self.transfer.try_lock().ok()?;
+        Some(transfer.figures(self.system.now()))
+    }
+
     /// Whether the file is safe, and the transfer only answers a repeated last block.
     pub(crate) fn is_dallying(&self) -> bool {
         self.lock().is_dallying()

@@ -342,6 +342,11 @@ impl Receiver {
         })
     }
 
+    /// The smoothed round trip, once one was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.rto.round_trip()
+    }
+
     /// How the transfer ends when the peer is gone now.
     pub const fn lost(&self) -> End {
         if self.ended { End::Complete } else { End::Silent }

@@ -75,6 +75,11 @@ impl Rto {
         self.estimate.map_or(limits::ECHO_SPAN, |estimate| estimate.smoothed)
     }
 
+    /// The smoothed round trip, once one was measured.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.estimate.map(|estimate| estimate.smoothed)
+    }
+
     /// The round trips, once one was measured.
     pub(super) fn trips(&self) -> Option<Trips> {
         let Estimate { smoothed, shortest, .. } = self.estimate?;

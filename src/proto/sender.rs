@@ -6,6 +6,7 @@ use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{BlockSize, Rollover, WindowSize, WireBlock};
 use core::num::NonZeroU64;
+use core::time::Duration;
 
 /// A run of blocks to send, one after the other. It is never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -439,6 +440,16 @@ impl Sender {
         self.paced(Pace::forget_flight);
         // In lock-step time tells an echo, whatever was sent twice.
         self.sent_twice = self.window > WindowSize::LOCKSTEP;
+    }
+
+    /// The smoothed round trip, once one was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.rto.round_trip()
+    }
+
+    /// When the last probe left, if nothing answered it yet.
+    pub const fn probed_at(&self) -> Option<Time> {
+        self.probed_at
     }
 
     /// What to do now: blocks to send, or a time to wait for. `now` must never be before that of an earlier call.

@@ -159,6 +159,12 @@ impl Admission {
         Gauges { transfers, dallying, unproven, windows_bytes }
     }
 
+    /// All sessions, the oldest first.
+    pub(super) fn entries(&self) -> Vec<(SessionId, Arc<SessionEntry>)> {
+        let state = self.state();
+        state.registry.entries().map(|(id, entry)| (id, Arc::clone(entry))).collect()
+    }
+
     /// Counts a session among those under way.
     pub(super) fn now_under_way(&self) {
         self.under_way.fetch_add(1, Ordering::Relaxed);

@@ -4,8 +4,10 @@ use super::quota::Client;
 use crate::net::{Ending, Session};
 use crate::proto::Time;
 use crate::query::Query;
+use crate::transfer::Summary;
+use crate::wire::Filename;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub(super) struct SessionEntry {
     pub(super) query: Query,
@@ -16,6 +18,17 @@ pub(super) struct SessionEntry {
     /// Memory that is reserved for its window; whoever changes it holds the lock of the quota.
     bytes: AtomicUsize,
     stage: Mutex<Stage>,
+    /// What was opened for it.
+    opened: OnceLock<Opened>,
+}
+
+/// What a session is about, as it was found.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    /// The name that is served, where it is not the one that was asked for.
+    pub(super) served: Option<Filename>,
+    /// Its length in bytes, as far as that is known.
+    pub(super) size: Option<u64>,
 }
 
 /// How far a session is.
@@ -32,7 +45,27 @@ impl SessionEntry {
     pub(super) const fn new(query: Query) -> Self {
         let [proven, served] = [const { AtomicBool::new(false) }; 2];
         let (got_on_at, bytes) = (AtomicU64::new(0), AtomicUsize::new(0));
-        Self { query, proven, served, got_on_at, bytes, stage: Mutex::new(Stage::Opening) }
+        let opened = OnceLock::new();
+        Self { query, proven, served, got_on_at, bytes, stage: Mutex::new(Stage::Opening), opened }
+    }
+
+    /// Notes what was opened for it.
+    pub(super) fn set_opened(&self, opened: Opened) {
+        let _ = self.opened.set(opened);
+    }
+
+    /// What was opened for it, if that is known by now.
+    pub(super) fn opened(&self) -> Option<&Opened> {
+        self.opened.get()
+    }
+
+    /// How far its transfer is, if one is under way and nobody is at it just now: it may be waiting for its disk.
+    pub(super) fn figures(&self) -> Option<Summary> {
+        let session = match &*self.stage() {
+            Stage::Running(session) => Arc::clone(session),
+            Stage::Opening | Stage::Ended(_) => return None,
+        };
+        session.figures()
     }
 
     /// Whether the client has answered from its own address.

@@ -21,6 +21,7 @@ mod permit;
 mod policy;
 mod quota;
 mod registry;
+mod running;
 mod shares;
 mod start;
 mod unproven;
@@ -35,6 +36,7 @@ pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
+pub use running::Running;
 
 use crate::limits;
 use crate::net::{

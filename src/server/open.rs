@@ -173,6 +173,14 @@ impl Payload {
         }
     }
 
+    /// How many bytes there are to send, where that is known.
+    pub(super) const fn size(&self) -> Option<u64> {
+        match self {
+            Self::Source { size, .. } => *size,
+            Self::Sink(_) => None,
+        }
+    }
+
     /// How many bytes it has in memory.
     pub(super) const fn held(&self) -> usize {
         match self {

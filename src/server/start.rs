@@ -3,6 +3,7 @@
 
 use super::Shared;
 use super::active::ActiveTransfer;
+use super::entry::Opened;
 use super::open::{Payload, Unserved, open};
 use super::permit::Permit;
 use super::policy::{DropReason, Profile, Refusal};
@@ -50,6 +51,9 @@ pub(super) fn start(
         return None;
     }
     let served = payload.name().or(served).cloned();
+    // What is written is as long as its client says.
+    let size = payload.size().or_else(|| query.announced_size());
+    entry.set_opened(Opened { served: served.clone(), size });
     match session(shared, asked_at, &permit, profile, payload) {
         Ok(session) => {
             let shared = Arc::clone(shared);

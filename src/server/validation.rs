@@ -209,7 +209,7 @@ mod tests {
     }
 
     fn burst(bytes: &[u8], resent: u64) -> Burst<'_> {
-        Burst { bytes, packet: bytes.len(), packets: 1, resent }
+        Burst { bytes, packet: bytes.len(), packets: 1, resent, is_probe: false }
     }
 
     fn ack(block: u16) -> Vec<u8> {

@@ -12,6 +12,8 @@ pub struct Burst<'a> {
     pub packets: u64,
     /// How many of them have been sent before.
     pub resent: u64,
+    /// Whether it is a probe: one packet once more, to learn what silence means.
+    pub is_probe: bool,
 }
 
 impl<'a> Burst<'a> {
@@ -21,6 +23,6 @@ impl<'a> Burst<'a> {
     }
 
     pub(super) fn single(bytes: &'a [u8], again: bool) -> Self {
-        Self { bytes, packet: bytes.len(), packets: 1, resent: again.into() }
+        Self { bytes, packet: bytes.len(), packets: 1, resent: again.into(), is_probe: false }
     }
 }

@@ -17,6 +17,7 @@ mod settings;
 mod sink;
 mod source;
 mod summary;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod torn;
@@ -27,44 +28,17 @@ pub use error::{PeerWords, error_code};
 pub use sink::{Discard, MayWait, Sink, Writer};
 pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
+pub use terms::{Action, Terms};
 
 use crate::limits;
 use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
-    BlockSize, ErrorCode, Malformed, Mode, Options, Packet, Request, WindowSize, WireBlock,
+    BlockSize, ErrorCode, Malformed, Options, Packet, Request, WindowSize, WireBlock,
 };
 use budget::UnprovenBudget;
 use incoming::Incoming;
 use outgoing::Outgoing;
 use std::io;
-
-/// What a driver has to do next for a transfer.
-#[derive(Debug)]
-pub enum Action<'a> {
-    /// Send these packets, then poll again.
-    Send(Burst<'a>),
-    /// Call [`run_storage`](Transfer::run_storage), where waiting for a disk holds nobody up, or
-    /// [`try_storage`](Transfer::try_storage) elsewhere; then poll again.
-    Storage,
-    /// Do nothing until a datagram comes or this time has come.
-    Wait(Time),
-    /// Do nothing any more: the transfer is over, and [`Transfer::summary`] says how it went.
-    Done,
-}
-
-/// What a server has granted one client, and by which times their transfer runs. `agreed` and `answer` are what
-/// [`grant`](crate::proto::grant) gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
-    /// What was agreed on.
-    pub agreed: Agreed,
-    /// The options of the OACK. If there are none, there is no OACK.
-    pub answer: Options,
-    /// How the file travels.
-    pub mode: Mode,
-    /// Intervals and patience.
-    pub timing: Timing,
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -253,6 +227,7 @@ impl Transfer {
             Ok(bytes) => self.summary.bytes += bytes,
             Err(error) => return self.fail_locally(now, &error),
         }
+        self.summary.round_trip = incoming.receiver.round_trip();
         if incoming.is_short(&agreed) {
             let text = "fewer bytes than tsize said";
             self.fail(now, ErrorCode::Undefined, text, Outcome::Short);
@@ -282,6 +257,7 @@ impl Transfer {
     fn acknowledged(&mut self, now: Time, block: WireBlock) {
         if let Machine::Sending(outgoing) = &mut self.machine {
             self.summary.bytes = outgoing.handle_ack(now, block);
+            self.summary.round_trip = outgoing.sender.round_trip();
         }
     }
 
@@ -452,6 +428,15 @@ impl Transfer {
         &self.summary
     }
 
+    /// The figures so far, and how long it took until `now` where it is under way.
+    pub fn figures(&self, now: Time) -> Summary {
+        let mut figures = self.summary.clone();
+        if figures.outcome.is_none() {
+            figures.elapsed = now - self.started;
+        }
+        figures
+    }
+
     /// Says what to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
         let gives_up_end = self.gives_up_end().filter(|_| !self.is_over());
@@ -476,7 +461,7 @@ impl Transfer {
         if self.budget.as_mut().is_some_and(|budget| budget.spend(error.bytes.len()).is_err()) {
             return Action::Done;
         }
-        self.summary.count(&error);
+        self.summary.count(&error, self.budget.is_none());
         Action::Send(error)
     }
 
@@ -507,7 +492,7 @@ impl Transfer {
                 {
                     return Action::Wait(until);
                 }
-                self.summary.count(&burst);
+                self.summary.count(&burst, self.budget.is_none());
                 Action::Send(burst)
             }
             Step::Wait(_) if wants_storage => Action::Storage,

@@ -125,14 +125,16 @@ impl Outgoing {
             }
             self.held_since = self.held_since.filter(|_| self.queued.is_some());
         }
+        let before = self.sender.probed_at();
         let run = match self.queued.take().map_or_else(|| self.sender.poll(now), Step::Transmit) {
             Step::Transmit(run) => run,
             Step::Wait(until) => return Step::Wait(until),
             Step::Done(end) => return Step::Done(end),
         };
+        let is_probe = self.sender.probed_at().filter(|at| before != Some(*at)) == Some(now);
         let Some(ring) = self.ring.as_ref().filter(|_| run.first > BlockNumber::OPENING) else {
             self.leaving = None;
-            return Step::Transmit(Burst::single(opening, run.again > 0));
+            return Step::Transmit(Burst { is_probe, ..Burst::single(opening, run.again > 0) });
         };
         let (bytes, count) = ring.run(run.first, run.count);
         let rest = Run {
@@ -143,7 +145,7 @@ impl Outgoing {
         self.queued = (rest.count > 0).then_some(rest);
         let resent = run.again.min(count);
         self.leaving = Some(Run { first: run.first, count, again: resent });
-        Step::Transmit(Burst { bytes, packet: ring.stride(), packets: count, resent })
+        Step::Transmit(Burst { bytes, packet: ring.stride(), packets: count, resent, is_probe })
     }
 }
 

@@ -61,6 +61,12 @@ pub struct Summary {
     pub packets: u64,
     /// How many of those packets had left before.
     pub retransmitted: u64,
+    /// How many of those were probes: the last packet once more, to learn what silence means.
+    pub probes: u64,
+    /// Bytes that left before the peer proved its address. A client needs no proof of the server it asked.
+    pub unproven_bytes: u64,
+    /// The smoothed round trip, once one was measured.
+    pub round_trip: Option<Duration>,
     /// The terms of the transfer.
     pub agreed: Agreed,
     /// The time from the start of the transfer to its outcome, or until now where progress is told.
@@ -107,10 +113,23 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
-    /// Counts packets that leave.
-    pub(super) const fn count(&mut self, burst: &Burst<'_>) {
+    /// Blocks of payload that arrived: full ones, and the last of a whole file, which is not full.
+    pub fn blocks(&self) -> u64 {
+        let full = self.bytes / self.agreed.block_size().get() as u64;
+        let has_end = self.outcome.as_ref().is_some_and(Outcome::is_success) && !self.end_missing;
+        full + u64::from(has_end)
+    }
+
+    /// Counts packets that leave, to a peer that has proven its address or has not.
+    pub(super) const fn count(&mut self, burst: &Burst<'_>, is_proven: bool) {
         self.packets += burst.packets;
         self.retransmitted += burst.resent;
+        if burst.is_probe {
+            self.probes += 1;
+        }
+        if !is_proven {
+            self.unproven_bytes += burst.bytes.len() as u64;
+        }
     }
 
     /// Counts packets no more that could not leave.

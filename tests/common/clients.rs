@@ -1,7 +1,7 @@
 //! The programs of the field and `rtftp`, as lines of shell.
 //!
 //! `tests/setup` installs what is foreign. A program that is missing fails the tests that need it.
-#![allow(dead_code)] // Each test program uses a part of it.
+#![allow(dead_code, unused_imports)] // Each test program uses a part of it.
 
 use crate::common::child;
 pub(crate) use crate::common::child::text as said;

@@ -114,6 +114,13 @@ impl Daemon {
         })
     }
 
+    /// Where its page is, if it has one.
+    pub(crate) fn page(&self) -> Option<SocketAddr> {
+        let banner = self.banner();
+        let line = banner.lines().find_map(|line| line.trim().strip_prefix("page"))?;
+        line.trim().strip_prefix("http://")?.strip_suffix('/')?.parse().ok()
+    }
+
     pub(crate) fn pid(&self) -> String {
         self.child.id().to_string()
     }

@@ -5,6 +5,7 @@ pub(crate) mod apart;
 pub(crate) mod child;
 mod daemon;
 mod files;
+pub(crate) mod http;
 mod peer;
 mod scripted;
 mod seed;

@@ -9,6 +9,7 @@ use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
     setting,
 };
+use crate::watch::WatchArgs;
 use clap::builder::{BoolishValueParser, PossibleValue};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -187,6 +188,9 @@ pub(crate) struct Args {
     #[arg(long, value_enum, value_name = "PARTS", value_delimiter = ',', default_values = ["files", "calls", "rights"],
         env = "RTFTPD_SANDBOX")]
     pub(crate) sandbox: Vec<Part>,
+
+    #[command(flatten)]
+    pub(crate) watch: WatchArgs,
 
     /// Write log lines as JSON, and the banner too, as one of them for each address
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]

@@ -21,6 +21,8 @@ pub(crate) struct GivenUp {
     /// Who it is, where root started it.
     pub(crate) user: Option<String>,
     pub(crate) sandbox: Entered,
+    /// Where the page is, if there is one.
+    pub(crate) page: Option<SocketAddr>,
 }
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
@@ -47,8 +49,9 @@ pub(crate) fn show(
 /// The banner as log lines.
 fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: &[(usize, PathBuf)]) {
     let root = root(args);
-    let GivenUp { user, sandbox, config, .. } = given_up;
+    let GivenUp { user, sandbox, config, page, .. } = given_up;
     let config = config.as_ref().map(|path| path.display().to_string());
+    let page = page.map(url);
     let uploads = args.uploads.to_possible_value();
     let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
     for address in bound {
@@ -56,7 +59,7 @@ fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: &[(usize, 
         let listing = args.listing();
         let rules =
             (!rules.is_empty()).then(|| rules.iter().map(|(count, _)| count).sum::<usize>());
-        tracing::info!(version, %root, %address, uploads, listing, config, rules, user, %sandbox, "listening");
+        tracing::info!(version, %root, %address, uploads, listing, config, rules, user, %sandbox, page, "listening");
     }
 }
 
@@ -113,6 +116,9 @@ fn text(
         line("user", user);
     }
     line("sandbox", &given_up.sandbox.to_string());
+    if let Some(page) = given_up.page {
+        line("page", &url(page));
+    }
     if let Some(address) = bound.first() {
         let near = client_address(*address);
         line("try", &format!("{client} {near}"));
@@ -129,6 +135,11 @@ fn text(
         }
     }
     out
+}
+
+/// Where a browser on this machine finds the page.
+fn url(page: SocketAddr) -> String {
+    format!("http://{}/", client_address(page))
 }
 
 const CLIENT: &str = "rtftp";

@@ -8,6 +8,7 @@ use crate::config::{ConfigFile, here};
 use crate::explain::Asked;
 use crate::typed::with_negative_values;
 use crate::values::Addresses;
+use crate::watch::Top;
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
@@ -23,6 +24,8 @@ pub(crate) enum Task {
     Explain(Given, Asked),
     /// To have the server with this pid file read its configuration again.
     Reload(Option<PathBuf>),
+    /// To show in this terminal what a server does.
+    Top(Top),
 }
 
 /// The options of a server, and where they come from.
@@ -53,6 +56,9 @@ impl Task {
         };
         if command == "reload" {
             return Ok(Self::Reload(found.get_one("pid_file").cloned()));
+        }
+        if command == Top::NAME {
+            return Ok(Self::Top(Top::of(&found)));
         }
         let given = Given { args: Args::checked(&found)?, found, config, words };
         Ok(match &*command {
@@ -174,12 +180,16 @@ fn command(server: &Command) -> Command {
              wrong usage.",
         )
         .args(hidden(server).map(|arg| arg.required(false)));
+    // The address may stand where the server has it from, its root is none of it.
+    let of_server = hidden(server).filter(|arg| arg.get_id() != "root");
+    let top = Top::command_if_any().map(|top| top.args(of_server));
     let all = server
         .clone()
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
         .disable_help_subcommand(true)
-        .subcommands([check, Asked::augment_args(explain), reload]);
+        .subcommands([check, Asked::augment_args(explain), reload])
+        .subcommands(top);
     with_negative_values(all)
 }
 
@@ -201,6 +211,7 @@ mod tests {
                 format!("{} of {}", asked.name, given.args.root.display())
             }
             Task::Reload(file) => format!("reloads {}", file.unwrap_or_default().display()),
+            Task::Top(top) => format!("shows {top:?}"),
         };
         assert_eq!(root("rtftpd /srv --drain 1"), "serves /srv");
         assert_eq!(root("rtftpd check /srv --drain 1"), "checks /srv");

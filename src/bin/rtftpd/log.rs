@@ -351,7 +351,7 @@ fn pace(summary: &Summary) -> (f64, f64) {
 }
 
 /// How bad it is, and in which words.
-fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
+pub(crate) fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
     let done = match operation {
         Operation::Read => "sent",
         Operation::Write => "received",

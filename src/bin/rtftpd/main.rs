@@ -22,6 +22,11 @@ mod shown;
 #[path = "../shared/typed.rs"]
 mod typed;
 mod values;
+#[cfg(feature = "http")]
+mod watch;
+#[cfg(not(feature = "http"))]
+#[path = "unwatched.rs"]
+mod watch;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
@@ -43,6 +48,7 @@ use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::server::{Handle, Server, StartError};
 use tftpkit::store::{Folder, Store, Uploads};
+use watch::{Watch, Watched};
 
 fn main() -> ExitCode {
     let lines = Lines::default();
@@ -51,6 +57,7 @@ fn main() -> ExitCode {
         Task::Check(given) => check::run(&given, &lines).map(|()| ExitCode::SUCCESS),
         Task::Explain(given, asked) => explain::run(&given, &asked, &lines),
         Task::Reload(pid_file) => reload::ask(pid_file.as_deref()).map(|()| ExitCode::SUCCESS),
+        Task::Top(top) => top.run().map(|()| ExitCode::SUCCESS),
     });
     match done {
         Ok(code) => code,
@@ -80,15 +87,20 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
-    let server = bind(args, sessions, main, &policy, &log)?;
+    let watch = args.watch.bind()?;
+    let server = bind(args, sessions, &main, &policy, (&log, &watch))?;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
     let config = given.config.as_ref().map(|config| config.path.clone());
-    let given_up = GivenUp { from_afar, config, ..give_up(&given, is_root, &folders)? };
+    let page = watch.address();
+    let given_up = give_up(&given, is_root, &folders, &watch)?;
+    let given_up = GivenUp { from_afar, config, page, ..given_up };
     let (_written, lost) = lines.start_thread();
-    log.count(lost);
+    log.count(lost.clone());
+    let (handle, listening) = (server.handle(), server.addresses());
+    watch.start(Watched { handle, listening, policy: policy.clone(), lost })?;
     banner::show(args, &server.addresses(), &given_up, &rules);
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
@@ -109,7 +121,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
 }
 
 /// Becomes who it is to be, and enters the sandbox.
-fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -> Result<GivenUp> {
     let args = &given.args;
     let user = folders.account().map_or("root", |account| &account.name).to_owned();
     let sandbox = Sandbox {
@@ -118,6 +130,7 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>) -> Result<GivenU
         places: folders.places().collect(),
         again: given.files(),
         has_spool: folders.may_spool(),
+        has_page: watch.address().is_some(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
@@ -147,14 +160,17 @@ fn sweep(folders: &[Arc<Folder>]) {
 fn bind(
     args: &Args,
     sessions: usize,
-    folder: Arc<dyn Store>,
+    folder: &Arc<dyn Store>,
     policy: &Current,
-    log: &Arc<log::Log>,
+    (log, watch): (&Arc<log::Log>, &Watch),
 ) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
-        let log = Arc::clone(log);
+        let (log, watch) = (Arc::clone(log), watch.clone());
         let config = args.config(listen, policy.clone()).sessions(sessions);
-        Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
+        Server::bind(config, Arc::clone(folder), move |event| {
+            watch.tell(&event);
+            log.tell(event);
+        })
     };
     let mut listen = args.listen();
     let started = match bind(&listen) {

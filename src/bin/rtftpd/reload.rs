@@ -18,6 +18,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tftpkit::query::Query;
 use tftpkit::server::{Policy, StandardPolicy, Verdict};
+#[cfg(feature = "http")]
+use tftpkit::store::Store;
 
 /// The options that count from the next request on when they are read again. All others want a restart: what they are
 /// about was bound, started or given up before the first request.
@@ -65,6 +67,23 @@ impl Current {
     fn replace(&self, policy: StandardPolicy) {
         self.tell_turned_away();
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
+    }
+
+    /// What each of its rules has turned away, by where it stands.
+    #[cfg(feature = "http")]
+    pub(crate) fn turned_away(&self) -> Vec<(String, u64)> {
+        let policy = self.get();
+        let rules = policy.rules().iter();
+        rules.map(|rule| (rule.label().to_owned(), rule.turned_away())).collect()
+    }
+
+    /// What is listed where no rule says otherwise, if anything is.
+    #[cfg(feature = "http")]
+    pub(crate) fn listed(&self) -> Option<Arc<dyn Store>> {
+        let policy = self.get();
+        let profile = policy.profile();
+        let store = profile.store.as_ref().filter(|_| profile.listing.is_some());
+        store.map(|store| Arc::clone(&store.0))
     }
 
     /// Tells what its rules have turned away.

@@ -104,6 +104,11 @@ impl StandardPolicy {
         self.rules.iter().find(|rule| rule.is_for(&mut asked))
     }
 
+    /// How everybody is served where nothing says otherwise.
+    pub const fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// The rules, in their order. Clones of a policy count together.
     pub fn rules(&self) -> &[Rule] {
         &self.rules

@@ -54,6 +54,8 @@ pub(crate) struct Sandbox {
     pub(crate) again: Vec<PathBuf>,
     /// Whether uploads may have to wait elsewhere, as they do for files that cannot be replaced.
     pub(crate) has_spool: bool,
+    /// Whether those are heard who connect to the page, whose socket is bound.
+    pub(crate) has_page: bool,
 }
 
 /// What is left of files and calls, for who wants to serve something else later.
@@ -140,7 +142,7 @@ impl Sandbox {
             }
         }
         if has(Part::Calls) {
-            match calls::allow_only(writes) {
+            match calls::allow_only(writes, self.has_page) {
                 Ok(()) => (entered.has_few_calls, held.has_changes) = (true, writes),
                 Err(why) => lacks("seccomp", why),
             }

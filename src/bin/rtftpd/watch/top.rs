@@ -1,0 +1,328 @@
+//! `rtftpd top`: what a server does, in a terminal. It asks the server's page for it, each second.
+
+use super::address;
+use super::page::{milliseconds, span};
+use super::status::{About, Grade, Progress, Recent, Running, Status};
+use crate::shown;
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Arg, ArgMatches, Command};
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, Borders, Cell, Paragraph, Row, Sparkline, Table};
+use std::io::{IsTerminal, Read, Write, stdout};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+/// How often it asks.
+const ASKS: Duration = Duration::from_secs(1);
+/// A server on this machine answers sooner, or not at all.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// What a server tells is shorter: 900 lines with the longest names.
+const LONGEST_ANSWER: u64 = 4 << 20;
+/// Columns of a bar.
+const BAR: usize = 16;
+
+/// Where the page is of which nothing else is said.
+const USUAL: u16 = 8069;
+
+/// Shows in this terminal what a server does that was started with `--http`.
+#[derive(Debug)]
+pub(crate) struct Top(SocketAddr);
+
+impl Top {
+    /// How it is called.
+    pub(crate) const NAME: &str = "top";
+
+    /// The command, which a program without a page has not.
+    pub(crate) fn command_if_any() -> Option<Command> {
+        let page = Arg::new("page").value_name("ADDRESS:PORT").value_parser(address);
+        let what =
+            "Where the server has its page [default: what --http is in its configuration, or 8069]";
+        let command = Command::new(Self::NAME)
+            .about("Show in this terminal what a server does that was started with --http")
+            .override_usage("rtftpd top [ADDRESS:PORT]")
+            .after_help(
+                "q or Ctrl-C leaves it. Where its output is no terminal, it is written once.\n\nExit status: 0 it was shown, 1 no \
+                 server answers, 2 wrong usage.",
+            );
+        Some(command.arg(page.help(what)))
+    }
+
+    /// The command as it was given.
+    pub(crate) fn of(found: &ArgMatches) -> Self {
+        let said = |id| found.get_one::<SocketAddr>(id).copied();
+        let usual = || SocketAddr::from((Ipv4Addr::LOCALHOST, USUAL));
+        Self(said("page").or_else(|| said("http")).unwrap_or_else(usual))
+    }
+
+    /// Shows it until somebody has seen enough.
+    pub(crate) fn run(&self) -> Result<()> {
+        // Who is told that there is no server is told so on a terminal that is as it was.
+        let first = ask(self.0)?;
+        if !stdout().is_terminal() {
+            // Who closes it early has seen enough.
+            let _ = stdout().write_all(text(&first).as_bytes());
+            return Ok(());
+        }
+        let mut terminal = ratatui::try_init().context("cannot use this terminal")?;
+        let shown = (|| {
+            let mut status = Ok(first);
+            loop {
+                terminal.draw(|frame| draw(frame, self.0, status.as_ref()))?;
+                if leaves_within(ASKS)? {
+                    return Ok(());
+                }
+                status = ask(self.0);
+            }
+        })();
+        let restored = ratatui::try_restore().context("cannot restore this terminal");
+        shown.and(restored)
+    }
+}
+
+/// Waits, and tells whether somebody wants to leave.
+fn leaves_within(span: Duration) -> Result<bool> {
+    let end = Instant::now() + span;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if !event::poll(left)? {
+            return Ok(false);
+        }
+        match event::read()? {
+            Event::Key(key) => {
+                let is_ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+                match key.code {
+                    KeyCode::Char('q') | KeyCode::Esc => return Ok(true),
+                    KeyCode::Char('c') if is_ctrl => return Ok(true),
+                    _ => {}
+                }
+            }
+            // It is drawn anew.
+            Event::Resize(..) => return Ok(false),
+            _ => {}
+        }
+    }
+}
+
+/// Asks the server once.
+fn ask(page: SocketAddr) -> Result<Status> {
+    let what = || format!("no server shows itself at {page} (rtftpd --http {page})");
+    let mut stream = TcpStream::connect_timeout(&page, PATIENCE).with_context(what)?;
+    stream.set_read_timeout(Some(PATIENCE)).with_context(what)?;
+    let request = format!("GET /status.json HTTP/1.1\r\nHost: {page}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).with_context(what)?;
+    let mut answer = Vec::new();
+    stream.take(LONGEST_ANSWER).read_to_end(&mut answer).with_context(what)?;
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
+        bail!("what answers at {page} is no rtftpd")
+    };
+    let is_fine = answer.starts_with(b"HTTP/1.1 200 ");
+    ensure!(is_fine, "what answers at {page} has nothing to show: is it an rtftpd?");
+    let status = serde_json::from_slice(&answer[end + 4..]);
+    status.with_context(|| format!("what answers at {page} is no rtftpd of this version"))
+}
+
+fn arrow(operation: &str) -> &'static str {
+    match operation {
+        "write" => "↑",
+        "list" => "≡",
+        _ => "↓",
+    }
+}
+
+/// The name, and the one that is served in its place.
+fn file(about: &About) -> String {
+    let name = shown::harmless(&about.file);
+    let name = format!("{} {name}", arrow(&about.operation));
+    match &about.served {
+        Some(served) => format!("{name} → {}", shown::harmless(served)),
+        None => name,
+    }
+}
+
+fn peer(about: &About) -> String {
+    shown::harmless(&about.peer)
+}
+
+/// A bar and how far it is, or the bytes where the end is not known.
+fn bar(row: &Running) -> String {
+    let bytes = shown::bytes(row.progress.bytes);
+    match row.size.filter(|size| *size > 0) {
+        Some(size) => {
+            let part = (row.progress.bytes as f64 / size as f64).clamp(0.0, 1.0);
+            let full = (part * BAR as f64) as usize;
+            let (full, empty) = ("█".repeat(full), "░".repeat(BAR - full));
+            format!("{full}{empty} {:3.0} %", 100.0 * part)
+        }
+        None => bytes,
+    }
+}
+
+fn trip(progress: &Progress) -> String {
+    progress.round_trip.map_or_else(|| "–".into(), milliseconds)
+}
+
+const RUNNING: [&str; 7] =
+    ["file", "client", "progress", "rate", "round trip", "again", "time left"];
+
+fn running(row: &Running) -> [String; 7] {
+    [
+        file(&row.about),
+        peer(&row.about),
+        bar(row),
+        shown::rate(row.progress.rate as f64),
+        trip(&row.progress),
+        row.progress.retransmitted.to_string(),
+        row.left.map_or_else(|| "–".into(), span),
+    ]
+}
+
+const RECENT: [&str; 6] = ["file", "client", "outcome", "size", "rate", "ago"];
+
+fn recent(row: &Recent) -> [String; 6] {
+    let how = match &*row.why {
+        "complete" => row.how.clone(),
+        why => format!("{}: {why}", row.how),
+    };
+    let of =
+        |shown: fn(&Progress) -> String| row.progress.as_ref().map_or_else(|| "–".into(), shown);
+    [
+        file(&row.about),
+        peer(&row.about),
+        shown::harmless(&how),
+        of(|progress| shown::bytes(progress.bytes)),
+        of(|progress| shown::rate(progress.rate as f64)),
+        span(row.ago),
+    ]
+}
+
+/// What is in use, in one line each.
+fn summary(status: &Status) -> [String; 2] {
+    let (now, totals) = (&status.now, &status.totals);
+    let listening: Vec<_> = status.listening.iter().map(|at| shown::harmless(at)).collect();
+    [
+        format!(
+            "rtftpd {} at {}, up {}",
+            shown::harmless(&status.version),
+            listening.join(", "),
+            span(status.up)
+        ),
+        format!(
+            "{} under way  ↓ {}  ↑ {}  {} complete  {} in trouble  {} turned away  lag {}",
+            now.transfers,
+            shown::rate(now.sending as f64),
+            shown::rate(now.receiving as f64),
+            totals.complete,
+            totals.failed,
+            totals.refused + totals.dropped,
+            milliseconds(now.lag)
+        ),
+    ]
+}
+
+fn draw(frame: &mut Frame<'_>, page: SocketAddr, status: Result<&Status, &anyhow::Error>) {
+    let area = frame.area();
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            let why = format!("{}\n\nIt is asked again each second; q leaves.", shown::told(error));
+            let block = Block::new().borders(Borders::ALL).title(format!(" {page} "));
+            return frame.render_widget(Paragraph::new(why).block(block), area);
+        }
+    };
+    let half = u16::try_from(status.running.len()).unwrap_or(u16::MAX).saturating_add(3);
+    let [head, plot, under_way, over, foot] = Layout::vertical([
+        Constraint::Length(2),
+        Constraint::Length(4),
+        Constraint::Length(half.min(area.height / 2)),
+        Constraint::Min(3),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    let [title, figures] = summary(status);
+    let lines = vec![Line::from(title).bold(), Line::from(figures)];
+    frame.render_widget(Paragraph::new(lines), head);
+    throughput(frame, plot, status);
+    let rows = status.running.iter().map(|row| Row::new(running(row).map(Cell::from)));
+    let more = match status.more_running {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Fill(1),
+        Constraint::Length(BAR as u16 + 6),
+        Constraint::Length(12),
+        Constraint::Length(10),
+        Constraint::Length(7),
+        Constraint::Length(12),
+    ];
+    let title = format!(" Under way: {}{more} ", status.running.len());
+    frame.render_widget(table(rows, &widths, &RUNNING, title), under_way);
+    let rows = status.recent.iter().map(|row| {
+        let colour = match row.grade {
+            Grade::Fine => Color::Green,
+            Grade::Note => Color::DarkGray,
+            Grade::Bad => Color::Red,
+        };
+        let [file, peer, how, size, rate, ago] = recent(row).map(Cell::from);
+        Row::new([file, peer, how.style(Style::new().fg(colour)), size, rate, ago])
+    });
+    let widths = [
+        Constraint::Fill(2),
+        Constraint::Fill(1),
+        Constraint::Fill(3),
+        Constraint::Length(11),
+        Constraint::Length(13),
+        Constraint::Length(12),
+    ];
+    frame.render_widget(table(rows, &widths, &RECENT, " Over ".into()), over);
+    frame.render_widget(Line::from(vec![Span::from("q").bold(), " leaves".into()]), foot);
+}
+
+fn table<'a>(
+    rows: impl Iterator<Item = Row<'a>>,
+    widths: &[Constraint],
+    heads: &[&'static str],
+    title: String,
+) -> Table<'a> {
+    let head = Row::new(heads.iter().copied().map(Cell::from)).style(Style::new().dim());
+    let block = Block::new().borders(Borders::TOP).title(title);
+    Table::new(rows, widths.iter().copied()).header(head).block(block)
+}
+
+/// Both directions together, the newest at the right.
+fn throughput(frame: &mut Frame<'_>, area: Rect, status: &Status) {
+    let all: Vec<u64> =
+        status.history.iter().map(|(sent, received)| sent.saturating_add(*received)).collect();
+    let fits = &all[all.len().saturating_sub(area.width.into())..];
+    let highest = fits.iter().copied().max().unwrap_or_default();
+    let title = format!(" Throughput, up to {} ", shown::rate(highest as f64));
+    let block = Block::new().borders(Borders::TOP).title(title);
+    let line = Sparkline::default().data(fits).style(Style::new().fg(Color::Blue));
+    frame.render_widget(line.block(block), area);
+}
+
+/// The same for a file or another program.
+fn text(status: &Status) -> String {
+    let mut out = summary(status).map(|line| line + "\n").concat();
+    let mut columns = |heads: &[&str], rows: Vec<Vec<String>>| {
+        let width = |n: usize| {
+            let cells = rows.iter().map(|row| row[n].chars().count());
+            cells.chain([heads[n].len()]).max().unwrap_or_default()
+        };
+        let widths: Vec<_> = (0..heads.len()).map(width).collect();
+        let heads = heads.iter().map(|head| (*head).to_owned()).collect();
+        for row in std::iter::once(heads).chain(rows.iter().cloned()) {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+            out += cells.collect::<Vec<_>>().join("  ").trim_end();
+            out += "\n";
+        }
+    };
+    columns(&RUNNING, status.running.iter().map(|row| running(row).to_vec()).collect());
+    columns(&RECENT, status.recent.iter().map(|row| recent(row).to_vec()).collect());
+    out
+}

@@ -1,0 +1,370 @@
+//! What is told of a server over HTTP, and to whom: the metrics, the status, the page as it is sent, `rtftpd top`.
+
+mod common;
+
+use common::http::{ask, body, connect, get, rest, status};
+use common::{Daemon, ack, data, folder, open_to_all, pattern, rrq, show, until, wrq};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use tftpkit::limits;
+
+fn serve(root: &tempfile::TempDir, arguments: &[&str]) -> (Daemon, SocketAddr) {
+    let server = Daemon::serve(root.path(), &[&["--http", "0"], arguments].concat());
+    let page = server.page().expect("a page");
+    (server, page)
+}
+
+fn metrics(page: SocketAddr) -> String {
+    body(&get(page, "/metrics")).to_owned()
+}
+
+/// A sample by its name and labels, as they stand there.
+fn sample(page: SocketAddr, name: &str) -> Option<f64> {
+    let text = metrics(page);
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.map(|value| value.parse().expect("a number"))
+}
+
+#[track_caller]
+fn becomes(page: SocketAddr, name: &str, wanted: f64) {
+    until(&format!("{name} {wanted}"), || (sample(page, name) == Some(wanted)).then_some(()));
+}
+
+#[test]
+fn what_a_server_does_is_counted_while_it_does_it() {
+    let root = folder(&[("f", &pattern(1300, 1))]);
+    open_to_all(root.path());
+    let (server, page) = serve(&root, &["--uploads", "create"]);
+    let peer = server.peer();
+    let (_, tid) = peer.answer(&rrq("f", &[]));
+    peer.exchange(&ack(1), tid, "DATA 2 512");
+    becomes(page, "rtftpd_transfers_running", 1.0);
+    becomes(page, "rtftpd_payload_bytes_total{direction=\"sent\"}", 512.0);
+    until("the row of it", || {
+        let status = status(page);
+        let row = &status["running"][0];
+        let is = row["bytes"] == 512 && row["size"] == 1300 && row["file"] == "f";
+        (is && row["peer"] == peer.address().to_string() && row["blksize"] == 512).then_some(())
+    });
+    // It falls silent, and is asked once more what that means.
+    peer.wanted(tid, "DATA 2 512");
+    until("a probe", || sample(page, "rtftpd_probes_total").filter(|probes| *probes >= 1.0));
+    peer.exchange(&ack(2), tid, "DATA 3 276");
+    peer.send(&ack(3), tid);
+    becomes(page, "rtftpd_transfers_ended_total{operation=\"read\",outcome=\"complete\"}", 1.0);
+    becomes(page, "rtftpd_transfers_running", 0.0);
+    becomes(page, "rtftpd_payload_bytes_total{direction=\"sent\"}", 1300.0);
+    becomes(page, "rtftpd_blocks_total{direction=\"sent\"}", 3.0);
+    // The first block, which is the one that went to somebody unknown.
+    becomes(page, "rtftpd_unproven_bytes_total", 516.0);
+    becomes(page, "rtftpd_round_trip_seconds_count", 1.0);
+    becomes(page, "rtftpd_transfer_duration_seconds_count{operation=\"read\"}", 1.0);
+    peer.store(&wrq("new", &[]), &pattern(700, 2)).expect("stored");
+    becomes(page, "rtftpd_payload_bytes_total{direction=\"received\"}", 700.0);
+    becomes(page, "rtftpd_transfers_ended_total{operation=\"write\",outcome=\"complete\"}", 1.0);
+    peer.fetch(&rrq("missing", &[])).expect_err("it is not there");
+    peer.ask(&data(7, b"x"));
+    becomes(page, "rtftpd_refusals_total{code=\"not_found\"}", 1.0);
+    becomes(page, "rtftpd_strays_total", 1.0);
+    until("the loop's lag", || sample(page, "rtftpd_loop_lag_seconds_count").filter(|n| *n > 0.0));
+    let status = status(page);
+    let recent = status["recent"].as_array().expect("what is over");
+    let told: Vec<_> = recent.iter().map(|over| json!([over["file"], over["how"]])).collect();
+    assert_eq!(
+        told,
+        [json!(["missing", "refused"]), json!(["new", "received"]), json!(["f", "sent"])]
+    );
+    assert_eq!(status["totals"]["complete"], 2);
+    assert!(metrics(page).ends_with("# EOF\n"));
+}
+
+#[test]
+fn a_rule_is_told_by_its_place_and_a_client_that_is_lost_as_lost() {
+    let root = folder(&[
+        ("f", &pattern(1300, 1)),
+        ("deny.toml", b"[[rule]]\nname = \"f\"\naction = \"deny\"\n"),
+    ]);
+    let rules = root.path().join("deny.toml");
+    let rules = rules.to_str().expect("UTF-8");
+    let (server, page) = serve(&root, &["--rules", rules, "--patience", "1"]);
+    let peer = server.peer();
+    peer.fetch(&rrq("f", &[])).expect_err("denied");
+    becomes(page, &format!("rtftpd_turned_away_total{{rule=\"{rules}:1\"}}"), 1.0);
+    let (_, tid) = peer.answer(&rrq("deny.toml", &[("blksize", "8")]));
+    peer.exchange(&ack(0), tid, "DATA 1 8");
+    peer.exchange(&ack(1), tid, "DATA 2 8");
+    becomes(page, "rtftpd_transfers_ended_total{operation=\"read\",outcome=\"lost\"}", 1.0);
+    assert_eq!(status(page)["totals"]["failed"], 1);
+    let over = &status(page)["recent"][0];
+    assert_eq!([&over["how"], &over["grade"]], ["lost", "bad"]);
+    assert_eq!(over["why"], "the client fell silent");
+}
+
+/// The names of metrics in a text that asks for them, each with the labels that it asks for.
+fn asked_for(text: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (at, _) in text.match_indices("rtftpd_") {
+        let rest = &text[at..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let labels = found.entry(rest[..end].into()).or_default();
+        if let Some(inner) = rest[end..].strip_prefix('{').and_then(|rest| rest.split('}').next()) {
+            let named = inner.split(',').filter_map(|one| one.split(['=', '!']).next());
+            labels.extend(named.map(|label| label.trim().to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_what_there_is_and_leave_nothing_out() {
+    let root = folder(&[("f", b"few"), ("deny.toml", b"[[rule]]\nname = \"no\"\naction = \"deny\"\n\n[[rule]]\nname = \"drop\"\naction = \"drop\"\n")]);
+    let rules = root.path().join("deny.toml");
+    let (server, page) = serve(&root, &["--rules", rules.to_str().expect("UTF-8")]);
+    let peer = server.peer();
+    peer.fetch(&rrq("f", &[])).expect("a file");
+    peer.fetch(&rrq("no", &[])).expect_err("denied");
+    peer.ask(&rrq("drop", &[]));
+    becomes(page, "rtftpd_drops_total{reason=\"policy\"}", 1.0);
+    becomes(page, "rtftpd_transfers_ended_total{operation=\"read\",outcome=\"complete\"}", 1.0);
+    let there = asked_for(
+        &metrics(page).lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n"),
+    );
+    let dashboard = include_str!("../packaging/monitoring/dashboard.json");
+    let parsed: Value = serde_json::from_str(dashboard).expect("JSON");
+    assert!(parsed["panels"].as_array().is_some_and(|panels| panels.len() > 9));
+    let alerts = include_str!("../packaging/monitoring/alerts.yaml");
+    for (file, text) in [("dashboard.json", dashboard), ("alerts.yaml", alerts)] {
+        for (name, labels) in asked_for(&text.replace("\\\"", "\"")) {
+            let known =
+                there.get(&name).unwrap_or_else(|| panic!("{file} asks for {name}: {there:?}"));
+            // What it comes from is Prometheus's to say.
+            let own: BTreeSet<_> = labels.into_iter().filter(|label| label != "instance").collect();
+            assert!(own.is_subset(known), "{file}: {name} {own:?} {known:?}");
+        }
+    }
+    let shown = asked_for(dashboard);
+    let beside = |name: &&String| !name.ends_with("_sum") && !name.ends_with("_count");
+    for name in there.keys().filter(beside) {
+        assert!(shown.contains_key(name), "the dashboard has no {name}");
+    }
+}
+
+#[test]
+fn a_browser_that_was_led_here_by_others_gets_nothing() {
+    let root = folder(&[("secret-name", b"few")]);
+    let (_server, page) = serve(&root, &["--http-name", "boot.example,tftp"]);
+    let host = format!("Host: {page}");
+    for path in ["/", "/status.json", "/metrics", "/events", "/page.js", "/nowhere"] {
+        for (fields, code) in [
+            (&["Host: evil.example"][..], 421),
+            (&["Host: evil.example", "X-Forwarded-Host: localhost"], 421),
+            (&[], 421),
+            (&[&host, "Origin: http://evil.example"], 403),
+            (&[&host, "Origin: null"], 403),
+        ] {
+            let answer = ask(page, "GET", path, fields);
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+            let expected = if fields.is_empty() { 400 } else { code };
+            let fits = [code, expected].map(|code| head.starts_with(&format!("HTTP/1.1 {code} ")));
+            assert!(fits.contains(&true), "{path} {fields:?}: {head}");
+            assert_eq!(body, "", "{path} {fields:?}");
+        }
+    }
+    for name in ["boot.example", "TFTP:80", "localhost", "[::1]:8069"] {
+        assert!(
+            ask(page, "GET", "/", &[&format!("Host: {name}")]).contains("secret-name"),
+            "{name}"
+        );
+    }
+    let same = format!("Origin: http://{page}");
+    assert!(ask(page, "GET", "/", &[&host, &same]).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn it_is_only_asked_and_loads_nothing_from_elsewhere() {
+    let root = folder(&[("f", b"few")]);
+    let (_server, page) = serve(&root, &["--uploads", "overwrite"]);
+    let host = format!("Host: {page}");
+    for path in ["/", "/status.json", "/events", "/f", "/nowhere"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "SPY"] {
+            let answer = ask(page, method, path, &[&host, "Content-Length: 0"]);
+            assert!(answer.starts_with("HTTP/1.1 405 "), "{method} {path}: {answer}");
+            assert!(answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+        }
+    }
+    let answer = ask(page, "HEAD", "/", &[&host]);
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(get(page, "/nowhere").starts_with("HTTP/1.1 404 "));
+    assert!(get(page, "/f").starts_with("HTTP/1.1 404 "), "no file is given away");
+    let answer = get(page, "/");
+    for header in [
+        "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
+         connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\n",
+        "x-content-type-options: nosniff\r\n",
+        "cross-origin-resource-policy: same-origin\r\n",
+        "cache-control: no-store\r\n",
+    ] {
+        assert!(answer.contains(header), "{header}");
+    }
+    let sources = ["/", "/page.js", "/page.css"].map(|path| get(page, path)).concat();
+    for (at, _) in sources.match_indices("://") {
+        let from = at.saturating_sub(40);
+        panic!("it names another place: {}", &sources[from..at + 40]);
+    }
+}
+
+#[test]
+fn the_folder_is_listed_as_far_as_clients_may_list_it_and_no_further() {
+    let root = folder(&[("dir/a & b.cfg", b"few"), (".hidden", b"few"), ("x<b>", b"few")]);
+    let (_server, page) = serve(&root, &[]);
+    let top = get(page, "/");
+    assert!(top.contains("<a class=name href=\"/?dir=dir#files\">dir/</a>"), "{top}");
+    assert!(top.contains("x&lt;b&gt;") && !top.contains("x<b>"), "{top}");
+    assert!(get(page, "/?dir=dir").contains("a &amp; b.cfg"));
+    for outside in ["..", "../..", "%2e%2e/%2e%2e/etc", "/etc", "dir/../../etc", "%00", "nowhere"] {
+        let answer = get(page, &format!("/?dir={outside}"));
+        assert!(!answer.contains("passwd"), "{outside}");
+        let no_folder = answer.starts_with("HTTP/1.1 404 ") || answer.contains("x&lt;b&gt;");
+        assert!(no_folder, "{outside}: {answer}");
+    }
+    let (_server, page) = serve(&root, &["--no-list"]);
+    let answer = get(page, "/");
+    assert!(answer.contains("No listing is offered") && !answer.contains("x&lt;b&gt;"));
+}
+
+fn is_closed(mut stream: &TcpStream) -> bool {
+    matches!(stream.read(&mut [0]), Ok(0) | Err(_))
+}
+
+#[test]
+fn so_many_are_connected_and_one_more_is_not_and_who_says_nothing_leaves() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let all: Vec<_> = (0..limits::PAGE_CONNECTIONS).map(|_| connect(page)).collect();
+    let mut last = &all[limits::PAGE_CONNECTIONS - 1];
+    write!(last, "GET /status.json HTTP/1.1\r\nHost: {page}\r\n\r\n").expect("sent");
+    let mut head = [0; 12];
+    last.read_exact(&mut head).expect("it has a place");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    assert!(is_closed(&connect(page)), "there is no place for one more");
+    // Who does not ask, or is slow to, makes room.
+    write!(&all[0], "GET / HTTP/1.1\r\nX: ").expect("sent");
+    let began = std::time::Instant::now();
+    for stream in &all {
+        let _ = rest(stream.try_clone().expect("a stream"));
+    }
+    assert!(began.elapsed() < 2 * limits::PAGE_HEAD, "all at about the same time");
+    assert!(get(page, "/").starts_with("HTTP/1.1 200 "));
+}
+
+fn follow(page: SocketAddr) -> (TcpStream, String) {
+    let mut stream = connect(page);
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {page}\r\n\r\n").expect("sent");
+    let mut seen = String::new();
+    while !seen.contains("\r\n\r\n") {
+        let mut some = [0; 512];
+        let len = stream.read(&mut some).expect("an answer");
+        assert!(len > 0, "{seen}");
+        seen += &String::from_utf8_lossy(&some[..len]);
+    }
+    (stream, seen)
+}
+
+#[test]
+fn so_many_follow_and_the_others_may_still_ask() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let all: Vec<_> = (0..limits::PAGE_FOLLOWERS).map(|_| follow(page)).collect();
+    assert!(all.iter().all(|(_, head)| head.contains("content-type: text/event-stream")));
+    let (_, head) = follow(page);
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 5"), "{head}");
+    assert!(get(page, "/").starts_with("HTTP/1.1 200 "));
+    drop(all);
+    until("a place for one more", || follow(page).1.starts_with("HTTP/1.1 200 ").then_some(()));
+}
+
+#[test]
+fn a_head_of_so_many_bytes_is_read_and_no_longer_one() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let with = |len: usize| {
+        let long = format!("X: {}", "x".repeat(len));
+        ask(page, "GET", "/status.json", &[&format!("Host: {page}"), &long])
+    };
+    assert!(with(limits::PAGE_HEAD_BYTES - 512).starts_with("HTTP/1.1 200 "));
+    let answer = with(limits::PAGE_HEAD_BYTES);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+}
+
+#[test]
+fn a_page_that_cannot_be_is_told_before_anything_is_served() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let mut other = Command::new(Daemon::program());
+    other.arg(root.path()).args(["--listen", "127.0.0.1:0", "--http", &page.to_string()]);
+    let said = common::child::output(&mut other);
+    assert_eq!(said.status.code(), Some(1));
+    let said = common::child::text(&said);
+    assert!(said.contains(&format!("cannot show a page at {page}")), "{said}");
+}
+
+/// On a terminal of its own, until it shows this; then it is left.
+fn top_until(page: SocketAddr, shown: &[&str]) -> String {
+    let line = format!("stty rows 30 cols 110; exec {} top {page}", Daemon::program().display());
+    let mut script = Command::new("script");
+    script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color");
+    let piped = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut script = piped.spawn().expect("script, of util-linux");
+    let mut out = script.stdout.take().expect("a pipe");
+    let (tell, pieces) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(len @ 1..) = out.read(&mut buffer) {
+            let _ = tell.send(buffer[..len].to_vec());
+        }
+    });
+    let mut bytes = Vec::new();
+    until(&format!("{shown:?} on the terminal"), || {
+        bytes.extend(pieces.try_iter().flatten());
+        let text = String::from_utf8_lossy(&bytes);
+        shown.iter().all(|word| text.contains(word)).then_some(())
+    });
+    script.stdin.take().expect("a pipe").write_all(b"q").expect("typed");
+    assert!(common::child::end("top", &mut script).success());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn top_shows_in_a_terminal_what_the_page_shows() {
+    let root = folder(&[("vmlinuz", &pattern(5000, 1)), ("done", b"few")]);
+    let (server, page) = serve(&root, &[]);
+    let peer = server.peer();
+    peer.fetch(&rrq("done", &[])).expect("a file");
+    peer.fetch(&rrq("evil\u{1b}[2J", &[])).expect_err("it is not there");
+    let going = server.peer();
+    let (first, tid) = going.answer(&rrq("vmlinuz", &[]));
+    assert_eq!(show(&first), "DATA 1 512");
+    for block in 1..5 {
+        going.exchange(&ack(block), tid, &format!("DATA {} 512", block + 1));
+    }
+    // What is blank there is not written.
+    let words = ["vmlinuz", "██████░", "done", "sent", "Throughput,", "refused:"];
+    let shown = top_until(page, &words);
+    assert!(shown.contains("\u{1b}[?1049h") && shown.contains("evil\\u{1b}"), "{shown:?}");
+    // Where it is read by a program it is written once.
+    let once =
+        common::child::output(Command::new(Daemon::program()).args(["top", &page.to_string()]));
+    let once = common::child::text(&once);
+    assert!(
+        once.contains("vmlinuz") && once.contains("41 %") && !once.contains('\u{1b}'),
+        "{once}"
+    );
+    drop(server);
+    let none =
+        common::child::output(Command::new(Daemon::program()).args(["top", &page.to_string()]));
+    assert_eq!(none.status.code(), Some(1));
+    assert!(common::child::text(&none).contains(&format!("no server shows itself at {page}")));
+}
