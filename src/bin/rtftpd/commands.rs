@@ -10,7 +10,7 @@ use crate::typed::with_negative_values;
 use crate::values::Addresses;
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// What there is to do.
@@ -113,7 +113,12 @@ fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
         found.get_one::<PathBuf>("root").cloned()
     };
     let all = command(server);
-    let Some(name) = folder(&words).filter(|name| all.find_subcommand(name).is_some()) else {
+    let is_command = |word: &OsStr| all.find_subcommand(word).is_some();
+    // Most command lines have no such word, and are read once.
+    if !words.iter().skip(1).any(|word| is_command(word)) {
+        return words;
+    }
+    let Some(name) = folder(&words).filter(|name| is_command(name.as_os_str())) else {
         return words;
     };
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());

@@ -5,6 +5,7 @@ mod banner;
 mod check;
 mod commands;
 mod config;
+mod events;
 mod explain;
 mod folders;
 mod lines;
@@ -26,6 +27,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
 use commands::{Given, Task};
+use events::Events;
 use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -79,7 +81,9 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
-    let server = bind(args, sessions, main, &policy, &log)?;
+    let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
+    let told = (Arc::clone(&log), Arc::new(events));
+    let server = bind(args, sessions, main, &policy, &told)?;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
@@ -88,6 +92,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let given_up = GivenUp { from_afar, config, ..give_up(&given, is_root, &folders)? };
     let (_written, lost) = lines.start_thread();
     log.count(lost);
+    let _written_too = told.1.start_thread();
     banner::show(args, &server.addresses(), &given_up, &rules);
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
@@ -148,12 +153,15 @@ fn bind(
     sessions: usize,
     folder: Arc<dyn Store>,
     policy: &Current,
-    log: &Arc<log::Log>,
+    told: &(Arc<log::Log>, Arc<Events>),
 ) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
-        let log = Arc::clone(log);
+        let (log, events) = told.clone();
         let config = args.config(listen, policy.clone()).sessions(sessions);
-        Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
+        Server::bind(config, Arc::clone(&folder), move |event| {
+            events.tell(&event);
+            log.tell(event);
+        })
     };
     let mut listen = args.listen();
     let started = match bind(&listen) {
