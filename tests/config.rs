@@ -89,6 +89,9 @@ fn paths_of_the_file_are_beside_it_and_it_names_the_folder_and_has_rules() {
     assert!(line.contains("rtftpd.toml:3 denies it"), "{line}");
     let banner = server.banner();
     assert!(banner.contains("  rules      1 in ") && banner.contains("  config     "), "{banner}");
+    // Beside the folder, what is read again stands in the sandbox, too.
+    let real = here.path().canonicalize().expect("a path").display().to_string();
+    assert!(banner.contains("  sandbox    off") || banner.contains(&real), "{banner}");
 }
 
 #[test]

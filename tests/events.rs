@@ -31,8 +31,12 @@ fn each_event_is_an_object_with_what_is_known_of_it() {
     let server = Daemon::serve(root.path(), &["--events-to", &file.display().to_string()]);
     let reader = server.peer();
     reader.fetch(&rrq("f", &[("tsize", "0")])).expect("a download");
+    // Each on a thread of its own, they are told in no order.
+    events(&file, 3);
     server.peer().fetch(&rrq("no\n\x1b", &[])).expect_err("it is not there");
+    events(&file, 4);
     server.peer().store(&wrq("new", &[]), b"new").expect_err("uploads are off");
+    events(&file, 5);
     server.peer().answer(b"\0\x01f\0mail\0");
     let told = events(&file, 6);
     let of = |n: usize| told[n]["event"].as_str().unwrap_or_default().to_owned();

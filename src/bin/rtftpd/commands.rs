@@ -4,14 +4,15 @@
 //! needs to know of the server it is told by the server's own options, which it takes, too.
 
 use crate::args::{Args, advised_here};
-use crate::config::{ConfigFile, here};
+use crate::config::{ConfigFile, USUAL, here};
 use crate::explain::Asked;
 use crate::typed::with_negative_values;
 use crate::values::Addresses;
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What there is to do.
 pub(crate) enum Task {
@@ -132,8 +133,13 @@ fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
     words
 }
 
-/// Which configuration file is named, if one is; nothing where these words only ask for help.
+/// Which configuration file is named, if one is; nothing where these words only ask for help, or where there is none.
 fn named_config(words: &[OsString], server: &Command) -> Option<Option<PathBuf>> {
+    let is_named = |word: &OsString| word.as_bytes().starts_with(b"--config");
+    let may_be_named = words.iter().any(is_named) || std::env::var_os("RTFTPD_CONFIG").is_some();
+    if !may_be_named && !Path::new(USUAL).exists() {
+        return None;
+    }
     let lenient = command(server).ignore_errors(true);
     let found = lenient.try_get_matches_from(words).ok()?;
     Some(here(&found).get_one::<PathBuf>("config").cloned())
