@@ -165,12 +165,12 @@ fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration
         ("root", format!("\"{root}\""), "the command line"),
         ("max-blksize", "600".into(), "line 1"),
         // What was given says otherwise.
-        ("verbose", "0".into(), "default"),
+        ("# verbose", "0".into(), "default"),
         ("quiet", "true".into(), "the command line"),
         ("links-to", "[\".\"]".into(), "line 3"),
         ("uploads", "\"create\"".into(), "line 4"),
         ("drain", "3".into(), "RTFTPD_DRAIN"),
-        ("intervals", "[\"0.2\", 5]".into(), "default"),
+        ("# intervals", "[\"0.2\", 5]".into(), "default"),
     ] {
         let line = text.lines().find(|line| line.starts_with(&format!("{key} = ")));
         let (written, comment) = line.and_then(|line| line.split_once("  # ")).expect(key);
@@ -205,7 +205,9 @@ fn a_check_finds_what_would_keep_the_server_from_serving_and_serves_nothing() {
 #[test]
 fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_on() {
     let (root, here) = place("");
-    for options in [&["--model", "threads"][..], &["--model", "events"], &["--sandbox", "none"]] {
+    let single_port: [&[&str]; 2] = [&["--single-port"], &["--single-port", "--sandbox", "none"]];
+    let models: [&[&str]; 2] = [&["--model", "threads"], &["--model", "events"]];
+    for options in if common::single_port() { single_port } else { models } {
         write(here.path(), "max-blksize = 600\n[[rule]]\nname = \"g\"\naction = \"deny\"\n");
         let server = serve(root.path(), here.path(), options);
         assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
@@ -326,14 +328,14 @@ fn a_server_is_found_by_its_pid_file_and_by_no_number_that_is_left_there() {
 
 #[test]
 fn a_download_that_runs_keeps_its_file_when_the_folder_is_another_one() {
-    let (root, here) = place("");
-    let other = root.path().join("other");
-    std::fs::create_dir(&other).and_then(|()| std::fs::write(other.join("f"), "few")).expect("f");
+    let root = folder(&[("f", &pattern(2000, 1)), ("other/f", b"few")]);
+    let (here, other) = (folder(&[]), root.path().join("other"));
     write(here.path(), &format!("root = \"{}\"\n", root.path().display()));
     let config = here.path().join("rtftpd.toml");
     let mut command = Command::new(Daemon::program());
-    let server =
-        Daemon::spawn(command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]));
+    let model = if common::single_port() { "events" } else { "threads" };
+    command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--model", model]);
+    let server = Daemon::spawn(&mut command);
     let running = Peer::at(Ipv4Addr::new(127, 0, 0, 9), server.address);
     let (_, tid) = running.answer(&rrq("f", &[]));
     running.exchange(&ack(1), tid, "DATA 2 512");
