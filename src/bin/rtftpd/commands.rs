@@ -83,6 +83,16 @@ impl Given {
     }
 }
 
+/// Which command may have been meant by a folder that is not there.
+pub(crate) fn meant(folder: &Path) -> String {
+    const LIKE: f64 = 0.8;
+    let all = command(&Args::command());
+    let mut names = all.get_subcommands().map(Command::get_name);
+    let word = folder.to_str().unwrap_or_default();
+    let likely = names.find(|name| strsim::jaro_winkler(word, name) > LIKE);
+    likely.map_or_else(String::new, |name| format!(", or write '{name}' if the command is meant"))
+}
+
 /// What the words and the configuration say, with the options of `server`.
 fn find(words: &[OsString], server: &Command) -> Result<(ArgMatches, Option<ConfigFile>)> {
     let mut config = match named_config(words, &unlooked(server)) {
@@ -224,6 +234,7 @@ mod tests {
             assert_eq!(root(words), "serves ./check");
         }
         assert_eq!(root("rtftpd -q -- check"), "serves check");
+        assert!(meant(Path::new("chek")).contains("'check'") && meant(Path::new("srv")).is_empty());
         for words in ["rtftpd", "rtftpd check", "rtftpd /srv check", "rtftpd check / -v -q"] {
             assert!(task(words).is_err(), "{words}");
         }
