@@ -347,6 +347,23 @@ fn a_download_that_runs_keeps_its_file_when_the_folder_is_another_one() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_takes_its_server_with_it() {
+    let (root, here) = place("");
+    let pid_file = here.path().join("pid");
+    let shown = pid_file.display().to_string();
+    let line = format!("exec '{}' '{}'", Daemon::program().display(), root.path().display());
+    let line = format!("{line} --listen 127.0.0.1:0 --user {}", nix::unistd::Uid::effective());
+    let mut script = Command::new("script");
+    let script = script.args(["-qec", &line, "/dev/null"]).env("RTFTPD_PID_FILE", &pid_file);
+    let mut script = child::started(script);
+    until("a server", || std::fs::read_to_string(&pid_file).ok().filter(|text| !text.is_empty()));
+    let reload = || rtftpd().args(["reload", "--pid-file", &shown]).output().expect("it runs");
+    assert!(reload().status.success(), "as long as there is a terminal, it reads again");
+    script.kill().and_then(|()| script.wait()).expect("the terminal is gone");
+    until("the end of the server", || (!reload().status.success()).then_some(()));
+}
+
+#[test]
 fn help_of_each_command_tells_its_exit_statuses() {
     for command in ["check", "explain", "reload"] {
         let help = child::output(Command::new(Daemon::program()).args([command, "--help"]));
