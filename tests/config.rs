@@ -89,6 +89,9 @@ fn paths_of_the_file_are_beside_it_and_it_names_the_folder_and_has_rules() {
     assert!(line.contains("rtftpd.toml:3 denies it"), "{line}");
     let banner = server.banner();
     assert!(banner.contains("  rules      1 in ") && banner.contains("  config     "), "{banner}");
+    // Beside the folder, what is read again stands in the sandbox, too.
+    let real = here.path().canonicalize().expect("a path").display().to_string();
+    assert!(banner.contains("  sandbox    off") || banner.contains(&real), "{banner}");
 }
 
 #[test]
@@ -162,12 +165,12 @@ fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration
         ("root", format!("\"{root}\""), "the command line"),
         ("max-blksize", "600".into(), "line 1"),
         // What was given says otherwise.
-        ("verbose", "0".into(), "default"),
+        ("# verbose", "0".into(), "default"),
         ("quiet", "true".into(), "the command line"),
         ("links-to", "[\".\"]".into(), "line 3"),
         ("uploads", "\"create\"".into(), "line 4"),
         ("drain", "3".into(), "RTFTPD_DRAIN"),
-        ("intervals", "[\"0.2\", 5]".into(), "default"),
+        ("# intervals", "[\"0.2\", 5]".into(), "default"),
     ] {
         let line = text.lines().find(|line| line.starts_with(&format!("{key} = ")));
         let (written, comment) = line.and_then(|line| line.split_once("  # ")).expect(key);
@@ -202,7 +205,9 @@ fn a_check_finds_what_would_keep_the_server_from_serving_and_serves_nothing() {
 #[test]
 fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_on() {
     let (root, here) = place("");
-    for options in [&["--model", "threads"][..], &["--model", "events"], &["--sandbox", "none"]] {
+    let single_port: [&[&str]; 2] = [&["--single-port"], &["--single-port", "--sandbox", "none"]];
+    let models: [&[&str]; 2] = [&["--model", "threads"], &["--model", "events"]];
+    for options in if common::single_port() { single_port } else { models } {
         write(here.path(), "max-blksize = 600\n[[rule]]\nname = \"g\"\naction = \"deny\"\n");
         let server = serve(root.path(), here.path(), options);
         assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
@@ -323,14 +328,14 @@ fn a_server_is_found_by_its_pid_file_and_by_no_number_that_is_left_there() {
 
 #[test]
 fn a_download_that_runs_keeps_its_file_when_the_folder_is_another_one() {
-    let (root, here) = place("");
-    let other = root.path().join("other");
-    std::fs::create_dir(&other).and_then(|()| std::fs::write(other.join("f"), "few")).expect("f");
+    let root = folder(&[("f", &pattern(2000, 1)), ("other/f", b"few")]);
+    let (here, other) = (folder(&[]), root.path().join("other"));
     write(here.path(), &format!("root = \"{}\"\n", root.path().display()));
     let config = here.path().join("rtftpd.toml");
     let mut command = Command::new(Daemon::program());
-    let server =
-        Daemon::spawn(command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]));
+    let model = if common::single_port() { "events" } else { "threads" };
+    command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0", "--model", model]);
+    let server = Daemon::spawn(&mut command);
     let running = Peer::at(Ipv4Addr::new(127, 0, 0, 9), server.address);
     let (_, tid) = running.answer(&rrq("f", &[]));
     running.exchange(&ack(1), tid, "DATA 2 512");
@@ -339,6 +344,23 @@ fn a_download_that_runs_keeps_its_file_when_the_folder_is_another_one() {
     assert_eq!(read(&server.peer(), "f"), Ok(3));
     let third = running.exchange(&ack(2), tid, "DATA 3 512");
     assert_eq!(third[4..], pattern(2000, 1)[1024..1536]);
+}
+
+#[test]
+fn a_terminal_that_is_closed_takes_its_server_with_it() {
+    let (root, here) = place("");
+    let pid_file = here.path().join("pid");
+    let shown = pid_file.display().to_string();
+    let line = format!("exec '{}' '{}'", Daemon::program().display(), root.path().display());
+    let line = format!("{line} --listen 127.0.0.1:0 --user {}", nix::unistd::Uid::effective());
+    let mut script = Command::new("script");
+    let script = script.args(["-qec", &line, "/dev/null"]).env("RTFTPD_PID_FILE", &pid_file);
+    let mut script = child::started(script);
+    until("a server", || std::fs::read_to_string(&pid_file).ok().filter(|text| !text.is_empty()));
+    let reload = || rtftpd().args(["reload", "--pid-file", &shown]).output().expect("it runs");
+    assert!(reload().status.success(), "as long as there is a terminal, it reads again");
+    script.kill().and_then(|()| script.wait()).expect("the terminal is gone");
+    until("the end of the server", || (!reload().status.success()).then_some(()));
 }
 
 #[test]

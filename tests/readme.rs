@@ -184,7 +184,7 @@ fn the_configuration_serves_and_is_checked_explained_and_read_again() {
         let run = run.args(line.split(' ').skip(1)).env("RTFTPD_CONFIG", &file).assert().success();
         String::from_utf8_lossy(&run.get_output().stdout).into_owned()
     };
-    assert!(run(commands()[4]).contains("max-blksize = 1428"));
+    assert!(run(commands()[4]).contains("\nmax-blksize = 1428"));
     assert!(run(commands()[5]).contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n"));
     run(commands()[6]);
     server.log_line(&["read the configuration again"]);

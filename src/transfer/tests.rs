@@ -1,7 +1,7 @@
 //! What the packets of a dialogue do not show: figures, bounds, and how often a file is read.
 
 use super::*;
-use crate::wire::{Operation, TransferOption};
+use crate::wire::{Mode, Operation, TransferOption};
 use std::io::{IoSliceMut, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,8 +1,9 @@
 //! What is seen of the options that say what `rtftpd` reads, and of those of its commands.
 
-use crate::common::{Daemon, child, folder};
+use crate::common::{Daemon, child, everything_in, folder, rrq, until};
 use crate::given::{Given, Row};
 use crate::rtftpd::{asked_about_itself, read_of, row, two_thousand};
+use nix::sys::signal::Signal;
 use std::process::Output;
 
 pub(crate) const ROWS: &[Row] = &[
@@ -12,6 +13,7 @@ pub(crate) const ROWS: &[Row] = &[
         ..row("--help", (&[], ""), ("does", "explains"), help)
     },
     row("--config", (&["deny.toml"], "serve.toml"), ("2000 bytes", "error 2"), config),
+    row("--events-to", (&["a.jsonl"], "b.jsonl"), ("none", "a.jsonl"), events_to),
     row("--pid-file", (&["a.pid"], "b.pid"), ("none", "a.pid"), pid_file),
     of_explain("--root", (&["served"], "other"), ("wrong usage", "OACK tsize=3"), root),
     of_explain("--from", (&["192.0.2.7"], "192.0.2.8"), ("wrong usage", "192.0.2.7:49152"), client),
@@ -78,11 +80,25 @@ fn config(_: &str, given: &Given) -> String {
     read_of(given, folder(&rules).path(), two_thousand().path())
 }
 
+fn events_to(_: &str, given: &Given) -> String {
+    let (root, here) = (two_thousand(), folder(&[]));
+    let mut command = given.rtftpd(root.path(), &["--listen", "127.0.0.1:0"]);
+    let mut server = Daemon::spawn(command.current_dir(here.path()));
+    server.peer().fetch(&rrq("f", &[])).expect("a download");
+    server.signal(Signal::SIGTERM);
+    until("its end", || server.exit_status());
+    let found = everything_in(here.path()).into_iter().find(|name| {
+        let text = std::fs::read_to_string(here.path().join(name));
+        text.is_ok_and(|text| text.contains("\"event\":\"finished\""))
+    });
+    found.unwrap_or_else(|| "none".into())
+}
+
 fn pid_file(_: &str, given: &Given) -> String {
     let (root, here) = (two_thousand(), folder(&[]));
     let mut command = given.rtftpd(root.path(), &["--listen", "127.0.0.1:0"]);
     let server = Daemon::spawn(command.current_dir(here.path()));
-    let found = crate::common::everything_in(here.path());
+    let found = everything_in(here.path());
     let is_its = |name: &String| {
         let text = std::fs::read_to_string(here.path().join(name));
         text.is_ok_and(|text| text.trim() == server.pid())

@@ -1,6 +1,7 @@
 //! The command line, and what it means.
 
 use crate::budgets::BudgetArgs;
+use crate::events::{Goal, goal};
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
@@ -195,6 +196,11 @@ pub(crate) struct Args {
     /// Write log lines as JSON, and the banner too, as one of them for each address
     #[arg(long, value_parser = BoolishValueParser::new(), env = "RTFTPD_JSON")]
     pub(crate) json: bool,
+
+    /// Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them ('| COMMAND'); it
+    /// is started before the server gives up its rights, as the user that serves
+    #[arg(long, value_name = "GOAL", value_parser = goal, env = "RTFTPD_EVENTS_TO")]
+    pub(crate) events_to: Option<Goal>,
 
     /// Log each transfer that is under way once in so much time, with how far it is
     #[arg(long, value_name = "TIME", value_parser = setting, env = "RTFTPD_PROGRESS_LOG")]

@@ -4,15 +4,16 @@
 //! needs to know of the server it is told by the server's own options, which it takes, too.
 
 use crate::args::{Args, advised_here};
-use crate::config::{ConfigFile, here};
+use crate::config::{ConfigFile, USUAL, here};
 use crate::explain::Asked;
 use crate::typed::with_negative_values;
 use crate::values::Addresses;
 use crate::watch::Top;
 use anyhow::Result;
 use clap::{Arg, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
-use std::ffi::OsString;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What there is to do.
 pub(crate) enum Task {
@@ -88,6 +89,16 @@ impl Given {
     }
 }
 
+/// Which command may have been meant by a folder that is not there.
+pub(crate) fn meant(folder: &Path) -> String {
+    const LIKE: f64 = 0.8;
+    let all = command(&Args::command());
+    let mut names = all.get_subcommands().map(Command::get_name);
+    let word = folder.to_str().unwrap_or_default();
+    let likely = names.find(|name| strsim::jaro_winkler(word, name) > LIKE);
+    likely.map_or_else(String::new, |name| format!(", or write '{name}' if the command is meant"))
+}
+
 /// What the words and the configuration say, with the options of `server`.
 fn find(words: &[OsString], server: &Command) -> Result<(ArgMatches, Option<ConfigFile>)> {
     let mut config = match named_config(words, &unlooked(server)) {
@@ -119,7 +130,12 @@ fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
         found.get_one::<PathBuf>("root").cloned()
     };
     let all = command(server);
-    let Some(name) = folder(&words).filter(|name| all.find_subcommand(name).is_some()) else {
+    let is_command = |word: &OsStr| all.find_subcommand(word).is_some();
+    // Most command lines have no such word, and are read once.
+    if !words.iter().skip(1).any(|word| is_command(word)) {
+        return words;
+    }
+    let Some(name) = folder(&words).filter(|name| is_command(name.as_os_str())) else {
         return words;
     };
     let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
@@ -133,8 +149,13 @@ fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
     words
 }
 
-/// Which configuration file is named, if one is; nothing where these words only ask for help.
+/// Which configuration file is named, if one is; nothing where these words only ask for help, or where there is none.
 fn named_config(words: &[OsString], server: &Command) -> Option<Option<PathBuf>> {
+    let is_named = |word: &OsString| word.as_bytes().starts_with(b"--config");
+    let may_be_named = words.iter().any(is_named) || std::env::var_os("RTFTPD_CONFIG").is_some();
+    if !may_be_named && !Path::new(USUAL).exists() {
+        return None;
+    }
     let lenient = command(server).ignore_errors(true);
     let found = lenient.try_get_matches_from(words).ok()?;
     Some(here(&found).get_one::<PathBuf>("config").cloned())
@@ -224,6 +245,7 @@ mod tests {
             assert_eq!(root(words), "serves ./check");
         }
         assert_eq!(root("rtftpd -q -- check"), "serves check");
+        assert!(meant(Path::new("chek")).contains("'check'") && meant(Path::new("srv")).is_empty());
         for words in ["rtftpd", "rtftpd check", "rtftpd /srv check", "rtftpd check / -v -q"] {
             assert!(task(words).is_err(), "{words}");
         }

@@ -1,6 +1,7 @@
 //! The folders that are served, each opened once for what is done with it.
 
 use crate::args::Args;
+use crate::commands;
 use crate::explain::{Noted, Notes};
 use crate::log;
 use crate::rules;
@@ -74,7 +75,10 @@ impl<'a> Folders<'a> {
         ensure!(self.open.len() < limits::RULES, "more than {} folders", limits::RULES);
         let (root, args) = (wanted.place.folder.display(), self.args);
         let mut folder = Folder::named(&wanted.place.folder)
-            .with_context(|| format!("cannot serve '{root}': give an existing folder"))?
+            .with_context(|| {
+                let meant = commands::meant(&wanted.place.folder);
+                format!("cannot serve '{root}': give an existing folder{meant}")
+            })?
             // Where root cannot be given up, it serves no more than another user would.
             .as_others(nix::unistd::geteuid().is_root() && self.account.is_none())
             .notices(log::notice)

@@ -6,7 +6,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait for whoever reads them, which nobody else does: what comes on top is lost, and counted.
-const LINES_HELD: usize = 8192;
+pub(crate) const LINES_HELD: usize = 8192;
 
 /// The way to standard error.
 #[derive(Clone, Debug, Default)]

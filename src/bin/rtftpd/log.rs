@@ -108,8 +108,9 @@ struct Lost {
     told: Option<Time>,
 }
 
+/// How many lines may be written.
 #[derive(Debug)]
-struct Ration {
+pub(crate) struct Ration {
     per_second: u32,
     lines: TokenBucket,
     suppressed: u64,
@@ -119,7 +120,7 @@ struct Ration {
 
 impl Ration {
     /// So many lines in each second; 0 is no bound.
-    fn of(per_second: u32, now: Time) -> Option<Self> {
+    pub(crate) fn of(per_second: u32, now: Time) -> Option<Self> {
         let burst = per_second.saturating_mul(BURST_SECONDS);
         let lines = TokenBucket::new(now, burst, per_second);
         (per_second > 0).then_some(Self { per_second, lines, suppressed: 0, told: now })
@@ -222,7 +223,7 @@ fn locked<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Ration {
     /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.
-    fn take(&mut self, now: Time) -> Option<u64> {
+    pub(crate) fn take(&mut self, now: Time) -> Option<u64> {
         if !self.lines.try_take(now) {
             self.suppressed += 1;
             return None;
@@ -334,7 +335,7 @@ impl Log {
 }
 
 /// The code of the ERROR that ended it, from either side.
-fn error_of(outcome: &Outcome) -> Option<ErrorCode> {
+pub(crate) fn error_of(outcome: &Outcome) -> Option<ErrorCode> {
     match outcome {
         Outcome::PeerError(code, _) | Outcome::Local(code, _) => Some(*code),
         Outcome::Oversized => Some(ErrorCode::IllegalOperation),
@@ -344,7 +345,7 @@ fn error_of(outcome: &Outcome) -> Option<ErrorCode> {
 }
 
 /// Seconds, to a tenth of a millisecond, and bytes in each.
-fn pace(summary: &Summary) -> (f64, f64) {
+pub(crate) fn pace(summary: &Summary) -> (f64, f64) {
     let seconds = summary.elapsed.as_secs_f64();
     let rate = summary.bytes as f64 / seconds.max(1e-6);
     ((seconds * 1e4).round() / 1e4, rate)

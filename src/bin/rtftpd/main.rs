@@ -6,6 +6,7 @@ mod budgets;
 mod check;
 mod commands;
 mod config;
+mod events;
 mod explain;
 mod folders;
 mod lines;
@@ -32,6 +33,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
 use commands::{Given, Task};
+use events::Events;
 use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -46,7 +48,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::server::{Event, Handle, Server, StartError};
 use tftpkit::store::{Folder, Store, Uploads};
 use watch::{Watch, Watched};
 
@@ -88,7 +90,10 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
     let watch = args.watch.bind()?;
-    let server = bind(args, sessions, &main, &policy, (&log, &watch))?;
+    let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
+    let observers = Observers { log, watch, events: Arc::new(events) };
+    let server = bind(args, sessions, &main, &policy, &observers)?;
+    let Observers { log, watch, events } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
@@ -99,6 +104,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let given_up = GivenUp { from_afar, config, page, ..given_up };
     let (_written, lost) = lines.start_thread();
     log.count(lost.clone());
+    let _written_too = events.start_thread();
     let (handle, listening) = (server.handle(), server.addresses());
     watch.start(Watched { handle, listening, policy: policy.clone(), lost })?;
     banner::show(args, &server.addresses(), &given_up, &rules);
@@ -118,6 +124,22 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     server.run().context("cannot wait for requests")?;
     policy.tell_turned_away();
     Ok(())
+}
+
+/// All who are told what happens.
+#[derive(Clone)]
+struct Observers {
+    log: Arc<log::Log>,
+    watch: Watch,
+    events: Arc<Events>,
+}
+
+impl Observers {
+    fn tell(&self, event: Event<'_>) {
+        self.watch.tell(&event);
+        self.events.tell(&event);
+        self.log.tell(event);
+    }
 }
 
 /// Becomes who it is to be, and enters the sandbox.
@@ -162,15 +184,12 @@ fn bind(
     sessions: usize,
     folder: &Arc<dyn Store>,
     policy: &Current,
-    (log, watch): (&Arc<log::Log>, &Watch),
+    observers: &Observers,
 ) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
-        let (log, watch) = (Arc::clone(log), watch.clone());
+        let observers = observers.clone();
         let config = args.config(listen, policy.clone()).sessions(sessions);
-        Server::bind(config, Arc::clone(folder), move |event| {
-            watch.tell(&event);
-            log.tell(event);
-        })
+        Server::bind(config, Arc::clone(folder), move |event| observers.tell(event))
     };
     let mut listen = args.listen();
     let started = match bind(&listen) {

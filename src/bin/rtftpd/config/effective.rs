@@ -4,10 +4,14 @@ use super::{ConfigFile, keys, name};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+/// Where a value comes from that nobody gave.
+const DEFAULT: &str = "default";
+
 /// So far right stands where a value comes from.
 const COLUMN: usize = 36;
 
-/// All options of `server` with the values that they have in `found`.
+/// All options of `server` with the values that they have in `found`. Those that have their default are comments, so that the
+/// others can be copied: two defaults may contradict what is set.
 pub(crate) fn effective(
     server: &Command,
     found: &ArgMatches,
@@ -20,8 +24,10 @@ pub(crate) fn effective(
     for arg in keys(server) {
         text += &match value(arg, found) {
             Some(value) => {
-                let line = format!("{} = {value}", name(arg));
-                format!("{line:<COLUMN$}  # {}\n", origin(arg, found, config))
+                let origin = origin(arg, found, config);
+                let is_set = origin != DEFAULT;
+                let line = format!("{}{} = {value}", if is_set { "" } else { "# " }, name(arg));
+                format!("{line:<COLUMN$}  # {origin}\n")
             }
             None => format!("{:<COLUMN$}  # not set\n", format!("# {}", name(arg))),
         };
@@ -38,7 +44,7 @@ fn origin(arg: &Arg, found: &ArgMatches, config: Option<&ConfigFile>) -> String 
             arg.get_env().map_or_else(String::new, |name| name.display().to_string())
         }
         (_, Some(line)) => format!("line {line}"),
-        _ => "default".into(),
+        _ => DEFAULT.into(),
     }
 }
 

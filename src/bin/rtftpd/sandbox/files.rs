@@ -100,7 +100,7 @@ fn around(name: &Path) -> Vec<PathBuf> {
 
 /// A file, and the directories in which it would be after it was replaced; none that stands at the top, as `/etc` does, for
 /// that has the files of others.
-fn around_file(name: &Path) -> Vec<PathBuf> {
+pub(super) fn around_file(name: &Path) -> Vec<PathBuf> {
     let is_deep = |path: &PathBuf| path.is_file() || path.ancestors().count() > 2;
     around(name).into_iter().filter(is_deep).collect()
 }

@@ -122,8 +122,9 @@ impl Sandbox {
             let is_exact = has(Part::Folder);
             match files::confine(&self.places, &self.again, is_exact, self.has_spool) {
                 Ok(within) => {
-                    let paths = within.iter().map(|(path, _)| path.clone()).collect();
-                    entered.files = Some((files::outermost(paths), writes));
+                    let again = self.again.iter().flat_map(|file| files::around_file(file));
+                    let paths = within.iter().map(|(path, _)| path.clone()).chain(again);
+                    entered.files = Some((files::outermost(paths.collect()), writes));
                     held.within = Some(within);
                 }
                 Err(why) => lacks("Landlock", why),

@@ -4,6 +4,8 @@ use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid}
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::CString;
 use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// Who root becomes where it was not told: the first that there is.
 const DEFAULTS: [&str; 2] = ["tftp", "nobody"];
@@ -79,6 +81,11 @@ impl Account {
     pub(crate) fn try_to<T>(&self, act: impl FnOnce() -> T) -> io::Result<T> {
         let _back = Back::from(self)?;
         Ok(act())
+    }
+
+    /// Has a command run as this user, in no group but its own.
+    pub(crate) fn runs(&self, command: &mut Command) {
+        command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
     }
 
     /// Makes the process this user, for good. It has no capability then, nor a way back.
