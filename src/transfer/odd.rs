@@ -43,7 +43,7 @@ impl Transfer {
 #[cfg(test)]
 mod tests {
     use super::super::*;
-    use crate::wire::{Operation, TransferOption};
+    use crate::wire::{Mode, Operation, TransferOption};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 

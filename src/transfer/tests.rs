@@ -1,7 +1,7 @@
 //! What the packets of a dialogue do not show: figures, bounds, and how often a file is read.
 
 use super::*;
-use crate::wire::{Operation, TransferOption};
+use crate::wire::{Mode, Operation, TransferOption};
 use std::io::{IoSliceMut, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -185,6 +185,32 @@ fn an_answer_proves_an_address_to_a_server_and_a_client_needs_no_proof() {
     assert!(
         Transfer::put(ms(0), Timing::default(), &request, Box::new(Memory::new([]))).is_proven()
     );
+}
+
+#[test]
+fn figures_have_what_went_out_unproven_the_round_trip_the_probes_and_the_blocks() {
+    let source = Box::new(Memory::new(vec![7; 512 + 3]));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
+    let figures = |transfer: &Transfer, now| {
+        let it = transfer.figures(now);
+        (it.unproven_bytes, it.round_trip, it.probes, it.blocks(), it.elapsed.as_millis())
+    };
+    settled(&mut transfer, ms(0));
+    assert_eq!(figures(&transfer, ms(1)), (516, None, 0, 0, 1));
+    transfer.handle(ms(8), &ack(1));
+    settled(&mut transfer, ms(8));
+    let trip = Some(ms(8) - ms(0));
+    assert_eq!(figures(&transfer, ms(9)), (516, trip, 0, 1, 9));
+    // Two round trips of silence, and then until the timer.
+    settled(&mut transfer, ms(24));
+    assert_eq!(figures(&transfer, ms(24)), (516, trip, 1, 1, 24));
+    settled(&mut transfer, ms(900));
+    let retransmitted = transfer.summary().retransmitted;
+    assert_eq!((figures(&transfer, ms(900)).2, retransmitted), (1, 2), "the timer's is no probe");
+    transfer.handle(ms(901), &ack(2));
+    settled(&mut transfer, ms(901));
+    let it = transfer.figures(ms(999));
+    assert_eq!((it.blocks(), it.elapsed.as_millis()), (2, 901), "its end is known");
 }
 
 #[test]
