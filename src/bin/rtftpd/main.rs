@@ -82,11 +82,11 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     blocked.thread_block().context("cannot block signals")?;
     let is_root = nix::unistd::geteuid().is_root();
     let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
-    let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
+    let watch = args.watch.bind()?;
+    let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
-    let watch = args.watch.bind()?;
     let server = bind(args, sessions, &main, &policy, (&log, &watch))?;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.

@@ -55,6 +55,10 @@ impl Watch {
         None
     }
 
+    pub(crate) const fn descriptors(&self) -> u64 {
+        0
+    }
+
     pub(crate) const fn tell(&self, _: &Event<'_>) {}
 
     #[expect(clippy::unnecessary_wraps, reason = "it does nothing where the other one can fail")]
