@@ -350,7 +350,8 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
         going.exchange(&ack(block), tid, &format!("DATA {} 512", block + 1));
     }
     // What is blank there is not written.
-    let words = ["vmlinuz", "██████░", "done", "sent", "Throughput,", "refused:"];
+    let client = going.address().to_string();
+    let words = ["vmlinuz", &client, "██████░", "done", "sent", "Throughput,", "refused:"];
     let shown = top_until(page, &words);
     assert!(shown.contains("\u{1b}[?1049h") && shown.contains("evil\\u{1b}"), "{shown:?}");
     // Where it is read by a program it is written once.
