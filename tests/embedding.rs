@@ -53,6 +53,31 @@ fn is_sound(server: Running) {
     server.ended().expect("a clean end");
 }
 
+#[test]
+fn whoever_looks_sees_what_is_under_way_and_how_long_something_new_waits() {
+    for config in concurrent() {
+        let server = Running::start(config, Traps { may_wait: false });
+        let Bystander(peer, tid, _) = Bystander::of(&server);
+        peer.exchange(&ack(1), tid, "DATA 2 512");
+        until("it as it is", || {
+            let mut seen = Vec::new();
+            server.handle.each_running(|one| {
+                let bytes = one.figures.as_ref().map(|figures| figures.bytes);
+                seen.push((one.query.peer, one.query.name.to_string(), one.size, bytes));
+            });
+            let wanted = (peer.address(), "good".to_owned(), Some(1300), Some(512));
+            (seen == [wanted]).then_some(())
+        });
+        let (tell, told) = mpsc::channel();
+        server.handle.lag(move |waited| tell.send(waited).expect("somebody waits"));
+        assert!(next("the loop", &told) < DEADLINE);
+        server.handle.lag(|_| panic!("it was told to panic"));
+        peer.exchange(&ack(2), tid, "DATA 3 276");
+        peer.send(&ack(3), tid);
+        is_sound(server);
+    }
+}
+
 /// How a request ended, if this tells it: what a refusal says, or an outcome.
 fn end_of(told: Told, peer: SocketAddr) -> Option<Result<Outcome, String>> {
     match told {

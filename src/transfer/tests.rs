@@ -188,6 +188,32 @@ fn an_answer_proves_an_address_to_a_server_and_a_client_needs_no_proof() {
 }
 
 #[test]
+fn figures_have_what_went_out_unproven_the_round_trip_the_probes_and_the_blocks() {
+    let source = Box::new(Memory::new(vec![7; 512 + 3]));
+    let mut transfer = Transfer::serve_read(ms(0), &terms(Options::NONE), source);
+    let figures = |transfer: &Transfer, now| {
+        let it = transfer.figures(now);
+        (it.unproven_bytes, it.round_trip, it.probes, it.blocks(), it.elapsed.as_millis())
+    };
+    settled(&mut transfer, ms(0));
+    assert_eq!(figures(&transfer, ms(1)), (516, None, 0, 0, 1));
+    transfer.handle(ms(8), &ack(1));
+    settled(&mut transfer, ms(8));
+    let trip = Some(ms(8) - ms(0));
+    assert_eq!(figures(&transfer, ms(9)), (516, trip, 0, 1, 9));
+    // Two round trips of silence, and then until the timer.
+    settled(&mut transfer, ms(24));
+    assert_eq!(figures(&transfer, ms(24)), (516, trip, 1, 1, 24));
+    settled(&mut transfer, ms(900));
+    let retransmitted = transfer.summary().retransmitted;
+    assert_eq!((figures(&transfer, ms(900)).2, retransmitted), (1, 2), "the timer's is no probe");
+    transfer.handle(ms(901), &ack(2));
+    settled(&mut transfer, ms(901));
+    let it = transfer.figures(ms(999));
+    assert_eq!((it.blocks(), it.elapsed.as_millis()), (2, 901), "its end is known");
+}
+
+#[test]
 fn of_a_peers_words_no_more_is_kept_than_an_error_should_have() {
     for (len, kept) in [
         (limits::ERROR_TEXT_BYTES, limits::ERROR_TEXT_BYTES),

@@ -85,11 +85,11 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     blocked.thread_block().context("cannot block signals")?;
     let is_root = nix::unistd::geteuid().is_root();
     let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
-    let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
+    let watch = args.watch.bind()?;
+    let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
-    let watch = args.watch.bind()?;
     let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
     let observers = Observers { log, watch, events: Arc::new(events) };
     let server = bind(args, sessions, &main, &policy, &observers)?;

@@ -1,7 +1,7 @@
 //! In place of `watch`, where this program is built without the feature `http`: nobody watches.
 
 use crate::reload::Current;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{ArgMatches, Args, Command};
 use std::net::SocketAddr;
 use tftpkit::server::{Event, Handle};
@@ -13,7 +13,7 @@ pub(crate) struct WatchArgs {}
 
 /// There is no such command.
 #[derive(Debug)]
-pub(crate) enum Top {}
+pub(crate) struct Top;
 
 impl Top {
     pub(crate) const NAME: &str = "top";
@@ -22,12 +22,12 @@ impl Top {
         None
     }
 
-    pub(crate) fn of(_: &ArgMatches) -> Self {
-        unreachable!("no parser finds this command")
+    pub(crate) const fn of(_: &ArgMatches) -> Self {
+        Self
     }
 
     pub(crate) fn run(&self) -> Result<()> {
-        match *self {}
+        bail!("this program was built without the feature 'http'")
     }
 }
 
@@ -53,6 +53,10 @@ impl WatchArgs {
 impl Watch {
     pub(crate) const fn address(&self) -> Option<SocketAddr> {
         None
+    }
+
+    pub(crate) const fn descriptors(&self) -> u64 {
+        0
     }
 
     pub(crate) const fn tell(&self, _: &Event<'_>) {}

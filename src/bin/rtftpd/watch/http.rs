@@ -132,8 +132,8 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
             Err(why) => Place::Unknown(directory, why),
         },
     };
-    let found = match place {
-        Place::Unknown(..) => StatusCode::NOT_FOUND,
+    let found = match &place {
+        Place::Unknown(directory, _) if !directory.is_empty() => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     };
     let status = app.watching.figures.status(&app.watched.handle, &app.watched.listening);

@@ -20,6 +20,7 @@ use clap::Args;
 use figures::Figures;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use tftpkit::limits;
 use tftpkit::server::{Event, Handle};
 use tracing_appender::non_blocking::ErrorCounter;
 
@@ -94,6 +95,13 @@ impl Watch {
     /// Where the page is, if there is one.
     pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.0.as_ref().map(|watching| watching.address)
+    }
+
+    /// How many descriptors it takes at most.
+    pub(crate) fn descriptors(&self) -> u64 {
+        /// The listener, twice, and what its loop waits with.
+        const OWN: u64 = 8;
+        self.0.as_ref().map_or(0, |_| OWN + limits::PAGE_CONNECTIONS as u64)
     }
 
     /// Something happened.

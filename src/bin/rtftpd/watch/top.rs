@@ -246,6 +246,12 @@ fn draw(frame: &mut Frame<'_>, page: SocketAddr, status: Result<&Status, &anyhow
     let lines = vec![Line::from(title).bold(), Line::from(figures)];
     frame.render_widget(Paragraph::new(lines), head);
     throughput(frame, plot, status);
+    let abouts = status.running.iter().map(|row| &row.about);
+    let peers =
+        abouts.chain(status.recent.iter().map(|row| &row.about)).map(|about| about.peer.len());
+    // An address is of use as a whole, as far as there is room.
+    let longest = u16::try_from(peers.max().unwrap_or_default()).unwrap_or(u16::MAX);
+    let client = Constraint::Length(longest.clamp(6, area.width / 3 + 6));
     let rows = status.running.iter().map(|row| Row::new(running(row).map(Cell::from)));
     let more = match status.more_running {
         0 => String::new(),
@@ -253,7 +259,7 @@ fn draw(frame: &mut Frame<'_>, page: SocketAddr, status: Result<&Status, &anyhow
     };
     let widths = [
         Constraint::Fill(2),
-        Constraint::Fill(1),
+        client,
         Constraint::Length(BAR as u16 + 6),
         Constraint::Length(12),
         Constraint::Length(10),
@@ -273,7 +279,7 @@ fn draw(frame: &mut Frame<'_>, page: SocketAddr, status: Result<&Status, &anyhow
     });
     let widths = [
         Constraint::Fill(2),
-        Constraint::Fill(1),
+        client,
         Constraint::Fill(3),
         Constraint::Length(11),
         Constraint::Length(13),
