@@ -21,6 +21,8 @@ mod reports;
 mod rtftp;
 #[path = "options/rtftpd.rs"]
 mod rtftpd;
+#[path = "options/service.rs"]
+mod service;
 
 use given::{Row, check};
 use std::sync::{Arc, Mutex};
@@ -29,7 +31,7 @@ use std::sync::{Arc, Mutex};
 const AT_ONCE: usize = 4;
 
 /// Holds the options of a program against its rows, and looks at each.
-fn compare(program: &str, rows: &[Row]) {
+fn compare(program: &str, rows: &[&Row]) {
     let help = help::help(program, "");
     let mut tasks = Vec::new();
     let (mut wrong, mut used) = (Vec::new(), vec![false; rows.len()]);
@@ -37,7 +39,7 @@ fn compare(program: &str, rows: &[Row]) {
         for known in help::options(&help::help(program, &command)) {
             wrong.extend(misnamed(program, &known));
             let known = Arc::new(known);
-            let about = |row: &Row| row.of.contains(&&*command) && row.option == known.name();
+            let about = |row: &&Row| row.of.contains(&&*command) && row.option == known.name();
             for value in known.to_be_seen() {
                 if !rows.iter().any(|row| about(row) && value.is_none_or(|v| row.values == [v])) {
                     wrong.push(format!("no row for {command} {} {value:?}", known.name()));
@@ -82,10 +84,11 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftpd"), rtftpd::ROWS);
+    let rows: Vec<_> = [rtftpd::ROWS, service::ROWS].into_iter().flatten().collect();
+    compare(env!("CARGO_BIN_EXE_rtftpd"), &rows);
 }
 
 #[test]
 fn each_option_of_rtftp_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftp"), rtftp::ROWS);
+    compare(env!("CARGO_BIN_EXE_rtftp"), &rtftp::ROWS.iter().collect::<Vec<_>>());
 }

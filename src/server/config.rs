@@ -6,6 +6,7 @@ use crate::net::{PortRange, RequestRoom};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ impl Default for Model {
 #[non_exhaustive]
 pub struct Config {
     pub(super) listen: Vec<SocketAddr>,
+    pub(super) sockets: Vec<Arc<OwnedFd>>,
     pub(super) interface: Option<Box<str>>,
     pub(super) model: Model,
     pub(super) policy: Arc<dyn Policy>,
@@ -66,6 +68,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            sockets: Vec::new(),
             interface: None,
             model: Model::default(),
             policy: Arc::new(StandardPolicy::default()),
@@ -105,6 +108,14 @@ impl Config {
     #[must_use]
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
         self.listen.push(address.into());
+        self
+    }
+
+    /// Takes requests at a UDP socket too that is bound already: one that came from systemd, from inetd or from another
+    /// process, or that was bound while there was a right to. What waits in it is taken first.
+    #[must_use]
+    pub fn socket(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push(Arc::new(socket.into()));
         self
     }
 
@@ -169,7 +180,7 @@ impl Config {
 
     /// Looks for settings that make no sense.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.sockets.is_empty() {
             Err(ConfigError::NoAddress)
         } else if self.sessions == 0 {
             Err(ConfigError::NoSessions)
@@ -185,10 +196,11 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, interface, model, policy: _, .. } = self;
+        let Self { listen, sockets, interface, model, policy: _, .. } = self;
         let Self { sessions, windows_bytes, offload, ports, progress, .. } = self;
         f.debug_struct("Config")
             .field("listen", listen)
+            .field("sockets", sockets)
             .field("interface", interface)
             .field("model", model)
             .field("sessions", sessions)

@@ -17,7 +17,7 @@ use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const fn row(
+pub(crate) const fn row(
     option: &'static str,
     (values, rival): (&'static [&'static str], &'static str),
     (without, with): (&'static str, &'static str),

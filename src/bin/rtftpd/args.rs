@@ -3,6 +3,7 @@
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
+use crate::service::ServiceArgs;
 use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole, with_negative_values};
 use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
@@ -164,6 +165,9 @@ pub(crate) struct Args {
     /// The time that running transfers get when the server is stopped
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
 
     /// Who to become once the addresses are bound, by name or number, where root starts it
     /// [default: tftp where there is one, else nobody]
@@ -338,6 +342,11 @@ impl Args {
         let timing = Timing::builder().first(self.first_interval);
         let timing = timing.floor(self.intervals[0]).ceiling(self.intervals[1]);
         timing.patience(self.patience).unanswered(self.patience).build()
+    }
+
+    /// Whether the operator names no address.
+    pub(crate) const fn listens_by_default(&self) -> bool {
+        self.listen.is_empty()
     }
 
     /// Where to take requests.

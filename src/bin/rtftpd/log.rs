@@ -1,6 +1,7 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use crate::journal;
 use crate::lines::Lines;
 use crate::short::Short;
 use crate::shown;
@@ -37,10 +38,13 @@ pub(crate) fn start(args: &Args) -> Lines {
         _ => Level::DEBUG,
     };
     let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    let way = Lines::default();
+    let (socket, form) = journal::find(args).unzip();
+    let way = Lines::to(socket);
     // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
     let lines = lines.with_writer(way.clone()).log_internal_errors(false);
-    if args.json {
+    if let Some(form) = form {
+        lines.with_ansi(false).event_format(form).init();
+    } else if args.json {
         lines.json().flatten_event(true).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let colours = std::env::var_os("NO_COLOR").is_none();
@@ -358,6 +362,13 @@ fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, Strin
     }
 }
 
+/// Which lines are wanted is known to the whole process: tests that write some do so one after the other.
+#[cfg(test)]
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    locked(&ONE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -379,9 +390,9 @@ mod tests {
 
     const BURST_LINES: u32 = LINES_PER_SECOND * BURST_SECONDS;
 
-    /// One test: what is wanted is known to the whole process.
     #[test]
     fn a_line_that_is_not_written_costs_no_other_its_place_and_the_others_have_their_level() {
+        let _alone = alone();
         let (log, query) = (Log::new(LINES_PER_SECOND, false), query(Operation::Read));
         for _ in 0..10 {
             // Nothing is set up that would write.

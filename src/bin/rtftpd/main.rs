@@ -3,11 +3,13 @@
 mod args;
 mod banner;
 mod folders;
+mod journal;
 mod lines;
 mod log;
 mod names;
 mod rules;
 mod sandbox;
+mod service;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
@@ -25,13 +27,14 @@ use nix::sys::signal::{SigSet, Signal};
 use rules::RuleFile;
 use rustix::fs::{Access, access};
 use sandbox::{Account, Sandbox};
-use std::io::ErrorKind;
+use service::{Notify, Service};
+use std::io::{self, ErrorKind, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Neighbours, Server, StandardPolicy, StartError};
+use tftpkit::server::{Config, Handle, Neighbours, Server, StandardPolicy, StartError};
 use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
@@ -40,8 +43,12 @@ fn main() -> ExitCode {
     match run(&args, &lines) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if args.service.inetd {
+                tracing::error!("{}", shown::told(&error));
+            }
             lines.write_early();
-            eprintln!("rtftpd: {}", shown::told(&error));
+            // It may be the socket of inetd, to which nothing can be written.
+            let _ = writeln!(io::stderr(), "rtftpd: {}", shown::told(&error));
             ExitCode::FAILURE
         }
     }
@@ -77,10 +84,12 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
         let (path, may_write) = (place.path.display(), place.may_write);
         tracing::debug!(%path, may_write, "serves a folder");
     }
+    let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
-    let server = bind(args, sessions, folder, &policy, &log)?;
+    let server = bind(args, sessions, folder, &policy, &log, &service)?;
+    service.post()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
@@ -88,10 +97,10 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
     let (_written, lost) = lines.start_thread();
     log.count(lost);
     banner::show(args, &server.addresses(), &given_up, rules.as_ref().map(RuleFile::len));
-    let (handle, grace) = (server.handle(), args.drain);
+    let (handle, grace, notify) = (server.handle(), args.drain, service.notify());
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || stop_on_signal(&signals, &handle, grace))
+        .spawn(move || stop_on_signal(&signals, &handle, grace, &notify))
         .context("cannot start a thread")?;
     let taking = folders.of_uploads();
     if !taking.is_empty() {
@@ -99,6 +108,7 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
+    service.start(&server, args.single_port, args.drain)?;
     server.run().context("cannot wait for requests")?;
     for rule in policy.rules().iter().filter(|rule| rule.turned_away() > 0) {
         tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
@@ -143,6 +153,7 @@ fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp>
         account: folders.account().cloned(),
         places: folders.places().collect(),
         has_spool: folders.may_spool(),
+        accepts: args.service.hands_over(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
@@ -150,7 +161,7 @@ fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp>
     }
     if let Some(ports) = args.ports {
         let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, ports.first()));
-        let is_denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        let is_denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
         ensure!(
             !bound.is_err_and(is_denied),
             "cannot answer from --ports {ports}: those below 1024 need a privilege as long as it serves.\n  Either take \
@@ -175,13 +186,20 @@ fn bind(
     folder: Arc<Folder>,
     policy: &StandardPolicy,
     log: &Arc<log::Log>,
+    service: &Service,
 ) -> Result<Server> {
+    let given = service.sockets().context("cannot use the sockets that it was given")?;
     let bind = |listen: &[SocketAddr]| {
-        let log = Arc::clone(log);
+        let (log, note) = (Arc::clone(log), service.observer());
         let config = args.config(listen, policy.clone()).sessions(sessions);
-        Server::bind(config, Arc::clone(&folder), move |event| log.tell(event))
+        let given = given.iter().filter_map(|socket| socket.try_clone().ok());
+        let config = given.fold(config, Config::socket);
+        Server::bind(config, Arc::clone(&folder), move |event| {
+            note(&event);
+            log.tell(event);
+        })
     };
-    let mut listen = args.listen();
+    let mut listen = service.left(args.listen(), args.listens_by_default());
     let started = match bind(&listen) {
         Err(error) if may_lack_ipv6(&error) => {
             // Where every address was meant, those that this machine can have are.
@@ -246,10 +264,11 @@ fn explain(error: StartError) -> anyhow::Error {
     anyhow!("cannot listen on {address}: {advice}")
 }
 
-fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
+fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration, notify: &Notify) {
     while signals.wait().is_ok() {
         let transfers = handle.transfers();
         tracing::info!(transfers, grace = grace.as_secs_f64(), "stopping");
+        notify.stopping(grace);
         handle.drain(grace);
         // Whoever asks a second time does not want to wait.
         grace = Duration::ZERO;

@@ -63,7 +63,7 @@ fn painted(colour: &str, text: &str) -> String {
 
 /// What an event has.
 #[derive(Default)]
-struct Line {
+pub(crate) struct Line {
     message: String,
     file: Option<String>,
     peer: Option<String>,
@@ -167,6 +167,7 @@ mod tests {
                 Ok(())
             }
         }
+        let _alone = crate::log::alone();
         let lines = Lines::default();
         let writer = lines.clone();
         let all = tracing_subscriber::fmt().event_format(Short::new(colours));

@@ -120,6 +120,9 @@ const CHANGES: &[c_long] = &[
     libc::SYS_fremovexattr,
 ];
 
+/// What it needs besides to whom others connect: the server after it.
+const ACCEPT: &[c_long] = &[libc::SYS_accept4];
+
 /// Older forms of the same that libc still uses where a processor has them.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
@@ -195,19 +198,24 @@ fn conditional() -> Vec<(c_long, Vec<Bits>)> {
 }
 
 /// From now on all threads have only these calls.
-pub(super) fn allow_only(writes: bool) -> Result<(), String> {
+pub(super) fn allow_only(writes: bool, accepts: bool) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH);
     let arch = arch.map_err(|_| "there is no list for this processor".to_owned())?;
-    let program = filter(writes, arch).map_err(|error| error.to_string())?;
+    let program = filter(writes, accepts, arch).map_err(|error| error.to_string())?;
     apply_filter_all_threads(&program).map_err(|error| match error {
         seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.to_string(),
         other => other.to_string(),
     })
 }
 
-fn filter(writes: bool, arch: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
+fn filter(
+    writes: bool,
+    accepts: bool,
+    arch: TargetArch,
+) -> Result<BpfProgram, seccompiler::BackendError> {
     let changes = if writes { [CHANGES, RENAME] } else { [&[][..]; 2] };
-    let free = [[ALWAYS, OLDER], changes].into_iter().flatten().flatten().copied();
+    let accepting = if accepts { ACCEPT } else { &[] };
+    let free = [ALWAYS, OLDER, accepting].into_iter().chain(changes).flatten().copied();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = free.map(|call| (call, Vec::new())).collect();
     for (call, bits) in conditional() {
         let conditions = bits.into_iter().map(|(argument, mask, value)| {
@@ -229,15 +237,18 @@ mod tests {
     #[test]
     fn the_list_is_a_filter_for_each_processor_and_is_shorter_without_uploads() {
         for arch in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-            let [read, write] = [false, true].map(|writes| filter(writes, arch).expect("a filter"));
+            let [read, write] =
+                [false, true].map(|writes| filter(writes, false, arch).expect("a filter"));
             assert!(!read.is_empty() && read.len() < write.len());
+            let accept = filter(false, true, arch).expect("a filter");
+            assert!(read.len() < accept.len());
         }
     }
 
     /// A call that stands in both lists would be allowed with any argument.
     #[test]
     fn a_call_with_conditions_is_on_no_other_list() {
-        let free: Vec<_> = [ALWAYS, CHANGES, OLDER, RENAME].into_iter().flatten().collect();
+        let free: Vec<_> = [ALWAYS, ACCEPT, CHANGES, OLDER, RENAME].into_iter().flatten().collect();
         for (call, _) in conditional() {
             assert!(!free.contains(&&call), "{call}");
         }

@@ -52,6 +52,8 @@ pub(crate) struct Sandbox {
     pub(crate) places: Vec<Place>,
     /// Whether uploads may have to wait elsewhere, as they do for files that cannot be replaced.
     pub(crate) has_spool: bool,
+    /// Whether others connect to a local socket of its own.
+    pub(crate) accepts: bool,
 }
 
 /// What holds from now on.
@@ -97,7 +99,7 @@ impl Sandbox {
         }
         if has(Part::Calls) {
             let writes = self.places.iter().any(|place| place.may_write);
-            match calls::allow_only(writes) {
+            match calls::allow_only(writes, self.accepts) {
                 Ok(()) => entered.has_few_calls = true,
                 Err(why) => lacks("seccomp", why),
             }
