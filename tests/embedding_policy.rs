@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, list, next,
-    pattern, plain, put, rrq, show, until, windowed, wrq,
+    DEADLINE, Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, joined,
+    list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
@@ -526,5 +526,35 @@ fn a_store_in_memory_that_only_creates_keeps_what_it_has() {
         put(&client, "g", b"").expect("an empty file");
         assert_eq!(store.get("f").as_deref(), Some(&b"old"[..]));
         assert_eq!(get(&client, "g").expect("a download"), b"");
+    }
+}
+
+#[test]
+fn a_server_takes_a_socket_that_is_bound_and_gives_its_own_to_the_next() {
+    for config in concurrent() {
+        let store = || memory(&[("f", b"few")]);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let first = Server::bind(config.clone().socket(socket), store(), |_| {}).expect("a server");
+        assert_eq!(first.addresses(), [address]);
+        let handed = first.sockets().expect("its sockets");
+        let handle = first.handle();
+        assert!(!handle.answers(Duration::from_millis(1)), "it does not run");
+        let running = std::thread::spawn(move || first.run());
+        assert!(handle.answers(DEADLINE), "it runs");
+        assert_eq!(Peer::of(address).fetch(&rrq("f", &[])), Ok(b"few".to_vec()));
+        handle.drain(Duration::ZERO);
+        joined("it ends", running).expect("in order");
+        // What is asked in between waits.
+        let early = Peer::of(address);
+        early.ask(&rrq("f", &[]));
+        let config = handed.into_iter().fold(config, Config::socket);
+        let next = Running::bound(config, store());
+        assert_eq!(next.address, address);
+        assert_eq!(show(&early.receive().0), "DATA 1 3");
+        drop(next);
+        let stream = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let refused = Server::bind(Config::default().socket(stream), store(), |_| {});
+        assert!(matches!(refused, Err(StartError::Socket(_))), "{refused:?}");
     }
 }

@@ -164,6 +164,7 @@ fn what_no_server_calls_fails_as_on_a_kernel_without_it_and_all_else_goes_on() {
     assert!(is_missing(Command::new("/bin/true").status()), "exec");
     assert!(is_missing(TcpStream::connect(address)), "TCP");
     assert!(is_missing(UnixStream::connect("/nowhere")), "a local socket");
+    assert!(is_missing(listener.accept()), "whoever connects");
     let missing = |what: &str, result: nix::Result<()>| {
         assert_eq!(result, Err(Errno::ENOSYS), "{what}");
     };
@@ -199,6 +200,29 @@ fn what_no_server_calls_fails_as_on_a_kernel_without_it_and_all_else_goes_on() {
         assert!(told.is_empty(), "on purpose");
     });
     assert!(panicked.join().is_err(), "a panic ends its thread, and no more");
+}
+
+#[test]
+fn captures_can_be_written_and_not_read_and_a_successor_is_let_in_where_that_is_wanted() {
+    let (_place, words) = place();
+    let test = captures_can_be_written_and_not_read_and_a_successor_is_let_in_where_that_is_wanted;
+    let Some(place) = in_own_process(test, &words).map(PathBuf::from) else { return };
+    let at = |name: &str| place.join(name);
+    let listener = UnixListener::bind(at("local")).expect("a listener");
+    let _client = UnixStream::connect(at("local")).expect("connected");
+    let captures = Some(at("beside"));
+    let places = vec![Place { path: at("served"), may_write: false }];
+    let parts = vec![Part::Folder, Part::Calls];
+    let sandbox = Sandbox { parts, places, captures, accepts: true, ..Sandbox::default() };
+    if !is_whole(&sandbox.enter().expect("no user is changed")) {
+        return;
+    }
+    std::fs::write(at("beside/failed-00.pcapng"), b"packets").expect("a capture");
+    std::fs::write(at("beside/failed-00.pcapng"), b"others").expect("a capture anew");
+    assert!(denied(std::fs::read(at("beside/failed-00.pcapng"))), "it is there to be written");
+    assert!(denied(std::fs::write(at("served/failed-00.pcapng"), b"x")));
+    assert!(is_missing(std::fs::remove_file(at("beside/failed-00.pcapng"))));
+    assert!(listener.accept().is_ok());
 }
 
 /// The line of `/proc/…/status` with this name.

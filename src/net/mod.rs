@@ -13,6 +13,7 @@ mod ports;
 mod session;
 mod socket;
 mod system;
+mod tap;
 mod workers;
 
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
@@ -26,3 +27,4 @@ pub(crate) use socket::{RequestRoom, RequestSocket, Requested, TransferSocket};
 #[cfg(test)]
 pub(crate) use system::{Asked, Job, Poller, Udp, WOKEN};
 pub(crate) use system::{Pool, System};
+pub use tap::{Listener, Way};

@@ -2,6 +2,7 @@
 
 use super::socket::{Received, TransferSocket};
 use super::system::System;
+use super::tap::{Listener, Tap};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Burst, Summary, Transfer};
@@ -29,6 +30,7 @@ pub(crate) struct Session {
     ending: OnceLock<Ending>,
     /// What it sends has to pass this.
     gate: Option<Mutex<Box<dyn Gate>>>,
+    tap: Tap,
 }
 
 /// Says when a transfer may send, for reasons that are none of its own.
@@ -88,6 +90,7 @@ impl Session {
             was_heard: AtomicBool::new(false),
             ending: OnceLock::new(),
             gate: None,
+            tap: Tap::default(),
         }
     }
 
@@ -96,6 +99,18 @@ impl Session {
     pub(crate) fn behind(mut self, gate: Option<Box<dyn Gate>>) -> Self {
         self.gate = gate.map(Mutex::new);
         self
+    }
+
+    /// The same, with somebody who listens in.
+    #[must_use]
+    pub(crate) fn tapped(mut self, listener: Option<Box<dyn Listener>>) -> Self {
+        self.tap = Tap::new(listener);
+        self
+    }
+
+    /// Tells who listens in that it has its outcome.
+    pub(crate) fn told(&self, summary: &Summary) {
+        self.tap.ended(summary);
     }
 
     /// Asks the gate, or tells it something.
@@ -160,9 +175,12 @@ impl Session {
                     }
                 }
                 Action::Send(burst) => {
-                    let packet = burst.packet;
+                    let (packet, bytes) = (burst.packet, burst.bytes);
                     self.at_gate(|gate| gate.sent(now, &burst));
-                    match self.socket.send(burst, driver == Driver::Thread) {
+                    let sent = self.socket.send(burst, driver == Driver::Thread);
+                    let left = *sent.as_ref().unwrap_or(&bytes.len());
+                    self.tap.sent(now, &bytes[..bytes.len() - left], packet);
+                    match sent {
                         Err(error) if self.says_unreachable(&error) => {
                             self.refused.store(true, Ordering::Relaxed);
                             return Next::Wait(now);
@@ -227,6 +245,7 @@ impl Session {
     }
 
     fn handle_one(&self, now: Time, transfer: &mut Transfer, datagram: &[u8]) {
+        self.tap.heard(now, datagram);
         let before = (transfer.is_proven(), transfer.summary().bytes);
         transfer.handle(now, datagram);
         let got_on = (transfer.is_proven(), transfer.summary().bytes) != before;

@@ -268,6 +268,11 @@ impl TransferSocket {
         self
     }
 
+    /// Where it is bound.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_address()
+    }
+
     /// The peer's address.
     pub(crate) fn peer(&self) -> SocketAddr {
         *self.peer.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,6 +1,7 @@
 //! What an operator or an embedder sets.
 
 use super::policy::{Policy, StandardPolicy};
+use super::tap::Tap;
 use crate::limits;
 use crate::net::{PortRange, RequestRoom};
 use std::fmt;
@@ -62,6 +63,7 @@ pub struct Config {
     pub(super) offload: bool,
     pub(super) ports: Option<PortRange>,
     pub(super) progress: Option<Duration>,
+    pub(super) tap: Option<Arc<dyn Tap>>,
 }
 
 impl Default for Config {
@@ -77,6 +79,7 @@ impl Default for Config {
             offload: true,
             ports: None,
             progress: None,
+            tap: None,
         }
     }
 }
@@ -175,6 +178,13 @@ impl Config {
     #[must_use]
     pub fn progress(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.progress = interval.into();
+        self
+    }
+
+    /// Lets `tap` listen in on transfers. A panic in it ends its listening to that transfer.
+    #[must_use]
+    pub fn tap(mut self, tap: impl Tap + 'static) -> Self {
+        self.tap = Some(Arc::new(tap));
         self
     }
 

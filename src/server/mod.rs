@@ -21,16 +21,20 @@ mod pulse;
 mod quota;
 mod registry;
 mod start;
+mod tap;
 mod unproven;
 mod validation;
 
-pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError};
+pub use crate::net::{
+    Listener, MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError, Way,
+};
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
+pub use tap::Tap;
 
 use crate::limits;
 use crate::net::{

@@ -4,6 +4,7 @@ use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
 use crate::service::ServiceArgs;
+use crate::tap::TapArgs;
 use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole, with_negative_values};
 use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
@@ -191,6 +192,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND,
         value_parser = whole::<u32>(0..=u32::MAX.into()), env = "RTFTPD_LOG_RATE")]
     pub(crate) log_rate: u32,
+
+    #[command(flatten)]
+    pub(crate) tap: TapArgs,
 
     /// Tell more: -v also what was dropped, and when a transfer begins
     #[arg(long, short, action = clap::ArgAction::Count, env = "RTFTPD_VERBOSE")]

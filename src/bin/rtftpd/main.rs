@@ -6,13 +6,16 @@ mod folders;
 mod journal;
 mod lines;
 mod log;
+mod misses;
 mod names;
+mod ration;
 mod rules;
 mod sandbox;
 mod service;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
+mod tap;
 #[path = "../shared/typed.rs"]
 mod typed;
 mod values;
@@ -33,6 +36,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Captures, Listening};
 use tftpkit::limits;
 use tftpkit::server::{Config, Handle, Neighbours, Server, StandardPolicy, StartError};
 use tftpkit::store::{Folder, Uploads};
@@ -88,7 +92,9 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
-    let server = bind(args, sessions, folder, &policy, &log, &service)?;
+    let captures = args.tap.pcap_on_failure.as_deref().map(Captures::open).transpose()?;
+    let listening = Listening::new(&args.tap, captures.clone(), args.log_rate);
+    let server = bind(args, sessions, folder, &policy, (&log, listening.as_ref()), &service)?;
     service.post()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
@@ -97,6 +103,7 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
     let (_written, lost) = lines.start_thread();
     log.count(lost);
     banner::show(args, &server.addresses(), &given_up, rules.as_ref().map(RuleFile::len));
+    captures.iter().try_for_each(|captures| captures.start())?;
     let (handle, grace, notify) = (server.handle(), args.drain, service.notify());
     std::thread::Builder::new()
         .name("signals".into())
@@ -110,6 +117,7 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
     }
     service.start(&server, args.single_port, args.drain)?;
     server.run().context("cannot wait for requests")?;
+    log.finish();
     for rule in policy.rules().iter().filter(|rule| rule.turned_away() > 0) {
         tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
     }
@@ -154,6 +162,7 @@ fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp>
         places: folders.places().collect(),
         has_spool: folders.may_spool(),
         accepts: args.service.hands_over(),
+        captures: args.tap.pcap_on_failure.clone(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
@@ -185,17 +194,22 @@ fn bind(
     sessions: usize,
     folder: Arc<Folder>,
     policy: &StandardPolicy,
-    log: &Arc<log::Log>,
+    (log, listening): (&Arc<log::Log>, Option<&Arc<Listening>>),
     service: &Service,
 ) -> Result<Server> {
     let given = service.sockets().context("cannot use the sockets that it was given")?;
     let bind = |listen: &[SocketAddr]| {
-        let (log, note) = (Arc::clone(log), service.observer());
+        let (log, note, listening) = (Arc::clone(log), service.observer(), listening.cloned());
         let config = args.config(listen, policy.clone()).sessions(sessions);
         let given = given.iter().filter_map(|socket| socket.try_clone().ok());
         let config = given.fold(config, Config::socket);
+        let config = match &listening {
+            Some(listening) => config.tap(listening.tap()),
+            None => config,
+        };
         Server::bind(config, Arc::clone(&folder), move |event| {
             note(&event);
+            listening.iter().for_each(|all| all.note(&event));
             log.tell(event);
         })
     };

@@ -77,7 +77,8 @@ pub(crate) struct Line {
 }
 
 /// What the words of other lines say already.
-const LEFT_OUT: [&str; 6] = ["operation", "mode", "blksize", "windowsize", "tsize", "seconds"];
+const LEFT_OUT: [&str; 7] =
+    ["operation", "mode", "blksize", "windowsize", "tsize", "seconds", "client"];
 
 impl Line {
     fn put(&mut self, field: &Field, text: &str) {

@@ -54,6 +54,8 @@ pub(crate) struct Sandbox {
     pub(crate) has_spool: bool,
     /// Whether others connect to a local socket of its own.
     pub(crate) accepts: bool,
+    /// Where files are made that nobody reads.
+    pub(crate) captures: Option<PathBuf>,
 }
 
 /// What holds from now on.
@@ -77,7 +79,7 @@ impl Sandbox {
         let mut entered = Entered::default();
         let mut lacks = |what: &str, why: String| entered.lacking.push(format!("{what}: {why}"));
         if has(Part::Files) || has(Part::Folder) {
-            match files::confine(&self.places, has(Part::Folder), self.has_spool) {
+            match files::confine(self, has(Part::Folder)) {
                 Ok(within) => {
                     let may_write = self.places.iter().any(|place| place.may_write);
                     entered.files = Some((within, may_write));
