@@ -558,3 +558,35 @@ fn a_server_takes_a_socket_that_is_bound_and_gives_its_own_to_the_next() {
         assert!(matches!(refused, Err(StartError::Socket(_))), "{refused:?}");
     }
 }
+
+#[test]
+fn what_is_asked_when_a_server_has_just_been_stopped_is_left_to_the_next() {
+    for config in concurrent() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let [before, behind] = [Peer::of(address), Peer::of(address)];
+        before.ask(&rrq("stops", &[]));
+        behind.ask(&rrq("f", &[]));
+        let stop = Arc::new(Mutex::new(None::<tftpkit::server::Handle>));
+        let stopping = Arc::clone(&stop);
+        let policy = move |query: &Query| {
+            if let Some(handle) = &*stopping.lock().expect("a handle") {
+                handle.drain(Duration::ZERO);
+            }
+            Verdict::Refuse(Refusal::new(ErrorCode::NotFound, query.name.to_string()))
+        };
+        let shares = format!("{config:?}").contains("SinglePort");
+        let stopped = config.policy(policy).socket(socket);
+        let server = Server::bind(stopped, memory(&[]), |_| {}).expect("a server");
+        let handed = server.sockets().expect("its sockets");
+        *stop.lock().expect("a handle") = Some(server.handle());
+        server.run().expect("in order");
+        assert_eq!(error_code(&before.receive().0), 1);
+        let config = handed.into_iter().fold(Config::default(), Config::socket);
+        let _next = Running::bound(config, memory(&[("f", b"few")]));
+        // What shares the port with transfers is read for them to the end.
+        if !shares {
+            assert_eq!(show(&behind.receive().0), "DATA 1 3");
+        }
+    }
+}

@@ -194,8 +194,13 @@ fn of_systemd() -> Result<Vec<UdpSocket>> {
 /// Whether the socket is bound to one of these addresses, where port 0 is any.
 fn is_one_of(socket: &UdpSocket, addresses: &[SocketAddr]) -> bool {
     let Ok(own) = socket.local_addr() else { return false };
+    // Where there was no IPv6, all of IPv4 is what was meant.
+    let is_all_there_was = |address: &SocketAddr| {
+        own.is_ipv4() && own.ip().is_unspecified() && address.ip().is_unspecified()
+    };
     let is = |address: &SocketAddr| {
-        address.ip() == own.ip() && [0, own.port()].contains(&address.port())
+        let is_there = address.ip() == own.ip() || is_all_there_was(address);
+        is_there && [0, own.port()].contains(&address.port())
     };
     addresses.iter().any(is)
 }
