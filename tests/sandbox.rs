@@ -287,12 +287,17 @@ fn busy(server: &Daemon) -> Vec<common::Peer> {
 #[test]
 fn each_thread_of_a_server_is_in_the_sandbox() {
     for (model, threads) in [
-        (&["threads", "--event-threads", "1"], 5),
-        (&["events", "--event-threads", "3"], 5),
-        (&["iterative", "--event-threads", "1"], 3),
+        (&["threads", "--event-threads", "1"], 8),
+        (&["events", "--event-threads", "3"], 8),
+        (&["iterative", "--event-threads", "1"], 6),
     ] {
         let root = folder(&[("f", &pattern(2000, 1))]);
-        let arguments = [&["--uploads", "overwrite", "--model"][..], model].concat();
+        // Threads that only some servers have are there as well.
+        let place = folder(&[]);
+        let [file, captures] = [place.path().join("handover"), place.path().to_owned()];
+        let [file, captures] = [&file, &captures].map(|path| path.to_str().expect("UTF-8"));
+        let more = ["--idle-exit", "1h", "--handover", file, "--pcap-on-failure", captures];
+        let arguments = [&more[..], &["--uploads", "overwrite", "--model"], model].concat();
         let server = Daemon::serve(root.path(), &arguments);
         let _busy = if model[0] == "iterative" { Vec::new() } else { busy(&server) };
         let statuses = until("all its threads", || {
