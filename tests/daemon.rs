@@ -52,7 +52,7 @@ fn logging_to_a_pipe(root: &Path, model: &str, place: &TempDir) -> (Daemon, File
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "exec \"$0\" \"$@\" 2>\"$LOG\""]).env("LOG", log);
     command.arg(Daemon::program()).arg(root).args(["--listen", "127.0.0.1:0", "--model", model]);
-    (Daemon::spawn(command.args(["--log-rate", "0"])), pipe)
+    (Daemon::spawn(command.args(["--log-rate", "0", "-v"])), pipe)
 }
 
 #[test]

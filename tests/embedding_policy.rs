@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, list, next,
-    pattern, plain, put, rrq, show, until, windowed, wrq,
+    DEADLINE, Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, joined,
+    list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
@@ -526,5 +526,67 @@ fn a_store_in_memory_that_only_creates_keeps_what_it_has() {
         put(&client, "g", b"").expect("an empty file");
         assert_eq!(store.get("f").as_deref(), Some(&b"old"[..]));
         assert_eq!(get(&client, "g").expect("a download"), b"");
+    }
+}
+
+#[test]
+fn a_server_takes_a_socket_that_is_bound_and_gives_its_own_to_the_next() {
+    for config in concurrent() {
+        let store = || memory(&[("f", b"few")]);
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let first = Server::bind(config.clone().socket(socket), store(), |_| {}).expect("a server");
+        assert_eq!(first.addresses(), [address]);
+        let handed = first.sockets().expect("its sockets");
+        let handle = first.handle();
+        assert!(!handle.answers(Duration::from_millis(1)), "it does not run");
+        let running = std::thread::spawn(move || first.run());
+        assert!(handle.answers(DEADLINE), "it runs");
+        assert_eq!(Peer::of(address).fetch(&rrq("f", &[])), Ok(b"few".to_vec()));
+        handle.drain(Duration::ZERO);
+        joined("it ends", running).expect("in order");
+        // What is asked in between waits.
+        let early = Peer::of(address);
+        early.ask(&rrq("f", &[]));
+        let config = handed.into_iter().fold(config, Config::socket);
+        let next = Running::bound(config, store());
+        assert_eq!(next.address, address);
+        assert_eq!(show(&early.receive().0), "DATA 1 3");
+        drop(next);
+        let stream = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let refused = Server::bind(Config::default().socket(stream), store(), |_| {});
+        assert!(matches!(refused, Err(StartError::Socket(_))), "{refused:?}");
+    }
+}
+
+#[test]
+fn what_is_asked_when_a_server_has_just_been_stopped_is_left_to_the_next() {
+    for config in concurrent() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let address = socket.local_addr().expect("an address");
+        let [before, behind] = [Peer::of(address), Peer::of(address)];
+        before.ask(&rrq("stops", &[]));
+        behind.ask(&rrq("f", &[]));
+        let stop = Arc::new(Mutex::new(None::<tftpkit::server::Handle>));
+        let stopping = Arc::clone(&stop);
+        let policy = move |query: &Query| {
+            if let Some(handle) = &*stopping.lock().expect("a handle") {
+                handle.drain(Duration::ZERO);
+            }
+            Verdict::Refuse(Refusal::new(ErrorCode::NotFound, query.name.to_string()))
+        };
+        let shares = format!("{config:?}").contains("SinglePort");
+        let stopped = config.policy(policy).socket(socket);
+        let server = Server::bind(stopped, memory(&[]), |_| {}).expect("a server");
+        let handed = server.sockets().expect("its sockets");
+        *stop.lock().expect("a handle") = Some(server.handle());
+        server.run().expect("in order");
+        assert_eq!(error_code(&before.receive().0), 1);
+        let config = handed.into_iter().fold(Config::default(), Config::socket);
+        let _next = Running::bound(config, memory(&[("f", b"few")]));
+        // What shares the port with transfers is read for them to the end.
+        if !shares {
+            assert_eq!(show(&behind.receive().0), "DATA 1 3");
+        }
     }
 }

@@ -184,6 +184,31 @@ impl Server {
         panic!("dnsmasq does not start, as shown above");
     }
 
+    /// inetd, with the line of `packaging/` at an address of its own.
+    fn of_inetd() -> Self {
+        for _ in 0..5 {
+            let folder = new_folder();
+            let [a, b, c] = rand::random();
+            let ip = Ipv4Addr::new(127, a, b, c % 253 + 2);
+            let line = include_str!("../packaging/inetd/inetd.conf");
+            let line = line.replace("\ntftp\t", &format!("\n{ip}:69\t"));
+            let line = line.replace("/usr/sbin/rtftpd", env!("CARGO_BIN_EXE_rtftpd"));
+            let root = folder.path().join("root").display().to_string();
+            // It is often gone before the next client comes.
+            let more = format!("{root} --uploads overwrite --user 0 --idle-exit 0.1");
+            let file = folder.path().join("inetd.conf");
+            fs::write(&file, line.replace("/srv/tftp", &more)).expect("a file");
+            let mut command = Command::new(installed("inetd"));
+            let child = start(command.arg("-d").arg(&file).stdin(Stdio::null()), &folder);
+            let mut server = Self { child, address: (ip, 69).into(), folder };
+            if server.comes() {
+                return server;
+            }
+            println!("inetd ended:\n{}", server.log());
+        }
+        panic!("inetd does not start, as shown above");
+    }
+
     /// Waits until it answers, or has ended.
     fn comes(&mut self) -> bool {
         until("the server answers or ends", || match answers(self.address) {
@@ -287,6 +312,17 @@ fn curl_gets_and_puts_every_size() {
         }
     }
     CURL.exchanges(&server, &[("BLKSIZE", "65464")], &octets(1 << 20));
+}
+
+#[test]
+fn every_client_gets_and_puts_where_inetd_starts_the_server() {
+    if !as_root(every_client_gets_and_puts_where_inetd_starts_the_server) {
+        return;
+    }
+    let server = Server::of_inetd();
+    for client in [BUSYBOX, TFTP_HPA, ATFTP, CURL, RTFTP] {
+        client.exchanges(&server, DEFAULTS, &octets(70_000));
+    }
 }
 
 /// curl asks for netascii and stores what comes, and on the way out it takes a bare CR for nothing special.

@@ -27,6 +27,8 @@ mod reports;
 mod rtftp;
 #[path = "options/rtftpd.rs"]
 mod rtftpd;
+#[path = "options/service.rs"]
+mod service;
 
 use given::{Row, check};
 use std::sync::{Arc, Mutex};
@@ -89,10 +91,8 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    compare(
-        env!("CARGO_BIN_EXE_rtftpd"),
-        &[rtftpd::ROWS, budgets::ROWS, commands::ROWS, page::ROWS],
-    );
+    let tables = [rtftpd::ROWS, budgets::ROWS, commands::ROWS, page::ROWS, service::ROWS];
+    compare(env!("CARGO_BIN_EXE_rtftpd"), &tables);
 }
 
 #[test]

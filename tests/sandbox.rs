@@ -164,6 +164,7 @@ fn what_no_server_calls_fails_as_on_a_kernel_without_it_and_all_else_goes_on() {
     assert!(is_missing(Command::new("/bin/true").status()), "exec");
     assert!(is_missing(TcpStream::connect(address)), "TCP");
     assert!(is_missing(UnixStream::connect("/nowhere")), "a local socket");
+    assert!(is_missing(listener.accept()), "whoever connects");
     let missing = |what: &str, result: nix::Result<()>| {
         assert_eq!(result, Err(Errno::ENOSYS), "{what}");
     };
@@ -211,7 +212,7 @@ fn with_a_page_who_connects_is_heard_and_still_nothing_is_bound_nor_connected_to
     let _client = TcpStream::connect(address).expect("it is before");
     let places = vec![Place { path: place.join("served"), may_write: false }];
     let parts = vec![Part::Files, Part::Calls];
-    let sandbox = Sandbox { parts, places, has_page: true, ..Sandbox::default() };
+    let sandbox = Sandbox { parts, places, accepts: true, ..Sandbox::default() };
     let has_tcp = is_since(6, 7);
     if !is_whole(&sandbox.enter().expect("no user is changed")) {
         return;
@@ -223,6 +224,29 @@ fn with_a_page_who_connects_is_heard_and_still_nothing_is_bound_nor_connected_to
         // With a descriptor that somebody left open it would be Landlock's to forbid.
         assert!(denied(rustix::net::bind(&listener, &address).map_err(Into::into)), "TCP");
     }
+}
+
+#[test]
+fn captures_can_be_written_and_not_read_and_a_successor_is_let_in_where_that_is_wanted() {
+    let (_place, words) = place();
+    let test = captures_can_be_written_and_not_read_and_a_successor_is_let_in_where_that_is_wanted;
+    let Some(place) = in_own_process(test, &words).map(PathBuf::from) else { return };
+    let at = |name: &str| place.join(name);
+    let listener = UnixListener::bind(at("local")).expect("a listener");
+    let _client = UnixStream::connect(at("local")).expect("connected");
+    let captures = Some(at("beside"));
+    let places = vec![Place { path: at("served"), may_write: false }];
+    let parts = vec![Part::Folder, Part::Calls];
+    let sandbox = Sandbox { parts, places, captures, accepts: true, ..Sandbox::default() };
+    if !is_whole(&sandbox.enter().expect("no user is changed")) {
+        return;
+    }
+    std::fs::write(at("beside/failed-00.pcapng"), b"packets").expect("a capture");
+    std::fs::write(at("beside/failed-00.pcapng"), b"others").expect("a capture anew");
+    assert!(denied(std::fs::read(at("beside/failed-00.pcapng"))), "it is there to be written");
+    assert!(denied(std::fs::write(at("served/failed-00.pcapng"), b"x")));
+    assert!(is_missing(std::fs::remove_file(at("beside/failed-00.pcapng"))));
+    assert!(listener.accept().is_ok());
 }
 
 /// The line of `/proc/…/status` with this name.
@@ -287,13 +311,18 @@ fn busy(server: &Daemon) -> Vec<common::Peer> {
 #[test]
 fn each_thread_of_a_server_is_in_the_sandbox() {
     for (model, threads) in [
-        (&["threads", "--event-threads", "1"], 6),
-        (&["events", "--event-threads", "3"], 6),
-        (&["iterative", "--event-threads", "1"], 4),
+        (&["threads", "--event-threads", "1"], 9),
+        (&["events", "--event-threads", "3"], 9),
+        (&["iterative", "--event-threads", "1"], 7),
     ] {
         let root = folder(&[("f", &pattern(2000, 1))]);
+        // Threads that only some servers have are there as well.
+        let place = folder(&[]);
+        let [file, captures] = [place.path().join("handover"), place.path().to_owned()];
+        let [file, captures] = [&file, &captures].map(|path| path.to_str().expect("UTF-8"));
+        let more = ["--idle-exit", "1h", "--handover", file, "--pcap-on-failure", captures];
         let arguments = ["--uploads", "overwrite", "--http", "0", "--model"];
-        let arguments = [&arguments[..], model].concat();
+        let arguments = [&more[..], &arguments, model].concat();
         let server = Daemon::serve(root.path(), &arguments);
         let _busy = if model[0] == "iterative" { Vec::new() } else { busy(&server) };
         let statuses = until("all its threads", || {

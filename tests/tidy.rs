@@ -274,7 +274,12 @@ fn the_time_of_day_is_for_listings_and_log_lines_only() {
     let clocks = ["SystemTime", "Realtime", "CLOCK_REALTIME", "UNIX_EPOCH"];
     assert_eq!(with_word("src", &clocks, may), NONE);
     let log = |source: &Source| {
-        matches!(source.path.as_str(), "src/bin/rtftpd/short.rs" | "src/bin/rtftpd/events.rs")
+        matches!(
+            source.path.as_str(),
+            "src/bin/rtftpd/short.rs"
+                | "src/bin/rtftpd/events.rs"
+                | "src/bin/rtftpd/tap/capture.rs"
+        )
     };
     let now = ["SystemTime::now", "Zoned::now", "Timestamp::now"];
     assert_eq!(with_word("src", &now, log), NONE);

@@ -23,6 +23,7 @@ mod latency;
 mod list;
 #[cfg(feature = "load")]
 mod load;
+mod probe;
 mod remote;
 mod sink;
 #[cfg(test)]
@@ -35,6 +36,7 @@ pub use failure::Failure;
 pub use latency::Latency;
 #[cfg(feature = "load")]
 pub use load::{Failures, Load, Tally};
+pub use probe::Probe;
 pub use remote::{Host, Remote, RemoteError, TFTP_PORT};
 pub use wishes::Wishes;
 

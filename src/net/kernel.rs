@@ -8,6 +8,7 @@ use super::workers::Workers;
 use crate::limits;
 use crate::proto::Time;
 use nix::errno::Errno;
+use nix::ifaddrs::getifaddrs;
 use nix::libc::{in_addr, in_pktinfo, in6_addr, in6_pktinfo};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -23,7 +24,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::any::Any;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -76,13 +77,8 @@ impl System for Kernel {
         let socket = self.socket(Domain::for_address(address))?;
         if address.is_ipv6() {
             socket.set_only_v6(!address.ip().is_unspecified())?;
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
-        // An IPv6 socket tells of its IPv4 datagrams in IPv4's terms too, and only those show a broadcast.
-        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
-        // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
-        // reason to stop.
-        let _ = socket.set_recv_buffer_size(4 << 20);
+        let socket = for_requests(socket, address.is_ipv6())?;
         match socket.bind(&address.into()) {
             // It may come later: a cable, a lease, a tunnel. Until then nothing arrives.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
@@ -94,10 +90,26 @@ impl System for Kernel {
             }
             bound => bound?,
         }
-        socket.set_nonblocking(true)?;
-        let socket = UdpSocket::from(socket);
-        let_fragment(&socket, address.is_ipv6());
-        Ok(Box::new(KernelSocket(socket)))
+        Ok(Box::new(KernelSocket(socket.into())))
+    }
+
+    fn adopt(&self, socket: OwnedFd) -> io::Result<Box<dyn Udp>> {
+        let socket = Socket::from(socket);
+        let is_inet = socket.local_addr()?.as_socket();
+        let address = is_inet.filter(|_| socket.r#type().is_ok_and(|it| it == Type::DGRAM));
+        let address = address.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "it is no socket for UDP over IPv4 or IPv6")
+        })?;
+        if address.port() == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is bound to no port"));
+        }
+        if let Some(interface) = &self.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        OWN.get_or_init(own_addresses);
+        // Whatever this process may start has no use for it.
+        socket.set_cloexec(true)?;
+        Ok(Box::new(KernelSocket(for_requests(socket, address.is_ipv6())?.into())))
     }
 
     fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>> {
@@ -135,13 +147,30 @@ impl System for Kernel {
     }
 }
 
-/// Clears the bit of IPv4 that forbids to fragment: boot ROMs drop what has it. Who may not choose sends as the system does.
-fn let_fragment(socket: &UdpSocket, is_ipv6: bool) {
+/// What a socket needs that takes requests, bound or not.
+fn for_requests(socket: Socket, is_ipv6: bool) -> io::Result<Socket> {
     if is_ipv6 {
-        let _ = set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::DONT);
+        setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+    }
+    // An IPv6 socket tells of its IPv4 datagrams in IPv4's terms too, and only those show a broadcast.
+    setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+    // A rack that starts at once sends thousands of requests in a moment; a smaller buffer than this is no
+    // reason to stop. Whoever bound it may have had the right to a larger one.
+    if socket.recv_buffer_size()? < 4 << 20 {
+        let _ = socket.set_recv_buffer_size(4 << 20);
+    }
+    socket.set_nonblocking(true)?;
+    let_fragment(&socket, is_ipv6);
+    Ok(socket)
+}
+
+/// Clears the bit of IPv4 that forbids to fragment: boot ROMs drop what has it. Who may not choose sends as the system does.
+fn let_fragment(socket: impl AsFd, is_ipv6: bool) {
+    if is_ipv6 {
+        let _ = set_ipv6_mtu_discover(&socket, Ipv6PathMtuDiscovery::DONT);
     }
     // An IPv6 socket sends to IPv4 too.
-    let _ = set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::DONT);
+    let _ = set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT);
 }
 
 #[derive(Debug)]
@@ -150,6 +179,10 @@ struct KernelSocket(UdpSocket);
 impl Udp for KernelSocket {
     fn local_address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
+    }
+
+    fn share(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone().map(OwnedFd::from)
     }
 
     fn connect(&self, peer: SocketAddr) -> io::Result<()> {
@@ -319,7 +352,8 @@ fn asked_address(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<
             ControlMessageOwned::Ipv4PacketInfo(info) => {
                 let [sent_to, own] = [info.ipi_addr, info.ipi_spec_dst]
                     .map(|address| Ipv4Addr::from(u32::from_be(address.s_addr)));
-                return (sent_to == own).then_some(own.into());
+                let is_own = sent_to == own || (own.is_unspecified() && is_own(sent_to));
+                return is_own.then_some(sent_to.into());
             }
             ControlMessageOwned::Ipv6PacketInfo(info) => {
                 of_v6 = Some(Ipv6Addr::from(info.ipi6_addr.s6_addr));
@@ -329,6 +363,20 @@ fn asked_address(messages: impl Iterator<Item = ControlMessageOwned>) -> Option<
     }
     let alone = of_v6.filter(|address| !address.is_multicast());
     alone.map(|address| IpAddr::V6(address).to_canonical())
+}
+
+/// The addresses that this machine had when a socket was adopted. What came to that before the kernel was asked for
+/// destinations comes without this machine's own: a broadcast among it is known by what it is not.
+static OWN: OnceLock<Vec<Ipv4Addr>> = OnceLock::new();
+
+fn own_addresses() -> Vec<Ipv4Addr> {
+    let all = getifaddrs().into_iter().flatten();
+    all.filter_map(|one| Some(one.address?.as_sockaddr_in()?.ip())).collect()
+}
+
+fn is_own(address: Ipv4Addr) -> bool {
+    let own = OWN.get().is_some_and(|own| own.contains(&address));
+    own || (address.is_loopback() && address != Ipv4Addr::new(127, 255, 255, 255))
 }
 
 fn std_address(address: &SockaddrStorage) -> Option<SocketAddr> {

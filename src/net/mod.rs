@@ -14,6 +14,7 @@ mod rehearsal;
 mod session;
 mod socket;
 mod system;
+mod tap;
 mod workers;
 
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
@@ -28,3 +29,4 @@ pub(crate) use socket::{RequestRoom, RequestSocket, Requested, TransferSocket};
 #[cfg(test)]
 pub(crate) use system::{Asked, Job, Poller, Udp, WOKEN};
 pub(crate) use system::{Pool, System};
+pub use tap::{Listener, Way};

@@ -2,6 +2,7 @@
 
 use super::socket::{Received, TransferSocket};
 use super::system::System;
+use super::tap::{Listener, Tap};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Burst, Summary, Transfer};
@@ -32,6 +33,7 @@ pub(crate) struct Session {
     gate: Option<Mutex<Box<dyn Gate>>>,
     /// How fast it may send.
     share: Option<Box<dyn Share>>,
+    tap: Tap,
 }
 
 /// Says when a transfer may send, for reasons that are none of its own.
@@ -100,6 +102,7 @@ impl Session {
             ending: OnceLock::new(),
             gate: None,
             share: None,
+            tap: Tap::default(),
         }
     }
 
@@ -115,6 +118,18 @@ impl Session {
     pub(crate) fn sharing(mut self, share: Option<Box<dyn Share>>) -> Self {
         self.share = share;
         self
+    }
+
+    /// The same, with somebody who listens in.
+    #[must_use]
+    pub(crate) fn tapped(mut self, listener: Option<Box<dyn Listener>>) -> Self {
+        self.tap = Tap::new(listener);
+        self
+    }
+
+    /// Tells who listens in that it has its outcome.
+    pub(crate) fn told(&self, summary: &Summary) {
+        self.tap.ended(summary);
     }
 
     /// Asks the gate, or tells it something.
@@ -182,12 +197,16 @@ impl Session {
                     }
                 }
                 Action::Send(burst) => {
-                    let packet = burst.packet;
+                    let (packet, bytes) = (burst.packet, burst.bytes);
                     self.at_gate(|gate| gate.sent(now, &burst));
+                    let sent = self.socket.send(burst, driver == Driver::Thread);
+                    let left = *sent.as_ref().unwrap_or(&bytes.len());
+                    let gone = &bytes[..bytes.len() - left];
                     if let Some(share) = &self.share {
-                        share.sent(burst.bytes.len() as u64);
+                        share.sent(gone.len() as u64);
                     }
-                    match self.socket.send(burst, driver == Driver::Thread) {
+                    self.tap.sent(now, gone, packet);
+                    match sent {
                         Err(error) if self.says_unreachable(&error) => {
                             self.refused.store(true, Ordering::Relaxed);
                             return Next::Wait(now);
@@ -252,6 +271,7 @@ impl Session {
     }
 
     fn handle_one(&self, now: Time, transfer: &mut Transfer, datagram: &[u8]) {
+        self.tap.heard(now, datagram);
         let before = (transfer.is_proven(), transfer.summary().bytes);
         transfer.handle(now, datagram);
         let got_on = (transfer.is_proven(), transfer.summary().bytes) != before;

@@ -11,6 +11,7 @@ use crate::wire::{BlockSize, DATA_HEADER, ErrorCode, Malformed, Packet};
 use nix::errno::Errno;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -92,17 +93,35 @@ impl RequestSocket {
         address: SocketAddr,
         ports: Option<PortRange>,
     ) -> io::Result<Self> {
-        let socket: Arc<dyn Udp> = system.listen(address)?.into();
+        Self::on(system.listen(address)?, ports)
+    }
+
+    /// The same with a socket that somebody else has bound.
+    pub(crate) fn adopt(
+        system: &dyn System,
+        socket: OwnedFd,
+        ports: Option<PortRange>,
+    ) -> io::Result<Self> {
+        Self::on(system.adopt(socket)?, ports)
+    }
+
+    fn on(socket: Box<dyn Udp>, ports: Option<PortRange>) -> io::Result<Self> {
         let address = socket.local_address()?;
-        Ok(Self { socket, address, answers: Answers::OwnPort(ports) })
+        Ok(Self { socket: socket.into(), address, answers: Answers::OwnPort(ports) })
     }
 
     /// The same, for requests and all their transfers.
-    pub(crate) fn bind_for_all(system: &dyn System, address: SocketAddr) -> io::Result<Self> {
-        let Self { socket, address, .. } = Self::bind(system, address, None)?;
+    #[must_use]
+    pub(crate) fn for_all(self) -> Self {
+        let Self { socket, address, .. } = self;
         socket.ask_receive_buffer(limits::SHARED_RECEIVE_BYTES);
         let flows = Flows::new(Arc::clone(&socket));
-        Ok(Self { socket, address, answers: Answers::ThisPort(flows) })
+        Self { socket, address, answers: Answers::ThisPort(flows) }
+    }
+
+    /// The same socket once more, for another process.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.share()
     }
 
     /// A socket for the transfer that answers `peer` from `local`, in a session whose number is higher than any before.
@@ -247,6 +266,11 @@ impl TransferSocket {
         let state = if allowed { UNTRIED } else { OFF };
         (self.segments, self.joins) = (AtomicU8::new(state), AtomicU8::new(state));
         self
+    }
+
+    /// Where it is bound.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_address()
     }
 
     /// The peer's address.

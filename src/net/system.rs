@@ -6,8 +6,9 @@
 use crate::proto::Time;
 use std::any::Any;
 use std::fmt::Debug;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,11 @@ pub(crate) trait System: Debug + Send + Sync {
 
     /// A socket that takes requests at `address`; `[::]` takes IPv4 as well.
     fn listen(&self, address: SocketAddr) -> io::Result<Box<dyn Udp>>;
+
+    /// The same with a socket that is bound already, where the system has descriptors.
+    fn adopt(&self, _: OwnedFd) -> io::Result<Box<dyn Udp>> {
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// A socket bound to `local`, where port 0 is a free one.
     fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>>;
@@ -48,6 +54,11 @@ pub(crate) trait System: Debug + Send + Sync {
 pub(crate) trait Udp: Any + Debug + Send + Sync {
     /// Where it is bound.
     fn local_address(&self) -> io::Result<SocketAddr>;
+
+    /// The same socket once more, for another process, where the system has descriptors.
+    fn share(&self) -> io::Result<OwnedFd> {
+        Err(ErrorKind::Unsupported.into())
+    }
 
     /// Hears nobody but `peer` from now on. What came before is still there.
     fn connect(&self, peer: SocketAddr) -> io::Result<()>;

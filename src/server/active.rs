@@ -71,7 +71,11 @@ impl ActiveTransfer {
         event: impl FnOnce(&'a Query, Option<&'a Filename>) -> Event<'a>,
     ) {
         if !std::mem::replace(&mut self.is_told, true) {
-            self.shared.tell(event(&self.permit.entry().query, self.served.as_ref()));
+            let event = event(&self.permit.entry().query, self.served.as_ref());
+            self.shared.tell(event);
+            if let Event::Finished { summary, .. } = event {
+                self.session.told(summary);
+            }
         }
     }
 

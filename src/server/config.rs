@@ -2,11 +2,13 @@
 
 use super::budgets::Budgets;
 use super::policy::{Policy, StandardPolicy};
+use super::tap::Tap;
 use crate::limits;
 use crate::net::{PortRange, RequestRoom};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,6 +55,7 @@ impl Default for Model {
 #[non_exhaustive]
 pub struct Config {
     pub(super) listen: Vec<SocketAddr>,
+    pub(super) sockets: Vec<Arc<OwnedFd>>,
     pub(super) interface: Option<Box<str>>,
     pub(super) model: Model,
     pub(super) policy: Arc<dyn Policy>,
@@ -62,12 +65,14 @@ pub struct Config {
     pub(super) offload: bool,
     pub(super) ports: Option<PortRange>,
     pub(super) progress: Option<Duration>,
+    pub(super) tap: Option<Arc<dyn Tap>>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            sockets: Vec::new(),
             interface: None,
             model: Model::default(),
             policy: Arc::new(StandardPolicy::default()),
@@ -77,6 +82,7 @@ impl Default for Config {
             offload: true,
             ports: None,
             progress: None,
+            tap: None,
         }
     }
 }
@@ -108,6 +114,14 @@ impl Config {
     #[must_use]
     pub fn listen(mut self, address: impl Into<SocketAddr>) -> Self {
         self.listen.push(address.into());
+        self
+    }
+
+    /// Takes requests at a UDP socket too that is bound already: one that came from systemd, from inetd or from another
+    /// process, or that was bound while there was a right to. What waits in it is taken first.
+    #[must_use]
+    pub fn socket(mut self, socket: impl Into<OwnedFd>) -> Self {
+        self.sockets.push(Arc::new(socket.into()));
         self
     }
 
@@ -178,9 +192,16 @@ impl Config {
         self
     }
 
+    /// Lets `tap` listen in on transfers. A panic in it ends its listening to that transfer.
+    #[must_use]
+    pub fn tap(mut self, tap: impl Tap + 'static) -> Self {
+        self.tap = Some(Arc::new(tap));
+        self
+    }
+
     /// Looks for settings that make no sense.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        if self.listen.is_empty() {
+        if self.listen.is_empty() && self.sockets.is_empty() {
             Err(ConfigError::NoAddress)
         } else if self.sessions == 0 {
             Err(ConfigError::NoSessions)
@@ -196,10 +217,11 @@ impl Config {
 
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listen, interface, model, policy: _, .. } = self;
+        let Self { listen, sockets, interface, model, policy: _, .. } = self;
         let Self { sessions, windows_bytes, budgets, offload, ports, progress, .. } = self;
         f.debug_struct("Config")
             .field("listen", listen)
+            .field("sockets", sockets)
             .field("interface", interface)
             .field("model", model)
             .field("sessions", sessions)

@@ -4,6 +4,7 @@ use super::active::ActiveTransfer;
 use super::open;
 use super::permit::Permit;
 use super::policy::Profile;
+use super::pulse::Pulse;
 use super::start::start;
 use super::{Model, Shared, StartError};
 use crate::limits;
@@ -28,6 +29,7 @@ pub(super) struct Dispatcher {
     /// How many request ports there are.
     ports: usize,
     ready: Vec<SocketId>,
+    pulse: Arc<Pulse>,
 }
 
 /// An event loop on a thread of its own, which starts with the server.
@@ -56,8 +58,18 @@ impl Dispatcher {
         let (event_loop, threads) = (event_loop()?, Arc::default());
         let (ports, ready) = (sockets.len(), Vec::new());
         let (next_loop, system) = (0, Arc::clone(system));
-        let dispatcher =
-            Self { model, event_loop, others, next_loop, system, pool, threads, ports, ready };
+        let dispatcher = Self {
+            model,
+            event_loop,
+            others,
+            next_loop,
+            system,
+            pool,
+            threads,
+            ports,
+            ready,
+            pulse: Arc::default(),
+        };
         dispatcher.watch(sockets).map_err(StartError::Loop)?;
         Ok(dispatcher)
     }
@@ -73,6 +85,11 @@ impl Dispatcher {
         self.event_loop.mailbox()
     }
 
+    /// Whether the loop that takes the requests comes round.
+    pub(super) fn pulse(&self) -> Arc<Pulse> {
+        Arc::clone(&self.pulse)
+    }
+
     fn watch(&self, sockets: &[Arc<RequestSocket>]) -> io::Result<()> {
         let mut named = sockets.iter().enumerate();
         named.try_for_each(|(n, socket)| self.event_loop.watch(socket, SocketId(n)))
@@ -85,6 +102,7 @@ impl Dispatcher {
 
     /// Waits for something to do, no longer than `most`; gives the sockets where requests wait.
     pub(super) fn turn(&mut self, most: Option<Duration>) -> io::Result<Vec<SocketId>> {
+        self.pulse.beat();
         let crowded = match self.model {
             // What came for its transfers is not read yet.
             Model::SinglePort => self.event_loop.wait(most, &mut self.ready)?,

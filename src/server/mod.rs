@@ -19,15 +19,19 @@ mod network;
 mod open;
 mod permit;
 mod policy;
+mod pulse;
 mod quota;
 mod registry;
 mod running;
 mod shares;
 mod start;
+mod tap;
 mod unproven;
 mod validation;
 
-pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError};
+pub use crate::net::{
+    Listener, MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError, Way,
+};
 pub use budgets::Budgets;
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
@@ -37,6 +41,7 @@ pub use policy::{
     Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
 pub use running::Running;
+pub use tap::Tap;
 
 use crate::limits;
 use crate::net::{
@@ -51,10 +56,12 @@ use admit::{Admission, Known};
 use dispatch::{Dispatcher, Task};
 use guard::{Panicked, guard};
 use permit::Permit;
+use pulse::Pulse;
 use shares::Shares;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use validation::Validation;
@@ -74,6 +81,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// A socket that was handed over cannot take requests.
+    #[error("a socket that was handed over cannot take requests")]
+    Socket(#[source] io::Error),
     /// The system has no more descriptors.
     #[error("cannot make an event loop")]
     Loop(#[source] io::Error),
@@ -94,6 +104,7 @@ struct Shared {
     shares: Option<Arc<Shares>>,
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
+    pulse: Arc<Pulse>,
     /// Once set, no requests are taken, and at that time transfers are ended.
     stop_at: Mutex<Option<Time>>,
 }
@@ -149,19 +160,28 @@ impl Server {
     /// As [`bind`](Self::bind), on any system.
     pub(crate) fn bind_on(
         system: Arc<dyn System>,
-        config: Config,
+        mut config: Config,
         store: impl Store + 'static,
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         config.check()?;
-        let bind = |address: &SocketAddr| {
-            let bound = match config.model {
-                Model::SinglePort => RequestSocket::bind_for_all(&*system, *address),
-                _ => RequestSocket::bind(&*system, *address, config.ports),
-            };
-            bound.map(Arc::new).map_err(|source| StartError::Bind { address: *address, source })
+        // What is kept here would stay open when no more requests are taken.
+        let adopted = std::mem::take(&mut config.sockets).into_iter().map(|socket| {
+            let socket = Arc::try_unwrap(socket).or_else(|shared| shared.try_clone());
+            socket
+                .and_then(|socket| RequestSocket::adopt(&*system, socket, config.ports))
+                .map_err(StartError::Socket)
+        });
+        let bound = config.listen.iter().map(|address| {
+            RequestSocket::bind(&*system, *address, config.ports)
+                .map_err(|source| StartError::Bind { address: *address, source })
+        });
+        let for_model = |socket: RequestSocket| match config.model {
+            Model::SinglePort => Arc::new(socket.for_all()),
+            _ => Arc::new(socket),
         };
-        let sockets: Vec<_> = config.listen.iter().map(bind).collect::<Result<_, _>>()?;
+        let sockets: Vec<_> =
+            adopted.chain(bound).map(|socket| socket.map(for_model)).collect::<Result<_, _>>()?;
         let dispatcher = Dispatcher::new(config.model, &system, &sockets)?;
         let shared = Shared {
             store: Box::new(store),
@@ -171,6 +191,7 @@ impl Server {
                 .then(|| Validation::new(Arc::clone(&system), config.budgets.unheard)),
             shares: config.budgets.rate.map(|rate| Shares::new(system.now(), rate)),
             mailbox: dispatcher.mailbox(),
+            pulse: dispatcher.pulse(),
             stop_at: Mutex::new(None),
             system,
             config,
@@ -181,6 +202,12 @@ impl Server {
     /// Where the server listens, with real port numbers.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.sockets.iter().map(|socket| socket.address()).collect()
+    }
+
+    /// The sockets that take requests, once more, to be handed to another process: whoever takes requests there when this
+    /// server [drains](Handle::drain) loses none. [`Config::socket`] takes them.
+    pub fn sockets(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| socket.share()).collect()
     }
 
     /// A handle that stops the server from another thread.
@@ -225,6 +252,12 @@ impl Handle {
         *stop_at = Some(stop_at.map_or(end, |known| known.min(end)));
         drop(stop_at);
         self.0.mailbox.wake();
+    }
+
+    /// Whether the loop that takes the requests comes round within so much time, which a loop does that is not stuck. This
+    /// wakes it, and waits for it.
+    pub fn answers(&self, within: Duration) -> bool {
+        self.0.pulse.answers(|| self.0.mailbox.wake(), within)
     }
 
     /// How many transfers are under way.
@@ -287,7 +320,12 @@ fn take_what_came(
     room: &mut RequestRoom,
 ) {
     let (mut datagrams, mut requests) = (0, 0);
-    while datagrams < limits::DATAGRAMS_IN_A_ROW && requests < limits::REQUESTS_IN_A_ROW {
+    // What is left in the socket is for who takes it over. Only transfers that share it still hear there.
+    let shares = shared.config.model == Model::SinglePort;
+    while (shares || !shared.is_stopping())
+        && datagrams < limits::DATAGRAMS_IN_A_ROW
+        && requests < limits::REQUESTS_IN_A_ROW
+    {
         if socket.receive(room).is_err() {
             return;
         }
@@ -300,7 +338,7 @@ fn take_what_came(
                 continue;
             }
             requests += 1;
-            if let Some((datagram, from)) = received.filter(|_| !shared.is_stopping()) {
+            if let Some((datagram, from)) = received.filter(|_| !(shares && shared.is_stopping())) {
                 take_datagram(shared, dispatcher, socket, datagram, &from);
             }
             if dispatcher.is_busy(shared) {

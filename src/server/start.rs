@@ -7,14 +7,16 @@ use super::entry::Opened;
 use super::open::{Payload, Unserved, open};
 use super::permit::Permit;
 use super::policy::{DropReason, Profile, Refusal};
+use super::tap::{Guarded, Tap};
 use super::{Event, answer};
-use crate::net::{RequestSocket, Session, System, TransferSocket};
+use crate::net::{Listener, RequestSocket, Session, System, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
 use crate::store::SERVER_ERROR;
 use crate::transfer::{MayWait, Terms, Transfer};
 use crate::wire::{BlockSize, ErrorCode, Mode, Options, WindowSize};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Opens what the session of `permit` is about and starts its transfer. Where there is to be none, the client and the
@@ -117,7 +119,21 @@ fn session(
     let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
     let share = shared.shares.as_ref().filter(|_| !receives);
     let share = share.map(|shares| shares.join(query.peer.ip(), now));
-    Ok(Session::new(socket, Arc::clone(&shared.system), transfer).behind(gate).sharing(share))
+    let listener = shared.config.tap.as_ref();
+    let listener = listener.and_then(|tap| listen(&**tap, asked_at, &socket, query));
+    let session = Session::new(socket, Arc::clone(&shared.system), transfer);
+    Ok(session.behind(gate).sharing(share).tapped(listener))
+}
+
+fn listen(
+    tap: &dyn Tap,
+    asked_at: &RequestSocket,
+    socket: &TransferSocket,
+    query: &Query,
+) -> Option<Box<dyn Listener>> {
+    let asked = SocketAddr::new(query.local, asked_at.address().port());
+    let answers = SocketAddr::new(query.local, socket.local_address().ok()?.port());
+    Guarded::listen(tap, query, asked, answers)
 }
 
 /// The memory that a transfer needs: what it holds already, so many windows, and room for one in the socket where it

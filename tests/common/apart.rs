@@ -138,6 +138,19 @@ pub(crate) fn in_own_network<T>(_: T, prepare: &str) -> bool {
     false
 }
 
+/// The same, in mounts of its own.
+pub(crate) fn in_own_mounts<T>(_: T, prepare: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let Some(unshare) = namespaces(&["--mount"]) else { return false };
+    let script = format!("{prepare} && exec \"$0\" \"$@\"");
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args(["sh", "-c", &script]);
+    once_more::<T>(&mut command, "");
+    false
+}
+
 /// Runs the test, which is this function, once more, in a process that it may do anything to, and gives that the words it
 /// is told. The other one, for which there are none, has nothing left to do.
 pub(crate) fn in_own_process<T>(_: T, words: &str) -> Option<String> {

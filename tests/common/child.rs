@@ -27,7 +27,12 @@ pub(crate) fn lines(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> 
 
 /// Starts `command`, in a process group of its own, with nothing to read and its output in pipes.
 pub(crate) fn started(command: &mut Command) -> Child {
-    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    started_on(command, Stdio::null())
+}
+
+/// The same with another standard input.
+pub(crate) fn started_on(command: &mut Command, stdin: Stdio) -> Child {
+    let piped = command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = piped.process_group(0).spawn();
     child.unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
 }

@@ -9,7 +9,7 @@ use nix::unistd::{Pid, Uid};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use tftpkit::server::PortRange;
 
@@ -62,6 +62,12 @@ impl Daemon {
     /// The same, as whatever user it becomes by itself.
     #[track_caller]
     pub(crate) fn spawn_as_any(command: &mut Command) -> Self {
+        Self::spawn_on(command, Stdio::null())
+    }
+
+    /// The same with another standard input.
+    #[track_caller]
+    pub(crate) fn spawn_on(command: &mut Command, stdin: Stdio) -> Self {
         fn collect(pipe: Option<impl Read + Send + 'static>) -> Said {
             let said = Said::default();
             let (lines, out) = (Arc::clone(&said), BufReader::new(pipe.expect("a pipe")).lines());
@@ -74,7 +80,7 @@ impl Daemon {
             });
             said
         }
-        let mut child = child::started(command);
+        let mut child = child::started_on(command, stdin);
         let (banner, log) = (collect(child.stdout.take()), collect(child.stderr.take()));
         let mut daemon = Self { child, address: (Ipv4Addr::UNSPECIFIED, 0).into(), banner, log };
         let address = |line: &str| {

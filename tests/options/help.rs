@@ -55,6 +55,11 @@ pub(crate) fn exit_codes(help: &str) -> Vec<i32> {
     words.filter_map(|word| word.parse().ok()).collect()
 }
 
+/// Without a value that may be left out, and dots.
+fn flag(word: &str) -> &str {
+    word.split('[').next().unwrap_or(word).trim_end_matches('.')
+}
+
 pub(crate) fn options(help: &str) -> Vec<Known> {
     let (_, told) = help.split_once("Options:\n").expect("it tells of its options");
     let mut found: Vec<(Known, String)> = Vec::new();
@@ -71,9 +76,7 @@ pub(crate) fn options(help: &str) -> Vec<Known> {
             let mut known = Known::default();
             for word in names.split([' ', ',']) {
                 known.takes_value |= word.starts_with('<');
-                known
-                    .flags
-                    .extend(word.starts_with('-').then(|| word.trim_end_matches('.').into()));
+                known.flags.extend(word.starts_with('-').then(|| flag(word).into()));
             }
             found.push((known, format!("{words} ")));
         } else if let Some((known, words)) = found.last_mut() {

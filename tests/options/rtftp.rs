@@ -1,7 +1,7 @@
 //! What is seen of each option of `rtftp`, in each of its commands.
 
 use crate::common::{
-    LONGEST_RUN, Running, Scripted, ack, child, closed, data, error, everything_in, folder,
+    LONGEST_RUN, Running, Scripted, ack, child, closed, data, error, everything_in, folder, joined,
     pattern, until,
 };
 use crate::given::{Given, Row};
@@ -9,8 +9,9 @@ use crate::programs::on_a_terminal;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tftpkit::store::Uploads;
 use tftpkit::wire::{Operation, Options, Packet, TransferOption, WindowSize, WireBlock};
@@ -52,7 +53,10 @@ pub(crate) const ROWS: &[Row] = &[
     row(&["bench"], "--duration", (&["0.3"], "9"), ("all", "some"), duration),
     row(&["bench"], "--count", (&["3"], "2"), ("more", "3"), count),
     row(&["bench"], "--verify", (&[], ""), ("all whole", "others differ"), verify),
+    row(&["check"], "--within", (&["0.1"], "9"), ("served", "too late"), answer_after_a_fifth),
+    row(&["check"], "--warn", (&["0.1"], "9"), ("served", "late"), answer_after_a_fifth),
     row(ALL, "--help", (&[], ""), ("works", "explains"), asked_about_itself),
+    row(&["check"], "--help", (&[], ""), ("works", "explains"), asked_about_itself),
     row(&[""], "--version", (&[], ""), ("works", "is named"), asked_about_itself),
 ];
 
@@ -82,7 +86,7 @@ fn words(command: &str, options: &[String], server: &str) -> Vec<String> {
     let behind: &[&str] = match command {
         "get" => &[server, "a"],
         "put" => &["mine", server],
-        "bench" => &[server, "a"],
+        "bench" | "check" => &[server, "a"],
         _ => &[server],
     };
     let command = Some(command).filter(|command| !command.is_empty()).into_iter();
@@ -337,6 +341,27 @@ fn verify(_: &str, given: &Given) -> String {
         (Some(0), None) => "all whole".into(),
         (Some(3), Some("differs")) => "others differ".into(),
         other => format!("{other:?}"),
+    }
+}
+
+/// What a check says of a server that takes its time.
+fn answer_after_a_fifth(command: &str, given: &Given) -> String {
+    let (server, spent) =
+        (UdpSocket::bind("127.0.0.1:0").expect("a socket"), Duration::from_millis(200));
+    let address = server.local_addr().expect("an address");
+    let answering = std::thread::spawn(move || {
+        let (_, from) = server.recv_from(&mut [0; 600]).expect("a request");
+        let asked = Instant::now();
+        until("a fifth of a second", || (asked.elapsed() > spent).then_some(()));
+        server.send_to(&data(1, b"few"), from).expect("sent");
+    });
+    let output = run(command, given, &[], &address.to_string());
+    joined("its answer", answering);
+    match output.status.code() {
+        Some(0) => "served".into(),
+        Some(1) => "late".into(),
+        Some(2) => "too late".into(),
+        _ => format!("{output:?}"),
     }
 }
 

@@ -525,7 +525,8 @@ fn progress(_: &str, given: &Given) -> String {
 
 fn lines_of_many(_: &str, given: &Given) -> String {
     let root = folder(&[]);
-    let server = given.serve(root.path(), &[]);
+    // Each of them is a line of its own.
+    let server = given.serve(root.path(), &["-v"]);
     let peer = server.peer();
     for n in 0..30 {
         peer.fetch(&rrq(format!("missing-{n}"), &[])).expect_err("it is not there");

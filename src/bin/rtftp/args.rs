@@ -78,6 +78,20 @@ const LIST: &str = page! {
     "  rtftp list 192.0.2.1:6969 --json       for a script"
 };
 
+const CHECK: &str = "\
+Examples:
+  rtftp check 192.0.2.1 pxelinux.0              is it served?
+  rtftp check 192.0.2.1:6969/boot.img --within 1 --warn 0.2
+                                                for a monitoring system, or what announces an anycast address
+
+The file is asked for and not read: the server is told so as soon as it answers, and its log has no failure. Standard \
+output gets one line in the form of Nagios' plugins, with the time and the size for its graphs.
+
+Every option can be set by a variable: --within by RTFTP_WITHIN.
+
+Exit status: 0 it is served, 1 it is, but late (--warn) or only after the request was repeated, 2 it is not, 3 that could \
+not be found out.";
+
 const BENCH: &str = "\
 This is load: aim it at a server of your own, over a network that may be filled.
 
@@ -162,6 +176,9 @@ pub(crate) enum Command {
     // A list is no file: it travels in octet only.
     #[command(after_help = LIST, visible_aliases = ["ls", "dir"], mut_arg("mode", |mode| mode.hide(true)))]
     List(ListArgs),
+    /// Ask whether a server serves a file, without reading it: for monitoring
+    #[command(after_help = CHECK)]
+    Check(CheckArgs),
     /// Put a load on a server of your own: many downloads at once, and how they fared
     #[command(after_help = BENCH)]
     Bench(BenchArgs),
@@ -215,6 +232,19 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    /// HOST:FILE, HOST:PORT/FILE, or HOST[:PORT] and a FILE, or tftp://HOST[:PORT]/FILE
+    #[arg(required = true, value_name = "REMOTE")]
+    pub(crate) remotes: Vec<OsString>,
+    /// The longest that the answer may take, the request's repetitions included
+    #[arg(long, value_name = "TIME", default_value = "3", value_parser = duration, env = "RTFTP_WITHIN")]
+    pub(crate) within: Duration,
+    /// An answer that takes longer is a warning
+    #[arg(long, value_name = "TIME", value_parser = duration, env = "RTFTP_WARN")]
+    pub(crate) warn: Option<Duration>,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct BenchArgs {
     /// HOST:FILE, or HOST[:PORT] and names after it, or tftp://HOST[:PORT]/FILE; several files are taken in turn
     #[arg(required = true, value_name = "REMOTE")]
@@ -256,7 +286,10 @@ impl Args {
         let found =
             app.try_get_matches_from_mut(words).map_err(|error| advised(error, ELSEWHERE))?;
         let here = found.subcommand().map_or(&found, |(_, found)| found);
-        let typed = |id| here.value_source(id) == Some(ValueSource::CommandLine);
+        let typed = |id| {
+            here.try_contains_id(id).is_ok()
+                && here.value_source(id) == Some(ValueSource::CommandLine)
+        };
         if typed("no_options") && (typed("blksize") || typed("windowsize")) {
             let what = "--no-options asks for neither --blksize nor --windowsize";
             return Err(app.error(ErrorKind::ArgumentConflict, what));
@@ -280,7 +313,11 @@ pub(crate) fn explain(error: &clap::Error) -> ExitCode {
     }
     // Where it cannot be printed the exit status still tells.
     let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    // To a monitoring system 2 says that the server is down.
+    let is_check =
+        std::env::args_os().skip(1).find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    ExitCode::from(if code == 2 && is_check.is_some_and(|word| word == "check") { 3 } else { code })
 }
 
 impl BenchArgs {
@@ -417,7 +454,7 @@ mod tests {
     #[test]
     fn each_example_of_the_help_is_a_command_line() {
         let mut seen = 0;
-        for page in [MENU, GET, PUT, LIST, BENCH] {
+        for page in [MENU, GET, PUT, LIST, CHECK, BENCH] {
             for line in
                 page.lines().filter(|line| line.starts_with("  ") && line.contains("rtftp "))
             {

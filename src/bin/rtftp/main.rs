@@ -3,6 +3,7 @@
 mod advice;
 mod args;
 mod bench;
+mod check;
 mod local;
 mod menu;
 mod progress;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             let report = ReportArgs { quiet: false, json: args.json };
             run("list", report, |reporter| list(args, reporter))
         }
+        Some(Command::Check(args)) => return ExitCode::from(check::run(args) as u8),
         Some(Command::Bench(args)) => {
             let report = ReportArgs { quiet: args.quiet, json: args.json };
             run("bench", report, |reporter| bench::run(args, reporter))

@@ -22,7 +22,9 @@ pub(crate) fn arranged(words: Vec<OsString>, app: &Command) -> Result<Vec<OsStri
     let there_is_none = |word: &str| match near(word, names(app)) {
         Some(meant) => format!("there is no command '{word}': did you mean '{meant}'?"),
         None => {
-            format!("there is no command '{word}': get, put, list and bench are those there are")
+            format!(
+                "there is no command '{word}': get, put, list, check and bench are those there are"
+            )
         }
     };
     if word == "help" {

@@ -5,6 +5,8 @@ use crate::events::{Goal, goal};
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
+use crate::service::ServiceArgs;
+use crate::tap::TapArgs;
 use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole};
 use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
@@ -179,6 +181,8 @@ pub(crate) struct Args {
     /// Write the number of the process there, and hold it: 'rtftpd reload' finds the server by it
     #[arg(long, value_name = "FILE", env = "RTFTPD_PID_FILE")]
     pub(crate) pid_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
 
     /// Who to become once the addresses are bound, by name or number, where root starts it
     /// [default: tftp where there is one, else nobody]
@@ -210,6 +214,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "LINES", default_value_t = LINES_PER_SECOND,
         value_parser = whole::<u32>(0..=u32::MAX.into()), env = "RTFTPD_LOG_RATE")]
     pub(crate) log_rate: u32,
+
+    #[command(flatten)]
+    pub(crate) tap: TapArgs,
 
     /// Tell more: -v also what was dropped, and when a transfer begins
     #[arg(long, short, action = clap::ArgAction::Count, env = "RTFTPD_VERBOSE")]
@@ -357,6 +364,11 @@ impl Args {
         let timing = Timing::builder().first(self.first_interval);
         let timing = timing.floor(self.intervals[0]).ceiling(self.intervals[1]);
         timing.patience(self.patience).unanswered(self.patience).build()
+    }
+
+    /// Whether the operator names no address.
+    pub(crate) const fn listens_by_default(&self) -> bool {
+        self.listen.is_empty()
     }
 
     /// Where to take requests.

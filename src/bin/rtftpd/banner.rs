@@ -36,7 +36,7 @@ pub(crate) fn show(
         // A program reads along, and nothing else is for it.
         return tell(args, bound, given_up, rules);
     }
-    if args.quiet {
+    if args.quiet || args.service.inetd {
         return;
     }
     let mut text = text(args, bound, (given_up, rules), &client_program());

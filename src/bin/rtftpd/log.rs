@@ -1,17 +1,20 @@
 //! Events as log lines, on standard error: one for each transfer that ended, few for everything else.
 
 use crate::args::Args;
+use crate::journal;
 use crate::lines::Lines;
+use crate::misses::{Looked, Misses};
+use crate::ration::{BETWEEN_COMPLAINTS, Ration};
 use crate::short::Short;
 use crate::shown;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{Builder, Thread};
+use std::time::Instant;
 use tftpkit::proto::{Agreed, Time};
 use tftpkit::query::Query;
-use tftpkit::rate::TokenBucket;
 use tftpkit::server::{Event, Refusal};
 use tftpkit::store::Notice;
 use tftpkit::transfer::{Outcome, Summary};
@@ -25,10 +28,6 @@ use tracing_subscriber::{Registry, reload};
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
 pub(crate) const LINES_PER_SECOND: u32 = 500;
-/// So many seconds' lines may be written at once; a rack that boots is well within it.
-const BURST_SECONDS: u32 = 10;
-/// What was left out is told no more often.
-const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
@@ -59,7 +58,10 @@ pub(crate) fn start(args: &Args, way: &Lines) -> Verbosity {
     let lines =
         tracing_subscriber::fmt::layer().with_writer(way.clone()).log_internal_errors(false);
     let lines = lines.with_target(false);
-    if args.json {
+    if let Some((socket, form)) = journal::find(args) {
+        way.send_to(socket);
+        all.with(lines.with_ansi(false).event_format(form)).init();
+    } else if args.json {
         all.with(lines.json().flatten_event(true)).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let colours = std::env::var_os("NO_COLOR").is_none();
@@ -99,6 +101,9 @@ pub(crate) struct Log {
     json: bool,
     /// The lines that nobody read in time.
     lost: OnceLock<(ErrorCounter, Mutex<Lost>)>,
+    misses: Mutex<Misses>,
+    /// The thread that tells of them in the end.
+    teller: OnceLock<Option<Thread>>,
 }
 
 /// What was told of lines that were lost.
@@ -108,36 +113,18 @@ struct Lost {
     told: Option<Time>,
 }
 
-/// How many lines may be written.
-#[derive(Debug)]
-pub(crate) struct Ration {
-    per_second: u32,
-    lines: TokenBucket,
-    suppressed: u64,
-    /// When lines were last said to be left out.
-    told: Time,
-}
-
-impl Ration {
-    /// So many lines in each second; 0 is no bound.
-    pub(crate) fn of(per_second: u32, now: Time) -> Option<Self> {
-        let burst = per_second.saturating_mul(BURST_SECONDS);
-        let lines = TokenBucket::new(now, burst, per_second);
-        (per_second > 0).then_some(Self { per_second, lines, suppressed: 0, told: now })
-    }
-}
-
 impl Log {
     /// A log of so many lines in each second; 0 is no bound.
     pub(crate) fn new(per_second: u32, json: bool) -> Self {
         let ration = Mutex::new(Ration::of(per_second, Time::START));
-        Self { start: Instant::now(), ration, json, lost: OnceLock::new() }
+        let (lost, misses, teller) = (OnceLock::new(), Mutex::default(), OnceLock::new());
+        Self { start: Instant::now(), ration, json, lost, misses, teller }
     }
 
     /// From now on it has so many lines in each second; 0 is no bound.
     pub(crate) fn set_rate(&self, per_second: u32) {
         let mut ration = locked(&self.ration);
-        if ration.as_ref().map_or(0, |ration| ration.per_second) != per_second {
+        if ration.as_ref().map_or(0, Ration::per_second) != per_second {
             *ration = Ration::of(per_second, self.now());
         }
     }
@@ -147,10 +134,10 @@ impl Log {
         let _ = self.lost.set((lost, Mutex::default()));
     }
 
-    pub(crate) fn tell(&self, event: Event<'_>) {
+    pub(crate) fn tell(self: &Arc<Self>, event: Event<'_>) {
         // What is not written costs nobody's line.
         let wanted = level(&event).is_some_and(|level| level <= LevelFilter::current());
-        if !wanted || !self.may_write() {
+        if !wanted || self.holds_back(&event) || !self.may_write() {
             return;
         }
         self.tell_lost();
@@ -184,6 +171,73 @@ impl Log {
         }
     }
 
+    /// Whether this is one of many files that a client looks for in vain, which are told together; tells of those before it
+    /// where the client got one at last.
+    fn holds_back(self: &Arc<Self>, event: &Event<'_>) -> bool {
+        match event {
+            // What may have been meant is for somebody to read.
+            Event::Refused { query, refusal, .. }
+                if is_probe(query, refusal.code) && refusal.reason == "not found" =>
+            {
+                // Who wants to know more wants to know each.
+                if LevelFilter::current() >= LevelFilter::DEBUG {
+                    return false;
+                }
+                let held = locked(&self.misses).hold(self.now(), query.peer.ip(), &file(query));
+                if held == Some(true) {
+                    self.wake_teller();
+                }
+                held.is_some()
+            }
+            Event::Finished { query, summary, .. }
+                if query.operation == Operation::Read
+                    && summary.outcome == Some(Outcome::Complete) =>
+            {
+                let looked = locked(&self.misses).got(query.peer.ip());
+                if let Some(looked) = looked {
+                    self.looked(&looked, &format!(", then got {}", file(query)));
+                }
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn looked(&self, looked: &Looked, then: &str) {
+        if self.may_write() {
+            let Looked { client, files, names } = looked;
+            info!(%client, files = names, "{client} looked for {files} files that are not there{then}");
+        }
+    }
+
+    /// Tells of all that was held back: the server ends.
+    pub(crate) fn finish(&self) {
+        let rest = locked(&self.misses).rest();
+        rest.iter().for_each(|looked| self.looked(looked, ""));
+    }
+
+    fn wake_teller(self: &Arc<Self>) {
+        let teller = self.teller.get_or_init(|| {
+            let log = Arc::clone(self);
+            let thread = Builder::new().name("misses".into()).spawn(move || log.tell_misses());
+            thread.ok().map(|thread| thread.thread().clone())
+        });
+        if let Some(teller) = teller {
+            teller.unpark();
+        }
+    }
+
+    fn tell_misses(&self) {
+        loop {
+            let (due, next) = locked(&self.misses).due(self.now());
+            due.iter().for_each(|looked| self.looked(looked, ""));
+            match next {
+                Some(next) => std::thread::park_timeout(next - self.now()),
+                None => std::thread::park(),
+            }
+        }
+    }
+
     fn now(&self) -> Time {
         Time::START + self.start.elapsed()
     }
@@ -205,7 +259,8 @@ impl Log {
         }
     }
 
-    fn may_write(&self) -> bool {
+    /// Takes a line, if there is one.
+    pub(crate) fn may_write(&self) -> bool {
         let now = self.now();
         let Some(taken) = locked(&self.ration).as_mut().map(|ration| ration.take(now)) else {
             return true;
@@ -219,21 +274,6 @@ impl Log {
 
 fn locked<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     one.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Ration {
-    /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.
-    pub(crate) fn take(&mut self, now: Time) -> Option<u64> {
-        if !self.lines.try_take(now) {
-            self.suppressed += 1;
-            return None;
-        }
-        if self.suppressed == 0 || now - self.told < BETWEEN_COMPLAINTS {
-            return Some(0);
-        }
-        self.told = now;
-        Some(std::mem::take(&mut self.suppressed))
-    }
 }
 
 /// How much an event matters; nothing is written of one that has no level.
@@ -255,7 +295,7 @@ fn is_probe(query: &Query, code: ErrorCode) -> bool {
 }
 
 /// The name as it was asked for.
-fn file(query: &Query) -> String {
+pub(crate) fn file(query: &Query) -> String {
     name(&query.name)
 }
 
@@ -351,6 +391,13 @@ pub(crate) fn pace(summary: &Summary) -> (f64, f64) {
     ((seconds * 1e4).round() / 1e4, rate)
 }
 
+/// Whether somebody may want to know why it ended so.
+pub(crate) fn is_failure(summary: &Summary, operation: Operation) -> bool {
+    let (level, message, _) = judge(summary, operation);
+    level <= Level::WARN
+        || (message == "ended" && matches!(summary.outcome, Some(Outcome::PeerError(..))))
+}
+
 /// How bad it is, and in which words.
 pub(crate) fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
     let done = match operation {
@@ -389,11 +436,19 @@ pub(crate) fn judge(summary: &Summary, operation: Operation) -> (Level, &'static
     }
 }
 
+/// Which lines are wanted is known to the whole process: tests that write some do so one after the other.
+#[cfg(test)]
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    locked(&ONE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ration::BURST_SECONDS;
     use std::io::{self, Write};
-    use std::sync::Arc;
+    use std::time::Duration;
     use tftpkit::server::DropReason;
 
     #[derive(Clone, Default)]
@@ -410,15 +465,19 @@ mod tests {
 
     const BURST_LINES: u32 = LINES_PER_SECOND * BURST_SECONDS;
 
-    /// One test: what is wanted is known to the whole process.
     #[test]
     fn a_line_that_is_not_written_costs_no_other_its_place_and_the_others_have_their_level() {
-        let (log, query) = (Log::new(LINES_PER_SECOND, false), query(Operation::Read));
-        for _ in 0..10 {
-            // Nothing is set up that would write.
-            let reason = &DropReason::TooManySessions;
-            log.tell(Event::Dropped { peer: query.peer, query: None, reason });
-        }
+        let _alone = alone();
+        let new = |rate| Arc::new(Log::new(rate, false));
+        let (log, query) = (new(LINES_PER_SECOND), query(Operation::Read));
+        // Nothing is set up that would write.
+        let none = tracing_subscriber::fmt().with_max_level(LevelFilter::OFF).finish();
+        tracing::subscriber::with_default(none, || {
+            for _ in 0..10 {
+                let reason = &DropReason::TooManySessions;
+                log.tell(Event::Dropped { peer: query.peer, query: None, reason });
+            }
+        });
         assert!((0..BURST_LINES).all(|_| log.may_write()));
         // It would take ten seconds to have as many again, and the next is there in two milliseconds.
         assert!(!(0..BURST_LINES).all(|_| log.may_write()));
@@ -427,7 +486,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(30), "there are no new lines");
         }
 
-        let (log, lines) = (Log::new(0, false), Lines::default());
+        let (log, lines) = (new(0), Lines::default());
         let writer = lines.clone();
         let all = tracing_subscriber::fmt().with_max_level(Level::DEBUG).with_ansi(false);
         let all = all.with_target(false).without_time().with_writer(move || writer.clone());
@@ -450,20 +509,6 @@ mod tests {
             DEBUG stray packet peer=127.0.0.1:2000\n";
         let told: Vec<_> = str::from_utf8(&lines).expect("UTF-8").lines().map(str::trim).collect();
         assert_eq!(told, expected.lines().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
-        let mut ration = Ration::of(LINES_PER_SECOND, Time::START).expect("a bound");
-        let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
-        assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
-        assert_eq!([0, 0, 0].map(&mut take), [None; 3]);
-        // There is a new line every two milliseconds, and none has been told within the first second.
-        assert_eq!([2, 2, 998].map(&mut take), [Some(0), None, Some(0)]);
-        assert_eq!([1000, 1000].map(&mut take), [Some(4), Some(0)]);
-        let crowd = (0..BURST_LINES).filter(|_| take(1000).is_none()).count() as u64;
-        assert!(crowd > 4000, "{crowd}");
-        assert_eq!([1999, 2000, 2001].map(&mut take), [Some(0), Some(crowd), Some(0)]);
     }
 
     fn query(operation: Operation) -> Query {

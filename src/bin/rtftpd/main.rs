@@ -9,17 +9,22 @@ mod config;
 mod events;
 mod explain;
 mod folders;
+mod journal;
 mod lines;
 mod log;
+mod misses;
 mod names;
 mod pid_file;
 mod prepared;
+mod ration;
 mod reload;
 mod rules;
 mod sandbox;
+mod service;
 mod short;
 #[path = "../shared/shown.rs"]
 mod shown;
+mod tap;
 #[path = "../shared/typed.rs"]
 mod typed;
 mod values;
@@ -42,20 +47,30 @@ use pid_file::PidFile;
 use prepared::Prepared;
 use reload::{Current, Reloader};
 use sandbox::Sandbox;
-use std::io::{ErrorKind, IsTerminal};
+use service::{Activity, Notify, Service};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use tap::{Captures, Listening};
 use tftpkit::limits;
-use tftpkit::server::{Event, Handle, Server, StartError};
+use tftpkit::server::{Config, Event, Handle, Server, StartError};
 use tftpkit::store::{Folder, Store, Uploads};
 use watch::{Watch, Watched};
 
 fn main() -> ExitCode {
     let lines = Lines::default();
     let done = Task::from_words(std::env::args_os().collect()).and_then(|task| match task {
-        Task::Serve(given) => serve(given, &lines).map(|()| ExitCode::SUCCESS),
+        Task::Serve(given) => {
+            let is_seen_in_log_alone = given.args.service.inetd;
+            let served = serve(given, &lines).map(|()| ExitCode::SUCCESS);
+            served.inspect_err(|error| {
+                if is_seen_in_log_alone {
+                    tracing::error!("{}", shown::told(error));
+                }
+            })
+        }
         Task::Check(given) => check::run(&given, &lines).map(|()| ExitCode::SUCCESS),
         Task::Explain(given, asked) => explain::run(&given, &asked, &lines),
         Task::Reload(pid_file) => reload::ask(pid_file.as_deref()).map(|()| ExitCode::SUCCESS),
@@ -65,7 +80,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             lines.write_early();
-            eprintln!("rtftpd: {}", shown::told(&error));
+            // It may be the socket of inetd, to which nothing can be written.
+            let _ = writeln!(io::stderr(), "rtftpd: {}", shown::told(&error));
             ExitCode::FAILURE
         }
     }
@@ -86,14 +102,23 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let is_root = nix::unistd::geteuid().is_root();
     let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
     let watch = args.watch.bind()?;
+    let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
     let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
-    let observers = Observers { log, watch, events: Arc::new(events) };
-    let server = bind(args, sessions, &main, &policy, &observers)?;
-    let Observers { log, watch, events } = observers;
+    let captures = args.tap.pcap_on_failure.as_deref().map(Captures::open).transpose()?;
+    let observers = Observers {
+        log,
+        watch,
+        events: Arc::new(events),
+        activity: service.activity(),
+        packets: Listening::new(&args.tap, captures.clone(), args.log_rate),
+    };
+    let server = bind(args, sessions, &main, &policy, &observers, &service)?;
+    let Observers { log, watch, events, .. } = observers;
+    service.post()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
@@ -108,20 +133,25 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let (handle, listening) = (server.handle(), server.addresses());
     watch.start(Watched { handle, listening, policy: policy.clone(), lost })?;
     banner::show(args, &server.addresses(), &given_up, &rules);
+    captures.iter().try_for_each(|captures| captures.start())?;
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
-    let (held, current) = (given_up.sandbox.held, policy.clone());
-    let reloader = Reloader { given, policy: current, macs, held, log, verbosity };
+    let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
+    let (drain, single_port) = (args.drain, args.single_port);
+    let reloader = Reloader { given, policy: current, macs, held, log: told, verbosity };
+    let stop = Stop { handle, notify: service.notify(), pid_file };
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || obey_signals(&signals, &handle, reloader, pid_file))
+        .spawn(move || obey_signals(&signals, reloader, stop))
         .context("cannot start a thread")?;
     if !taking.is_empty() {
         // Beside the first transfers: nobody waits for a folder of a million files.
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
+    service.start(&server, single_port, drain)?;
     server.run().context("cannot wait for requests")?;
+    log.finish();
     policy.tell_turned_away();
     Ok(())
 }
@@ -132,12 +162,16 @@ struct Observers {
     log: Arc<log::Log>,
     watch: Watch,
     events: Arc<Events>,
+    activity: Arc<Activity>,
+    packets: Option<Arc<Listening>>,
 }
 
 impl Observers {
     fn tell(&self, event: Event<'_>) {
         self.watch.tell(&event);
         self.events.tell(&event);
+        self.activity.note(&event);
+        self.packets.iter().for_each(|packets| packets.note(&event));
         self.log.tell(event);
     }
 }
@@ -152,7 +186,8 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -
         places: folders.places().collect(),
         again: given.files(),
         has_spool: folders.may_spool(),
-        has_page: watch.address().is_some(),
+        accepts: args.service.hands_over() || watch.address().is_some(),
+        captures: args.tap.pcap_on_failure.clone(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
@@ -160,7 +195,7 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -
     }
     if let Some(ports) = args.ports {
         let bound = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, ports.first()));
-        let is_denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        let is_denied = |error: io::Error| error.kind() == ErrorKind::PermissionDenied;
         ensure!(
             !bound.is_err_and(is_denied),
             "cannot answer from --ports {ports}: those below 1024 need a privilege as long as it serves.\n  Either take \
@@ -185,13 +220,21 @@ fn bind(
     folder: &Arc<dyn Store>,
     policy: &Current,
     observers: &Observers,
+    service: &Service,
 ) -> Result<Server> {
+    let given = service.sockets().context("cannot use the sockets that it was given")?;
     let bind = |listen: &[SocketAddr]| {
         let observers = observers.clone();
         let config = args.config(listen, policy.clone()).sessions(sessions);
+        let given = given.iter().filter_map(|socket| socket.try_clone().ok());
+        let config = given.fold(config, Config::socket);
+        let config = match &observers.packets {
+            Some(packets) => config.tap(packets.tap()),
+            None => config,
+        };
         Server::bind(config, Arc::clone(folder), move |event| observers.tell(event))
     };
-    let mut listen = args.listen();
+    let mut listen = service.left(args.listen(), args.listens_by_default());
     let started = match bind(&listen) {
         Err(error) if may_lack_ipv6(&error) => {
             // Where every address was meant, those that this machine can have are.
@@ -256,14 +299,17 @@ fn explain(error: StartError) -> anyhow::Error {
     anyhow!("cannot listen on {address}: {advice}")
 }
 
-/// Stops the server, or has it read its configuration again. The pid file is given up first: the next server may start.
-fn obey_signals(
-    signals: &SigSet,
-    handle: &Handle,
-    mut reloader: Reloader,
-    mut pid_file: Option<PidFile>,
-) {
-    let has_terminal = || std::io::stderr().is_terminal();
+/// What stops when the server does.
+struct Stop {
+    handle: Handle,
+    notify: Notify,
+    /// It is given up first: the next server may start.
+    pid_file: Option<PidFile>,
+}
+
+/// Stops the server, or has it read its configuration again.
+fn obey_signals(signals: &SigSet, mut reloader: Reloader, mut stop: Stop) {
+    let has_terminal = || io::stderr().is_terminal();
     let (had_terminal, mut grace) = (has_terminal(), None);
     while let Ok(signal) = signals.wait() {
         // A terminal that is closed takes with it what was started there.
@@ -271,13 +317,14 @@ fn obey_signals(
             reloader.reload();
             continue;
         }
-        drop(pid_file.take());
+        drop(stop.pid_file.take());
         // Whoever asks a second time does not want to wait.
         let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
         grace = Some(left);
-        let transfers = handle.transfers();
+        let transfers = stop.handle.transfers();
         tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
-        handle.drain(left);
+        stop.notify.stopping(left);
+        stop.handle.drain(left);
     }
 }
 

@@ -63,7 +63,7 @@ fn painted(colour: &str, text: &str) -> String {
 
 /// What an event has.
 #[derive(Default)]
-struct Line {
+pub(crate) struct Line {
     message: String,
     file: Option<String>,
     peer: Option<String>,
@@ -77,7 +77,8 @@ struct Line {
 }
 
 /// What the words of other lines say already.
-const LEFT_OUT: [&str; 6] = ["operation", "mode", "blksize", "windowsize", "tsize", "seconds"];
+const LEFT_OUT: [&str; 7] =
+    ["operation", "mode", "blksize", "windowsize", "tsize", "seconds", "client"];
 
 impl Line {
     fn put(&mut self, field: &Field, text: &str) {
@@ -167,6 +168,7 @@ mod tests {
                 Ok(())
             }
         }
+        let _alone = crate::log::alone();
         let lines = Lines::default();
         let writer = lines.clone();
         let all = tracing_subscriber::fmt().event_format(Short::new(colours));

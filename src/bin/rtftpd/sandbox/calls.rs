@@ -120,8 +120,9 @@ const CHANGES: &[c_long] = &[
     libc::SYS_fremovexattr,
 ];
 
-/// What a page needs besides: to hear who connects. No connection is opened, and no other port.
-const PAGE: &[c_long] = &[libc::SYS_accept4];
+/// What it needs besides to whom others connect: who looks at the page, or the server after it. No connection is opened, and no
+/// other port.
+const ACCEPT: &[c_long] = &[libc::SYS_accept4];
 
 /// Older forms of the same that libc still uses where a processor has them.
 #[cfg(target_arch = "x86_64")]
@@ -198,10 +199,10 @@ fn conditional() -> Vec<(c_long, Vec<Bits>)> {
 }
 
 /// From now on all threads have only these calls.
-pub(super) fn allow_only(writes: bool, has_page: bool) -> Result<(), String> {
+pub(super) fn allow_only(writes: bool, accepts: bool) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH);
     let arch = arch.map_err(|_| "there is no list for this processor".to_owned())?;
-    let program = filter(writes, has_page, arch).map_err(|error| error.to_string())?;
+    let program = filter(writes, accepts, arch).map_err(|error| error.to_string())?;
     apply_filter_all_threads(&program).map_err(|error| match error {
         seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.to_string(),
         other => other.to_string(),
@@ -210,12 +211,12 @@ pub(super) fn allow_only(writes: bool, has_page: bool) -> Result<(), String> {
 
 fn filter(
     writes: bool,
-    has_page: bool,
+    accepts: bool,
     arch: TargetArch,
 ) -> Result<BpfProgram, seccompiler::BackendError> {
     let changes = if writes { [CHANGES, RENAME] } else { [&[][..]; 2] };
-    let page = [if has_page { PAGE } else { &[] }, &[]];
-    let free = [[ALWAYS, OLDER], changes, page].into_iter().flatten().flatten().copied();
+    let accepting = if accepts { ACCEPT } else { &[] };
+    let free = [ALWAYS, OLDER, accepting].into_iter().chain(changes).flatten().copied();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = free.map(|call| (call, Vec::new())).collect();
     for (call, bits) in conditional() {
         let conditions = bits.into_iter().map(|(argument, mask, value)| {
@@ -237,17 +238,18 @@ mod tests {
     #[test]
     fn the_list_is_a_filter_for_each_processor_and_is_shorter_without_uploads() {
         for arch in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-            let [read, page] =
-                [false, true].map(|page| filter(false, page, arch).expect("a filter"));
-            let write = filter(true, false, arch).expect("a filter");
-            assert!(!read.is_empty() && read.len() < page.len() && page.len() < write.len());
+            let [read, write] =
+                [false, true].map(|writes| filter(writes, false, arch).expect("a filter"));
+            assert!(!read.is_empty() && read.len() < write.len());
+            let accept = filter(false, true, arch).expect("a filter");
+            assert!(read.len() < accept.len());
         }
     }
 
     /// A call that stands in both lists would be allowed with any argument.
     #[test]
     fn a_call_with_conditions_is_on_no_other_list() {
-        let free: Vec<_> = [ALWAYS, CHANGES, OLDER, RENAME, PAGE].into_iter().flatten().collect();
+        let free: Vec<_> = [ALWAYS, ACCEPT, CHANGES, OLDER, RENAME].into_iter().flatten().collect();
         for (call, _) in conditional() {
             assert!(!free.contains(&&call), "{call}");
         }

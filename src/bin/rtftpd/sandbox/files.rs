@@ -4,7 +4,7 @@
 //! the rule is for the directory in which the name stands, and for each in which something stands that a link on the way
 //! leads to: what takes the name later is there as well, and so is what is mounted over it.
 
-use super::Place;
+use super::Sandbox;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -30,14 +30,13 @@ const CHANGES: [AccessFs; 7] = [
 const SPOOL: [AccessFs; 4] =
     [AccessFs::ReadFile, AccessFs::WriteFile, AccessFs::MakeReg, AccessFs::RemoveFile];
 
+/// Of files that are made, or written anew, and not read.
+const CAPTURES: [AccessFs; 3] = [AccessFs::WriteFile, AccessFs::Truncate, AccessFs::MakeReg];
+
 /// Leaves this thread, and those that it starts, the files of these places, and those that are read again; tells where that
 /// is, and whether files may change there.
-pub(super) fn confine(
-    places: &[Place],
-    again: &[PathBuf],
-    is_exact: bool,
-    has_spool: bool,
-) -> Result<Vec<(PathBuf, bool)>, String> {
+pub(super) fn confine(sandbox: &Sandbox, is_exact: bool) -> Result<Vec<(PathBuf, bool)>, String> {
+    let Sandbox { places, again, has_spool, captures, .. } = sandbox;
     let mut within: Vec<(PathBuf, bool)> = Vec::new();
     for place in places {
         let around = if is_exact { vec![place.path.clone()] } else { around(&place.path) };
@@ -55,8 +54,11 @@ pub(super) fn confine(
         for path in again.iter().flat_map(|file| around_file(file)) {
             ruleset = allow(ruleset, &path, AccessFs::ReadFile.into())?;
         }
-        for path in spool_directories().filter(|_| has_spool) {
+        for path in spool_directories().filter(|_| *has_spool) {
             ruleset = allow(ruleset, &path, flags(&SPOOL))?;
+        }
+        if let Some(path) = captures {
+            ruleset = allow(ruleset, path, flags(&CAPTURES))?;
         }
         ruleset.restrict_self()
     };

@@ -54,8 +54,10 @@ pub(crate) struct Sandbox {
     pub(crate) again: Vec<PathBuf>,
     /// Whether uploads may have to wait elsewhere, as they do for files that cannot be replaced.
     pub(crate) has_spool: bool,
-    /// Whether those are heard who connect to the page, whose socket is bound.
-    pub(crate) has_page: bool,
+    /// Whether others connect to a socket of its own, which is bound: the page's, or that of the server after it.
+    pub(crate) accepts: bool,
+    /// Where files are made that nobody reads.
+    pub(crate) captures: Option<PathBuf>,
 }
 
 /// What is left of files and calls, for who wants to serve something else later.
@@ -119,8 +121,7 @@ impl Sandbox {
         let writes = self.places.iter().any(|place| place.may_write);
         let mut held = Held { has_changes: true, has_spool: self.has_spool, ..Held::default() };
         if has(Part::Files) || has(Part::Folder) {
-            let is_exact = has(Part::Folder);
-            match files::confine(&self.places, &self.again, is_exact, self.has_spool) {
+            match files::confine(self, has(Part::Folder)) {
                 Ok(within) => {
                     let again = self.again.iter().flat_map(|file| files::around_file(file));
                     let paths = within.iter().map(|(path, _)| path.clone()).chain(again);
@@ -143,7 +144,7 @@ impl Sandbox {
             }
         }
         if has(Part::Calls) {
-            match calls::allow_only(writes, self.has_page) {
+            match calls::allow_only(writes, self.accepts) {
                 Ok(()) => (entered.has_few_calls, held.has_changes) = (true, writes),
                 Err(why) => lacks("seccomp", why),
             }

@@ -1,0 +1,156 @@
+//! Files that clients look for in vain. A boot loader asks for a dozen names that need not be there before it gets one: the
+//! first is a line of its own, and those that follow soon are one line together.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+use tftpkit::proto::Time;
+
+/// A client that looks for nothing else within this time has given up, or has what it wanted from elsewhere.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// A client that does not stop is told of so often.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// Clients that are remembered at most; what others look for is told at once.
+const MOST_CLIENTS: usize = 1024;
+
+/// Characters of all their names together; those that do not fit are counted.
+const NAMES_CHARS: usize = 512;
+
+/// What clients looked for lately.
+#[derive(Debug, Default)]
+pub(crate) struct Misses(HashMap<IpAddr, Missed>);
+
+#[derive(Debug)]
+struct Missed {
+    first: Time,
+    last: Time,
+    /// Those that were not told.
+    held: u64,
+    names: String,
+}
+
+/// What a client looked for, and has not been told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) client: IpAddr,
+    /// That which was told at first is one of them.
+    pub(crate) files: u64,
+    /// Those that were not told, as far as there is room.
+    pub(crate) names: String,
+}
+
+impl Misses {
+    /// Notes a file that is not there. Tells whether it is held back, and whether it is the first of its client that is.
+    pub(crate) fn hold(&mut self, now: Time, client: IpAddr, name: &str) -> Option<bool> {
+        if let Some(missed) = self.0.get_mut(&client).filter(|missed| now - missed.last < QUIET) {
+            missed.last = now;
+            missed.held += 1;
+            if missed.names.len() + name.len() <= NAMES_CHARS {
+                let between = if missed.names.is_empty() { "" } else { ", " };
+                missed.names.extend([between, name]);
+            } else if !missed.names.ends_with('…') {
+                missed.names.push('…');
+            }
+            return Some(missed.held == 1);
+        }
+        if self.0.len() >= MOST_CLIENTS {
+            self.0.retain(|_, missed| missed.held > 0 || now - missed.last < QUIET);
+        }
+        // One that was quiet for long, and was not told of yet, goes on.
+        let is_held = self.0.get(&client).is_some_and(|missed| missed.held > 0);
+        if self.0.len() < MOST_CLIENTS && !is_held {
+            self.0.insert(client, Missed { first: now, last: now, held: 0, names: String::new() });
+        }
+        None
+    }
+
+    /// A client got something: what it looked for before is to be told.
+    pub(crate) fn got(&mut self, client: IpAddr) -> Option<Looked> {
+        let missed = self.0.remove(&client)?;
+        looked(client, missed)
+    }
+
+    /// What is to be told by now, and when to look again.
+    pub(crate) fn due(&mut self, now: Time) -> (Vec<Looked>, Option<Time>) {
+        let is_due = |_: &IpAddr, missed: &mut Missed| {
+            now - missed.last >= QUIET || now - missed.first >= LONGEST
+        };
+        let due = self
+            .0
+            .extract_if(is_due)
+            .filter_map(|(client, missed)| looked(client, missed))
+            .collect();
+        let held = self.0.values().filter(|missed| missed.held > 0);
+        let next = held.map(|missed| (missed.last + QUIET).min(missed.first + LONGEST)).min();
+        (due, next)
+    }
+
+    /// All of it.
+    pub(crate) fn rest(&mut self) -> Vec<Looked> {
+        self.0.drain().filter_map(|(client, missed)| looked(client, missed)).collect()
+    }
+}
+
+fn looked(client: IpAddr, Missed { held, names, .. }: Missed) -> Option<Looked> {
+    (held > 0).then_some(Looked { client, files: held + 1, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::from_micros(millis * 1000)
+    }
+
+    #[test]
+    fn the_first_is_told_and_what_follows_soon_is_one_line() {
+        let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
+        let other = IpAddr::from([192, 0, 2, 8]);
+        assert_eq!(misses.hold(at(0), client, "a"), None);
+        assert_eq!(misses.hold(at(1), client, "b"), Some(true));
+        assert_eq!(misses.hold(at(2), other, "x"), None);
+        assert_eq!(misses.hold(at(2999), client, "c"), Some(false));
+        assert_eq!(misses.due(at(5998)), (vec![], Some(at(5999))));
+        let told = Looked { client, files: 3, names: "b, c".into() };
+        assert_eq!(misses.due(at(5999)), (vec![told.clone()], None));
+        // It is new again, and so is one that was quiet.
+        assert_eq!(misses.hold(at(6000), client, "a"), None);
+        assert_eq!(misses.hold(at(9000), client, "a"), None);
+        assert_eq!(misses.hold(at(9001), client, "b"), Some(true));
+        assert_eq!(misses.hold(at(9002), client, "c"), Some(false));
+        assert_eq!(misses.got(client), Some(told));
+        assert_eq!((misses.got(client), misses.got(other)), (None, None));
+    }
+
+    #[test]
+    fn one_that_does_not_stop_is_told_of_now_and_then_and_names_have_a_bound() {
+        let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
+        let name = "n".repeat(99);
+        let mut told = Vec::new();
+        for second in 0..200 {
+            misses.hold(at(second * 1000), client, &name);
+            told.extend(misses.due(at(second * 1000)).0);
+        }
+        let counts: Vec<_> = told.iter().map(|looked| looked.files).collect();
+        assert_eq!(counts, [61, 61, 61]);
+        assert!(told[0].names.ends_with('…') && told[0].names.chars().count() <= NAMES_CHARS + 20);
+        assert_eq!(misses.rest().len(), 1);
+    }
+
+    #[test]
+    fn of_too_many_clients_each_miss_is_told() {
+        let mut misses = Misses::default();
+        let client = |n: u32| IpAddr::from(std::net::Ipv4Addr::from_bits(n));
+        for n in 0..=MOST_CLIENTS as u32 {
+            assert_eq!(misses.hold(at(0), client(n), "a"), None);
+        }
+        assert_eq!(misses.hold(at(1), client(MOST_CLIENTS as u32), "b"), None, "there is no room");
+        assert_eq!(misses.hold(at(1), client(0), "b"), Some(true));
+        // Those that were told of make room.
+        assert_eq!(misses.hold(at(4000), client(9999), "a"), None);
+        assert_eq!(misses.hold(at(4001), client(9999), "b"), Some(true));
+    }
+}
