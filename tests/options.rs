@@ -4,8 +4,12 @@
 //! option. Each row is seen without the option, with each of its spellings, with its variable, and with both where they
 //! say different things, which the command line decides.
 
+#[path = "options/budgets.rs"]
+mod budgets;
 #[path = "options/client.rs"]
 mod client;
+#[path = "options/commands.rs"]
+mod commands;
 mod common;
 #[path = "options/given.rs"]
 mod given;
@@ -31,7 +35,8 @@ use std::sync::{Arc, Mutex};
 const AT_ONCE: usize = 4;
 
 /// Holds the options of a program against its rows, and looks at each.
-fn compare(program: &str, rows: &[&Row]) {
+fn compare(program: &str, tables: &[&[Row]]) {
+    let rows: Vec<&Row> = tables.iter().copied().flatten().collect();
     let help = help::help(program, "");
     let mut tasks = Vec::new();
     let (mut wrong, mut used) = (Vec::new(), vec![false; rows.len()]);
@@ -47,7 +52,7 @@ fn compare(program: &str, rows: &[&Row]) {
             }
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| about(row)) {
                 used[n] = true;
-                tasks.push((command.clone(), row, Arc::clone(&known)));
+                tasks.push((command.clone(), *row, Arc::clone(&known)));
             }
         }
     }
@@ -84,11 +89,11 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    let rows: Vec<_> = [rtftpd::ROWS, service::ROWS].into_iter().flatten().collect();
-    compare(env!("CARGO_BIN_EXE_rtftpd"), &rows);
+    let tables = [rtftpd::ROWS, budgets::ROWS, commands::ROWS, service::ROWS];
+    compare(env!("CARGO_BIN_EXE_rtftpd"), &tables);
 }
 
 #[test]
 fn each_option_of_rtftp_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftp"), &rtftp::ROWS.iter().collect::<Vec<_>>());
+    compare(env!("CARGO_BIN_EXE_rtftp"), &[rtftp::ROWS]);
 }

@@ -9,6 +9,7 @@ use crate::transfer::{Action, Burst, Summary, Transfer};
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(crate) struct Session {
     /// What it sends has to pass this.
     gate: Option<Mutex<Box<dyn Gate>>>,
     tap: Tap,
+    /// How fast it may send.
+    share: Option<Box<dyn Share>>,
 }
 
 /// Says when a transfer may send, for reasons that are none of its own.
@@ -41,6 +44,14 @@ pub(crate) trait Gate: Debug + Send {
     fn sent(&mut self, now: Time, burst: &Burst<'_>);
     /// Its peer sent this, and it got on by it, or did not.
     fn heard(&mut self, now: Time, datagram: &[u8], got_on: bool);
+}
+
+/// Says how fast a transfer may send beside others.
+pub(crate) trait Share: Debug + Send + Sync {
+    /// Bytes of its file in a second.
+    fn rate(&self, now: Time) -> NonZeroU64;
+    /// It sends so many bytes.
+    fn sent(&self, bytes: u64);
 }
 
 /// How a transfer is ended from outside.
@@ -91,6 +102,7 @@ impl Session {
             ending: OnceLock::new(),
             gate: None,
             tap: Tap::default(),
+            share: None,
         }
     }
 
@@ -111,6 +123,13 @@ impl Session {
     /// Tells who listens in that it has its outcome.
     pub(crate) fn told(&self, summary: &Summary) {
         self.tap.ended(summary);
+    }
+
+    /// The same, with a share of what all may send.
+    #[must_use]
+    pub(crate) fn sharing(mut self, share: Option<Box<dyn Share>>) -> Self {
+        self.share = share;
+        self
     }
 
     /// Asks the gate, or tells it something.
@@ -151,6 +170,9 @@ impl Session {
             if let Some(at) = opens_at.filter(|_| !transfer.is_over()) {
                 return Next::Wait(at);
             }
+            if let Some(share) = &self.share {
+                transfer.set_rate(now, share.rate(now));
+            }
             match transfer.poll(now) {
                 Action::Wait(until) => {
                     // One more look at the socket decides.
@@ -177,6 +199,9 @@ impl Session {
                 Action::Send(burst) => {
                     let (packet, bytes) = (burst.packet, burst.bytes);
                     self.at_gate(|gate| gate.sent(now, &burst));
+                    if let Some(share) = &self.share {
+                        share.sent(bytes.len() as u64);
+                    }
                     let sent = self.socket.send(burst, driver == Driver::Thread);
                     let left = *sent.as_ref().unwrap_or(&bytes.len());
                     self.tap.sent(now, &bytes[..bytes.len() - left], packet);

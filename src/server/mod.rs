@@ -6,11 +6,13 @@
 mod active;
 mod admit;
 mod answer;
+mod budgets;
 mod config;
 mod dally;
 mod dispatch;
 mod entry;
 mod event;
+mod explain;
 mod guard;
 mod limiter;
 mod network;
@@ -20,6 +22,7 @@ mod policy;
 mod pulse;
 mod quota;
 mod registry;
+mod shares;
 mod start;
 mod tap;
 mod unproven;
@@ -28,8 +31,10 @@ mod validation;
 pub use crate::net::{
     Listener, MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError, Way,
 };
+pub use budgets::Budgets;
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
+pub use explain::{Explanation, explain};
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
@@ -50,6 +55,7 @@ use dispatch::{Dispatcher, Task};
 use guard::{Panicked, guard};
 use permit::Permit;
 use pulse::Pulse;
+use shares::Shares;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -92,6 +98,8 @@ struct Shared {
     admission: Arc<Admission>,
     /// Where no port proves an address.
     validation: Option<Arc<Validation>>,
+    /// Where there is a bound on what all downloads take.
+    shares: Option<Arc<Shares>>,
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     pulse: Arc<Pulse>,
@@ -178,7 +186,8 @@ impl Server {
             observer: Box::new(observer),
             admission: Arc::new(Admission::new(&config, system.now(), system.random())),
             validation: (config.model == Model::SinglePort)
-                .then(|| Validation::new(Arc::clone(&system))),
+                .then(|| Validation::new(Arc::clone(&system), config.budgets.unheard)),
+            shares: config.budgets.rate.map(|rate| Shares::new(system.now(), rate)),
             mailbox: dispatcher.mailbox(),
             pulse: dispatcher.pulse(),
             stop_at: Mutex::new(None),
@@ -365,6 +374,7 @@ fn take_request(
 ) {
     match shared.admission.known(query, shared.system.now()) {
         Known::No => {}
+        Known::TooMany => return answer::dropped(shared, query, &DropReason::TooManyRequests),
         Known::Repeat(entry) => {
             // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
             if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {

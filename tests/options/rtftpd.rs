@@ -91,7 +91,6 @@ pub(crate) const ROWS: &[Row] = &[
     row("--log-rate", (&["1"], "0"), ("all", "some, and how many not"), lines_of_many),
     row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),
     row("--quiet", (&[], ""), ("INFO, banner", "nothing"), levels),
-    row("--help", (&[], ""), ("serves", "explains"), asked_about_itself),
     row("--version", (&[], ""), ("serves", "is named"), asked_about_itself),
 ];
 
@@ -176,7 +175,7 @@ fn address(_: &str, given: &Given) -> String {
 }
 
 /// A server that is started in `here`, and what it answers who reads `f`.
-fn read_of(given: &Given, here: &Path, root: &Path) -> String {
+pub(crate) fn read_of(given: &Given, here: &Path, root: &Path) -> String {
     let mut command = given.rtftpd(root, &["--listen", "127.0.0.1:0"]);
     let server = Daemon::spawn(command.current_dir(here));
     match server.peer().fetch(&rrq("f", &[])) {
@@ -581,7 +580,7 @@ fn levels(_: &str, given: &Given) -> String {
     if seen.is_empty() { "nothing".into() } else { seen.join(", ") }
 }
 
-fn asked_about_itself(_: &str, given: &Given) -> String {
+pub(crate) fn asked_about_itself(_: &str, given: &Given) -> String {
     let root = folder(&[]);
     if given.words.is_empty() {
         given.serve(root.path(), &[]);

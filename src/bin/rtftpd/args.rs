@@ -1,11 +1,12 @@
 //! The command line, and what it means.
 
+use crate::budgets::BudgetArgs;
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
 use crate::service::ServiceArgs;
 use crate::tap::TapArgs;
-use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole, with_negative_values};
+use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole};
 use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
     setting,
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tftpkit::client::TFTP_PORT;
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, Policy, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -39,12 +40,17 @@ use tftpkit::wire::{BlockSize, WindowSize};
     rtftpd . --listen localhost:6969                  for this machine alone\n  \
     RTFTPD_ROOT=/srv/tftp RTFTPD_JSON=1 rtftpd        for a container: every option has a variable\n\n\
     Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
-    signal ends them at once.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
+    signal ends them at once. SIGHUP, or 'rtftpd reload', has it read its configuration again.\n\nA folder that has the name of a command is served as ./check.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
 )]
 pub(crate) struct Args {
     /// The folder to serve
     #[arg(env = "RTFTPD_ROOT")]
     pub(crate) root: PathBuf,
+
+    /// A file of options, each by its long name, and of rules (TOML); the environment and the command line go before it
+    /// [default: /etc/rtftpd/rtftpd.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "RTFTPD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Where to take requests; may be given several times: HOST:PORT, HOST or PORT, where HOST is an address or a name
     /// [default: [::]:69, IPv4 too]
@@ -116,6 +122,9 @@ pub(crate) struct Args {
         env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
 
+    #[command(flatten)]
+    budgets: BudgetArgs,
+
     /// Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may
     /// follow the number
     #[arg(long, value_name = "SIZE", default_value_t = Size(limits::WINDOWS_BYTES as u64), env = "RTFTPD_MEMORY")]
@@ -169,6 +178,10 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
+
+    /// Write the number of the process there, and hold it: 'rtftpd reload' finds the server by it
+    #[arg(long, value_name = "FILE", env = "RTFTPD_PID_FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
 
     /// Who to become once the addresses are bound, by name or number, where root starts it
     /// [default: tftp where there is one, else nobody]
@@ -268,6 +281,7 @@ const ELSEWHERE: Elsewhere = &[
     ),
     (&["--pcre", "--rewrite"], "--map-rule, and --map-file for a file of such rules"),
     (&["--threads", "--workers"], "--max-threads"),
+    (&["--max-rate", "--bandwidth", "--bwlimit", "--limit-rate"], "--rate"),
     (&["--tftp-single-port"], "--single-port"),
     (&["-u", "--username", "--uid", "--run-as", "--setuid"], "--user"),
     (&["--no-sandbox", "--no-seccomp", "--no-landlock"], "--sandbox"),
@@ -310,26 +324,21 @@ enum ModelArg {
 }
 
 impl Args {
-    /// What was asked for; ends the program where that makes no sense.
-    pub(crate) fn from_command_line() -> Self {
-        let found = with_negative_values(Self::command()).try_get_matches();
-        let args = found.and_then(|found| {
-            single_port_fits(&found)?;
-            Self::from_arg_matches(&found)
-        });
-        let args = args.unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
+    /// What was asked for, if that makes sense.
+    pub(crate) fn checked(found: &ArgMatches) -> Result<Self, clap::Error> {
+        single_port_fits(found)?;
+        let args = Self::from_arg_matches(found)?;
+        let refused = |why: String| Err(Self::command().error(ErrorKind::ValueValidation, why));
         if args.intervals[0] > args.intervals[1] {
-            let what = "the shortest of --intervals is longer than the longest";
-            Self::command().error(ErrorKind::ValueValidation, what).exit();
+            return refused("the shortest of --intervals is longer than the longest".into());
         }
         if args.sandbox.contains(&Part::None) && args.sandbox.len() > 1 {
-            let what = "'none' of --sandbox stands alone";
-            Self::command().error(ErrorKind::ValueValidation, what).exit();
+            return refused("'none' of --sandbox stands alone".into());
         }
         if let Err(why) = args.timing() {
-            Self::command().error(ErrorKind::ValueValidation, why).exit();
+            return refused(why.to_string());
         }
-        args
+        Ok(args)
     }
 
     /// The name of the generated listing, unless it is turned off.
@@ -362,7 +371,7 @@ impl Args {
     }
 
     /// What the server does at these addresses.
-    pub(crate) fn config(&self, listen: &[SocketAddr], policy: StandardPolicy) -> Config {
+    pub(crate) fn config(&self, listen: &[SocketAddr], policy: impl Policy + 'static) -> Config {
         let config = Config::default()
             .model(match self.model {
                 _ if self.single_port => Model::SinglePort,
@@ -372,6 +381,7 @@ impl Args {
             })
             .policy(policy)
             .sessions(self.max_sessions)
+            .budgets(self.budgets.budgets())
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
             .interface(self.interface.as_deref())
             .offload(!self.no_offload)
@@ -396,6 +406,11 @@ impl Args {
             policy.block_size_of(*network, *most)
         })
     }
+}
+
+/// What an error says, and how it is said here where others call it otherwise.
+pub(crate) fn advised_here(error: clap::Error) -> clap::Error {
+    advised(error, ELSEWHERE)
 }
 
 /// One port has one event loop: whatever else was asked for, and not only by default, is refused.

@@ -17,7 +17,7 @@ pub(crate) struct Lines(Arc<Way>);
 struct Way {
     early: Mutex<Vec<Vec<u8>>>,
     thread: OnceLock<NonBlocking>,
-    socket: Option<Arc<UnixDatagram>>,
+    socket: OnceLock<Arc<UnixDatagram>>,
 }
 
 /// Where they end: each is one datagram where that is a socket.
@@ -25,9 +25,16 @@ struct Way {
 struct Out(Option<Arc<UnixDatagram>>);
 
 impl Lines {
-    /// Lines to this socket, or to standard error.
-    pub(crate) fn to(socket: Option<UnixDatagram>) -> Self {
-        Self(Arc::new(Way { socket: socket.map(Arc::new), ..Way::default() }))
+    /// From now on they go to this socket, if there is one, in place of standard error.
+    pub(crate) fn lead_to(&self, socket: Option<UnixDatagram>) {
+        if let Some(socket) = socket {
+            let _ = self.0.socket.set(Arc::new(socket));
+        }
+    }
+
+    /// Whether they go to another place than standard error.
+    pub(crate) fn lead_elsewhere(&self) -> bool {
+        self.0.socket.get().is_some()
     }
 
     /// Starts the thread. What waits for it when the guard goes is still written, if somebody reads it soon.
@@ -52,7 +59,7 @@ impl Lines {
     }
 
     fn out(&self) -> Out {
-        Out(self.0.socket.clone())
+        Out(self.0.socket.get().cloned())
     }
 
     fn take_early(&self) -> Vec<Vec<u8>> {

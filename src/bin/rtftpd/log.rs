@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::journal;
 use crate::lines::Lines;
 use crate::misses::{Looked, Misses};
+use crate::outcome::{error_of, judge, pace};
 use crate::ration::{BETWEEN_COMPLAINTS, Ration};
 use crate::short::Short;
 use crate::shown;
@@ -22,36 +23,56 @@ use tftpkit::wire::{ErrorCode, Filename, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Value, debug, error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
 pub(crate) const LINES_PER_SECOND: u32 = 500;
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
-/// Sets up the form of lines, and which there are.
-pub(crate) fn start(args: &Args) -> Lines {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => Level::WARN,
-        (_, 0) => Level::INFO,
-        _ => Level::DEBUG,
-    };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+/// Which lines there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Verbosity(reload::Handle<LevelFilter, Registry>);
+
+impl Verbosity {
+    /// From now on there are the lines that `args` wants.
+    pub(crate) fn set(&self, args: &Args) {
+        let _ = self.0.reload(wanted(args));
+    }
+}
+
+fn wanted(args: &Args) -> LevelFilter {
+    match (args.quiet, args.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (_, 0) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    }
+}
+
+/// Sets up the form of lines, which go the given way, and which there are.
+pub(crate) fn start(args: &Args, way: &Lines) -> Verbosity {
+    let (filter, level) = reload::Layer::new(wanted(args));
     let (socket, form) = journal::find(args).unzip();
-    let way = Lines::to(socket);
+    way.lead_to(socket);
+    let all = tracing_subscriber::registry().with(filter);
     // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
-    let lines = lines.with_writer(way.clone()).log_internal_errors(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(way.clone()).log_internal_errors(false);
+    let lines = lines.with_target(false);
     if let Some(form) = form {
-        lines.with_ansi(false).event_format(form).init();
+        all.with(lines.with_ansi(false).event_format(form)).init();
     } else if args.json {
-        lines.json().flatten_event(true).init();
+        all.with(lines.json().flatten_event(true)).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let colours = std::env::var_os("NO_COLOR").is_none();
         // The lines have their own colours, and the writer would escape them.
-        lines.with_ansi(colours).event_format(Short::new(colours)).init();
+        all.with(lines.with_ansi(colours).event_format(Short::new(colours))).init();
     } else {
-        lines.with_ansi(false).init();
+        all.with(lines.with_ansi(false)).init();
     }
-    way
+    Verbosity(level)
 }
 
 /// Writes what the operator should know of the folder.
@@ -77,7 +98,7 @@ fn is_closed(dir: &Path) -> bool {
 pub(crate) struct Log {
     start: Instant,
     /// Nothing is left out where there is none.
-    ration: Option<Mutex<Ration>>,
+    ration: Mutex<Option<Ration>>,
     /// Whether numbers are for programs.
     json: bool,
     /// The lines that nobody read in time.
@@ -97,9 +118,17 @@ struct Lost {
 impl Log {
     /// A log of so many lines in each second; 0 is no bound.
     pub(crate) fn new(per_second: u32, json: bool) -> Self {
-        let ration = (per_second > 0).then(|| Mutex::new(Ration::new(per_second)));
+        let ration = Mutex::new(Ration::of(per_second, Time::START));
         let (lost, misses, teller) = (OnceLock::new(), Mutex::default(), OnceLock::new());
         Self { start: Instant::now(), ration, json, lost, misses, teller }
+    }
+
+    /// From now on it has so many lines in each second; 0 is no bound.
+    pub(crate) fn set_rate(&self, per_second: u32) {
+        let mut ration = locked(&self.ration);
+        if ration.as_ref().map_or(0, |ration| ration.per_second) != per_second {
+            *ration = Ration::of(per_second, self.now());
+        }
     }
 
     /// Tells of lines that were lost, too, from now on.
@@ -234,8 +263,10 @@ impl Log {
 
     /// Takes a line, if there is one.
     pub(crate) fn may_write(&self) -> bool {
-        let Some(ration) = &self.ration else { return true };
-        let taken = locked(ration).take(self.now());
+        let now = self.now();
+        let Some(taken) = locked(&self.ration).as_mut().map(|ration| ration.take(now)) else {
+            return true;
+        };
         if let Some(lines @ 1..) = taken {
             warn!(lines, "log lines left out: more than --log-rate allows");
         }
@@ -276,7 +307,7 @@ fn name(name: &Filename) -> String {
 
 /// Bytes from the network, fit for a log line. Both forms of a line escape the older control characters by themselves,
 /// so that a program reads a name from JSON as it is.
-fn told(bytes: &[u8]) -> String {
+pub(crate) fn told(bytes: &[u8]) -> String {
     let harmless = |text: &str| {
         shown::escaped(text, |c| matches!(c, '\u{7f}'..='\u{9f}') || shown::is_invisible(c))
     };
@@ -342,68 +373,6 @@ impl Log {
             Level::INFO => line!(info),
             _ => line!(debug),
         }
-    }
-}
-
-/// The code of the ERROR that ended it, from either side.
-fn error_of(outcome: &Outcome) -> Option<ErrorCode> {
-    match outcome {
-        Outcome::PeerError(code, _) | Outcome::Local(code, _) => Some(*code),
-        Outcome::Oversized => Some(ErrorCode::IllegalOperation),
-        Outcome::Short | Outcome::Stopped => Some(ErrorCode::Undefined),
-        _ => None,
-    }
-}
-
-/// Seconds, to a tenth of a millisecond, and bytes in each.
-fn pace(summary: &Summary) -> (f64, f64) {
-    let seconds = summary.elapsed.as_secs_f64();
-    let rate = summary.bytes as f64 / seconds.max(1e-6);
-    ((seconds * 1e4).round() / 1e4, rate)
-}
-
-/// Whether somebody may want to know why it ended so.
-pub(crate) fn is_failure(summary: &Summary, operation: Operation) -> bool {
-    let (level, message, _) = judge(summary, operation);
-    level <= Level::WARN
-        || (message == "ended" && matches!(summary.outcome, Some(Outcome::PeerError(..))))
-}
-
-/// How bad it is, and in which words.
-fn judge(summary: &Summary, operation: Operation) -> (Level, &'static str, String) {
-    let done = match operation {
-        Operation::Read => "sent",
-        Operation::Write => "received",
-        Operation::List => "listed",
-    };
-    let nothing_sent = operation != Operation::Write && summary.bytes == 0;
-    match &summary.outcome {
-        Some(Outcome::Complete) => (Level::INFO, done, "complete".into()),
-        Some(Outcome::Unconfirmed) => (Level::INFO, done, "unconfirmed".into()),
-        Some(Outcome::PeerError(ErrorCode::Undefined | ErrorCode::OptionRefused, _))
-            if nothing_sent =>
-        {
-            (Level::INFO, "probed", "the client only asked for the size".into())
-        }
-        Some(Outcome::PeerError(code, text)) => {
-            let outcome = format!("ended by the client: {} (code {code})", told(text));
-            (Level::INFO, "ended", outcome)
-        }
-        Some(Outcome::Silent | Outcome::Unreachable) if nothing_sent => {
-            (Level::INFO, "unanswered", "the client did not answer".into())
-        }
-        Some(Outcome::Unreachable) => (Level::WARN, "lost", "the client's port is closed".into()),
-        Some(Outcome::Local(_, error)) => (Level::ERROR, "failed", error.clone()),
-        Some(Outcome::Oversized) => (Level::WARN, "failed", "a block larger than agreed".into()),
-        Some(Outcome::Short) => {
-            (Level::WARN, "failed", "it ended before all was there that its tsize said".into())
-        }
-        Some(Outcome::Superseded) => {
-            (Level::INFO, "ended", "the client asked for something else".into())
-        }
-        Some(Outcome::Stopped) => (Level::WARN, "ended", "ended by the server".into()),
-        // A server's transfers end in no other way.
-        _ => (Level::WARN, "lost", "the client fell silent".into()),
     }
 }
 
@@ -517,55 +486,6 @@ mod tests {
             level(&Event::Failed { query: &query, served: None, error: &error }),
             Some(Level::ERROR)
         );
-    }
-
-    #[test]
-    fn each_end_of_a_transfer_has_its_level_and_its_words() {
-        use Operation::{List, Read, Write};
-        use Outcome as O;
-        let by_peer = |code: ErrorCode| O::PeerError(code, b"no\x7f".to_vec());
-        let cut = "ended by the client: no\\u{7f} (code 0)";
-        let (probed, unanswered) =
-            ("the client only asked for the size", "the client did not answer");
-        let cases = [
-            (Read, 9, O::Complete, "INFO sent: complete"),
-            (Write, 9, O::Complete, "INFO received: complete"),
-            (List, 9, O::Complete, "INFO listed: complete"),
-            (Read, 9, O::Unconfirmed, "INFO sent: unconfirmed"),
-            (Read, 0, by_peer(ErrorCode::Undefined), &format!("INFO probed: {probed}")),
-            (List, 0, by_peer(ErrorCode::OptionRefused), &format!("INFO probed: {probed}")),
-            (Read, 9, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
-            (Write, 0, by_peer(ErrorCode::Undefined), &format!("INFO ended: {cut}")),
-            (Read, 0, O::Silent, &format!("INFO unanswered: {unanswered}")),
-            (Read, 0, O::Unreachable, &format!("INFO unanswered: {unanswered}")),
-            (Write, 0, O::Silent, "WARN lost: the client fell silent"),
-            (Read, 9, O::Silent, "WARN lost: the client fell silent"),
-            (Write, 0, O::Unreachable, "WARN lost: the client's port is closed"),
-            (Read, 9, O::Local(ErrorCode::Undefined, "bad disk".into()), "ERROR failed: bad disk"),
-            (Write, 9, O::Oversized, "WARN failed: a block larger than agreed"),
-            (Write, 9, O::Short, "WARN failed: it ended before all was there that its tsize said"),
-            (Read, 9, O::Superseded, "INFO ended: the client asked for something else"),
-            (Read, 9, O::Stopped, "WARN ended: ended by the server"),
-        ];
-        for (operation, bytes, outcome, told) in cases {
-            let mut summary = Summary::default();
-            (summary.bytes, summary.outcome) = (bytes, Some(outcome));
-            let (level, message, outcome) = judge(&summary, operation);
-            assert_eq!(format!("{level} {message}: {outcome}"), told);
-        }
-    }
-
-    #[test]
-    fn a_time_is_told_to_a_tenth_of_a_millisecond_and_its_rate_from_all_its_digits() {
-        let told = |bytes, micros| {
-            let mut summary = Summary::default();
-            (summary.bytes, summary.elapsed) = (bytes, Duration::from_micros(micros));
-            let (seconds, rate) = pace(&summary);
-            (seconds, shown::rate(rate))
-        };
-        assert_eq!(told(70_001, 913), (0.0009, "73.12 MiB/s".into()));
-        assert_eq!(told(3_000_000, 1_234_567), (1.2346, "2.32 MiB/s".into()));
-        assert_eq!(told(0, 0), (0.0, "0 B/s".into()));
     }
 
     #[test]

@@ -2,13 +2,22 @@
 
 mod args;
 mod banner;
+mod budgets;
+mod check;
+mod commands;
+mod config;
+mod explain;
 mod folders;
 mod journal;
 mod lines;
 mod log;
 mod misses;
 mod names;
+mod outcome;
+mod pid_file;
+mod prepared;
 mod ration;
+mod reload;
 mod rules;
 mod sandbox;
 mod service;
@@ -23,143 +32,114 @@ mod values;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
-use folders::{Cards, Folders};
+use commands::{Given, Task};
+use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use rules::RuleFile;
-use rustix::fs::{Access, access};
-use sandbox::{Account, Sandbox};
+use pid_file::PidFile;
+use prepared::Prepared;
+use reload::{Current, Reloader};
+use sandbox::Sandbox;
 use service::{Notify, Service};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tap::{Captures, Listening};
 use tftpkit::limits;
-use tftpkit::server::{Config, Handle, Neighbours, Server, StandardPolicy, StartError};
-use tftpkit::store::{Folder, Uploads};
+use tftpkit::server::{Config, Handle, Server, StartError};
+use tftpkit::store::{Folder, Store, Uploads};
 
 fn main() -> ExitCode {
-    let args = Args::from_command_line();
-    let lines = log::start(&args);
-    match run(&args, &lines) {
-        Ok(()) => ExitCode::SUCCESS,
+    let lines = Lines::default();
+    let done = Task::from_words(std::env::args_os().collect()).and_then(|task| match task {
+        Task::Serve(given) => serve(given, &lines).map(|()| ExitCode::SUCCESS),
+        Task::Check(given) => check::run(&given, &lines).map(|()| ExitCode::SUCCESS),
+        Task::Explain(given, asked) => explain::run(&given, &asked, &lines),
+        Task::Reload(pid_file) => reload::ask(pid_file.as_deref()).map(|()| ExitCode::SUCCESS),
+    });
+    match done {
+        Ok(code) => code,
         Err(error) => {
-            if args.service.inetd {
-                tracing::error!("{}", shown::told(&error));
+            let told = shown::told(&error);
+            // Standard error may be the socket of inetd, to which nothing can be written.
+            if lines.lead_elsewhere() {
+                tracing::error!("{told}");
             }
             lines.write_early();
-            // It may be the socket of inetd, to which nothing can be written.
-            let _ = writeln!(io::stderr(), "rtftpd: {}", shown::told(&error));
+            let _ = writeln!(io::stderr(), "rtftpd: {told}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(args: &Args, lines: &Lines) -> Result<()> {
+fn serve(given: Given, lines: &Lines) -> Result<()> {
+    let args = &given.args;
+    let verbosity = log::start(args, lines);
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGHUP);
     let mut blocked = signals;
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
-    let rules = args.rules.as_deref().map(RuleFile::read).transpose()?;
-    let neighbours = match rules.as_ref().is_some_and(RuleFile::wants_mac) {
-        true => Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?)),
-        false => None,
-    };
-    let (known, policy) = (neighbours.clone(), args.policy().names(args.names.rules()?));
-    let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
-    let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
-    let account = become_whom(args)?;
     let is_root = nix::unistd::geteuid().is_root();
-    let (mut folders, main) = (Folders::new(args, cards, account), rules::main_folder(args));
-    let folder = folders.get(&main)?;
-    let policy = policy.store(Arc::<Folder>::clone(&folder));
-    let policy = match &rules {
-        Some(rules) => rules.add_to(policy, &mut folders, &main)?,
-        None => policy,
-    };
-    for place in folders.places() {
-        let (path, may_write) = (place.path.display(), place.may_write);
-        tracing::debug!(%path, may_write, "serves a folder");
-    }
+    let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
     let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
+    let policy = Current::new(policy);
     let captures = args.tap.pcap_on_failure.as_deref().map(Captures::open).transpose()?;
     let listening = Listening::new(&args.tap, captures.clone(), args.log_rate);
-    let server = bind(args, sessions, folder, &policy, (&log, listening.as_ref()), &service)?;
+    let server = bind(args, sessions, main, &policy, (&log, listening.as_ref()), &service)?;
+    let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
+    let pid_file = Arc::new(Mutex::new(pid_file));
     service.post()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
-    let given_up = GivenUp { from_afar, ..give_up(args, is_root, &folders)? };
+    let config = given.config.as_ref().map(|config| config.path.clone());
+    let given_up = GivenUp { from_afar, config, ..give_up(&given, is_root, &folders)? };
     let (_written, lost) = lines.start_thread();
     log.count(lost);
-    banner::show(args, &server.addresses(), &given_up, rules.as_ref().map(RuleFile::len));
+    banner::show(args, &server.addresses(), &given_up, &rules);
     captures.iter().try_for_each(|captures| captures.start())?;
-    let (handle, grace, notify) = (server.handle(), args.drain, service.notify());
+    let (handle, taking, notify) = (server.handle(), folders.of_uploads(), service.notify());
+    drop(folders);
+    let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
+    let (held, current) = (given_up.sandbox.held, policy.clone());
+    let reloader =
+        Reloader { given, policy: current, macs, held, log: Arc::clone(&log), verbosity };
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || stop_on_signal(&signals, &handle, grace, &notify))
+        .spawn(move || obey_signals(&signals, (&handle, &notify), reloader, &pid_file))
         .context("cannot start a thread")?;
-    let taking = folders.of_uploads();
     if !taking.is_empty() {
         // Beside the first transfers: nobody waits for a folder of a million files.
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
-    service.start(&server, args.single_port, args.drain)?;
+    service.start(&server, shares, drain, move || drop(taken(&theirs)))?;
     server.run().context("cannot wait for requests")?;
     log.finish();
-    for rule in policy.rules().iter().filter(|rule| rule.turned_away() > 0) {
-        tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
-    }
+    policy.tell_turned_away();
     Ok(())
 }
 
-/// Who to become, who can serve the folder; nobody else, where that is who it is.
-fn become_whom(args: &Args) -> Result<Option<Account>> {
-    let wanted = sandbox::wanted(args.user.as_deref()).map_err(|why| anyhow!(why))?;
-    let Some(account) = wanted else { return Ok(None) };
-    if args.user.is_some() {
-        return Ok(Some(account));
-    }
-    let (root, name) = (args.root.display(), &account.name);
-    let may = |what| access(&args.root, what).is_ok();
-    let stay = |why: String| {
-        tracing::warn!("{why}: it stays root");
-        Ok(None)
-    };
-    let tried = account.try_to(|| (may(Access::EXEC_OK), may(Access::WRITE_OK)));
-    let (enter, write) = match tried {
-        Ok(tried) => tried,
-        Err(error) => return stay(format!("it cannot become user {name} here ({error})")),
-    };
-    if !enter {
-        return stay(format!("user {name} may not enter '{root}' (chmod +x, or --user)"));
-    }
-    if args.takes_uploads() && !write {
-        return stay(format!(
-            "user {name} may not write in '{root}' (chown {name} '{root}', or --user)"
-        ));
-    }
-    Ok(Some(account))
-}
-
 /// Becomes who it is to be, and enters the sandbox.
-fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+    let args = &given.args;
     let user = folders.account().map_or("root", |account| &account.name).to_owned();
     let sandbox = Sandbox {
         parts: args.sandbox.clone(),
         account: folders.account().cloned(),
         places: folders.places().collect(),
+        again: given.files(),
         has_spool: folders.may_spool(),
         accepts: args.service.hands_over(),
         captures: args.tap.pcap_on_failure.clone(),
@@ -192,8 +172,8 @@ fn sweep(folders: &[Arc<Folder>]) {
 fn bind(
     args: &Args,
     sessions: usize,
-    folder: Arc<Folder>,
-    policy: &StandardPolicy,
+    folder: Arc<dyn Store>,
+    policy: &Current,
     (log, listening): (&Arc<log::Log>, Option<&Arc<Listening>>),
     service: &Service,
 ) -> Result<Server> {
@@ -278,14 +258,34 @@ fn explain(error: StartError) -> anyhow::Error {
     anyhow!("cannot listen on {address}: {advice}")
 }
 
-fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration, notify: &Notify) {
-    while signals.wait().is_ok() {
-        let transfers = handle.transfers();
-        tracing::info!(transfers, grace = grace.as_secs_f64(), "stopping");
-        notify.stopping(grace);
-        handle.drain(grace);
+/// The pid file of this process, which is its no more.
+fn taken(pid_file: &Mutex<Option<PidFile>>) -> Option<PidFile> {
+    pid_file.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// Stops the server, or has it read its configuration again. The pid file is given up first: the next server may start.
+fn obey_signals(
+    signals: &SigSet,
+    (handle, notify): (&Handle, &Notify),
+    mut reloader: Reloader,
+    pid_file: &Mutex<Option<PidFile>>,
+) {
+    let has_terminal = || io::stderr().is_terminal();
+    let (had_terminal, mut grace) = (has_terminal(), None);
+    while let Ok(signal) = signals.wait() {
+        // A terminal that is closed takes with it what was started there.
+        if signal == Signal::SIGHUP && (!had_terminal || has_terminal()) {
+            reloader.reload();
+            continue;
+        }
+        drop(taken(pid_file));
         // Whoever asks a second time does not want to wait.
-        grace = Duration::ZERO;
+        let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
+        grace = Some(left);
+        let transfers = handle.transfers();
+        tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
+        notify.stopping(left);
+        handle.drain(left);
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Lines that may be written, and those that were not.
 #[derive(Debug)]
 pub(crate) struct Ration {
+    pub(crate) per_second: u32,
     lines: TokenBucket,
     suppressed: u64,
     /// When lines were last said to be left out.
@@ -19,11 +20,11 @@ pub(crate) struct Ration {
 }
 
 impl Ration {
-    /// So many lines in each second.
-    pub(crate) fn new(per_second: u32) -> Self {
+    /// So many lines in each second; 0 is no bound.
+    pub(crate) fn of(per_second: u32, now: Time) -> Option<Self> {
         let burst = per_second.saturating_mul(BURST_SECONDS);
-        let lines = TokenBucket::new(Time::START, burst, per_second);
-        Self { lines, suppressed: 0, told: Time::START }
+        let lines = TokenBucket::new(now, burst, per_second);
+        (per_second > 0).then_some(Self { per_second, lines, suppressed: 0, told: now })
     }
 
     /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.
@@ -49,7 +50,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
-        let mut ration = Ration::new(LINES_PER_SECOND);
+        let mut ration = Ration::of(LINES_PER_SECOND, Time::START).expect("a bound");
         let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
         assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
         assert_eq!([0, 0, 0].map(&mut take), [None; 3]);

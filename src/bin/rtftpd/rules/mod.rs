@@ -1,4 +1,4 @@
-//! The rule file: who may do what, from where they are served, and what is different for them.
+//! Rules, in a file of their own or in the configuration: who may do what, from where they are served, and what is different for them.
 
 mod place;
 mod tables;
@@ -7,12 +7,13 @@ pub(crate) use place::Place;
 pub(crate) use tables::Tables;
 
 use crate::args::Args;
+use crate::config::{Written, line_at, meant};
 use crate::folders::{Folders, Wanted};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tables::{ActionWord, AllowWord, List, One, OperationWord, Pattern, ProfileTable, RuleTable};
+use tables::{ActionWord, AllowWord, List, One, OperationWord, ProfileTable, RuleTable};
 use tftpkit::limits;
 use tftpkit::server::{Action, Operations, Quirks, Rule, Serving, StandardPolicy};
 use tftpkit::store::{InOrder, Store, Uploads};
@@ -20,6 +21,7 @@ use tftpkit::wire::{BlockSize, Interval, OptionKind, OptionSet, WindowSize};
 use toml::Spanned;
 
 /// A file of rules that was read.
+#[derive(Debug)]
 pub(crate) struct RuleFile {
     path: PathBuf,
     text: String,
@@ -31,12 +33,23 @@ impl RuleFile {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read the rules '{}'", path.display()))?;
-        let parsed: Result<Tables, _> = toml::from_str(&text);
-        let tables = parsed.map_err(|error| {
-            let line = error.span().map_or(1, |span| line_at(&text, span.start));
-            anyhow!("{}, line {line}: {}", path.display(), explained(error.message()))
-        })?;
-        Ok(Self { path: path.to_owned(), text, tables })
+        let written = Written::parse(path, &text)?;
+        if let Some((key, _)) = written.options.first() {
+            let (line, key) = (line_at(&text, key.span().start), key.as_ref());
+            let meant = meant(key, ["rule", "profile"].into_iter());
+            bail!("{}, line {line}: there is no key '{key}'{meant}", path.display());
+        }
+        Ok(Self::of(path, text, written.tables))
+    }
+
+    /// The tables that were read from `text`.
+    pub(crate) fn of(path: &Path, text: String, tables: Tables) -> Self {
+        Self { path: path.to_owned(), text, tables }
+    }
+
+    /// The file that it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// How many rules there are.
@@ -101,33 +114,6 @@ impl RuleFile {
     /// A path of the file, which is relative to the folder that the file is in.
     fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or_else(|| Path::new("")).join(path)
-    }
-}
-
-/// The line of a place in a text, counted from 1.
-fn line_at(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// What the reader of the format says, with what may have been meant by a key that there is not.
-fn explained(message: &str) -> String {
-    let mut words = message.split('`').skip(1).step_by(2);
-    match (message.starts_with("unknown field"), words.next()) {
-        (true, Some(key)) => format!("there is no key '{key}'{}", meant(key, words)),
-        _ if message.starts_with("invalid type: map, expected a sequence") => {
-            "write the heads of tables in two brackets: [[rule]], [[profile]]".into()
-        }
-        _ => message.trim_end().to_owned(),
-    }
-}
-
-/// Which of the known words may have been meant by another one, or all of them.
-fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.collect();
-    let near = known.iter().map(|one| (strsim::jaro_winkler(word, one), one));
-    match near.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(likeness, _)| *likeness > 0.75) {
-        Some((_, near)) => format!("; '{near}' may be meant"),
-        None => format!("; what there is is {}", known.join(", ")),
     }
 }
 
@@ -204,7 +190,8 @@ impl Maker<'_, '_> {
             rule = rule.mac(*prefix);
         }
         if let Some(List(patterns)) = table.name.clone() {
-            rule = rule.name(move |path| patterns.iter().any(|one: &Pattern| one.is_match(path)));
+            let any = self.folders.ignore_case();
+            rule = rule.name(move |path| patterns.iter().any(|one| one.is_match(path, any)));
         }
         if let Some(List(words)) = &table.operation {
             rule = rule.operations(words.iter().fold(Operations::NONE, |all, word| {
@@ -304,6 +291,7 @@ pub(crate) fn main_folder(args: &Args) -> Wanted {
 
 #[cfg(test)]
 mod tests {
+    use super::tables::Pattern;
     use super::*;
     use tftpkit::query::Query;
     use tftpkit::wire::Operation;
@@ -331,8 +319,10 @@ mod tests {
     #[test]
     fn patterns_are_of_a_name_anywhere_or_of_a_whole_path() {
         let fits = |pattern: &str, path: &str| {
-            let pattern: Pattern = pattern.parse().expect(pattern);
-            pattern.is_match(Path::new(path))
+            let fitting: Pattern = pattern.parse().expect(pattern);
+            let [exact, any] = [false, true].map(|any| fitting.is_match(Path::new(path), any));
+            assert_eq!(any, exact || pattern == "*.CFG", "{pattern} for {path} in any letters");
+            exact
         };
         for (pattern, path, expected) in [
             ("*.cfg", "a.cfg", true),
@@ -377,8 +367,8 @@ mod tests {
     #[test]
     fn hardware_addresses_are_wanted_by_conditions_and_by_roots() {
         let wants = |text: &str| {
-            let tables = toml::from_str(text).expect(text);
-            RuleFile { path: "r".into(), text: text.into(), tables }.wants_mac()
+            let written: Written = toml::from_str(text).expect(text);
+            RuleFile::of(Path::new("r"), text.into(), written.tables).wants_mac()
         };
         assert!(wants("[[rule]]\nmac = \"52:54:00\""));
         assert!(wants("[[rule]]\nroot = [\"/srv/{ip}\", \"/srv/{mac}\"]"));
