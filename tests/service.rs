@@ -188,7 +188,8 @@ fn a_new_server_takes_over_from_the_one_before_and_nothing_is_lost() {
     let file = place.path().join("handover");
     let file = file.to_str().expect("UTF-8");
     for model in ["threads", "events"] {
-        let options = ["--handover", file, "--model", model];
+        let pid_file = format!("{file}.pid");
+        let options = ["--handover", file, "--model", model, "--pid-file", &pid_file];
         let mut server = Daemon::serve(root.path(), &options);
         let address = server.address;
         let mode = fs::metadata(file).expect("a socket").permissions().mode();

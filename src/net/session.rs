@@ -31,9 +31,9 @@ pub(crate) struct Session {
     ending: OnceLock<Ending>,
     /// What it sends has to pass this.
     gate: Option<Mutex<Box<dyn Gate>>>,
+    tap: Tap,
     /// How fast it may send.
     share: Option<Box<dyn Share>>,
-    tap: Tap,
 }
 
 /// Says when a transfer may send, for reasons that are none of its own.
@@ -101,8 +101,8 @@ impl Session {
             was_heard: AtomicBool::new(false),
             ending: OnceLock::new(),
             gate: None,
-            share: None,
             tap: Tap::default(),
+            share: None,
         }
     }
 
@@ -110,13 +110,6 @@ impl Session {
     #[must_use]
     pub(crate) fn behind(mut self, gate: Option<Box<dyn Gate>>) -> Self {
         self.gate = gate.map(Mutex::new);
-        self
-    }
-
-    /// The same, with a share of what all may send.
-    #[must_use]
-    pub(crate) fn sharing(mut self, share: Option<Box<dyn Share>>) -> Self {
-        self.share = share;
         self
     }
 
@@ -130,6 +123,13 @@ impl Session {
     /// Tells who listens in that it has its outcome.
     pub(crate) fn told(&self, summary: &Summary) {
         self.tap.ended(summary);
+    }
+
+    /// The same, with a share of what all may send.
+    #[must_use]
+    pub(crate) fn sharing(mut self, share: Option<Box<dyn Share>>) -> Self {
+        self.share = share;
+        self
     }
 
     /// Asks the gate, or tells it something.

@@ -117,10 +117,10 @@ fn session(
     // Who writes is sent less than it sends.
     let validation = shared.validation.as_ref().filter(|_| !receives);
     let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
-    let share = shared.shares.as_ref().filter(|_| !receives);
-    let share = share.map(|shares| shares.join(query.peer.ip(), now));
     let listener = shared.config.tap.as_ref();
     let listener = listener.and_then(|tap| listen(&**tap, asked_at, &socket, query));
+    let share = shared.shares.as_ref().filter(|_| !receives);
+    let share = share.map(|shares| shares.join(query.peer.ip(), now));
     let session = Session::new(socket, Arc::clone(&shared.system), transfer);
     Ok(session.behind(gate).sharing(share).tapped(listener))
 }

@@ -178,11 +178,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
 
+    #[command(flatten)]
+    pub(crate) service: ServiceArgs,
+
     /// Write the number of the process there, and hold it: 'rtftpd reload' finds the server by it
     #[arg(long, value_name = "FILE", env = "RTFTPD_PID_FILE")]
     pub(crate) pid_file: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) service: ServiceArgs,
 
     /// Who to become once the addresses are bound, by name or number, where root starts it
     /// [default: tftp where there is one, else nobody]

@@ -4,7 +4,7 @@
 //! or not at all loses lines, and holds up nobody.
 
 use crate::lines::LINES_HELD;
-use crate::log::{error_of, judge, pace};
+use crate::outcome::{error_of, judge, pace};
 use crate::ration::Ration;
 use crate::sandbox::Account;
 use anyhow::{Context, Result};

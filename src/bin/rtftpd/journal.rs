@@ -124,7 +124,8 @@ mod tests {
         let (own, theirs) = UnixDatagram::pair().expect("a pair");
         theirs.set_read_timeout(Some(Duration::from_millis(1))).expect("a time-out");
         let _alone = crate::log::alone();
-        let lines = Lines::to(Some(own));
+        let lines = Lines::default();
+        lines.lead_to(Some(own));
         let all = tracing_subscriber::fmt().event_format(form).with_writer(lines.clone()).finish();
         tracing::subscriber::with_default(all, act);
         lines.write_early();

@@ -25,9 +25,16 @@ struct Way {
 struct Out(Option<Arc<UnixDatagram>>);
 
 impl Lines {
-    /// Sends them to this socket, and not to standard error.
-    pub(crate) fn send_to(&self, socket: UnixDatagram) {
-        let _ = self.0.socket.set(Arc::new(socket));
+    /// From now on they go to this socket, if there is one, in place of standard error.
+    pub(crate) fn lead_to(&self, socket: Option<UnixDatagram>) {
+        if let Some(socket) = socket {
+            let _ = self.0.socket.set(Arc::new(socket));
+        }
+    }
+
+    /// Whether they go to another place than standard error.
+    pub(crate) fn lead_elsewhere(&self) -> bool {
+        self.0.socket.get().is_some()
     }
 
     /// Starts the thread. What waits for it when the guard goes is still written, if somebody reads it soon.

@@ -14,6 +14,7 @@ mod lines;
 mod log;
 mod misses;
 mod names;
+mod outcome;
 mod pid_file;
 mod prepared;
 mod ration;
@@ -51,7 +52,7 @@ use service::{Activity, Notify, Service};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tap::{Captures, Listening};
 use tftpkit::limits;
@@ -62,15 +63,7 @@ use watch::{Watch, Watched};
 fn main() -> ExitCode {
     let lines = Lines::default();
     let done = Task::from_words(std::env::args_os().collect()).and_then(|task| match task {
-        Task::Serve(given) => {
-            let is_seen_in_log_alone = given.args.service.inetd;
-            let served = serve(given, &lines).map(|()| ExitCode::SUCCESS);
-            served.inspect_err(|error| {
-                if is_seen_in_log_alone {
-                    tracing::error!("{}", shown::told(error));
-                }
-            })
-        }
+        Task::Serve(given) => serve(given, &lines).map(|()| ExitCode::SUCCESS),
         Task::Check(given) => check::run(&given, &lines).map(|()| ExitCode::SUCCESS),
         Task::Explain(given, asked) => explain::run(&given, &asked, &lines),
         Task::Reload(pid_file) => reload::ask(pid_file.as_deref()).map(|()| ExitCode::SUCCESS),
@@ -79,9 +72,13 @@ fn main() -> ExitCode {
     match done {
         Ok(code) => code,
         Err(error) => {
+            let told = shown::told(&error);
+            // Standard error may be the socket of inetd, to which nothing can be written.
+            if lines.lead_elsewhere() {
+                tracing::error!("{told}");
+            }
             lines.write_early();
-            // It may be the socket of inetd, to which nothing can be written.
-            let _ = writeln!(io::stderr(), "rtftpd: {}", shown::told(&error));
+            let _ = writeln!(io::stderr(), "rtftpd: {told}");
             ExitCode::FAILURE
         }
     }
@@ -118,8 +115,9 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     };
     let server = bind(args, sessions, &main, &policy, &observers, &service)?;
     let Observers { log, watch, events, .. } = observers;
-    service.post()?;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
+    let pid_file = Arc::new(Mutex::new(pid_file));
+    service.post()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
@@ -137,19 +135,19 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
     let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
-    let (drain, single_port) = (args.drain, args.single_port);
+    let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
     let reloader = Reloader { given, policy: current, macs, held, log: told, verbosity };
     let stop = Stop { handle, notify: service.notify(), pid_file };
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || obey_signals(&signals, reloader, stop))
+        .spawn(move || obey_signals(&signals, reloader, &stop))
         .context("cannot start a thread")?;
     if !taking.is_empty() {
         // Beside the first transfers: nobody waits for a folder of a million files.
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
-    service.start(&server, single_port, drain)?;
+    service.start(&server, shares, drain, move || drop(taken(&theirs)))?;
     server.run().context("cannot wait for requests")?;
     log.finish();
     policy.tell_turned_away();
@@ -299,16 +297,21 @@ fn explain(error: StartError) -> anyhow::Error {
     anyhow!("cannot listen on {address}: {advice}")
 }
 
+/// The pid file of this process, which is its no more.
+fn taken(pid_file: &Mutex<Option<PidFile>>) -> Option<PidFile> {
+    pid_file.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 /// What stops when the server does.
 struct Stop {
     handle: Handle,
     notify: Notify,
     /// It is given up first: the next server may start.
-    pid_file: Option<PidFile>,
+    pid_file: Arc<Mutex<Option<PidFile>>>,
 }
 
 /// Stops the server, or has it read its configuration again.
-fn obey_signals(signals: &SigSet, mut reloader: Reloader, mut stop: Stop) {
+fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
     let has_terminal = || io::stderr().is_terminal();
     let (had_terminal, mut grace) = (has_terminal(), None);
     while let Ok(signal) = signals.wait() {
@@ -317,7 +320,7 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, mut stop: Stop) {
             reloader.reload();
             continue;
         }
-        drop(stop.pid_file.take());
+        drop(taken(&stop.pid_file));
         // Whoever asks a second time does not want to wait.
         let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
         grace = Some(left);

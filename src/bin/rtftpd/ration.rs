@@ -12,7 +12,7 @@ pub(crate) const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Lines that may be written, and those that were not.
 #[derive(Debug)]
 pub(crate) struct Ration {
-    per_second: u32,
+    pub(crate) per_second: u32,
     lines: TokenBucket,
     suppressed: u64,
     /// When lines were last said to be left out.
@@ -25,11 +25,6 @@ impl Ration {
         let burst = per_second.saturating_mul(BURST_SECONDS);
         let lines = TokenBucket::new(now, burst, per_second);
         (per_second > 0).then_some(Self { per_second, lines, suppressed: 0, told: now })
-    }
-
-    /// Lines in each second.
-    pub(crate) const fn per_second(&self) -> u32 {
-        self.per_second
     }
 
     /// Takes a line, if there is one, and then gives how many were left out, where that is to be told before it.

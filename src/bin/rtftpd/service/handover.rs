@@ -115,22 +115,23 @@ impl Post {
         bound.map(Self)
     }
 
-    /// From now on hands these sockets to whoever asks, and calls `taken` when it runs.
+    /// From now on hands these sockets to whoever asks, which `asked` is told before, and calls `taken` when it runs.
     pub(super) fn serve(
         self,
-        sockets: Vec<OwnedFd>,
-        shares: bool,
+        (sockets, shares): (Vec<OwnedFd>, bool),
+        asked: impl Fn() + Send + 'static,
         taken: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let wait = move || {
             // Whoever waits for the end of this process sees it by the end of this.
             let _stream = loop {
-                let asked = self.0.accept();
-                let Ok((stream, _)) = asked.inspect_err(|error| {
+                let accepted = self.0.accept();
+                let Ok((stream, _)) = accepted.inspect_err(|error| {
                     tracing::warn!(%error, "it can hand over no more");
                 }) else {
                     return;
                 };
+                asked();
                 match hand(stream, &sockets, shares) {
                     Ok(stream) => break stream,
                     Err(error) => tracing::warn!(%error, "the new server did not come up"),
@@ -178,8 +179,12 @@ mod tests {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         let own = socket.local_addr().expect("an address");
         let (tell, told) = mpsc::channel();
-        post.serve(vec![socket.into()], false, move || tell.send(()).expect("it is waited for"))
-            .expect("a thread");
+        post.serve(
+            (vec![socket.into()], false),
+            || {},
+            move || tell.send(()).expect("it is waited for"),
+        )
+        .expect("a thread");
         // One that gives up changes nothing.
         drop(take(&path).expect("it answers").expect("it is there"));
         let (before, sockets) = take(&path).expect("it answers").expect("it is there");

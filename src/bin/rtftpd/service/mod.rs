@@ -135,8 +135,15 @@ impl Service {
         Ok(())
     }
 
-    /// Starts the threads that it needs, in the sandbox. `shares` says whether transfers share the sockets of the requests.
-    pub(crate) fn start(self, server: &Server, shares: bool, drain: Duration) -> Result<()> {
+    /// Starts the threads that it needs, in the sandbox. `shares` says whether transfers share the sockets of the requests;
+    /// `asked` is called when another server asks for them.
+    pub(crate) fn start(
+        self,
+        server: &Server,
+        shares: bool,
+        drain: Duration,
+        asked: impl Fn() + Send + 'static,
+    ) -> Result<()> {
         let handle = server.handle();
         if let Some(post) = self.post {
             let (sockets, notify) = (server.sockets()?, self.notify.clone());
@@ -147,7 +154,7 @@ impl Service {
             );
             let handle = handle.clone();
             let grace = if shares { drain } else { Duration::MAX };
-            post.serve(sockets, shares, move || hand_over(&handle, &notify, grace))?;
+            post.serve((sockets, shares), asked, move || hand_over(&handle, &notify, grace))?;
         }
         // Its transfers need all that comes there.
         let predecessor = self.predecessor.and_then(Predecessor::wait_where_it_shares);

@@ -5,7 +5,7 @@
 
 use super::pcapng::{Datagram, capture, sum};
 use super::request;
-use crate::log::is_failure;
+use crate::outcome::is_failure;
 use anyhow::{Context, Result};
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, openat, statat};
 use std::collections::VecDeque;

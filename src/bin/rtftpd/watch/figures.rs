@@ -4,7 +4,8 @@
 
 use super::metrics::{Metrics, Now};
 use super::status::{About, Grade, Progress, Recent, Running, Status, Totals};
-use crate::{log, shown};
+use crate::outcome;
+use crate::shown;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -201,7 +202,7 @@ impl Figures {
     }
 
     fn finished(&self, query: &Query, served: Option<&Filename>, summary: &Summary) {
-        let (level, word, _) = log::judge(summary, query.operation);
+        let (level, word, _) = outcome::judge(summary, query.operation);
         let is_whole = matches!(word, "sent" | "received" | "listed");
         self.metrics.ended(query.operation, if is_whole { "complete" } else { word });
         if is_whole {
@@ -400,7 +401,7 @@ impl Over {
         let operation = query.map_or(Operation::Read, |query| query.operation);
         let (how, grade, why, progress) = match &self.how {
             How::Finished(summary) => {
-                let (level, how, why) = log::judge(summary, operation);
+                let (level, how, why) = outcome::judge(summary, operation);
                 let grade = match (level, how) {
                     (Level::INFO, "sent" | "received" | "listed") => Grade::Fine,
                     (Level::INFO, _) => Grade::Note,
