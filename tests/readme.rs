@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/example.rs"]
 mod example;
+#[path = "common/pages.rs"]
+mod pages;
 #[path = "common/programs.rs"]
 mod programs;
 
@@ -15,13 +17,12 @@ use std::process::Command;
 const README: &str = include_str!("../README.md");
 
 fn blocks(language: &str) -> Vec<&'static str> {
-    let fence = format!("```{language}\n");
-    README.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    pages::blocks(README, language)
 }
 
 /// All command lines of the README.
 fn commands() -> Vec<&'static str> {
-    blocks("sh").iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()).collect()
+    pages::commands(README)
 }
 
 fn clone() -> &'static Path {
