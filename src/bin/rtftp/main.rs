@@ -5,6 +5,9 @@ mod args;
 mod bench;
 mod local;
 mod menu;
+#[cfg(test)]
+#[path = "../shared/pages.rs"]
+mod pages;
 mod progress;
 mod record;
 mod remote;

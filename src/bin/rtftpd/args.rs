@@ -414,6 +414,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_packaged_about_it_is_what_it_is() {
+        crate::pages::compare("rtftpd", Args::command(), "8");
+    }
+
+    #[test]
     fn one_port_has_one_event_loop_and_no_other_model() {
         let why = |words: &[&str]| {
             let found = Args::command().get_matches_from([&["rtftpd", "/"], words].concat());

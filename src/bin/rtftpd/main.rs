@@ -6,6 +6,9 @@ mod folders;
 mod lines;
 mod log;
 mod names;
+#[cfg(test)]
+#[path = "../shared/pages.rs"]
+mod pages;
 mod rules;
 mod sandbox;
 mod short;
