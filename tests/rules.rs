@@ -162,6 +162,25 @@ fn a_name_that_is_closed_is_closed_however_it_is_written() {
 }
 
 #[test]
+fn a_name_that_is_closed_is_closed_in_any_letters_and_by_any_rule_for_names() {
+    let (root, here) = (folder(&[("Keys/a.KEY", b"closed"), ("open", b"open")]), folder(&[]));
+    let rules = "[[rule]]\nname = [\"*.key\", \"/closed\"]\naction = \"deny\"\n";
+    let more =
+        ["--ignore-case", "--map-rule", "r ^to-key$ keys/a.key", "--map-rule", "r ^closed$ open"];
+    let server = ruled(here.path(), root.path(), rules, &more);
+    let peer = at(&server, [1, 1]);
+    for name in ["Keys/a.KEY", "KEYS/A.key", "keys\\a.Key", "to-key"] {
+        assert_eq!(read(&peer, name), Err(2), "{name}");
+    }
+    assert_eq!(
+        read(&peer, "closed"),
+        Ok("open".into()),
+        "what counts is the name that is looked for"
+    );
+    assert_eq!(read(&peer, "OPEN"), Ok("open".into()));
+}
+
+#[test]
 fn links_lead_where_the_rule_says() {
     let (here, root) = (folder(&[("shared/f", b"shared"), ("other/f", b"other")]), folder(&[]));
     let path = here.path().canonicalize().expect("a path");

@@ -44,6 +44,11 @@ impl<'a> Folders<'a> {
         self.account.as_ref()
     }
 
+    /// Whether they look for names in letters of any size.
+    pub(crate) const fn ignore_case(&self) -> bool {
+        self.args.names.ignore_case
+    }
+
     /// The folder for that, which is opened where it is not yet.
     pub(crate) fn get(&mut self, wanted: &Wanted) -> Result<Arc<Folder>> {
         if let Some((_, open)) = self.open.iter().find(|(known, _)| known == wanted) {

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tables::{ActionWord, AllowWord, List, One, OperationWord, Pattern, ProfileTable, RuleTable};
+use tables::{ActionWord, AllowWord, List, One, OperationWord, ProfileTable, RuleTable};
 use tftpkit::limits;
 use tftpkit::server::{Action, Operations, Quirks, Rule, Serving, StandardPolicy};
 use tftpkit::store::{InOrder, Store, Uploads};
@@ -204,7 +204,8 @@ impl Maker<'_, '_> {
             rule = rule.mac(*prefix);
         }
         if let Some(List(patterns)) = table.name.clone() {
-            rule = rule.name(move |path| patterns.iter().any(|one: &Pattern| one.is_match(path)));
+            let any = self.folders.ignore_case();
+            rule = rule.name(move |path| patterns.iter().any(|one| one.is_match(path, any)));
         }
         if let Some(List(words)) = &table.operation {
             rule = rule.operations(words.iter().fold(Operations::NONE, |all, word| {
@@ -304,6 +305,7 @@ pub(crate) fn main_folder(args: &Args) -> Wanted {
 
 #[cfg(test)]
 mod tests {
+    use super::tables::Pattern;
     use super::*;
     use tftpkit::query::Query;
     use tftpkit::wire::Operation;
@@ -331,8 +333,10 @@ mod tests {
     #[test]
     fn patterns_are_of_a_name_anywhere_or_of_a_whole_path() {
         let fits = |pattern: &str, path: &str| {
-            let pattern: Pattern = pattern.parse().expect(pattern);
-            pattern.is_match(Path::new(path))
+            let fitting: Pattern = pattern.parse().expect(pattern);
+            let [exact, any] = [false, true].map(|any| fitting.is_match(Path::new(path), any));
+            assert_eq!(any, exact || pattern == "*.CFG", "{pattern} for {path} in any letters");
+            exact
         };
         for (pattern, path, expected) in [
             ("*.cfg", "a.cfg", true),

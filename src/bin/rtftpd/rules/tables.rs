@@ -116,7 +116,10 @@ impl FromStr for Network {
 
 /// Names of files. A pattern without a slash is of a name in any directory, one with a slash of a whole path.
 #[derive(Clone, Debug)]
-pub(super) struct Pattern(GlobMatcher);
+pub(super) struct Pattern {
+    exact: GlobMatcher,
+    in_any_letters: GlobMatcher,
+}
 
 impl FromStr for Pattern {
     type Err = String;
@@ -127,20 +130,24 @@ impl FromStr for Pattern {
             None if text.contains('/') => text.to_owned(),
             None => format!("**/{text}"),
         };
-        // A client may write a slash as a backslash, and an operator has no use for one.
-        let glob = GlobBuilder::new(&whole).literal_separator(true).backslash_escape(false).build();
-        let glob = glob.map_err(|error| error.kind().to_string())?;
         if text.is_empty() {
-            Err("write a pattern".into())
-        } else {
-            Ok(Self(glob.compile_matcher()))
+            return Err("write a pattern".into());
         }
+        let matcher = |in_any_letters| {
+            let mut glob = GlobBuilder::new(&whole);
+            // A client may write a slash as a backslash, and an operator has no use for one.
+            glob.literal_separator(true).backslash_escape(false).case_insensitive(in_any_letters);
+            let glob = glob.build().map_err(|error| error.kind().to_string());
+            glob.map(|glob| glob.compile_matcher())
+        };
+        Ok(Self { exact: matcher(false)?, in_any_letters: matcher(true)? })
     }
 }
 
 impl Pattern {
-    pub(super) fn is_match(&self, path: &Path) -> bool {
-        self.0.is_match(path)
+    pub(super) fn is_match(&self, path: &Path, in_any_letters: bool) -> bool {
+        let matcher = if in_any_letters { &self.in_any_letters } else { &self.exact };
+        matcher.is_match(path)
     }
 }
 
