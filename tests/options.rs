@@ -6,6 +6,8 @@
 
 #[path = "options/client.rs"]
 mod client;
+#[path = "options/commands.rs"]
+mod commands;
 mod common;
 #[path = "options/given.rs"]
 mod given;
@@ -29,7 +31,8 @@ use std::sync::{Arc, Mutex};
 const AT_ONCE: usize = 4;
 
 /// Holds the options of a program against its rows, and looks at each.
-fn compare(program: &str, rows: &[Row]) {
+fn compare(program: &str, tables: &[&[Row]]) {
+    let rows: Vec<&Row> = tables.iter().copied().flatten().collect();
     let help = help::help(program, "");
     let mut tasks = Vec::new();
     let (mut wrong, mut used) = (Vec::new(), vec![false; rows.len()]);
@@ -37,7 +40,7 @@ fn compare(program: &str, rows: &[Row]) {
         for known in help::options(&help::help(program, &command)) {
             wrong.extend(misnamed(program, &known));
             let known = Arc::new(known);
-            let about = |row: &Row| row.of.contains(&&*command) && row.option == known.name();
+            let about = |row: &&Row| row.of.contains(&&*command) && row.option == known.name();
             for value in known.to_be_seen() {
                 if !rows.iter().any(|row| about(row) && value.is_none_or(|v| row.values == [v])) {
                     wrong.push(format!("no row for {command} {} {value:?}", known.name()));
@@ -45,7 +48,7 @@ fn compare(program: &str, rows: &[Row]) {
             }
             for (n, row) in rows.iter().enumerate().filter(|(_, row)| about(row)) {
                 used[n] = true;
-                tasks.push((command.clone(), row, Arc::clone(&known)));
+                tasks.push((command.clone(), *row, Arc::clone(&known)));
             }
         }
     }
@@ -82,10 +85,10 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftpd"), rtftpd::ROWS);
+    compare(env!("CARGO_BIN_EXE_rtftpd"), &[rtftpd::ROWS, commands::ROWS]);
 }
 
 #[test]
 fn each_option_of_rtftp_is_seen_to_work() {
-    compare(env!("CARGO_BIN_EXE_rtftp"), rtftp::ROWS);
+    compare(env!("CARGO_BIN_EXE_rtftp"), &[rtftp::ROWS]);
 }

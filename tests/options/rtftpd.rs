@@ -17,7 +17,7 @@ use std::sync::mpsc::TryRecvError;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-const fn row(
+pub(crate) const fn row(
     option: &'static str,
     (values, rival): (&'static [&'static str], &'static str),
     (without, with): (&'static str, &'static str),
@@ -91,7 +91,6 @@ pub(crate) const ROWS: &[Row] = &[
     row("--log-rate", (&["1"], "0"), ("all", "some, and how many not"), lines_of_many),
     row("--verbose", (&[], ""), ("INFO, banner", "DEBUG, INFO, banner"), levels),
     row("--quiet", (&[], ""), ("INFO, banner", "nothing"), levels),
-    row("--help", (&[], ""), ("serves", "explains"), asked_about_itself),
     row("--version", (&[], ""), ("serves", "is named"), asked_about_itself),
 ];
 
@@ -580,7 +579,7 @@ fn levels(_: &str, given: &Given) -> String {
     if seen.is_empty() { "nothing".into() } else { seen.join(", ") }
 }
 
-fn asked_about_itself(_: &str, given: &Given) -> String {
+pub(crate) fn asked_about_itself(_: &str, given: &Given) -> String {
     let root = folder(&[]);
     if given.words.is_empty() {
         given.serve(root.path(), &[]);

@@ -3,7 +3,7 @@
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
-use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole, with_negative_values};
+use crate::typed::{BLOCK_SIZES, Elsewhere, WINDOW_SIZES, advised, whole};
 use crate::values::{
     Addresses, Size, block_size_of, drain, event_threads, file_name, interface, listen_addresses,
     setting,
@@ -37,7 +37,7 @@ use tftpkit::wire::{BlockSize, WindowSize};
     rtftpd . --listen localhost:6969                  for this machine alone\n  \
     RTFTPD_ROOT=/srv/tftp RTFTPD_JSON=1 rtftpd        for a container: every option has a variable\n\n\
     Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
-    signal ends them at once.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
+    signal ends them at once.\n\nA folder that has the name of a command is served as ./check, or behind an option.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
 )]
 pub(crate) struct Args {
     /// The folder to serve
@@ -302,26 +302,21 @@ enum ModelArg {
 }
 
 impl Args {
-    /// What was asked for; ends the program where that makes no sense.
-    pub(crate) fn from_command_line() -> Self {
-        let found = with_negative_values(Self::command()).try_get_matches();
-        let args = found.and_then(|found| {
-            single_port_fits(&found)?;
-            Self::from_arg_matches(&found)
-        });
-        let args = args.unwrap_or_else(|error| advised(error, ELSEWHERE).exit());
+    /// What was asked for, if that makes sense.
+    pub(crate) fn checked(found: &ArgMatches) -> Result<Self, clap::Error> {
+        single_port_fits(found)?;
+        let args = Self::from_arg_matches(found)?;
+        let refused = |why: String| Err(Self::command().error(ErrorKind::ValueValidation, why));
         if args.intervals[0] > args.intervals[1] {
-            let what = "the shortest of --intervals is longer than the longest";
-            Self::command().error(ErrorKind::ValueValidation, what).exit();
+            return refused("the shortest of --intervals is longer than the longest".into());
         }
         if args.sandbox.contains(&Part::None) && args.sandbox.len() > 1 {
-            let what = "'none' of --sandbox stands alone";
-            Self::command().error(ErrorKind::ValueValidation, what).exit();
+            return refused("'none' of --sandbox stands alone".into());
         }
         if let Err(why) = args.timing() {
-            Self::command().error(ErrorKind::ValueValidation, why).exit();
+            return refused(why.to_string());
         }
-        args
+        Ok(args)
     }
 
     /// The name of the generated listing, unless it is turned off.
@@ -385,6 +380,11 @@ impl Args {
     }
 }
 
+/// What an error says, and how it is said here where others call it otherwise.
+pub(crate) fn advised_here(error: clap::Error) -> clap::Error {
+    advised(error, ELSEWHERE)
+}
+
 /// One port has one event loop: whatever else was asked for, and not only by default, is refused.
 fn single_port_fits(found: &ArgMatches) -> Result<(), clap::Error> {
     let refused = |what: &str| {
@@ -411,11 +411,6 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
-    }
-
-    #[test]
-    fn what_is_packaged_about_it_is_what_it_is() {
-        crate::pages::compare("rtftpd", Args::command(), "8");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod args;
 mod banner;
+mod check;
+mod commands;
 mod folders;
 mod lines;
 mod log;
@@ -9,6 +11,7 @@ mod names;
 #[cfg(test)]
 #[path = "../shared/pages.rs"]
 mod pages;
+mod prepared;
 mod rules;
 mod sandbox;
 mod short;
@@ -21,26 +24,30 @@ mod values;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
-use folders::{Cards, Folders};
+use commands::Task;
+use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use rules::RuleFile;
-use rustix::fs::{Access, access};
-use sandbox::{Account, Sandbox};
+use prepared::Prepared;
+use sandbox::Sandbox;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Neighbours, Server, StandardPolicy, StartError};
+use tftpkit::server::{Handle, Server, StandardPolicy, StartError};
 use tftpkit::store::{Folder, Uploads};
 
 fn main() -> ExitCode {
-    let args = Args::from_command_line();
-    let lines = log::start(&args);
-    match run(&args, &lines) {
+    let task = Task::from_words(std::env::args_os());
+    let lines = log::start(task.args());
+    let done = match &task {
+        Task::Serve(args) => serve(args, &lines),
+        Task::Check(args) => check::run(args, &lines),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             lines.write_early();
@@ -50,7 +57,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args, lines: &Lines) -> Result<()> {
+fn serve(args: &Args, lines: &Lines) -> Result<()> {
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -59,38 +66,19 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
-    let rules = args.rules.as_deref().map(RuleFile::read).transpose()?;
-    let neighbours = match rules.as_ref().is_some_and(RuleFile::wants_mac) {
-        true => Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?)),
-        false => None,
-    };
-    let (known, policy) = (neighbours.clone(), args.policy().names(args.names.rules()?));
-    let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
-    let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
-    let account = become_whom(args)?;
     let is_root = nix::unistd::geteuid().is_root();
-    let (mut folders, main) = (Folders::new(args, cards, account), rules::main_folder(args));
-    let folder = folders.get(&main)?;
-    let policy = policy.store(Arc::<Folder>::clone(&folder));
-    let policy = match &rules {
-        Some(rules) => rules.add_to(policy, &mut folders, &main)?,
-        None => policy,
-    };
-    for place in folders.places() {
-        let (path, may_write) = (place.path.display(), place.may_write);
-        tracing::debug!(%path, may_write, "serves a folder");
-    }
+    let Prepared { policy, folders, main, rules } = Prepared::new(args)?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
-    let server = bind(args, sessions, folder, &policy, &log)?;
+    let server = bind(args, sessions, main, &policy, &log)?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
     let given_up = GivenUp { from_afar, ..give_up(args, is_root, &folders)? };
     let (_written, lost) = lines.start_thread();
     log.count(lost);
-    banner::show(args, &server.addresses(), &given_up, rules.as_ref().map(RuleFile::len));
+    banner::show(args, &server.addresses(), &given_up, rules);
     let (handle, grace) = (server.handle(), args.drain);
     std::thread::Builder::new()
         .name("signals".into())
@@ -107,35 +95,6 @@ fn run(args: &Args, lines: &Lines) -> Result<()> {
         tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
     }
     Ok(())
-}
-
-/// Who to become, who can serve the folder; nobody else, where that is who it is.
-fn become_whom(args: &Args) -> Result<Option<Account>> {
-    let wanted = sandbox::wanted(args.user.as_deref()).map_err(|why| anyhow!(why))?;
-    let Some(account) = wanted else { return Ok(None) };
-    if args.user.is_some() {
-        return Ok(Some(account));
-    }
-    let (root, name) = (args.root.display(), &account.name);
-    let may = |what| access(&args.root, what).is_ok();
-    let stay = |why: String| {
-        tracing::warn!("{why}: it stays root");
-        Ok(None)
-    };
-    let tried = account.try_to(|| (may(Access::EXEC_OK), may(Access::WRITE_OK)));
-    let (enter, write) = match tried {
-        Ok(tried) => tried,
-        Err(error) => return stay(format!("it cannot become user {name} here ({error})")),
-    };
-    if !enter {
-        return stay(format!("user {name} may not enter '{root}' (chmod +x, or --user)"));
-    }
-    if args.takes_uploads() && !write {
-        return stay(format!(
-            "user {name} may not write in '{root}' (chown {name} '{root}', or --user)"
-        ));
-    }
-    Ok(Some(account))
 }
 
 /// Becomes who it is to be, and enters the sandbox.
