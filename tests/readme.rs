@@ -188,36 +188,6 @@ fn the_lines_for_scripts_are_those_of_the_readme() {
     }
 }
 
-/// At a terminal it begins with its page, and shows what is typed behind a prompt.
-#[test]
-fn the_menu_is_that_of_the_readme() {
-    let here = folder(&[]);
-    let server = Daemon::serve(&clone().join("fixtures/library"), &[]);
-    let remote = server.address.to_string();
-    let screen = blocks("text").into_iter().find(|text| text.starts_with("$ rtftp ")).expect("it");
-    let (prompts, shown): (Vec<_>, Vec<_>) = screen.lines().partition(|line| line.contains("> "));
-    let (arrows, prompts): (Vec<_>, Vec<_>) =
-        prompts.into_iter().partition(|line| line.contains(" -> "));
-    let typed = prompts.iter().filter_map(|line| line.split_once("> ")).map(|(_, typed)| typed);
-    let typed = format!("help\n{}\n", typed.collect::<Vec<_>>().join("\n"));
-    let menu =
-        programs::rtftp(here.path()).arg(&remote).env("TZ", "UTC").write_stdin(typed).assert();
-    let told = String::from_utf8_lossy(&menu.success().get_output().stdout).into_owned();
-    let told = told.replace(&remote, "127.0.0.1:6969");
-    let same = |line: &&str| {
-        let digits = |c: char| if c.is_ascii_digit() { '9' } else { c };
-        let line: String = line.chars().map(digits).collect();
-        line.split(" in ").next().unwrap_or_default().to_owned()
-    };
-    let shown = shown[2..].iter().chain(&arrows);
-    assert_eq!(
-        told.lines().map(|line| same(&line)).collect::<Vec<_>>(),
-        shown.map(same).collect::<Vec<_>>()
-    );
-    let head = screen.lines().nth(1).expect("a line");
-    assert_eq!(head, format!("rtftp {}: 127.0.0.1:6969", env!("CARGO_PKG_VERSION")));
-}
-
 /// All behind the head of the file is shown.
 #[test]
 fn the_code_is_that_of_the_examples() {
