@@ -374,6 +374,39 @@ fn a_server_is_replaced_by_the_page() {
     assert_eq!(got, names.map(|name| format!("this is /srv/tftp/{name}\n")));
 }
 
+#[test]
+fn a_release_is_made_by_commands_that_there_are() {
+    let clone = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(clone.join("packaging/release.md")).expect("the page");
+    let manifest = fs::read_to_string(clone.join("Cargo.toml")).expect("the manifest");
+    let commands = pages::commands(&text);
+    assert!(commands.len() > 10, "{commands:?}");
+    for line in commands {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["TFTPKIT_WRITE=1", "cargo", "test", "--bins", "packaged"] => {}
+            ["TFTPKIT_WRITE=1", "cargo", "test", "--test", test] => {
+                assert!(clone.join(format!("tests/{test}.rs")).is_file(), "{line}");
+            }
+            ["cargo", rust, ..] if rust.starts_with('+') => {
+                let promised = format!("rust-version = \"{}\"\n", &rust[1..]);
+                assert!(manifest.contains(&promised), "{line}");
+                // It is the one of the container, too.
+                let recipe = fs::read_to_string(clone.join("packaging/docker/Dockerfile"));
+                let from = format!("FROM rust:{}-slim", &rust[1..]);
+                assert!(recipe.expect("a recipe").contains(&from), "{from}");
+            }
+            ["cargo", "update" | "bench" | "publish" | "deb" | "build", ..] => {}
+            ["git", "tag", "--sign", version] => {
+                assert_eq!(version, concat!("v", env!("CARGO_PKG_VERSION")));
+            }
+            ["git", "push", "--follow-tags"] => {}
+            [script, ..] => assert!(clone.join(script).is_file(), "{line}"),
+            [] => {}
+        }
+    }
+}
+
 /// The options in the first column of this table, and what stands in the second one.
 fn counterparts(heading: &str) -> (BTreeSet<String>, Vec<String>) {
     let text = page("migration.md");

@@ -8,7 +8,7 @@ mod pages;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{DEADLINE, Daemon, Peer, error_code, folder, rrq, until, wrq};
+use common::{DEADLINE, Daemon, Peer, child, error_code, folder, rrq, until, wrq};
 use example::{Serving, example};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -44,6 +44,9 @@ fn no_command_is_left_out_here() {
     let known = [
         "cargo run --release -- fixtures/library --listen 6969",
         "tests/run",
+        "cargo deb",
+        "sudo apt install ./target/debian/rtftpd_*.deb",
+        "sudo systemctl enable --now rtftpd.socket rtftpd",
         "rtftpd /srv/tftp",
         "rtftpd /srv/tftp --rules /etc/rtftpd/rules.toml --create-dirs",
         "rtftp list 127.0.0.1:6969",
@@ -76,7 +79,9 @@ fn the_first_command_serves_the_library_and_shows_what_the_readme_shows() {
 
 #[test]
 fn the_second_command_is_what_ci_runs() {
-    for script in ["tests/run", "tests/setup", "tests/mutants", ".ci/run", ".ci/elsewhere"] {
+    for script in
+        ["tests/run", "tests/setup", "tests/mutants", "tests/package", ".ci/run", ".ci/elsewhere"]
+    {
         let mode = clone().join(script).metadata().expect("the script").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} can be run");
     }
@@ -84,10 +89,33 @@ fn the_second_command_is_what_ci_runs() {
     assert!(ci.contains("tests/run"));
 }
 
+/// `tests/package` makes it and installs it where nothing else is.
+#[test]
+fn the_package_has_what_the_readme_starts() {
+    let manifest = include_str!("../Cargo.toml");
+    let named = manifest.contains("[package.metadata.deb]\nname = \"rtftpd\"\n");
+    assert!(
+        named && manifest.contains("[\"packaging/systemd/*.socket\", \"usr/lib/systemd/system/\"")
+    );
+    for unit in ["rtftpd.socket", "rtftpd.service"] {
+        let path = clone().join("packaging/systemd").join(unit);
+        assert!(path.is_file(), "{unit}");
+    }
+    let unit = include_str!("../packaging/systemd/rtftpd.service");
+    assert!(unit.contains("RTFTPD_ROOT=/srv/tftp") && unit.contains("/etc/default/rtftpd"));
+    let settings = include_str!("../packaging/deb/default");
+    let help = child::output(Command::new(Daemon::program()).arg("--help"));
+    let help = child::text(&help);
+    let names = settings.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    assert_eq!(names, ["RTFTPD_ROOT", "RTFTPD_UPLOADS", "RTFTPD_RULES"]);
+    assert!(names.iter().all(|name| help.contains(&format!("[env: {name}="))));
+}
+
 #[test]
 fn serving_a_folder_is_one_command() {
     let root = folder(&[]);
-    let line = commands()[2].replace("/srv/tftp", &root.path().display().to_string());
+    let line = commands()[5].replace("/srv/tftp", &root.path().display().to_string());
     let mut words = line.split(' ');
     assert_eq!(words.next(), Some("rtftpd"));
     // The address comes from the environment, for port 69 may be taken.
@@ -113,7 +141,7 @@ fn the_rules_are_those_of_a_site() {
     let rules = rules.replace("192.0.2.", "127.2.0.").replace("198.51.100.", "127.4.0.");
     std::fs::write(here.path().join("etc/rtftpd/rules.toml"), rules).expect("a file");
     let line =
-        commands()[3].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
+        commands()[6].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
     let mut server = Command::new(Daemon::program());
     let server = server.args(line.split(' ').skip(1)).env("RTFTPD_LISTEN", "127.0.0.1:0");
     let server = Daemon::spawn(server);
