@@ -44,7 +44,7 @@ pub(crate) fn compare(program: &str, mut command: Command, section: &str) {
 
 /// The page of a command, and those of the commands below it.
 fn manual(command: &Command, section: &str, pages: &mut BTreeMap<String, Vec<u8>>) {
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
+    let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
     let text = page(command, &name, section).expect("memory");
     pages.insert(format!("man/{name}.{section}"), text);
     let below = command.get_subcommands();
@@ -68,7 +68,7 @@ fn page(command: &Command, name: &str, section: &str) -> io::Result<Vec<u8>> {
     if command.has_subcommands() {
         page.render_subcommands_section(&mut text)?;
     }
-    let behind = command.get_after_long_help().or(command.get_after_help());
+    let behind = command.get_after_long_help().or_else(|| command.get_after_help());
     text.extend(behind.map(|behind| notes(&behind.to_string())).unwrap_or_default().bytes());
     Ok(text)
 }
