@@ -58,6 +58,9 @@ const PAGES: [(&str, &[&str]); 6] = [
 /// What is in the folder where commands are typed.
 const HERE: [&str; 3] = ["sw-01.cfg", "Image", "factory.bin"];
 
+/// What `rtftpd` does beside serving.
+const COMMANDS: [&str; 3] = [" check ", " explain ", " reload "];
+
 /// Who asks, unless a request says so.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
 /// What waits for a file at this address is, like most such loaders, no client.
@@ -170,6 +173,10 @@ impl Machine {
     fn run(&mut self, line: &str) {
         self.unread.retain(|name| !line.contains(name.as_str()));
         match line.split_whitespace().next().expect("a command") {
+            // Beside a server.
+            "rtftpd" if COMMANDS.iter().any(|command| line.contains(command)) => {
+                shell(&self.here, line);
+            }
             "rtftpd" => {
                 // There is one port 69.
                 self.server = None;

@@ -49,6 +49,9 @@ fn no_command_is_left_out_here() {
         "sudo systemctl enable --now rtftpd.socket rtftpd",
         "rtftpd /srv/tftp",
         "rtftpd /srv/tftp --rules /etc/rtftpd/rules.toml --create-dirs",
+        "rtftpd check",
+        "rtftpd explain --from 192.0.2.7 pxelinux.0 blksize=1428",
+        "rtftpd reload",
         "rtftp list 127.0.0.1:6969",
         "rtftp get 127.0.0.1:6969 firmware/blink.bin",
         "rtftp get tftp://127.0.0.1:6969/welcome.txt -o -",
@@ -170,6 +173,28 @@ fn the_rules_are_those_of_a_site() {
     );
     assert_eq!([read(host, "a.cfg"), read([127, 5, 0, 1], "boot")], [Err(1), Err(2)]);
     assert_eq!(peer.pending(), [], "guests hear nothing");
+}
+
+#[test]
+fn the_configuration_serves_and_is_checked_explained_and_read_again() {
+    let here = folder(&[("tftp/pxelinux.0", b"boot")]);
+    let path = here.path().display().to_string();
+    let text = blocks("toml")[1].replace("/srv/", &format!("{path}/"));
+    let file = here.path().join("rtftpd.toml");
+    std::fs::write(&file, text.replace("/run/", &format!("{path}/"))).expect("a file");
+    let mut server = Command::new(Daemon::program());
+    let variables =
+        [("RTFTPD_CONFIG", &*file.display().to_string()), ("RTFTPD_LISTEN", "127.0.0.1:0")];
+    let server = Daemon::spawn(server.envs(variables));
+    let run = |line: &str| {
+        let mut run = programs::rtftpd();
+        let run = run.args(line.split(' ').skip(1)).env("RTFTPD_CONFIG", &file).assert().success();
+        String::from_utf8_lossy(&run.get_output().stdout).into_owned()
+    };
+    assert!(run(commands()[7]).contains("max-blksize = 1428"));
+    assert!(run(commands()[8]).contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n"));
+    run(commands()[9]);
+    server.log_line(&["read the configuration again"]);
 }
 
 #[test]

@@ -39,6 +39,11 @@ impl MacPrefix {
     pub fn contains(&self, address: &MacAddress) -> bool {
         address.0[..self.len] == self.bytes[..self.len]
     }
+
+    /// The address that it is, if it is all of one.
+    pub fn whole(&self) -> Option<MacAddress> {
+        (self.len == self.bytes.len()).then_some(MacAddress(self.bytes))
+    }
 }
 
 /// The text is no hardware address and no beginning of one.
@@ -85,6 +90,8 @@ mod tests {
             assert_eq!(text.parse(), Ok(whole), "{text}");
         }
         assert!(whole.contains(&ONE));
+        assert_eq!(whole.whole(), Some(ONE));
+        assert_eq!("52:54:00:12:34".parse().map(|prefix: MacPrefix| prefix.whole()), Ok(None));
         for text in ["52", "52:54:00", "52-54-00-12-34"] {
             assert!(text.parse::<MacPrefix>().expect(text).contains(&ONE), "{text}");
         }

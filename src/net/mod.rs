@@ -10,6 +10,7 @@ mod kernel;
 mod mac;
 mod neighbours;
 mod ports;
+mod rehearsal;
 mod session;
 mod socket;
 mod system;
@@ -21,6 +22,7 @@ pub(crate) use kernel::Kernel;
 pub use mac::{MacAddress, MacError, MacPrefix};
 pub use neighbours::Neighbours;
 pub use ports::{PortRange, PortRangeError};
+pub(crate) use rehearsal::Rehearsal;
 pub(crate) use session::{Ending, Gate, Session};
 pub(crate) use socket::{RequestRoom, RequestSocket, Requested, TransferSocket};
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod dally;
 mod dispatch;
 mod entry;
 mod event;
+mod explain;
 mod guard;
 mod limiter;
 mod network;
@@ -26,6 +27,7 @@ mod validation;
 pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError};
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
+pub use explain::{Explanation, explain};
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,

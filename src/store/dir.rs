@@ -419,8 +419,9 @@ impl Store for Folder {
         }
         let file = self.opened(&served, path, &seen)?;
         let (contents, place) = (Contents::new(file, &seen.about), served.place(path));
+        let at = place.clone();
         let contents = contents.found(served.into_root(), place, &seen.about, self.growing);
-        let file = Readable::contents(contents);
+        let file = Readable::contents(contents).at(at);
         Ok(match query {
             Cow::Owned(other) => file.found(other.name),
             Cow::Borrowed(_) => file,

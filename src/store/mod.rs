@@ -46,7 +46,7 @@ use crate::transfer::{Blocking, Memory, Sink, Source};
 use crate::wire::Filename;
 use std::fmt;
 use std::io::{self, IoSliceMut, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A place that has files. A server asks it with the whole [`Query`], so that what is served may depend on the client;
@@ -139,12 +139,13 @@ pub struct Readable {
     size: Option<u64>,
     held: usize,
     found: Option<Filename>,
+    place: Option<PathBuf>,
 }
 
 impl Readable {
     /// What `source` gives, however long it is. A client that asks for the size (`tsize`) is not told.
     pub fn new(source: impl Source + 'static) -> Self {
-        Self { source: Box::new(source), size: None, held: 0, found: None }
+        Self { source: Box::new(source), size: None, held: 0, found: None, place: None }
     }
 
     /// What `reader` gives, however long it is. Each of its reads may wait. It counts as
@@ -198,6 +199,17 @@ impl Readable {
     /// The name under which the store has it, where that is not the one that it was asked for.
     pub const fn found_name(&self) -> Option<&Filename> {
         self.found.as_ref()
+    }
+
+    /// Tells where below its root the store has it.
+    pub(super) fn at(mut self, place: PathBuf) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Where below its root the store has it, if it is a [`Folder`].
+    pub fn place(&self) -> Option<&Path> {
+        self.place.as_deref()
     }
 
     /// The source, its size where that is known, and the bytes of memory that it holds.

@@ -205,6 +205,13 @@ impl Daemon {
         found.map(str::to_owned)
     }
 
+    /// All lines so far that have these words.
+    pub(crate) fn all_logged(&self, words: &[&str]) -> Vec<String> {
+        let log = self.log.lock().expect("the log");
+        let found = log.lines().filter(|line| words.iter().all(|word| line.contains(word)));
+        found.map(str::to_owned).collect()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

@@ -175,7 +175,7 @@ fn address(_: &str, given: &Given) -> String {
 }
 
 /// A server that is started in `here`, and what it answers who reads `f`.
-fn read_of(given: &Given, here: &Path, root: &Path) -> String {
+pub(crate) fn read_of(given: &Given, here: &Path, root: &Path) -> String {
     let mut command = given.rtftpd(root, &["--listen", "127.0.0.1:0"]);
     let server = Daemon::spawn(command.current_dir(here));
     match server.peer().fetch(&rrq("f", &[])) {

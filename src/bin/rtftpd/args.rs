@@ -20,7 +20,7 @@ use std::time::Duration;
 use tftpkit::client::TFTP_PORT;
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
-use tftpkit::server::{Config, Model, PortRange, Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, Policy, PortRange, Profile, StandardPolicy};
 use tftpkit::store::Uploads;
 use tftpkit::wire::{BlockSize, WindowSize};
 
@@ -37,12 +37,17 @@ use tftpkit::wire::{BlockSize, WindowSize};
     rtftpd . --listen localhost:6969                  for this machine alone\n  \
     RTFTPD_ROOT=/srv/tftp RTFTPD_JSON=1 rtftpd        for a container: every option has a variable\n\n\
     Stop it with Ctrl-C or SIGTERM: running transfers may finish (--drain); a second \
-    signal ends them at once.\n\nA folder that has the name of a command is served as ./check, or behind an option.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
+    signal ends them at once. SIGHUP, or 'rtftpd reload', has it read its configuration again.\n\nA folder that has the name of a command is served as ./check.\n\nA TIME is a number of seconds, as in 0.5, or has its unit, as in 500ms or 2min.\n\nExit status: 0 stopped by a signal, 1 cannot serve, 2 wrong usage."
 )]
 pub(crate) struct Args {
     /// The folder to serve
     #[arg(env = "RTFTPD_ROOT")]
     pub(crate) root: PathBuf,
+
+    /// A file of options, each by its long name, and of rules (TOML); the environment and the command line go before it
+    /// [default: /etc/rtftpd/rtftpd.toml, if it is there]
+    #[arg(long, value_name = "FILE", env = "RTFTPD_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 
     /// Where to take requests; may be given several times: HOST:PORT, HOST or PORT, where HOST is an address or a name
     /// [default: [::]:69, IPv4 too]
@@ -164,6 +169,10 @@ pub(crate) struct Args {
     /// The time that running transfers get when the server is stopped
     #[arg(long, value_name = "TIME", default_value = "10", value_parser = drain, env = "RTFTPD_DRAIN")]
     pub(crate) drain: Duration,
+
+    /// Write the number of the process there, and hold it: 'rtftpd reload' finds the server by it
+    #[arg(long, value_name = "FILE", env = "RTFTPD_PID_FILE")]
+    pub(crate) pid_file: Option<PathBuf>,
 
     /// Who to become once the addresses are bound, by name or number, where root starts it
     /// [default: tftp where there is one, else nobody]
@@ -344,7 +353,7 @@ impl Args {
     }
 
     /// What the server does at these addresses.
-    pub(crate) fn config(&self, listen: &[SocketAddr], policy: StandardPolicy) -> Config {
+    pub(crate) fn config(&self, listen: &[SocketAddr], policy: impl Policy + 'static) -> Config {
         let config = Config::default()
             .model(match self.model {
                 _ if self.single_port => Model::SinglePort,

@@ -16,13 +16,20 @@ const MOST_ADDRESSES: usize = 4;
 #[derive(Debug, Default)]
 pub(crate) struct GivenUp {
     pub(crate) from_afar: Vec<SocketAddr>,
+    /// The configuration that it was started with.
+    pub(crate) config: Option<PathBuf>,
     /// Who it is, where root started it.
     pub(crate) user: Option<String>,
     pub(crate) sandbox: Entered,
 }
 
 /// Prints the banner, on standard output. Whoever closed that does not want it.
-pub(crate) fn show(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: Option<usize>) {
+pub(crate) fn show(
+    args: &Args,
+    bound: &[SocketAddr],
+    given_up: &GivenUp,
+    rules: &[(usize, PathBuf)],
+) {
     if args.json {
         // A program reads along, and nothing else is for it.
         return tell(args, bound, given_up, rules);
@@ -38,15 +45,18 @@ pub(crate) fn show(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules:
 }
 
 /// The banner as log lines.
-fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: Option<usize>) {
+fn tell(args: &Args, bound: &[SocketAddr], given_up: &GivenUp, rules: &[(usize, PathBuf)]) {
     let root = root(args);
-    let GivenUp { user, sandbox, .. } = given_up;
+    let GivenUp { user, sandbox, config, .. } = given_up;
+    let config = config.as_ref().map(|path| path.display().to_string());
     let uploads = args.uploads.to_possible_value();
     let uploads = uploads.as_ref().map(clap::builder::PossibleValue::get_name);
     for address in bound {
         let (version, root) = (env!("CARGO_PKG_VERSION"), root.display());
         let listing = args.listing();
-        tracing::info!(version, %root, %address, uploads, listing, rules, user, %sandbox, "listening");
+        let rules =
+            (!rules.is_empty()).then(|| rules.iter().map(|(count, _)| count).sum::<usize>());
+        tracing::info!(version, %root, %address, uploads, listing, config, rules, user, %sandbox, "listening");
     }
 }
 
@@ -57,7 +67,7 @@ fn root(args: &Args) -> PathBuf {
 fn text(
     args: &Args,
     bound: &[SocketAddr],
-    (given_up, rules): (&GivenUp, Option<usize>),
+    (given_up, rules): (&GivenUp, &[(usize, PathBuf)]),
     client: &str,
 ) -> String {
     let root = root(args);
@@ -91,8 +101,13 @@ fn text(
     if let Some(names) = args.names.told() {
         line("names", &names);
     }
-    if let (Some(rules), Some(file)) = (rules, &args.rules) {
-        line("rules", &format!("{rules} in {}, before all of that", file.display()));
+    if let Some(path) = &given_up.config {
+        line("config", &path.display().to_string());
+    }
+    if !rules.is_empty() {
+        let all = rules.iter().map(|(count, file)| format!("{count} in {}", file.display()));
+        let all = all.collect::<Vec<_>>().join(" and ");
+        line("rules", &format!("{all}, before all of that"));
     }
     if let Some(user) = &given_up.user {
         line("user", user);
@@ -182,8 +197,8 @@ mod tests {
         let args = Args::parse_from([&["rtftpd", "/"], options].concat());
         let bound: Vec<_> =
             bound.split(' ').map(|address| address.parse().expect("an address")).collect();
-        let rules = args.rules.is_some().then_some(3);
-        let lines = text(&args, &bound, (&GivenUp::default(), rules), "bin/rtftp");
+        let rules: Vec<_> = args.rules.iter().map(|file| (3, file.clone())).collect();
+        let lines = text(&args, &bound, (&GivenUp::default(), &rules), "bin/rtftp");
         let lines = lines.lines().filter(|line| !line.contains("from afar"));
         lines.map(|line| format!("{line}\n")).collect()
     }

@@ -1,66 +1,186 @@
 //! What the program is to do: serve, or one of the commands beside that.
 //!
-//! A command is the first word: behind options that word is a folder to serve, and so is `./check`. What a command needs to
-//! know of the server it is told by the server's own options, which it takes, too.
+//! A command stands where the folder would, and a folder that has the name of one is served as `./check`. What a command
+//! needs to know of the server it is told by the server's own options, which it takes, too.
 
 use crate::args::{Args, advised_here};
+use crate::config::{ConfigFile, here};
+use crate::explain::Asked;
 use crate::typed::with_negative_values;
-use clap::{Arg, Command, CommandFactory};
+use crate::values::Addresses;
+use anyhow::Result;
+use clap::{Arg, ArgMatches, Args as _, Command, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 /// What there is to do.
-#[derive(Debug)]
 pub(crate) enum Task {
     /// To serve.
-    Serve(Args),
+    Serve(Given),
     /// To say what would be served, and whether it could.
-    Check(Args),
+    Check(Given),
+    /// To say what a request would come to.
+    Explain(Given, Asked),
+    /// To have the server with this pid file read its configuration again.
+    Reload(Option<PathBuf>),
+}
+
+/// The options of a server, and where they come from.
+pub(crate) struct Given {
+    pub(crate) args: Args,
+    /// What the parser of the command line found.
+    pub(crate) found: ArgMatches,
+    pub(crate) config: Option<ConfigFile>,
+    words: Vec<OsString>,
 }
 
 impl Task {
-    /// What these words ask for; ends the program where that makes no sense.
-    pub(crate) fn from_words(words: impl IntoIterator<Item = OsString>) -> Self {
-        Self::read(words).unwrap_or_else(|error| advised_here(error).exit())
+    /// What these words and the configuration ask for; ends the program where the words make no sense.
+    pub(crate) fn from_words(words: Vec<OsString>) -> Result<Self> {
+        Self::read(words).map_err(|error| match error.downcast::<clap::Error>() {
+            Ok(usage) => advised_here(usage).exit(),
+            Err(other) => other,
+        })
     }
 
-    /// How the server would be started.
-    pub(crate) const fn args(&self) -> &Args {
-        match self {
-            Self::Serve(args) | Self::Check(args) => args,
+    fn read(words: Vec<OsString>) -> Result<Self> {
+        let server = Args::command();
+        let words = arranged(words, &unlooked(&server));
+        let (found, config) = find(&words, &server)?;
+        let (command, found) = match found.subcommand() {
+            Some((command, found)) => (command.to_owned(), found.clone()),
+            None => (String::new(), found),
+        };
+        if command == "reload" {
+            return Ok(Self::Reload(found.get_one("pid_file").cloned()));
         }
+        let given = Given { args: Args::checked(&found)?, found, config, words };
+        Ok(match &*command {
+            "check" => Self::Check(given),
+            "explain" => {
+                let asked = Asked::from_arg_matches(&given.found)?;
+                Self::Explain(given, asked)
+            }
+            _ => Self::Serve(given),
+        })
+    }
+}
+
+impl Given {
+    /// Reads the configuration again, under the same words.
+    pub(crate) fn again(&self) -> Result<Self> {
+        let server = unlooked(&Args::command());
+        let (found, config) = find(&self.words, &server)?;
+        Ok(Self { args: Args::checked(&found)?, found, config, words: self.words.clone() })
     }
 
-    fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
-        let found = command().try_get_matches_from(words)?;
-        match found.subcommand() {
-            None => Args::checked(&found).map(Self::Serve),
-            Some((_, of_check)) => Args::checked(of_check).map(Self::Check),
-        }
+    /// The files that are read again then.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let config = self.config.as_ref().map(|config| config.path.clone());
+        let Args { rules, names, .. } = &self.args;
+        [config, rules.clone(), names.map_file.clone()].into_iter().flatten().collect()
     }
+}
+
+/// What the words and the configuration say, with the options of `server`.
+fn find(words: &[OsString], server: &Command) -> Result<(ArgMatches, Option<ConfigFile>)> {
+    let mut config = match named_config(words, &unlooked(server)) {
+        Some(named) => ConfigFile::find(named.as_deref(), server)?,
+        None => None,
+    };
+    let found = match &mut config {
+        Some(config) => config.under(server, |defaults| {
+            command(&defaults(server.clone())).try_get_matches_from(words)
+        }),
+        None => command(server).try_get_matches_from(words),
+    }?;
+    Ok((found, config))
+}
+
+/// The options of `server` without a look at what the system has: names of hosts, and interfaces.
+pub(crate) fn unlooked(server: &Command) -> Command {
+    let listen = |_: &str| Ok::<_, String>(Addresses(Vec::new()));
+    let interface = |name: &str| Ok::<_, String>(name.to_owned());
+    let server = server.clone().mut_arg("listen", |arg| arg.value_parser(listen));
+    server.mut_arg("interface", |arg| arg.value_parser(interface))
+}
+
+/// Puts a command that stands behind options in front of them.
+fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
+    let folder = |words: &[OsString]| {
+        let lenient = server.clone().mut_arg("root", |root| root.env(None::<&'static str>));
+        let found = lenient.ignore_errors(true).try_get_matches_from(words).ok()?;
+        found.get_one::<PathBuf>("root").cloned()
+    };
+    let all = command(server);
+    let Some(name) = folder(&words).filter(|name| all.find_subcommand(name).is_some()) else {
+        return words;
+    };
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let is_it = |at: &usize| {
+        let without: Vec<_> = [&words[..*at], &words[at + 1..]].concat();
+        words[*at] == *name && folder(&without).as_ref() != Some(&name)
+    };
+    if let Some(at) = (1..end).find(is_it) {
+        words[1..=at].rotate_right(1);
+    }
+    words
+}
+
+/// Which configuration file is named, if one is; nothing where these words only ask for help.
+fn named_config(words: &[OsString], server: &Command) -> Option<Option<PathBuf>> {
+    let lenient = command(server).ignore_errors(true);
+    let found = lenient.try_get_matches_from(words).ok()?;
+    Some(here(&found).get_one::<PathBuf>("config").cloned())
 }
 
 /// The options of the server, for a command that takes them: its own page of help need not have them all again.
-fn of_the_server() -> impl Iterator<Item = Arg> {
-    let server = Args::command();
-    let all: Vec<_> = server.get_arguments().map(|arg| arg.clone().hide(true)).collect();
-    all.into_iter()
+fn hidden(server: &Command) -> impl Iterator<Item = Arg> {
+    server.get_arguments().map(|arg| arg.clone().hide(true))
 }
 
-/// All that can be written.
-pub(crate) fn command() -> Command {
+const TAKES_ALL: &str = "It takes all options of the server: 'rtftpd --help' has them.";
+
+/// All that can be written, with the options of `server`.
+fn command(server: &Command) -> Command {
     let check = Command::new("check")
-        .about("See whether the server could be started so, and show what it would do; serves nothing")
+        .about("See whether the server could be started so, and show its configuration, and where each value comes from")
         .override_usage("rtftpd check [ROOT] [OPTIONS]")
+        .after_help(format!(
+            "{TAKES_ALL}\n\nExit status: 0 it could be started, 1 it could not, 2 wrong usage."
+        ))
+        .args(hidden(server));
+    // What is a word of the server is an option of this command.
+    let of_server = hidden(server).map(|arg| match arg.get_id().as_str() {
+        "root" => arg.long("root").hide(false),
+        "json" => arg.long("log-json"),
+        _ => arg,
+    });
+    // Before it says what it is about: what is asked has words of its own for that.
+    let explain = Asked::augment_args(Command::new("explain"))
+        .about("Say what a request would come to: which rule is for it, which file it gets, and what is answered")
+        .override_usage("rtftpd explain [OPTIONS] --from <ADDR> <NAME> [OPTION=VALUE]...")
+        .after_help(format!(
+            "{TAKES_ALL} Nothing is sent, and nothing stays of an upload.\n\nExit status: 0 it would be served, 1 that cannot be \
+             said, 2 wrong usage, 3 it would be refused, 4 it would get no answer."
+        ))
+        .args(of_server);
+    let reload = Command::new("reload")
+        .about("Have a running server read its configuration, rules and maps again, as SIGHUP does")
+        .override_usage("rtftpd reload [--config <FILE>] [--pid-file <FILE>]")
         .after_help(
-            "It takes ROOT and all options of the server: 'rtftpd --help' has them.\n\nExit status: 0 it could be started, 1 it \
-             could not, 2 wrong usage.",
+            "The server is the one with the pid file that --pid-file names, or 'pid-file' in the configuration, which is read \
+             before it is asked. Running transfers go on. Where something is wrong with what it reads, nothing changes; its log \
+             says what became of it, and which options only a start obeys.\n\nExit status: 0 it was asked, 1 it was not, 2 \
+             wrong usage.",
         )
-        .args(of_the_server());
-    let all = Args::command()
+        .args(hidden(server).map(|arg| arg.required(false)));
+    let all = server
+        .clone()
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
         .disable_help_subcommand(true)
-        .subcommand(check);
+        .subcommands([check, explain, reload]);
     with_negative_values(all)
 }
 
@@ -70,29 +190,35 @@ mod tests {
 
     #[test]
     fn what_is_packaged_about_it_is_what_it_is() {
-        crate::pages::compare("rtftpd", command(), "8");
+        crate::pages::compare("rtftpd", command(&Args::command()), "8");
     }
 
-    fn task(words: &str) -> Result<Task, clap::Error> {
-        Task::read(words.split_whitespace().map(OsString::from))
+    fn task(words: &str) -> Result<Task> {
+        Task::read(words.split_whitespace().map(OsString::from).collect())
     }
 
     #[test]
     fn a_command_is_the_first_word_and_a_folder_may_have_its_name() {
-        command().debug_assert();
+        command(&Args::command()).debug_assert();
         let root = |words| match task(words).expect(words) {
-            Task::Serve(args) => format!("serves {}", args.root.display()),
-            Task::Check(args) => format!("checks {}", args.root.display()),
+            Task::Serve(given) => format!("serves {}", given.args.root.display()),
+            Task::Check(given) => format!("checks {}", given.args.root.display()),
+            Task::Explain(given, asked) => {
+                format!("{} of {}", asked.name, given.args.root.display())
+            }
+            Task::Reload(file) => format!("reloads {}", file.unwrap_or_default().display()),
         };
         assert_eq!(root("rtftpd /srv --drain 1"), "serves /srv");
         assert_eq!(root("rtftpd check /srv --drain 1"), "checks /srv");
+        assert_eq!(root("rtftpd --user check --drain 1 check /srv"), "checks /srv");
         assert_eq!(root("rtftpd check --drain 1 check"), "checks check");
-        for words in ["rtftpd ./check", "rtftpd --drain 1 ./check", "rtftpd -- ./check"] {
+        let explained = "rtftpd explain --root /srv --from 192.0.2.7 a blksize=8";
+        assert_eq!(root(explained), "a of /srv");
+        assert_eq!(root("rtftpd reload --pid-file x"), "reloads x");
+        for words in ["rtftpd ./check", "rtftpd --user check ./check", "rtftpd -- ./check"] {
             assert_eq!(root(words), "serves ./check");
         }
-        for words in ["rtftpd -q check", "rtftpd -- check"] {
-            assert_eq!(root(words), "serves check");
-        }
+        assert_eq!(root("rtftpd -q -- check"), "serves check");
         for words in ["rtftpd", "rtftpd check", "rtftpd /srv check", "rtftpd check / -v -q"] {
             assert!(task(words).is_err(), "{words}");
         }

@@ -1,6 +1,7 @@
 //! The folders that are served, each opened once for what is done with it.
 
 use crate::args::Args;
+use crate::explain::{Noted, Notes};
 use crate::log;
 use crate::rules;
 use crate::sandbox::{self, Account};
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use tftpkit::limits;
 use tftpkit::query::Query;
 use tftpkit::server::MacAddress;
-use tftpkit::store::{Folder, Uploads};
+use tftpkit::store::{Folder, Store, Uploads};
 
 /// What a folder is opened for.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,12 +32,28 @@ pub(crate) struct Folders<'a> {
     cards: Cards,
     /// Who serves them in the end, where this process is root still.
     account: Option<Account>,
-    open: Vec<(Wanted, Arc<Folder>)>,
+    open: Vec<Open>,
+    /// Notes what each is asked for, where somebody wants to know that.
+    notes: Option<Notes>,
+}
+
+/// A folder that is open.
+struct Open {
+    wanted: Wanted,
+    folder: Arc<Folder>,
+    /// The folder, or what notes all that it is asked for.
+    store: Arc<dyn Store>,
 }
 
 impl<'a> Folders<'a> {
     pub(crate) fn new(args: &'a Args, cards: Cards, account: Option<Account>) -> Self {
-        Self { args, cards, account, open: Vec::new() }
+        Self { args, cards, account, open: Vec::new(), notes: None }
+    }
+
+    /// Notes what each folder is asked for.
+    pub(crate) fn noted(mut self, notes: Option<Notes>) -> Self {
+        self.notes = notes;
+        self
     }
 
     /// Who serves them in the end, where this process is root still.
@@ -50,9 +67,9 @@ impl<'a> Folders<'a> {
     }
 
     /// The folder for that, which is opened where it is not yet.
-    pub(crate) fn get(&mut self, wanted: &Wanted) -> Result<Arc<Folder>> {
-        if let Some((_, open)) = self.open.iter().find(|(known, _)| known == wanted) {
-            return Ok(Arc::clone(open));
+    pub(crate) fn get(&mut self, wanted: &Wanted) -> Result<Arc<dyn Store>> {
+        if let Some(open) = self.open.iter().find(|open| open.wanted == *wanted) {
+            return Ok(Arc::clone(&open.store));
         }
         ensure!(self.open.len() < limits::RULES, "more than {} folders", limits::RULES);
         let (root, args) = (wanted.place.folder.display(), self.args);
@@ -75,22 +92,26 @@ impl<'a> Folders<'a> {
             let cards = Arc::clone(&self.cards);
             folder = folder.below(move |query| below.path(query, || cards(query)));
         }
-        let is_new = !self.open.iter().any(|(known, _)| known.place == wanted.place);
+        let is_new = !self.open.iter().any(|open| open.wanted.place == wanted.place);
         self.look_at_permissions(wanted, is_new)?;
-        let folder = Arc::new(folder);
-        self.open.push((wanted.clone(), Arc::clone(&folder)));
-        Ok(folder)
+        let (wanted, folder) = (wanted.clone(), Arc::new(folder));
+        let store: Arc<dyn Store> = match &self.notes {
+            Some(notes) => Arc::new(Noted::new(Arc::clone(&folder), &wanted.place.folder, notes)),
+            None => Arc::<Folder>::clone(&folder),
+        };
+        self.open.push(Open { wanted, folder, store: Arc::clone(&store) });
+        Ok(store)
     }
 
     /// How many descriptors they hold beyond that of one folder, which every server has.
     pub(crate) fn more_descriptors(&self) -> u64 {
-        let all: usize = self.open.iter().map(|(wanted, _)| 1 + wanted.links.len()).sum();
+        let all: usize = self.open.iter().map(|open| 1 + open.wanted.links.len()).sum();
         all.saturating_sub(1) as u64
     }
 
     /// The most that clients may write in one of them.
     pub(crate) fn uploads(&self) -> Uploads {
-        let uploads = self.open.iter().map(|(wanted, _)| wanted.uploads);
+        let uploads = self.open.iter().map(|open| open.wanted.uploads);
         uploads.into_iter().find(|uploads| *uploads != Uploads::Off).unwrap_or_default()
     }
 
@@ -98,7 +119,7 @@ impl<'a> Folders<'a> {
     /// be named several times.
     pub(crate) fn places(&self) -> impl Iterator<Item = sandbox::Place> {
         let place = |path: &PathBuf, may_write| sandbox::Place { path: path.clone(), may_write };
-        self.open.iter().flat_map(move |(wanted, _)| {
+        self.open.iter().flat_map(move |Open { wanted, .. }| {
             let links = wanted.links.iter().map(move |other| place(other, false));
             let own = place(&wanted.place.folder, wanted.uploads != Uploads::Off);
             std::iter::once(own).chain(links)
@@ -108,13 +129,13 @@ impl<'a> Folders<'a> {
     /// Whether an upload may have to wait elsewhere, as it does for a file that cannot be replaced.
     pub(crate) fn may_spool(&self) -> bool {
         let spools = |uploads| matches!(uploads, Uploads::Existing | Uploads::Overwrite);
-        self.open.iter().any(|(wanted, _)| spools(wanted.uploads))
+        self.open.iter().any(|open| spools(open.wanted.uploads))
     }
 
     /// Those that take uploads.
     pub(crate) fn of_uploads(&self) -> Vec<Arc<Folder>> {
-        let taking = self.open.iter().filter(|(wanted, _)| wanted.uploads != Uploads::Off);
-        taking.map(|(_, folder)| Arc::clone(folder)).collect()
+        let taking = self.open.iter().filter(|open| open.wanted.uploads != Uploads::Off);
+        taking.map(|open| Arc::clone(&open.folder)).collect()
     }
 
     /// Finds out at the start what would else be an access violation at each request.

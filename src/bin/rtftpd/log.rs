@@ -19,6 +19,9 @@ use tftpkit::wire::{ErrorCode, Filename, Operation};
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Value, debug, error, info, warn};
 use tracing_appender::non_blocking::ErrorCounter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Registry, reload};
 
 /// Lines in each second, unless the operator says otherwise: nobody can fill a disk by asking.
 pub(crate) const LINES_PER_SECOND: u32 = 500;
@@ -29,27 +32,43 @@ const BETWEEN_COMPLAINTS: Duration = Duration::from_secs(1);
 /// Characters of a name or a text: as many as a request of 512 octets may have (RFC 2347).
 const LONGEST_CHARS: usize = 512;
 
-/// Sets up the form of lines, and which there are.
-pub(crate) fn start(args: &Args) -> Lines {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => Level::WARN,
-        (_, 0) => Level::INFO,
-        _ => Level::DEBUG,
-    };
-    let lines = tracing_subscriber::fmt().with_max_level(level).with_target(false);
-    let way = Lines::default();
+/// Which lines there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Verbosity(reload::Handle<LevelFilter, Registry>);
+
+impl Verbosity {
+    /// From now on there are the lines that `args` wants.
+    pub(crate) fn set(&self, args: &Args) {
+        let _ = self.0.reload(wanted(args));
+    }
+}
+
+fn wanted(args: &Args) -> LevelFilter {
+    match (args.quiet, args.verbose) {
+        (true, _) => LevelFilter::WARN,
+        (_, 0) => LevelFilter::INFO,
+        _ => LevelFilter::DEBUG,
+    }
+}
+
+/// Sets up the form of lines, which go the given way, and which there are.
+pub(crate) fn start(args: &Args, way: &Lines) -> Verbosity {
+    let (filter, level) = reload::Layer::new(wanted(args));
+    let all = tracing_subscriber::registry().with(filter);
     // A line that cannot be written is lost; to complain about it, on the same standard error, would be a panic.
-    let lines = lines.with_writer(way.clone()).log_internal_errors(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(way.clone()).log_internal_errors(false);
+    let lines = lines.with_target(false);
     if args.json {
-        lines.json().flatten_event(true).init();
+        all.with(lines.json().flatten_event(true)).init();
     } else if std::io::IsTerminal::is_terminal(&std::io::stderr()) {
         let colours = std::env::var_os("NO_COLOR").is_none();
         // The lines have their own colours, and the writer would escape them.
-        lines.with_ansi(colours).event_format(Short::new(colours)).init();
+        all.with(lines.with_ansi(colours).event_format(Short::new(colours))).init();
     } else {
-        lines.with_ansi(false).init();
+        all.with(lines.with_ansi(false)).init();
     }
-    way
+    Verbosity(level)
 }
 
 /// Writes what the operator should know of the folder.
@@ -75,7 +94,7 @@ fn is_closed(dir: &Path) -> bool {
 pub(crate) struct Log {
     start: Instant,
     /// Nothing is left out where there is none.
-    ration: Option<Mutex<Ration>>,
+    ration: Mutex<Option<Ration>>,
     /// Whether numbers are for programs.
     json: bool,
     /// The lines that nobody read in time.
@@ -91,6 +110,7 @@ struct Lost {
 
 #[derive(Debug)]
 struct Ration {
+    per_second: u32,
     lines: TokenBucket,
     suppressed: u64,
     /// When lines were last said to be left out.
@@ -98,19 +118,27 @@ struct Ration {
 }
 
 impl Ration {
-    /// So many lines in each second.
-    fn new(per_second: u32) -> Self {
+    /// So many lines in each second; 0 is no bound.
+    fn of(per_second: u32, now: Time) -> Option<Self> {
         let burst = per_second.saturating_mul(BURST_SECONDS);
-        let lines = TokenBucket::new(Time::START, burst, per_second);
-        Self { lines, suppressed: 0, told: Time::START }
+        let lines = TokenBucket::new(now, burst, per_second);
+        (per_second > 0).then_some(Self { per_second, lines, suppressed: 0, told: now })
     }
 }
 
 impl Log {
     /// A log of so many lines in each second; 0 is no bound.
     pub(crate) fn new(per_second: u32, json: bool) -> Self {
-        let ration = (per_second > 0).then(|| Mutex::new(Ration::new(per_second)));
+        let ration = Mutex::new(Ration::of(per_second, Time::START));
         Self { start: Instant::now(), ration, json, lost: OnceLock::new() }
+    }
+
+    /// From now on it has so many lines in each second; 0 is no bound.
+    pub(crate) fn set_rate(&self, per_second: u32) {
+        let mut ration = locked(&self.ration);
+        if ration.as_ref().map_or(0, |ration| ration.per_second) != per_second {
+            *ration = Ration::of(per_second, self.now());
+        }
     }
 
     /// Tells of lines that were lost, too, from now on.
@@ -177,8 +205,10 @@ impl Log {
     }
 
     fn may_write(&self) -> bool {
-        let Some(ration) = &self.ration else { return true };
-        let taken = locked(ration).take(self.now());
+        let now = self.now();
+        let Some(taken) = locked(&self.ration).as_mut().map(|ration| ration.take(now)) else {
+            return true;
+        };
         if let Some(lines @ 1..) = taken {
             warn!(lines, "log lines left out: more than --log-rate allows");
         }
@@ -423,7 +453,7 @@ mod tests {
 
     #[test]
     fn what_was_left_out_is_told_with_the_next_line_and_once_in_a_second() {
-        let mut ration = Ration::new(LINES_PER_SECOND);
+        let mut ration = Ration::of(LINES_PER_SECOND, Time::START).expect("a bound");
         let mut take = |millis: u64| ration.take(Time::from_micros(millis * 1000));
         assert!((0..BURST_LINES).all(|_| take(0) == Some(0)));
         assert_eq!([0, 0, 0].map(&mut take), [None; 3]);

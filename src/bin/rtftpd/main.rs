@@ -4,6 +4,8 @@ mod args;
 mod banner;
 mod check;
 mod commands;
+mod config;
+mod explain;
 mod folders;
 mod lines;
 mod log;
@@ -11,7 +13,9 @@ mod names;
 #[cfg(test)]
 #[path = "../shared/pages.rs"]
 mod pages;
+mod pid_file;
 mod prepared;
+mod reload;
 mod rules;
 mod sandbox;
 mod short;
@@ -24,31 +28,34 @@ mod values;
 use anyhow::{Context, Result, anyhow, ensure};
 use args::Args;
 use banner::GivenUp;
-use commands::Task;
+use commands::{Given, Task};
 use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use pid_file::PidFile;
 use prepared::Prepared;
+use reload::{Current, Reloader};
 use sandbox::Sandbox;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, IsTerminal};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
-use tftpkit::server::{Handle, Server, StandardPolicy, StartError};
-use tftpkit::store::{Folder, Uploads};
+use tftpkit::server::{Handle, Server, StartError};
+use tftpkit::store::{Folder, Store, Uploads};
 
 fn main() -> ExitCode {
-    let task = Task::from_words(std::env::args_os());
-    let lines = log::start(task.args());
-    let done = match &task {
-        Task::Serve(args) => serve(args, &lines),
-        Task::Check(args) => check::run(args, &lines),
-    };
+    let lines = Lines::default();
+    let done = Task::from_words(std::env::args_os().collect()).and_then(|task| match task {
+        Task::Serve(given) => serve(given, &lines).map(|()| ExitCode::SUCCESS),
+        Task::Check(given) => check::run(&given, &lines).map(|()| ExitCode::SUCCESS),
+        Task::Explain(given, asked) => explain::run(&given, &asked, &lines),
+        Task::Reload(pid_file) => reload::ask(pid_file.as_deref()).map(|()| ExitCode::SUCCESS),
+    });
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             lines.write_early();
             eprintln!("rtftpd: {}", shown::told(&error));
@@ -57,53 +64,61 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(args: &Args, lines: &Lines) -> Result<()> {
+fn serve(given: Given, lines: &Lines) -> Result<()> {
+    let args = &given.args;
+    let verbosity = log::start(args, lines);
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGHUP);
     let mut blocked = signals;
     // What is written beyond the limit on a file's size is an error of that upload, not the end of all.
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
     let is_root = nix::unistd::geteuid().is_root();
-    let Prepared { policy, folders, main, rules } = Prepared::new(args)?;
+    let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
+    let policy = Current::new(policy);
     let server = bind(args, sessions, main, &policy, &log)?;
+    let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     // All that needs a right is done, and there is one thread.
     let from_afar =
         server.addresses().first().copied().map_or_else(Vec::new, banner::own_addresses);
-    let given_up = GivenUp { from_afar, ..give_up(args, is_root, &folders)? };
+    let config = given.config.as_ref().map(|config| config.path.clone());
+    let given_up = GivenUp { from_afar, config, ..give_up(&given, is_root, &folders)? };
     let (_written, lost) = lines.start_thread();
     log.count(lost);
-    banner::show(args, &server.addresses(), &given_up, rules);
-    let (handle, grace) = (server.handle(), args.drain);
+    banner::show(args, &server.addresses(), &given_up, &rules);
+    let (handle, taking) = (server.handle(), folders.of_uploads());
+    drop(folders);
+    let (held, current) = (given_up.sandbox.held, policy.clone());
+    let reloader = Reloader { given, policy: current, macs, held, log, verbosity };
     std::thread::Builder::new()
         .name("signals".into())
-        .spawn(move || stop_on_signal(&signals, &handle, grace))
+        .spawn(move || obey_signals(&signals, &handle, reloader, pid_file))
         .context("cannot start a thread")?;
-    let taking = folders.of_uploads();
     if !taking.is_empty() {
         // Beside the first transfers: nobody waits for a folder of a million files.
         let swept = std::thread::Builder::new().name("sweep".into()).spawn(move || sweep(&taking));
         swept.context("cannot start a thread")?;
     }
     server.run().context("cannot wait for requests")?;
-    for rule in policy.rules().iter().filter(|rule| rule.turned_away() > 0) {
-        tracing::info!(rule = rule.label(), requests = rule.turned_away(), "turned away");
-    }
+    policy.tell_turned_away();
     Ok(())
 }
 
 /// Becomes who it is to be, and enters the sandbox.
-fn give_up(args: &Args, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>) -> Result<GivenUp> {
+    let args = &given.args;
     let user = folders.account().map_or("root", |account| &account.name).to_owned();
     let sandbox = Sandbox {
         parts: args.sandbox.clone(),
         account: folders.account().cloned(),
         places: folders.places().collect(),
+        again: given.files(),
         has_spool: folders.may_spool(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
@@ -134,8 +149,8 @@ fn sweep(folders: &[Arc<Folder>]) {
 fn bind(
     args: &Args,
     sessions: usize,
-    folder: Arc<Folder>,
-    policy: &StandardPolicy,
+    folder: Arc<dyn Store>,
+    policy: &Current,
     log: &Arc<log::Log>,
 ) -> Result<Server> {
     let bind = |listen: &[SocketAddr]| {
@@ -208,13 +223,28 @@ fn explain(error: StartError) -> anyhow::Error {
     anyhow!("cannot listen on {address}: {advice}")
 }
 
-fn stop_on_signal(signals: &SigSet, handle: &Handle, mut grace: Duration) {
-    while signals.wait().is_ok() {
-        let transfers = handle.transfers();
-        tracing::info!(transfers, grace = grace.as_secs_f64(), "stopping");
-        handle.drain(grace);
+/// Stops the server, or has it read its configuration again. The pid file is given up first: the next server may start.
+fn obey_signals(
+    signals: &SigSet,
+    handle: &Handle,
+    mut reloader: Reloader,
+    mut pid_file: Option<PidFile>,
+) {
+    let has_terminal = || std::io::stderr().is_terminal();
+    let (had_terminal, mut grace) = (has_terminal(), None);
+    while let Ok(signal) = signals.wait() {
+        // A terminal that is closed takes with it what was started there.
+        if signal == Signal::SIGHUP && (!had_terminal || has_terminal()) {
+            reloader.reload();
+            continue;
+        }
+        drop(pid_file.take());
         // Whoever asks a second time does not want to wait.
-        grace = Duration::ZERO;
+        let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
+        grace = Some(left);
+        let transfers = handle.transfers();
+        tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
+        handle.drain(left);
     }
 }
 

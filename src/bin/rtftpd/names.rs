@@ -12,7 +12,7 @@ use tftpkit::server::NameRules;
 pub(crate) struct NameArgs {
     /// A file with rules for names, as 'in.tftpd --map-file' takes it (tftp-hpa)
     #[arg(long, value_name = "FILE", env = "RTFTPD_MAP_FILE")]
-    map_file: Option<PathBuf>,
+    pub(crate) map_file: Option<PathBuf>,
 
     /// A rule for names, as a line of such a file: 'r ^ clients/\i/' gives each client a folder of its own; may be given
     /// several times, behind the rules of --map-file

@@ -1,52 +1,110 @@
 //! What is served: all that the options and the files say, opened and found to make sense.
 
 use crate::args::Args;
+use crate::commands::Given;
+use crate::explain::Notes;
 use crate::folders::{Cards, Folders};
 use crate::rules::{self, RuleFile};
 use crate::sandbox::{self, Account};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use rustix::fs::{Access, access};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use tftpkit::server::{Neighbours, StandardPolicy};
-use tftpkit::store::Folder;
+use tftpkit::server::{MacAddress, NameRules, Neighbours, StandardPolicy};
+use tftpkit::store::Store;
+
+/// Tells hardware addresses of clients.
+pub(crate) type Macs = Arc<dyn Fn(&SocketAddr) -> Option<MacAddress> + Send + Sync>;
 
 /// What is served, and to whom.
 pub(crate) struct Prepared<'a> {
     pub(crate) policy: StandardPolicy,
     pub(crate) folders: Folders<'a>,
     /// What is served where no rule says otherwise.
-    pub(crate) main: Arc<Folder>,
-    /// How many rules there are, if there is a file of them.
-    pub(crate) rules: Option<usize>,
+    pub(crate) main: Arc<dyn Store>,
+    /// How many rules there are, and in which files.
+    pub(crate) rules: Vec<(usize, PathBuf)>,
+    /// Where hardware addresses are known from.
+    pub(crate) macs: Option<Macs>,
 }
 
 impl<'a> Prepared<'a> {
-    /// Reads the files and opens the folders.
-    pub(crate) fn new(args: &'a Args) -> Result<Self> {
-        let rules = args.rules.as_deref().map(RuleFile::read).transpose()?;
-        let neighbours = match rules.as_ref().is_some_and(RuleFile::wants_mac) {
-            true => {
-                Some(Arc::new(Neighbours::open().context("cannot ask for hardware addresses")?))
+    /// Reads the files and opens the folders, for a server that is to be started.
+    pub(crate) fn new(given: &'a Given) -> Result<Self> {
+        Self::noted(given, None, None)
+    }
+
+    /// The same, with hardware addresses from elsewhere than the kernel, and notes of what folders are asked for.
+    pub(crate) fn noted(
+        given: &'a Given,
+        macs: Option<Macs>,
+        notes: Option<Notes>,
+    ) -> Result<Self> {
+        let of_their_own = given.args.rules.as_deref().map(RuleFile::read).transpose()?;
+        let rules = all_rules(given, of_their_own.as_ref());
+        let macs = match macs {
+            Some(macs) => Some(macs),
+            None if rules.iter().any(|rules| rules.wants_mac()) => {
+                Some(of_kernel().context("cannot ask for hardware addresses")?)
             }
-            false => None,
+            // Rules that are read later may want to know them, and a sandbox opens nothing of the kind.
+            None if !rules.is_empty() => of_kernel().ok(),
+            None => None,
         };
-        let (known, policy) = (neighbours.clone(), args.policy().names(args.names.rules()?));
-        let cards: Cards = Arc::new(move |query| known.as_ref()?.address_of(&query.peer));
-        let policy = policy.mac_addresses(move |peer| neighbours.as_ref()?.address_of(peer));
-        let account = become_whom(args)?;
-        let (mut folders, place) = (Folders::new(args, cards, account), rules::main_folder(args));
+        let names = given.args.names.rules()?;
+        let account = become_whom(&given.args)?;
+        let kinds = (macs, account, notes);
+        Self::open(given, &rules, names, kinds)
+    }
+
+    /// Reads and opens all again, for a server that runs.
+    pub(crate) fn again(given: &'a Given, macs: Option<Macs>) -> Result<Self> {
+        let of_their_own = given.args.rules.as_deref().map(RuleFile::read).transpose()?;
+        let rules = all_rules(given, of_their_own.as_ref());
+        ensure!(
+            macs.is_some() || !rules.iter().any(|rules| rules.wants_mac()),
+            "the sandbox has no way to ask for hardware addresses: start the server again"
+        );
+        Self::open(given, &rules, given.args.names.rules()?, (macs, None, None))
+    }
+
+    fn open(
+        given: &'a Given,
+        rules: &[&RuleFile],
+        names: NameRules,
+        (macs, account, notes): (Option<Macs>, Option<Account>, Option<Notes>),
+    ) -> Result<Self> {
+        let args = &given.args;
+        let (of_folders, of_rules) = (macs.clone(), macs.clone());
+        let cards: Cards = Arc::new(move |query| of_folders.as_ref()?(&query.peer));
+        let policy = args.policy().names(names);
+        let policy = policy.mac_addresses(move |peer| of_rules.as_ref()?(peer));
+        let place = rules::main_folder(args);
+        let mut folders = Folders::new(args, cards, account).noted(notes);
         let main = folders.get(&place)?;
-        let policy = policy.store(Arc::<Folder>::clone(&main));
-        let policy = match &rules {
-            Some(rules) => rules.add_to(policy, &mut folders, &place)?,
-            None => policy,
-        };
+        let policy = policy.store(Arc::clone(&main));
+        let add = |policy, rules: &&RuleFile| rules.add_to(policy, &mut folders, &place);
+        let policy = rules.iter().try_fold(policy, add)?;
         for place in folders.places() {
             let (path, may_write) = (place.path.display(), place.may_write);
             tracing::debug!(%path, may_write, "serves a folder");
         }
-        Ok(Self { policy, folders, main, rules: rules.as_ref().map(RuleFile::len) })
+        let rules = rules.iter().map(|rules| (rules.len(), rules.path().to_owned()));
+        let rules = rules.filter(|(count, _)| *count > 0).collect();
+        Ok(Self { policy, folders, main, rules, macs })
     }
+}
+
+/// The rules, in the order in which they are tried.
+fn all_rules<'a>(given: &'a Given, of_their_own: Option<&'a RuleFile>) -> Vec<&'a RuleFile> {
+    of_their_own.into_iter().chain(given.config.as_ref().map(|config| &config.rules)).collect()
+}
+
+/// What the kernel knows of its neighbours.
+fn of_kernel() -> std::io::Result<Macs> {
+    let neighbours = Neighbours::open()?;
+    Ok(Arc::new(move |peer| neighbours.address_of(peer)))
 }
 
 /// Who to become, who can serve the folder; nobody else, where that is who it is.

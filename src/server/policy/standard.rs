@@ -42,13 +42,7 @@ impl Policy for StandardPolicy {
         if self.rules.is_empty() {
             return Verdict::Serve(profile);
         }
-        // Rules are about files: about the name that is looked for, whatever was asked for.
-        let served = profile.served(query).into_owned();
-        let listing = profile.listing.clone().unwrap_or_else(|| ".list".into());
-        let servers = self.profile.store.as_ref().map(|own| &*own.0);
-        let look_up = || self.cards.as_ref().and_then(|cards| cards(&query.peer));
-        let mut asked = Asked::new(&served, (&self.rules, servers), &listing, &look_up);
-        match self.rules.iter().find(|rule| rule.is_for(&mut asked)) {
+        match self.first_rule(&profile.served(query)) {
             Some(rule) => rule.verdict(query, profile),
             None => Verdict::Serve(profile),
         }
@@ -91,6 +85,23 @@ impl StandardPolicy {
     ) -> Self {
         self.cards = Some(Arc::new(cards));
         self
+    }
+
+    /// The rule that is for `query`, if one is.
+    pub fn rule_for(&self, query: &Query) -> Option<&Rule> {
+        let name = self.names.apply(query).ok()?;
+        let profile = Profile { name, ..Profile::default() };
+        self.first_rule(&profile.served(query))
+    }
+
+    /// The first rule that is for a request. Rules are about files: about the name that is looked for, whatever was asked
+    /// for.
+    fn first_rule(&self, served: &Query) -> Option<&Rule> {
+        let listing = self.profile.listing.as_deref().unwrap_or(".list");
+        let servers = self.profile.store.as_ref().map(|own| &*own.0);
+        let look_up = || self.cards.as_ref().and_then(|cards| cards(&served.peer));
+        let mut asked = Asked::new(served, (&self.rules, servers), listing, &look_up);
+        self.rules.iter().find(|rule| rule.is_for(&mut asked))
     }
 
     /// The rules, in their order. Clones of a policy count together.

@@ -1,4 +1,4 @@
-//! The rule file: who may do what, from where they are served, and what is different for them.
+//! Rules, in a file of their own or in the configuration: who may do what, from where they are served, and what is different for them.
 
 mod place;
 mod tables;
@@ -7,6 +7,7 @@ pub(crate) use place::Place;
 pub(crate) use tables::Tables;
 
 use crate::args::Args;
+use crate::config::{Written, line_at, meant};
 use crate::folders::{Folders, Wanted};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use std::num::NonZeroU64;
@@ -20,6 +21,7 @@ use tftpkit::wire::{BlockSize, Interval, OptionKind, OptionSet, WindowSize};
 use toml::Spanned;
 
 /// A file of rules that was read.
+#[derive(Debug)]
 pub(crate) struct RuleFile {
     path: PathBuf,
     text: String,
@@ -31,12 +33,23 @@ impl RuleFile {
     pub(crate) fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path);
         let text = text.with_context(|| format!("cannot read the rules '{}'", path.display()))?;
-        let parsed: Result<Tables, _> = toml::from_str(&text);
-        let tables = parsed.map_err(|error| {
-            let line = error.span().map_or(1, |span| line_at(&text, span.start));
-            anyhow!("{}, line {line}: {}", path.display(), explained(error.message()))
-        })?;
-        Ok(Self { path: path.to_owned(), text, tables })
+        let written = Written::parse(path, &text)?;
+        if let Some((key, _)) = written.options.first() {
+            let (line, key) = (line_at(&text, key.span().start), key.as_ref());
+            let meant = meant(key, ["rule", "profile"].into_iter());
+            bail!("{}, line {line}: there is no key '{key}'{meant}", path.display());
+        }
+        Ok(Self::of(path, text, written.tables))
+    }
+
+    /// The tables that were read from `text`.
+    pub(crate) fn of(path: &Path, text: String, tables: Tables) -> Self {
+        Self { path: path.to_owned(), text, tables }
+    }
+
+    /// The file that it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// How many rules there are.
@@ -101,33 +114,6 @@ impl RuleFile {
     /// A path of the file, which is relative to the folder that the file is in.
     fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or_else(|| Path::new("")).join(path)
-    }
-}
-
-/// The line of a place in a text, counted from 1.
-fn line_at(text: &str, at: usize) -> usize {
-    text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// What the reader of the format says, with what may have been meant by a key that there is not.
-fn explained(message: &str) -> String {
-    let mut words = message.split('`').skip(1).step_by(2);
-    match (message.starts_with("unknown field"), words.next()) {
-        (true, Some(key)) => format!("there is no key '{key}'{}", meant(key, words)),
-        _ if message.starts_with("invalid type: map, expected a sequence") => {
-            "write the heads of tables in two brackets: [[rule]], [[profile]]".into()
-        }
-        _ => message.trim_end().to_owned(),
-    }
-}
-
-/// Which of the known words may have been meant by another one, or all of them.
-fn meant<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let known: Vec<_> = known.collect();
-    let near = known.iter().map(|one| (strsim::jaro_winkler(word, one), one));
-    match near.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(likeness, _)| *likeness > 0.75) {
-        Some((_, near)) => format!("; '{near}' may be meant"),
-        None => format!("; what there is is {}", known.join(", ")),
     }
 }
 
@@ -381,8 +367,8 @@ mod tests {
     #[test]
     fn hardware_addresses_are_wanted_by_conditions_and_by_roots() {
         let wants = |text: &str| {
-            let tables = toml::from_str(text).expect(text);
-            RuleFile { path: "r".into(), text: text.into(), tables }.wants_mac()
+            let written: Written = toml::from_str(text).expect(text);
+            RuleFile::of(Path::new("r"), text.into(), written.tables).wants_mac()
         };
         assert!(wants("[[rule]]\nmac = \"52:54:00\""));
         assert!(wants("[[rule]]\nroot = [\"/srv/{ip}\", \"/srv/{mac}\"]"));

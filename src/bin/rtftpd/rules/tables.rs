@@ -17,8 +17,7 @@ use tftpkit::wire::{OptionKind, OptionSet};
 use toml::Spanned;
 
 /// All tables.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tables {
     pub(crate) rule: Vec<Spanned<RuleTable>>,
     pub(crate) profile: Vec<Spanned<ProfileTable>>,

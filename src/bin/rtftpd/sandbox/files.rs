@@ -30,12 +30,14 @@ const CHANGES: [AccessFs; 7] = [
 const SPOOL: [AccessFs; 4] =
     [AccessFs::ReadFile, AccessFs::WriteFile, AccessFs::MakeReg, AccessFs::RemoveFile];
 
-/// Leaves this thread, and those that it starts, the files of these places; tells where that is.
+/// Leaves this thread, and those that it starts, the files of these places, and those that are read again; tells where that
+/// is, and whether files may change there.
 pub(super) fn confine(
     places: &[Place],
+    again: &[PathBuf],
     is_exact: bool,
     has_spool: bool,
-) -> Result<Vec<PathBuf>, String> {
+) -> Result<Vec<(PathBuf, bool)>, String> {
     let mut within: Vec<(PathBuf, bool)> = Vec::new();
     for place in places {
         let around = if is_exact { vec![place.path.clone()] } else { around(&place.path) };
@@ -50,6 +52,9 @@ pub(super) fn confine(
             let rights = if *may_write { reads | flags(&CHANGES) } else { reads };
             ruleset = allow(ruleset, path, rights)?;
         }
+        for path in again.iter().flat_map(|file| around_file(file)) {
+            ruleset = allow(ruleset, &path, AccessFs::ReadFile.into())?;
+        }
         for path in spool_directories().filter(|_| has_spool) {
             ruleset = allow(ruleset, &path, flags(&SPOOL))?;
         }
@@ -61,7 +66,7 @@ pub(super) fn confine(
             Err("it is not enabled in this kernel (lsm=landlock)".into())
         }
         (RulesetStatus::NotEnforced, _) => Err("this kernel has none, or a sandbox around".into()),
-        _ => Ok(outermost(within.into_iter().map(|(path, _)| path).collect())),
+        _ => Ok(within),
     }
 }
 
@@ -93,8 +98,15 @@ fn around(name: &Path) -> Vec<PathBuf> {
     real(&name).into_iter().chain(others.collect::<Vec<_>>()).collect()
 }
 
+/// A file, and the directories in which it would be after it was replaced; none that stands at the top, as `/etc` does, for
+/// that has the files of others.
+fn around_file(name: &Path) -> Vec<PathBuf> {
+    let is_deep = |path: &PathBuf| path.is_file() || path.ancestors().count() > 2;
+    around(name).into_iter().filter(is_deep).collect()
+}
+
 /// Without those that are in another one.
-fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+pub(super) fn outermost(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
     paths.sort();
     paths.dedup_by(|path, outer| path.starts_with(outer));
     paths
@@ -121,6 +133,15 @@ mod tests {
         // What stands at the top is alone.
         assert_eq!(around(Path::new("/proc")), [PathBuf::from("/proc")]);
         assert_eq!(around(Path::new("/")), [PathBuf::from("/")]);
+    }
+
+    #[test]
+    fn a_file_may_be_replaced_where_nothing_of_others_is() {
+        let place = tempfile::tempdir().expect("a folder");
+        let place = place.path().canonicalize().expect("a path");
+        std::fs::write(place.join("file"), "").expect("a file");
+        assert_eq!(around_file(&place.join("file")), [place.join("file"), place.clone()]);
+        assert_eq!(around_file(Path::new("/etc/passwd")), [PathBuf::from("/etc/passwd")]);
     }
 
     #[test]

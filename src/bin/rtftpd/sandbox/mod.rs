@@ -50,8 +50,47 @@ pub(crate) struct Sandbox {
     /// Who to become.
     pub(crate) account: Option<Account>,
     pub(crate) places: Vec<Place>,
+    /// Files that are read again later.
+    pub(crate) again: Vec<PathBuf>,
     /// Whether uploads may have to wait elsewhere, as they do for files that cannot be replaced.
     pub(crate) has_spool: bool,
+}
+
+/// What is left of files and calls, for who wants to serve something else later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Held {
+    /// The directories in which there are files, where not all are, and whether they may change there.
+    within: Option<Vec<(PathBuf, bool)>>,
+    /// Whether there are calls that change files.
+    has_changes: bool,
+    has_spool: bool,
+}
+
+impl Held {
+    /// What is not left that it takes to serve these places.
+    pub(crate) fn lacks(
+        &self,
+        places: impl Iterator<Item = Place>,
+        wants_spool: bool,
+    ) -> Option<String> {
+        for Place { path, may_write } in places {
+            let (shown, real) =
+                (path.display(), path.canonicalize().unwrap_or_else(|_| path.clone()));
+            let all = [(PathBuf::from("/"), true)];
+            let mut within = self.within.as_deref().unwrap_or(&all).iter();
+            let holds =
+                |(dir, writes): &(PathBuf, bool)| real.starts_with(dir) && *writes >= may_write;
+            if !within.any(holds) {
+                let what = if may_write { "uploads to" } else { "files in" };
+                return Some(format!("the sandbox has no {what} '{shown}'"));
+            }
+            if may_write && !self.has_changes {
+                return Some("the sandbox has no system calls for uploads".into());
+            }
+        }
+        let is_missing = wants_spool && !self.has_spool && self.within.is_some();
+        is_missing.then(|| "the sandbox has no place for uploads that wait elsewhere".into())
+    }
 }
 
 /// What holds from now on.
@@ -61,6 +100,7 @@ pub(crate) struct Entered {
     files: Option<(Vec<PathBuf>, bool)>,
     has_few_calls: bool,
     has_no_rights: bool,
+    pub(crate) held: Held,
     /// What was wanted and cannot be had, with the reasons.
     pub(crate) lacking: Vec<String>,
 }
@@ -74,11 +114,15 @@ impl Sandbox {
         let has = |part| self.parts.contains(&part);
         let mut entered = Entered::default();
         let mut lacks = |what: &str, why: String| entered.lacking.push(format!("{what}: {why}"));
+        let writes = self.places.iter().any(|place| place.may_write);
+        let mut held = Held { has_changes: true, has_spool: self.has_spool, ..Held::default() };
         if has(Part::Files) || has(Part::Folder) {
-            match files::confine(&self.places, has(Part::Folder), self.has_spool) {
+            let is_exact = has(Part::Folder);
+            match files::confine(&self.places, &self.again, is_exact, self.has_spool) {
                 Ok(within) => {
-                    let may_write = self.places.iter().any(|place| place.may_write);
-                    entered.files = Some((within, may_write));
+                    let paths = within.iter().map(|(path, _)| path.clone()).collect();
+                    entered.files = Some((files::outermost(paths), writes));
+                    held.within = Some(within);
                 }
                 Err(why) => lacks("Landlock", why),
             }
@@ -96,12 +140,12 @@ impl Sandbox {
             }
         }
         if has(Part::Calls) {
-            let writes = self.places.iter().any(|place| place.may_write);
             match calls::allow_only(writes) {
-                Ok(()) => entered.has_few_calls = true,
+                Ok(()) => (entered.has_few_calls, held.has_changes) = (true, writes),
                 Err(why) => lacks("seccomp", why),
             }
         }
+        entered.held = held;
         Ok(entered)
     }
 }

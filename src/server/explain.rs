@@ -1,0 +1,95 @@
+//! What a request would come to, without a server: the same calls on a system on which nothing travels.
+
+use super::config::{Config, Model};
+use super::{Event, Server, StartError, take_datagram};
+use crate::net::{Rehearsal, Requested, System};
+use crate::store::Store;
+use crate::wire::Filename;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a request would come to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The first packet that is sent, if one is: an OACK, a block, an ACK or an ERROR.
+    pub answer: Option<Vec<u8>>,
+    /// The name that is served, where it is not the one that was asked for.
+    pub served: Option<Filename>,
+    /// Why it is refused or not answered, where it is not served.
+    pub why: Option<String>,
+}
+
+/// As many turns as an answer takes at most.
+const TURNS: usize = 16;
+
+/// Says what a server with this `config`, and with no other sessions, makes of `datagram` from `peer` that comes to its
+/// address `local`. Nothing is sent; files are opened as the server opens them, and nothing stays of an upload.
+///
+/// ```
+/// use std::net::Ipv4Addr;
+/// use tftpkit::server::{Config, explain};
+/// use tftpkit::store::InMemory;
+///
+/// let datagram = b"\0\x01missing\0octet\0";
+/// let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+/// let found = explain(&Config::default(), InMemory::new(), datagram, peer, local)?;
+/// assert_eq!(found.why.as_deref(), Some("not found"));
+/// # Ok::<(), tftpkit::server::StartError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`StartError`], where a server with this `config` would not start either.
+pub fn explain(
+    config: &Config,
+    store: impl Store + 'static,
+    datagram: &[u8],
+    peer: SocketAddr,
+    local: IpAddr,
+) -> Result<Explanation, StartError> {
+    let system = Rehearsal::start();
+    let model = match config.model {
+        Model::SinglePort => Model::SinglePort,
+        Model::Threads(_) | Model::Events(_) | Model::Iterative => Model::Iterative,
+    };
+    let listen = vec![SocketAddr::new(local, 1)];
+    let config = Config { listen, model, ports: None, progress: None, ..config.clone() };
+    let found = Arc::new(Mutex::new(Explanation::default()));
+    let told = Arc::clone(&found);
+    let observer = move |event: Event<'_>| {
+        note(&mut told.lock().unwrap_or_else(PoisonError::into_inner), &event);
+    };
+    let on = Arc::<Rehearsal>::clone(&system) as Arc<dyn System>;
+    let server = Server::bind_on(on, config, store, observer)?;
+    let Server { sockets, shared, mut dispatcher } = server;
+    let requested = Requested { len: datagram.len(), peer, local };
+    take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+    for _ in 0..TURNS {
+        if system.first_sent().is_some() || shared.admission.under_way() == 0 {
+            break;
+        }
+        dispatcher.turn(Some(Duration::ZERO)).map_err(StartError::Loop)?;
+        dispatcher.run_due();
+    }
+    let answer = system.first_sent();
+    let mut found = found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    found.answer = answer;
+    Ok(found)
+}
+
+/// Notes the first that is told of the request.
+fn note(found: &mut Explanation, event: &Event<'_>) {
+    let (served, why) = match event {
+        Event::Started { served, .. } => (*served, None),
+        Event::Refused { served, refusal, .. } => (*served, Some(refusal.reason.to_string())),
+        Event::Dropped { reason, .. } => (None, Some(reason.to_string())),
+        Event::Malformed { why, .. } => (None, Some(format!("malformed: {why}"))),
+        Event::Stray { .. } => (None, Some("it is no request".into())),
+        Event::Failed { served, error, .. } => (*served, Some(error.to_string())),
+        _ => return,
+    };
+    found.served = served.cloned();
+    found.why = why;
+}

@@ -1,0 +1,351 @@
+//! The configuration file of `rtftpd`, what is made of it, and what is read again while the server serves.
+
+mod common;
+#[path = "common/programs.rs"]
+mod programs;
+
+use common::{Daemon, Peer, ack, child, error_code, folder, pattern, rrq, show, until, wrq};
+use nix::sys::signal::Signal;
+use predicates::prelude::*;
+use predicates::str::contains;
+use programs::rtftpd;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A folder to serve, and a directory for the files that say how.
+fn place(config: &str) -> (TempDir, TempDir) {
+    let (root, here) = (folder(&[("f", &pattern(2000, 1)), ("g", b"g")]), folder(&[]));
+    write(here.path(), config);
+    (root, here)
+}
+
+fn write(here: &Path, config: &str) {
+    std::fs::write(here.join("rtftpd.toml"), config).expect("a file");
+}
+
+/// A server with the configuration in `here`.
+fn serve(root: &Path, here: &Path, more: &[&str]) -> Daemon {
+    let file = here.join("rtftpd.toml").display().to_string();
+    Daemon::serve(root, &[&["--config", &file], more].concat())
+}
+
+/// What a check of the configuration in `here` says, and its exit status.
+fn check(here: &Path, more: &[&str]) -> (String, i32) {
+    let mut command = rtftpd();
+    command.current_dir(here).args(["check", "--config", "rtftpd.toml"]).args(more);
+    let output = command.env_remove("RTFTPD_USER").output().expect("it runs");
+    let text = [output.stdout, output.stderr].concat();
+    (String::from_utf8_lossy(&text).into_owned(), output.status.code().unwrap_or(-1))
+}
+
+fn terms(peer: &Peer) -> String {
+    show(&peer.answer(&rrq("f", &[("blksize", "1428"), ("windowsize", "64")])).0)
+}
+
+/// The length of the file, or the code of the ERROR.
+fn read(peer: &Peer, name: &str) -> Result<usize, u16> {
+    peer.fetch(&rrq(name, &[])).map(|bytes| bytes.len()).map_err(|packet| error_code(&packet))
+}
+
+/// Has it read all again, and waits for the words that this comes to.
+fn reload(server: &Daemon, words: &[&str]) -> String {
+    let before = server.all_logged(words).len();
+    server.signal(Signal::SIGHUP);
+    until("what came of it", || server.all_logged(words).into_iter().nth(before))
+}
+
+const AGAIN: &[&str] = &["read the configuration again"];
+const NOTHING: &[&str] = &["ERROR", "nothing was changed"];
+
+#[test]
+fn what_is_given_goes_before_the_environment_the_file_and_the_default() {
+    let (root, here) = place("max-blksize = 600\nmax-windowsize = 5\n");
+    let config = here.path().join("rtftpd.toml").display().to_string();
+    let serve = |variables: &[(&str, &str)], options: &[&str]| {
+        let mut command = Command::new(Daemon::program());
+        command.arg(root.path()).args(["--listen", "127.0.0.1:0"]).args(options);
+        let server = Daemon::spawn(command.envs(variables.iter().copied()));
+        terms(&server.peer())
+    };
+    let variable = [("RTFTPD_CONFIG", &*config), ("RTFTPD_MAX_BLKSIZE", "700")];
+    assert_eq!(serve(&[], &[]), "OACK blksize=1428 windowsize=64");
+    assert_eq!(serve(&[], &["--config", &config]), "OACK blksize=600 windowsize=5");
+    assert_eq!(serve(&variable, &[]), "OACK blksize=700 windowsize=5");
+    assert_eq!(serve(&variable, &["--max-blksize", "800"]), "OACK blksize=800 windowsize=5");
+}
+
+#[test]
+fn paths_of_the_file_are_beside_it_and_it_names_the_folder_and_has_rules() {
+    let here = folder(&[("served/f", &pattern(2000, 1)), ("served/g", b"g")]);
+    let rules = "[[rule]]\nname = \"g\"\naction = \"deny\"\n";
+    write(here.path(), &format!("root = \"served\"\nlisten = [\"127.0.0.1:0\"]\n{rules}"));
+    let mut command = Command::new(Daemon::program());
+    command.current_dir("/").arg("--config").arg(here.path().join("rtftpd.toml"));
+    let server = Daemon::spawn(&mut command);
+    assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Ok(2000), Err(2)]);
+    let line = server.log_line(&["refused", "g"]);
+    assert!(line.contains("rtftpd.toml:3 denies it"), "{line}");
+    let banner = server.banner();
+    assert!(banner.contains("  rules      1 in ") && banner.contains("  config     "), "{banner}");
+}
+
+#[test]
+fn rules_of_a_file_of_their_own_come_before_those_of_the_configuration() {
+    let (root, here) = place("rules = \"own.toml\"\n[[rule]]\naction = \"deny\"\n");
+    std::fs::write(here.path().join("own.toml"), "[[rule]]\nname = \"f\"\n").expect("a file");
+    let server = serve(root.path(), here.path(), &[]);
+    assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Ok(2000), Err(2)]);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_its_line_and_what_may_be_meant() {
+    let (root, here) = place("");
+    let root = root.path().display().to_string();
+    for (config, line, words) in [
+        (
+            "max-blksise = 3",
+            "line 2: ",
+            "there is no key 'max-blksise'; 'max-blksize' may be meant",
+        ),
+        ("max_blksize = 3", "line 2: ", "'max-blksize' may be meant"),
+        ("[[rules]]", "line 2: ", "the tables are [[rule]] and [[profile]]"),
+        ("[server]", "line 2: ", "the long options of 'rtftpd --help' are keys"),
+        ("config = \"x\"", "line 2: ", "there is no key 'config'"),
+        (
+            "max-blksize = 7",
+            "line 2: ",
+            "invalid value '7' for 'max-blksize': write a whole number",
+        ),
+        ("max-blksize = \"x\"", "line 2: ", "invalid value 'x' for 'max-blksize'"),
+        ("max-blksize = [8]", "line 2: ", "'max-blksize': write one value, and no list"),
+        ("drain = 1\nuploads = \"on\"", "line 3: ", "[possible values: off, create, overwrite]"),
+        ("no-list = 1", "line 2: ", "'no-list': write true or false, without quotes"),
+        ("verbose = true", "line 2: ", "'verbose': write a number from 0 to 255, without quotes"),
+        ("patience = true", "line 2: ", "'patience': write a text in quotes"),
+        ("rules = 5", "line 2: ", "'rules': write a text in quotes"),
+        ("patience = 1979-05-27", "line 2: ", "'patience': write neither a table nor a time"),
+        ("intervals = [1]", "line 2: ", "2 values required for 'intervals' but 1 was provided"),
+        ("intervals = [5, 1]", "line 2: ", "the shortest of --intervals is longer"),
+        ("ports = \"9-1\"", "line 2: ", "for 'ports': "),
+        ("listen = \"not/a/host\"", "line 2: ", "for 'listen': "),
+        ("sandbox = [\"none\", \"calls\"]", "line 2: ", "'none' of --sandbox stands alone"),
+        ("quiet = true\nverbose = 1", "toml: ", "'quiet' cannot be used with 'verbose"),
+        ("model = \"threads\"\nsingle-port = true", "toml: ", "cannot be used with '"),
+        ("rule = 5", "line 2: ", "write the heads of tables in two brackets"),
+        ("[[rule]]\nfrom = \"x\"", "line 3: ", "write an address, or a network"),
+        ("[[rule]]\nprofile = \"no\"", "line 2: ", "there is no profile 'no'"),
+        ("drain = 1\ndrain = 2", "line 3: ", "duplicate key"),
+        ("drain =", "line 2: ", ""),
+    ] {
+        write(here.path(), &format!("# a comment\n{config}\n"));
+        let (text, code) = check(here.path(), &[&root]);
+        assert_eq!(code, 1, "{config}: {text}");
+        let last = text.lines().find(|text| text.starts_with("rtftpd: ")).unwrap_or_default();
+        assert!(last.contains(line) && text.contains(words), "{config}: {text}");
+    }
+    std::fs::remove_file(here.path().join("rtftpd.toml")).expect("it was there");
+    assert!(check(here.path(), &[&root]).0.contains("cannot read the configuration 'rtftpd.toml'"));
+}
+
+#[test]
+fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration() {
+    let (root, here) =
+        place("max-blksize = 600\nverbose = 1\nlinks-to = [\".\"]\nuploads = \"create\"\n");
+    let root = root.path().display().to_string();
+    let mut command = rtftpd();
+    command.current_dir(here.path()).env_remove("RTFTPD_USER").env("RTFTPD_DRAIN", "3");
+    let found = command.args(["check", &root, "--config", "rtftpd.toml", "--quiet"]).output();
+    let text = String::from_utf8(found.expect("it runs").stdout).expect("UTF-8");
+    for (key, value, origin) in [
+        ("root", format!("\"{root}\""), "the command line"),
+        ("max-blksize", "600".into(), "line 1"),
+        // What was given says otherwise.
+        ("verbose", "0".into(), "default"),
+        ("quiet", "true".into(), "the command line"),
+        ("links-to", "[\".\"]".into(), "line 3"),
+        ("uploads", "\"create\"".into(), "line 4"),
+        ("drain", "3".into(), "RTFTPD_DRAIN"),
+        ("intervals", "[\"0.2\", 5]".into(), "default"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(&format!("{key} = ")));
+        let (written, comment) = line.and_then(|line| line.split_once("  # ")).expect(key);
+        assert_eq!((written.trim_end(), comment), (&*format!("{key} = {value}"), origin));
+    }
+    assert!(text.contains("\n# ports"), "{text}");
+    write(here.path(), &text);
+    let (again, code) = check(here.path(), &[]);
+    assert_eq!(code, 0, "{again}");
+    assert!(again.contains("max-blksize = 600"), "{again}");
+}
+
+#[test]
+fn a_check_finds_what_would_keep_the_server_from_serving_and_serves_nothing() {
+    let (root, here) = place("");
+    let root = root.path().display().to_string();
+    for (options, words) in [
+        (&["no/such"][..], "cannot serve 'no/such'"),
+        (&[&root, "--rules", "no-file"], "cannot read the rules 'no-file'"),
+        (&[&root, "--map-file", "no-file"], "cannot read the map file 'no-file'"),
+        (&[&root, "--map-rule", "r ("], "--map-rule"),
+        (&[&root, "--links-to", "no/such"], "cannot lead links to 'no/such'"),
+        (&[&root, "--user", "no-such-user"], "there is no user 'no-such-user'"),
+    ] {
+        let (text, code) = check(here.path(), options);
+        assert!(code == 1 && text.contains(words), "{options:?}: {code} {text}");
+    }
+    assert_eq!(check(here.path(), &[&root]).1, 0);
+    assert_eq!(check(here.path(), &[&root, "--drain", "x"]).1, 2);
+}
+
+#[test]
+fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_on() {
+    let (root, here) = place("");
+    for options in [&["--model", "threads"][..], &["--model", "events"], &["--sandbox", "none"]] {
+        write(here.path(), "max-blksize = 600\n[[rule]]\nname = \"g\"\naction = \"deny\"\n");
+        let server = serve(root.path(), here.path(), options);
+        assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
+        assert_eq!(read(&server.peer(), "g"), Err(2));
+        let running = server.peer();
+        let (first, tid) = running.answer(&rrq("f", &[]));
+        assert_eq!(show(&first), "DATA 1 512");
+        // As an editor does it, which writes another file and gives it the name.
+        let new = here.path().join("new");
+        let text = "max-blksize = 700\nverbose = 1\n[[rule]]\nname = \"f\"\naction = \"deny\"\n";
+        std::fs::write(&new, text).expect("a file");
+        std::fs::rename(&new, here.path().join("rtftpd.toml")).expect("a name");
+        let line = reload(&server, AGAIN);
+        assert!(line.contains("rules=1"), "{line}");
+        assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Err(2), Ok(1)]);
+        server.log_line(&["DEBUG", "started", "g"]);
+        assert_eq!(running.rest(first, tid, 512).expect("the rest"), pattern(2000, 1));
+        write(here.path(), "");
+        reload(&server, AGAIN);
+        assert_eq!(terms(&server.peer()), "OACK blksize=1428 windowsize=64");
+    }
+}
+
+#[test]
+fn a_file_that_makes_no_sense_changes_nothing_and_says_why() {
+    let (root, here) = place("max-blksize = 600\nrules = \"own.toml\"\n");
+    let own = here.path().join("own.toml");
+    std::fs::write(&own, "[[rule]]\nname = \"g\"\naction = \"deny\"\n").expect("a file");
+    let server = serve(root.path(), here.path(), &[]);
+    let is_as_before = || {
+        assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
+        assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Ok(2000), Err(2)]);
+    };
+    for (config, words) in [
+        ("max-blksize = 700\nuploads = \"on\"\n", "rtftpd.toml, line 2: invalid value 'on'"),
+        ("max-blksise = 700\n", "line 1: there is no key"),
+        ("root = \"/\"\nrules = \"missing.toml\"\n", "missing.toml"),
+        ("max-blksize = 700\n[[rule]]\nroot = \"no/such\"\n", "cannot serve "),
+    ] {
+        write(here.path(), config);
+        let line = reload(&server, NOTHING);
+        assert!(line.contains(words), "{config}: {line}");
+        is_as_before();
+    }
+    write(here.path(), "max-blksize = 600\nrules = \"own.toml\"\n");
+    std::fs::write(&own, "[[rule]]\nname = \"g\"\naction = \"no\"\n").expect("a file");
+    let line = reload(&server, NOTHING);
+    assert!(line.contains("own.toml, line 3: "), "{line}");
+    is_as_before();
+}
+
+#[test]
+fn what_only_a_start_obeys_is_told_in_one_line_and_the_rest_counts() {
+    let (root, here) = place("");
+    let server = serve(root.path(), here.path(), &[]);
+    let text = "listen = \"127.0.0.1:1\"\nmax-threads = 7\njson = true\nmax-blksize = 600\n";
+    write(here.path(), text);
+    let line = reload(&server, &["WARN", "counts from the next start on"]);
+    // It was given where it listens, which goes before the file.
+    assert!(line.contains("a change of --max-threads, --json counts"), "{line}");
+    assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
+}
+
+#[test]
+fn what_the_sandbox_does_not_hold_is_refused_with_the_advice_to_restart() {
+    let (root, here) = place("");
+    let (elsewhere, other) = (folder(&[("f", b"few")]), folder(&[("sub/f", b"few")]));
+    let server = serve(root.path(), here.path(), &["--sandbox", "folder,calls"]);
+    let is_sandboxed = server.banner().contains("only files in");
+    let rule = |root: &Path| format!("[[rule]]\nroot = \"{}\"\n", root.display());
+    let cases = [
+        (rule(elsewhere.path()), "sandbox", is_sandboxed),
+        ("uploads = \"create\"\n".into(), "the sandbox has no ", true),
+    ];
+    for (config, words, _) in cases.into_iter().filter(|(_, _, can)| *can) {
+        write(here.path(), &config);
+        let line = reload(&server, NOTHING);
+        assert!(line.contains(words) && line.contains("start the server again"), "{line}");
+    }
+    write(here.path(), "");
+    assert_eq!(read(&server.peer(), "f"), Ok(2000));
+    let free = serve(root.path(), here.path(), &["--sandbox", "none"]);
+    write(here.path(), &rule(&other.path().join("sub")));
+    reload(&free, AGAIN);
+    assert_eq!(read(&free.peer(), "f"), Ok(3));
+    write(here.path(), "uploads = \"create\"\n");
+    reload(&free, AGAIN);
+    free.peer().store(&wrq("new", &[]), b"new").expect("it is stored");
+}
+
+#[test]
+fn a_server_is_found_by_its_pid_file_and_by_no_number_that_is_left_there() {
+    let (root, here) = place("pid-file = \"pid\"\n");
+    let config = here.path().join("rtftpd.toml").display().to_string();
+    let reload = |options: &[&str]| rtftpd().arg("reload").args(options).assert();
+    reload(&["--config", &config]).code(1).stderr(contains("cannot read the pid file"));
+    reload(&["--config", "/dev/null"]).code(1).stderr(contains("--pid-file"));
+    std::fs::write(here.path().join("pid"), format!("{}\n", std::process::id())).expect("a file");
+    reload(&["--config", &config]).code(1).stderr(contains("no server runs"));
+    let mut server = serve(root.path(), here.path(), &[]);
+    let told = std::fs::read_to_string(here.path().join("pid")).expect("a file");
+    assert_eq!(told.trim(), server.pid());
+    reload(&["--config", &config]).success().stdout(contains(format!("process {} ", server.pid())));
+    server.log_line(AGAIN);
+    let pid_file = here.path().join("pid").display().to_string();
+    let second = rtftpd()
+        .arg(root.path())
+        .args(["--listen", "127.0.0.1:0", "--pid-file", &pid_file])
+        .assert();
+    second.code(1).stderr(contains(format!("process {} serves with the pid file", server.pid())));
+    write(here.path(), "pid-file = \"pid\"\nx = 1\n");
+    reload(&["--config", &config]).code(1).stderr(contains("line 2").and(contains("no key 'x'")));
+    write(here.path(), "pid-file = \"pid\"\n");
+    server.signal(Signal::SIGTERM);
+    assert_eq!(until("its end", || server.exit_status()), 0);
+    reload(&["--config", &config]).code(1).stderr(contains("no server runs"));
+}
+
+#[test]
+fn a_download_that_runs_keeps_its_file_when_the_folder_is_another_one() {
+    let (root, here) = place("");
+    let other = root.path().join("other");
+    std::fs::create_dir(&other).and_then(|()| std::fs::write(other.join("f"), "few")).expect("f");
+    write(here.path(), &format!("root = \"{}\"\n", root.path().display()));
+    let config = here.path().join("rtftpd.toml");
+    let mut command = Command::new(Daemon::program());
+    let server =
+        Daemon::spawn(command.arg("--config").arg(config).args(["--listen", "127.0.0.1:0"]));
+    let running = Peer::at(Ipv4Addr::new(127, 0, 0, 9), server.address);
+    let (_, tid) = running.answer(&rrq("f", &[]));
+    running.exchange(&ack(1), tid, "DATA 2 512");
+    write(here.path(), &format!("root = \"{}\"\n", other.display()));
+    reload(&server, AGAIN);
+    assert_eq!(read(&server.peer(), "f"), Ok(3));
+    let third = running.exchange(&ack(2), tid, "DATA 3 512");
+    assert_eq!(third[4..], pattern(2000, 1)[1024..1536]);
+}
+
+#[test]
+fn help_of_each_command_tells_its_exit_statuses() {
+    for command in ["check", "explain", "reload"] {
+        let help = child::output(Command::new(Daemon::program()).args([command, "--help"]));
+        let text = child::text(&help);
+        assert!(text.contains("Exit status: 0 ") && help.status.success(), "{text}");
+    }
+}
