@@ -2,6 +2,8 @@
 //! one of the pages: its addresses, its port 69, its `/srv` and its `/etc`.
 
 mod common;
+#[path = "docs/dhcp.rs"]
+mod dhcp;
 #[path = "common/pages.rs"]
 mod pages;
 #[path = "common/programs.rs"]
@@ -72,7 +74,7 @@ const MACHINE: &str = "ip link set lo up && \
     for own in 192.0.2.10 198.51.100.7 198.51.100.8 192.168.0.86 192.168.1.1; do ip addr add $own/32 dev lo; done && \
     ip addr add 192.0.2.1/24 dev eth1 && \
     mount -t tmpfs -o mode=755 none /srv && mount -t tmpfs -o mode=755 none /etc && \
-    printf '%s:x:0:0::/:/bin/sh\\n' root tftp dnsmasq >/etc/passwd && printf '%s:x:0:\\n' root tftp dip >/etc/group && \
+    printf '%s:x:0:0::/:/bin/sh\\n' root tftp nobody >/etc/passwd && printf '%s:x:0:\\n' root tftp dip >/etc/group && \
     umask 022";
 
 fn page(name: &str) -> String {
@@ -323,6 +325,38 @@ fn machines_boot_by_the_page() {
     assert_eq!(got, ["this is /srv/tftp/rescue.ipxe\n", "this is /srv/tftp/undionly.kpxe\n"]);
 }
 
+/// What each firmware is to read: BIOS, UEFI on x86-64 by both its numbers, on ARM64, and iPXE on two of them.
+const BOOTS: ([dhcp::Firmware; 6], [&str; 6]) = (
+    [(0, false), (7, false), (9, false), (11, false), (0, true), (7, true)],
+    ["undionly.kpxe", "ipxe.efi", "ipxe.efi", "ipxe-arm64.efi", "boot.ipxe", "boot.ipxe"],
+);
+
+fn boots_by(config: usize) {
+    let text = page("pxe.md");
+    let text = blocks(&text, "dnsmasq")[config];
+    let path = format!("/etc/{config}.conf");
+    fs::write(&path, text).expect("a file");
+    let told = dhcp::told(&path, &BOOTS.0);
+    let server = Ipv4Addr::new(192, 0, 2, 1);
+    assert_eq!(told, BOOTS.1.map(|name| (name.to_owned(), server)));
+}
+
+#[test]
+fn dnsmasq_tells_each_firmware_its_file_beside_another_server() {
+    let test = dnsmasq_tells_each_firmware_its_file_beside_another_server;
+    if in_own(&["--net", "--mount"], test, MACHINE) {
+        boots_by(0);
+    }
+}
+
+#[test]
+fn dnsmasq_tells_each_firmware_its_file_with_its_address() {
+    let test = dnsmasq_tells_each_firmware_its_file_with_its_address;
+    if in_own(&["--net", "--mount"], test, MACHINE) {
+        boots_by(1);
+    }
+}
+
 #[test]
 fn devices_read_and_write_by_the_page() {
     if !in_own(&["--net", "--mount"], devices_read_and_write_by_the_page, MACHINE) {
@@ -458,6 +492,25 @@ fn each_counterpart_is_an_option_of_rtftpd() {
         }
     }
     assert!(seen > 30, "{seen}");
+}
+
+/// Nobody takes one of the same name for it that is another, or overlooks it.
+#[test]
+fn an_option_of_the_same_name_is_named() {
+    let help = child::output(Command::new(Daemon::program()).arg("--help"));
+    let help = child::text(&help);
+    let ours: BTreeSet<_> = help.split([' ', ',', '\n']).collect();
+    let text = page("migration.md");
+    let mut seen = 0;
+    for row in text.lines().filter(|line| line.starts_with("| `-")) {
+        let (left, right) = row[1..].split_once('|').expect("cells");
+        let options = left.split('`').filter(|word| word.starts_with("--") && ours.contains(word));
+        for option in options {
+            assert!(right.contains(option), "rtftpd has {option}, too: {row}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 8, "{seen}");
 }
 
 /// What `in.tftpd` takes, of all that it could: it has no help, but says what it does not know.
