@@ -494,17 +494,31 @@ fn each_counterpart_is_an_option_of_rtftpd() {
     assert!(seen > 30, "{seen}");
 }
 
+fn words_of_help(line: &str) -> BTreeSet<String> {
+    let help = child::output(Command::new("sh").args(["-c", line]).env("PATH", programs()));
+    child::text(&help).split([' ', ',', '\n']).map(str::to_owned).collect()
+}
+
+#[test]
+fn options_in_prose_are_there() {
+    let all = words_of_help("rtftpd --help; rtftp put --help");
+    for (name, _) in PAGES.into_iter().filter(|(name, _)| *name != "migration.md") {
+        for part in parts(&page(name)) {
+            let Part::Span(words) = part else { continue };
+            let option = words.split_whitespace().next().filter(|word| word.starts_with("--"));
+            assert!(option.is_none_or(|option| all.contains(option)), "{name}: {words}");
+        }
+    }
+}
+
 /// Nobody takes one of the same name for it that is another, or overlooks it.
 #[test]
 fn an_option_of_the_same_name_is_named() {
-    let help = child::output(Command::new(Daemon::program()).arg("--help"));
-    let help = child::text(&help);
-    let ours: BTreeSet<_> = help.split([' ', ',', '\n']).collect();
-    let text = page("migration.md");
+    let (ours, text) = (words_of_help("rtftpd --help"), page("migration.md"));
     let mut seen = 0;
     for row in text.lines().filter(|line| line.starts_with("| `-")) {
         let (left, right) = row[1..].split_once('|').expect("cells");
-        let options = left.split('`').filter(|word| word.starts_with("--") && ours.contains(word));
+        let options = left.split('`').filter(|word| word.starts_with("--") && ours.contains(*word));
         for option in options {
             assert!(right.contains(option), "rtftpd has {option}, too: {row}");
             seen += 1;
