@@ -32,7 +32,7 @@ _rtftpd() {
 
     case "${cmd}" in
         rtftpd)
-            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help --version check explain reload"
+            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help --version check explain reload"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -102,6 +102,30 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --network-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unproven-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unheard-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -166,7 +190,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__check)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -236,6 +260,30 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --network-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unproven-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unheard-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -300,7 +348,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__explain)
-            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --log-json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --log-json --progress-log --log-rate --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -390,6 +438,30 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --network-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unproven-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unheard-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --memory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -454,7 +526,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__reload)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -521,6 +593,30 @@ _rtftpd() {
                     return 0
                     ;;
                 --max-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unproven-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unheard-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rtftpd_global_optspecs
-    string join \n config= l/listen= rules= links-to= interface= uploads= create-dirs max-upload= growing-files map-file= map-rule= strip-prefix= strip-junk ignore-case no-list list-name= model= max-threads= event-threads= single-port max-sessions= memory= max-blksize= max-blksize-of= whole-packets max-windowsize= no-offload ports= patience= first-interval= intervals= drain= pid-file= user= sandbox= json progress-log= log-rate= v/verbose q/quiet h/help V/version
+    string join \n config= l/listen= rules= links-to= interface= uploads= create-dirs max-upload= growing-files map-file= map-rule= strip-prefix= strip-junk ignore-case no-list list-name= model= max-threads= event-threads= single-port max-sessions= network-sessions= unproven-sessions= request-rate= error-rate= unheard-rate= rate= memory= max-blksize= max-blksize-of= whole-packets max-windowsize= no-offload ports= patience= first-interval= intervals= drain= pid-file= user= sandbox= json progress-log= log-rate= v/verbose q/quiet h/help V/version
 end
 
 function __fish_rtftpd_needs_command
@@ -43,6 +43,12 @@ iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-sessions -d 'Transfers at once' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l unproven-sessions -d 'Transfers at once whose clients have not answered yet, of one network and of all [default: a quarter and three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l request-rate -d 'Requests in a second of one network and of all, and four times as many at once; the rest is dropped' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l error-rate -d 'Answers in a second that are longer than what they answer and begin no transfer, to one network and to all, and four times as many at once; after that errors go without their text' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l unheard-rate -d 'With --single-port: bytes in a second to one network and to all whose addresses have not shown that they hear; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l rate -d 'Bytes in a second that all downloads together take; their clients share them fairly [default: as many as they can]' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l memory -d 'Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may follow the number' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-blksize -d 'The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-blksize-of -d 'The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts' -r
@@ -96,6 +102,12 @@ iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-sessions -d 'Transfers at once' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l unproven-sessions -d 'Transfers at once whose clients have not answered yet, of one network and of all [default: a quarter and three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l request-rate -d 'Requests in a second of one network and of all, and four times as many at once; the rest is dropped' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l error-rate -d 'Answers in a second that are longer than what they answer and begin no transfer, to one network and to all, and four times as many at once; after that errors go without their text' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l unheard-rate -d 'With --single-port: bytes in a second to one network and to all whose addresses have not shown that they hear; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l rate -d 'Bytes in a second that all downloads together take; their clients share them fairly [default: as many as they can]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l memory -d 'Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may follow the number' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-blksize -d 'The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-blksize-of -d 'The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts' -r
@@ -150,6 +162,12 @@ iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-sessions -d 'Transfers at once' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l unproven-sessions -d 'Transfers at once whose clients have not answered yet, of one network and of all [default: a quarter and three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l request-rate -d 'Requests in a second of one network and of all, and four times as many at once; the rest is dropped' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l error-rate -d 'Answers in a second that are longer than what they answer and begin no transfer, to one network and to all, and four times as many at once; after that errors go without their text' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l unheard-rate -d 'With --single-port: bytes in a second to one network and to all whose addresses have not shown that they hear; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l rate -d 'Bytes in a second that all downloads together take; their clients share them fairly [default: as many as they can]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l memory -d 'Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may follow the number' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-blksize -d 'The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-blksize-of -d 'The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts' -r
@@ -202,6 +220,12 @@ iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-sessions -d 'Transfers at once' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l unproven-sessions -d 'Transfers at once whose clients have not answered yet, of one network and of all [default: a quarter and three quarters of --max-sessions]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l request-rate -d 'Requests in a second of one network and of all, and four times as many at once; the rest is dropped' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l error-rate -d 'Answers in a second that are longer than what they answer and begin no transfer, to one network and to all, and four times as many at once; after that errors go without their text' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l unheard-rate -d 'With --single-port: bytes in a second to one network and to all whose addresses have not shown that they hear; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l rate -d 'Bytes in a second that all downloads together take; their clients share them fairly [default: as many as they can]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l memory -d 'Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may follow the number' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-blksize -d 'The largest block size to grant, in bytes; 1428 keeps every packet whole on an Ethernet or a VPN' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-blksize-of -d 'The largest block size for clients of one network, as NETWORK=BYTES; may be given several times, the first that fits counts' -r
