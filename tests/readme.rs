@@ -3,6 +3,8 @@
 mod common;
 #[path = "common/example.rs"]
 mod example;
+#[path = "common/pages.rs"]
+mod pages;
 #[path = "common/programs.rs"]
 mod programs;
 
@@ -15,13 +17,12 @@ use std::process::Command;
 const README: &str = include_str!("../README.md");
 
 fn blocks(language: &str) -> Vec<&'static str> {
-    let fence = format!("```{language}\n");
-    README.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
+    pages::blocks(README, language)
 }
 
 /// All command lines of the README.
 fn commands() -> Vec<&'static str> {
-    blocks("sh").iter().flat_map(|block| block.lines()).filter(|line| !line.is_empty()).collect()
+    pages::commands(README)
 }
 
 fn clone() -> &'static Path {
@@ -43,6 +44,9 @@ fn no_command_is_left_out_here() {
     let known = [
         "cargo run --release -- fixtures/library --listen 6969",
         "tests/run",
+        "cargo deb",
+        "sudo apt install ./target/debian/rtftpd_*.deb",
+        "sudo systemctl enable --now rtftpd.socket rtftpd",
         "rtftpd /srv/tftp",
         "rtftpd /srv/tftp --rules /etc/rtftpd/rules.toml --create-dirs",
         "rtftpd check",
@@ -80,7 +84,9 @@ fn the_first_command_serves_the_library_and_shows_what_the_readme_shows() {
 
 #[test]
 fn the_second_command_is_what_ci_runs() {
-    for script in ["tests/run", "tests/setup", "tests/mutants", ".ci/run", ".ci/elsewhere"] {
+    for script in
+        ["tests/run", "tests/setup", "tests/mutants", "tests/package", ".ci/run", ".ci/elsewhere"]
+    {
         let mode = clone().join(script).metadata().expect("the script").permissions().mode();
         assert_eq!(mode & 0o111, 0o111, "{script} can be run");
     }
@@ -88,10 +94,33 @@ fn the_second_command_is_what_ci_runs() {
     assert!(ci.contains("tests/run"));
 }
 
+/// `tests/package` makes it and installs it where nothing else is.
+#[test]
+fn the_package_has_what_the_readme_starts() {
+    let manifest = include_str!("../Cargo.toml");
+    let named = manifest.contains("[package.metadata.deb]\nname = \"rtftpd\"\n");
+    assert!(
+        named && manifest.contains("[\"packaging/systemd/*.socket\", \"usr/lib/systemd/system/\"")
+    );
+    for unit in ["rtftpd.socket", "rtftpd.service"] {
+        let path = clone().join("packaging/systemd").join(unit);
+        assert!(path.is_file(), "{unit}");
+    }
+    let unit = include_str!("../packaging/systemd/rtftpd.service");
+    assert!(unit.contains("RTFTPD_ROOT=/srv/tftp") && unit.contains("/etc/default/rtftpd"));
+    let settings = include_str!("../packaging/deb/default");
+    let help = child::output(Command::new(Daemon::program()).arg("--help"));
+    let help = child::text(&help);
+    let names = settings.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
+    let names: Vec<_> = names.map(|(name, _)| name).collect();
+    assert_eq!(names, ["RTFTPD_ROOT", "RTFTPD_UPLOADS", "RTFTPD_RULES"]);
+    assert!(names.iter().all(|name| help.contains(&format!("[env: {name}="))));
+}
+
 #[test]
 fn serving_a_folder_is_one_command() {
     let root = folder(&[]);
-    let line = commands()[2].replace("/srv/tftp", &root.path().display().to_string());
+    let line = commands()[5].replace("/srv/tftp", &root.path().display().to_string());
     let mut words = line.split(' ');
     assert_eq!(words.next(), Some("rtftpd"));
     // The address comes from the environment, for port 69 may be taken.
@@ -137,7 +166,7 @@ fn the_rules_are_those_of_a_site() {
     let rules = rules.replace("192.0.2.", "127.2.0.").replace("198.51.100.", "127.4.0.");
     std::fs::write(here.path().join("etc/rtftpd/rules.toml"), rules).expect("a file");
     let line =
-        commands()[3].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
+        commands()[6].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
     let mut server = Command::new(Daemon::program());
     let server = server.args(line.split(' ').skip(1)).env("RTFTPD_LISTEN", "127.0.0.1:0");
     let server = Daemon::spawn(server);
@@ -184,9 +213,12 @@ fn the_configuration_serves_and_is_checked_explained_and_read_again() {
         let run = run.args(line.split(' ').skip(1)).env("RTFTPD_CONFIG", &file).assert().success();
         String::from_utf8_lossy(&run.get_output().stdout).into_owned()
     };
-    assert!(run(commands()[4]).contains("\nmax-blksize = 1428"));
-    assert!(run(commands()[5]).contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n"));
-    run(commands()[6]);
+    let of = |task: &str| commands().into_iter().find(|line| line.starts_with(task)).expect(task);
+    assert!(run(of("rtftpd check")).contains("\nmax-blksize = 1428"));
+    assert!(
+        run(of("rtftpd explain")).contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n")
+    );
+    run(of("rtftpd reload"));
     server.log_line(&["read the configuration again"]);
 }
 
@@ -232,36 +264,6 @@ fn the_lines_for_scripts_are_those_of_the_readme() {
         }
         assert_eq!(told, shown);
     }
-}
-
-/// At a terminal it begins with its page, and shows what is typed behind a prompt.
-#[test]
-fn the_menu_is_that_of_the_readme() {
-    let here = folder(&[]);
-    let server = Daemon::serve(&clone().join("fixtures/library"), &[]);
-    let remote = server.address.to_string();
-    let screen = blocks("text").into_iter().find(|text| text.starts_with("$ rtftp ")).expect("it");
-    let (prompts, shown): (Vec<_>, Vec<_>) = screen.lines().partition(|line| line.contains("> "));
-    let (arrows, prompts): (Vec<_>, Vec<_>) =
-        prompts.into_iter().partition(|line| line.contains(" -> "));
-    let typed = prompts.iter().filter_map(|line| line.split_once("> ")).map(|(_, typed)| typed);
-    let typed = format!("help\n{}\n", typed.collect::<Vec<_>>().join("\n"));
-    let menu =
-        programs::rtftp(here.path()).arg(&remote).env("TZ", "UTC").write_stdin(typed).assert();
-    let told = String::from_utf8_lossy(&menu.success().get_output().stdout).into_owned();
-    let told = told.replace(&remote, "127.0.0.1:6969");
-    let same = |line: &&str| {
-        let digits = |c: char| if c.is_ascii_digit() { '9' } else { c };
-        let line: String = line.chars().map(digits).collect();
-        line.split(" in ").next().unwrap_or_default().to_owned()
-    };
-    let shown = shown[2..].iter().chain(&arrows);
-    assert_eq!(
-        told.lines().map(|line| same(&line)).collect::<Vec<_>>(),
-        shown.map(same).collect::<Vec<_>>()
-    );
-    let head = screen.lines().nth(1).expect("a line");
-    assert_eq!(head, format!("rtftp {}: 127.0.0.1:6969", env!("CARGO_PKG_VERSION")));
 }
 
 /// All behind the head of the file is shown.

@@ -126,11 +126,16 @@ pub(crate) fn for_all(place: &TempDir) -> PathBuf {
 
 /// Runs the test, which is this function, once more, as root in a network of its own, after this line of shell. Tells
 /// whether this is the run there: the other one has nothing left to do.
-pub(crate) fn in_own_network<T>(_: T, prepare: &str) -> bool {
+pub(crate) fn in_own_network<T>(test: T, prepare: &str) -> bool {
+    in_own(&["--net"], test, prepare)
+}
+
+/// The same in namespaces of these kinds.
+pub(crate) fn in_own<T>(kinds: &[&str], _: T, prepare: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let Some(unshare) = namespaces(&["--net"]) else { return false };
+    let Some(unshare) = namespaces(kinds) else { return false };
     let script = format!("{prepare} && exec \"$0\" \"$@\"");
     let mut command = Command::new(&unshare[0]);
     command.args(&unshare[1..]).args(["sh", "-c", &script]);

@@ -452,6 +452,11 @@ mod tests {
     }
 
     #[test]
+    fn what_is_packaged_about_it_is_what_it_is() {
+        crate::pages::compare("rtftp", Args::command(), "1");
+    }
+
+    #[test]
     fn each_example_of_the_help_is_a_command_line() {
         let mut seen = 0;
         for page in [MENU, GET, PUT, LIST, CHECK, BENCH] {

@@ -6,6 +6,9 @@ mod bench;
 mod check;
 mod local;
 mod menu;
+#[cfg(test)]
+#[path = "../shared/pages.rs"]
+mod pages;
 mod progress;
 mod record;
 mod remote;

@@ -183,7 +183,8 @@ fn command(server: &Command) -> Command {
         "json" => arg.long("log-json"),
         _ => arg,
     });
-    let explain = Command::new("explain")
+    // Before it says what it is about: what is asked has words of its own for that.
+    let explain = Asked::augment_args(Command::new("explain"))
         .about("Say what a request would come to: which rule is for it, which file it gets, and what is answered")
         .override_usage("rtftpd explain [OPTIONS] --from <ADDR> <NAME> [OPTION=VALUE]...")
         .after_help(format!(
@@ -209,7 +210,7 @@ fn command(server: &Command) -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand_negates_reqs(true)
         .disable_help_subcommand(true)
-        .subcommands([check, Asked::augment_args(explain), reload])
+        .subcommands([check, explain, reload])
         .subcommands(top);
     with_negative_values(all)
 }
@@ -217,6 +218,11 @@ fn command(server: &Command) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_packaged_about_it_is_what_it_is() {
+        crate::pages::compare("rtftpd", command(&Args::command()), "8");
+    }
 
     fn task(words: &str) -> Result<Task> {
         Task::read(words.split_whitespace().map(OsString::from).collect())

@@ -15,6 +15,9 @@ mod log;
 mod misses;
 mod names;
 mod outcome;
+#[cfg(test)]
+#[path = "../shared/pages.rs"]
+mod pages;
 mod pid_file;
 mod prepared;
 mod ration;
