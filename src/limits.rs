@@ -153,16 +153,35 @@ pub(crate) const PROVEN_RESERVE_DIVISOR: usize = 4;
 /// answered. Loopback cannot be forged from outside and is exempt.
 pub(crate) const UNPROVEN_SHARE_DIVISOR: usize = 4;
 
-/// One network gets 512 answers at once that open no session: ERRORs that are longer than the request, and those to repeats.
-/// PXELINUX and GRUB ask for tens of files that are not there in one go, and a rack behind one address does so together.
-pub const ERROR_BURST: u32 = 512;
-
-/// After a burst, one network gets 128 of them in each second. Other ERRORs go without their text, and other repeats
-/// unanswered.
+/// One network gets 128 answers in each second that open no session: ERRORs that are longer than the request, and those to
+/// repeats. Four times as many go at once: PXELINUX and GRUB ask for tens of files that are not there in one go, and a rack
+/// behind one address does so together. Other ERRORs go without their text, and other repeats unanswered.
 pub const ERRORS_PER_SECOND: u32 = 128;
 
-/// Networks whose ERROR answers are counted apart; those that share a slot share its tokens.
-pub(crate) const ERROR_SLOTS: usize = 1_024;
+/// What one network gets of them at once.
+pub const ERROR_BURST: u32 = BURST_SECONDS * ERRORS_PER_SECOND;
+
+/// All networks together get 8,192 of them in each second: ten thousand that are forged cost no more than that.
+pub const ALL_ERRORS_PER_SECOND: u32 = 8_192;
+
+/// One network may ask 16,384 times in a second: a rack that starts asks each of its names in a moment. More is a flood, and
+/// dropped before anything is looked up.
+pub const REQUESTS_PER_SECOND: u32 = 16_384;
+
+/// All networks together may ask 65,536 times in a second: beyond it one processor does nothing else.
+pub const ALL_REQUESTS_PER_SECOND: u32 = 65_536;
+
+/// Four times what a second allows may come at once: boots come in bursts.
+pub(crate) const BURST_SECONDS: u32 = 4;
+
+/// Networks that are counted apart; those that share a slot share its tokens.
+pub(crate) const NETWORK_SLOTS: usize = 1_024;
+
+/// What all may send is shared anew every 100 ms: so long may who wants more have less than it could.
+pub(crate) const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
+
+/// It is shared anew 10 ms after a transfer has come at the earliest, for that is a look at all clients.
+pub(crate) const SOONEST_COUNT: Duration = Duration::from_millis(10);
 
 /// On a port that all share, blocks to an address of which nobody knows whether it hears leave up to 32 ms late: less than
 /// any client's own time-out, and sixteen times what answers may differ by.

@@ -18,7 +18,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tftpkit::client::Wishes;
 use tftpkit::limits;
@@ -239,7 +239,11 @@ fn a_client_that_never_answers_gets_five_packets_and_1032_bytes_at_most() {
 fn a_client_that_never_answers_gets_one_packet_more_for_each_repeat() {
     const REPEATS: usize = 7;
     let root = folder(&[("file", &pattern(9000, 2))]);
-    let server = serving(root.path(), impatient());
+    // Its patience outlasts the repeats on a machine that is busy otherwise.
+    let ms = Duration::from_millis;
+    let timing = Timing::builder().first(ms(20)).floor(ms(20)).ceiling(ms(40));
+    let timing = timing.patience(ms(5000)).unanswered(ms(5000)).build().expect("sound");
+    let server = serving(root.path(), timing);
     for (request, answer, len, most) in
         [(rrq("file", &[]), "DATA 1 512", 516, 2), (wrq("new", &[]), "ACK 0", 4, 5)]
     {

@@ -23,7 +23,7 @@ pub use mac::{MacAddress, MacError, MacPrefix};
 pub use neighbours::Neighbours;
 pub use ports::{PortRange, PortRangeError};
 pub(crate) use rehearsal::Rehearsal;
-pub(crate) use session::{Ending, Gate, Session};
+pub(crate) use session::{Ending, Gate, Session, Share};
 pub(crate) use socket::{RequestRoom, RequestSocket, Requested, TransferSocket};
 #[cfg(test)]
 pub(crate) use system::{Asked, Job, Poller, Udp, WOKEN};

@@ -8,6 +8,7 @@ use crate::transfer::{Action, Burst, Summary, Transfer};
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct Session {
     ending: OnceLock<Ending>,
     /// What it sends has to pass this.
     gate: Option<Mutex<Box<dyn Gate>>>,
+    /// How fast it may send.
+    share: Option<Box<dyn Share>>,
 }
 
 /// Says when a transfer may send, for reasons that are none of its own.
@@ -39,6 +42,14 @@ pub(crate) trait Gate: Debug + Send {
     fn sent(&mut self, now: Time, burst: &Burst<'_>);
     /// Its peer sent this, and it got on by it, or did not.
     fn heard(&mut self, now: Time, datagram: &[u8], got_on: bool);
+}
+
+/// Says how fast a transfer may send beside others.
+pub(crate) trait Share: Debug + Send + Sync {
+    /// Bytes of its file in a second.
+    fn rate(&self, now: Time) -> NonZeroU64;
+    /// It sends so many bytes.
+    fn sent(&self, bytes: u64);
 }
 
 /// How a transfer is ended from outside.
@@ -88,6 +99,7 @@ impl Session {
             was_heard: AtomicBool::new(false),
             ending: OnceLock::new(),
             gate: None,
+            share: None,
         }
     }
 
@@ -95,6 +107,13 @@ impl Session {
     #[must_use]
     pub(crate) fn behind(mut self, gate: Option<Box<dyn Gate>>) -> Self {
         self.gate = gate.map(Mutex::new);
+        self
+    }
+
+    /// The same, with a share of what all may send.
+    #[must_use]
+    pub(crate) fn sharing(mut self, share: Option<Box<dyn Share>>) -> Self {
+        self.share = share;
         self
     }
 
@@ -136,6 +155,9 @@ impl Session {
             if let Some(at) = opens_at.filter(|_| !transfer.is_over()) {
                 return Next::Wait(at);
             }
+            if let Some(share) = &self.share {
+                transfer.set_rate(now, share.rate(now));
+            }
             match transfer.poll(now) {
                 Action::Wait(until) => {
                     // One more look at the socket decides.
@@ -162,6 +184,9 @@ impl Session {
                 Action::Send(burst) => {
                     let packet = burst.packet;
                     self.at_gate(|gate| gate.sent(now, &burst));
+                    if let Some(share) = &self.share {
+                        share.sent(burst.bytes.len() as u64);
+                    }
                     match self.socket.send(burst, driver == Driver::Thread) {
                         Err(error) if self.says_unreachable(&error) => {
                             self.refused.store(true, Ordering::Relaxed);

@@ -5,6 +5,7 @@ use super::throttle::Throttle;
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{BlockSize, Rollover, WindowSize, WireBlock};
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A run of blocks to send, one after the other. It is never empty.
@@ -33,6 +34,7 @@ pub struct Sender {
     is_paced: bool,
     /// How fast they may leave at most.
     throttle: Option<Throttle>,
+    block_size: BlockSize,
     /// The largest block that travels in one packet.
     path_block: BlockSize,
     /// Where it began: block 0 if there was an opening packet, else block 1.
@@ -112,6 +114,7 @@ impl Sender {
             pace: None,
             is_paced: true,
             throttle: None,
+            block_size: agreed.block_size(),
             path_block: BlockSize::ETHERNET,
             start,
             base: start,
@@ -163,8 +166,18 @@ impl Sender {
         self.rto.set_negotiated(agreed.interval());
         let is_paced = self.is_paced && self.window > WindowSize::LOCKSTEP;
         self.pace = is_paced.then(|| Box::new(Pace::new(agreed.block_size(), self.window)));
+        self.block_size = agreed.block_size();
         let rate = self.rto.timing().rate();
-        self.throttle = rate.map(|rate| Throttle::new(rate, agreed.block_size()));
+        self.throttle = rate.map(|rate| Throttle::new(rate, self.block_size));
+    }
+
+    /// Holds it to so many bytes in a second from now on, or to the rate of its timing where that is lower.
+    pub fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
+        let rate = self.rto.timing().rate().map_or(rate, |own| own.min(rate));
+        match &mut self.throttle {
+            Some(throttle) => throttle.set_rate(now, rate),
+            none => *none = Some(Throttle::new(rate, self.block_size)),
+        }
     }
 
     /// Says which is the largest block that travels to the peer in one packet, before the first block leaves; without

@@ -9,10 +9,16 @@ use core::time::Duration;
 /// Holds one sender to a rate.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Throttle {
+    block: BlockSize,
     /// Nanoseconds from one block to the next.
     spacing: u64,
     /// When the next block may leave.
     due: Time,
+}
+
+/// Nanoseconds from one block to the next.
+const fn spacing(rate: NonZeroU64, block: BlockSize) -> u64 {
+    (block.get() as u64 * 1_000_000_000).div_ceil(rate.get())
 }
 
 /// What may leave within this time may leave at once, and who is woken late makes good for so much.
@@ -21,8 +27,17 @@ const QUANTUM: Duration = Duration::from_millis(1);
 impl Throttle {
     /// So many bytes of blocks of this size in a second.
     pub(super) const fn new(rate: NonZeroU64, block: BlockSize) -> Self {
-        let spacing = (block.get() as u64 * 1_000_000_000).div_ceil(rate.get());
-        Self { spacing, due: Time::START }
+        Self { block, spacing: spacing(rate, block), due: Time::START }
+    }
+
+    /// The rate is this from now on. What was to wait waits for as much longer or shorter as that says.
+    pub(super) fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
+        let before = core::mem::replace(&mut self.spacing, spacing(rate, self.block));
+        if self.due > now && self.spacing != before {
+            let waits = u128::from((self.due - now).as_micros() as u64) * u128::from(self.spacing);
+            let waits = waits.div_ceil(u128::from(before.max(1)));
+            self.due = now + Duration::from_micros(waits as u64);
+        }
     }
 
     /// How many of `wanted` blocks may leave now; none before [`due`](Self::due).
@@ -75,6 +90,23 @@ mod tests {
             assert!(left <= blocks + more, "{left} of {blocks} blocks at {rate}");
             assert!(left * 100 >= blocks * 98, "{left} of {blocks} blocks at {rate}");
         }
+    }
+
+    #[test]
+    fn another_rate_is_kept_from_the_moment_that_it_is_set() {
+        let rate = |bytes| NonZeroU64::new(bytes).expect("a rate");
+        let mut throttle = Throttle::new(rate(512), BlockSize::DEFAULT);
+        let at = |millis: u64| Time::from_micros(1_000_000 + millis * 1000);
+        throttle.left(at(1), 1);
+        assert_eq!(throttle.due(), at(1000), "a second for a block, less 1 ms");
+        throttle.set_rate(at(500), rate(5120));
+        assert_eq!(throttle.due(), at(550), "a tenth of what was left");
+        throttle.set_rate(at(500), rate(512));
+        assert_eq!(throttle.due(), at(1000));
+        throttle.set_rate(at(1001), rate(1024));
+        assert_eq!(throttle.due(), at(1000), "it may leave already");
+        throttle.left(at(1001), 1);
+        assert_eq!(throttle.due(), at(1500));
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! It knows no sockets and asks no clock: time is an argument.
 
+use super::budgets::{Budgets, OfNetworkAndAll};
 use super::config::{Config, Model};
 use super::dally::{DallyTurn, Dallying};
 use super::entry::SessionEntry;
 use super::event::Gauges;
-use super::limiter::AnswerLimiter;
+use super::limiter::Limiter;
 use super::network::network_of;
 use super::policy::DropReason;
 use super::quota::{Client, Member, Quota};
@@ -35,7 +36,8 @@ pub(super) struct State {
     quota: Quota,
     dallying: Dallying,
     unproven: Unproven,
-    limiter: AnswerLimiter,
+    requests: Limiter,
+    answers: Limiter,
     /// When it is looked again for sessions that stand still, among all and within the one network that has its share: not
     /// at each request of a flood, and one of that network puts off no look among all.
     look_at: [Time; 2],
@@ -55,12 +57,15 @@ impl Admission {
     pub(super) fn new(config: &Config, now: Time, secret: u64) -> Self {
         let ports = config.ports.map_or(usize::MAX, PortRange::count);
         let most_dallying = config.sessions.min(ports).div_ceil(limits::DALLYING_SHARE_DIVISOR);
+        let Budgets { requests, answers, .. } = config.budgets;
+        let limiter = |per_second| Limiter::new(now, secret, per_second, limits::BURST_SECONDS);
         let state = State {
             registry: Registry::default(),
             quota: Quota::new(config),
             dallying: Dallying::new(most_dallying),
             unproven: Unproven::default(),
-            limiter: AnswerLimiter::new(now, secret),
+            requests: limiter(OfNetworkAndAll::new(requests.of_network.get(), requests.all.get())),
+            answers: limiter(answers),
             look_at: [now; 2],
         };
         let single_port = config.model == Model::SinglePort;
@@ -73,7 +78,11 @@ impl Admission {
 
     /// What is known of a query before it is decided.
     pub(super) fn known(&self, query: &Query, now: Time) -> Known {
-        match self.state().registry.relation(query) {
+        let mut state = self.state();
+        if !state.requests.try_take(query.peer.ip(), now) {
+            return Known::TooMany;
+        }
+        match state.registry.relation(query) {
             Relation::Repeat(entry) => Known::Repeat(entry),
             Relation::New { replaces: Some(running), .. }
                 if self.single_port && may_be_a_late_copy(query, &running, now) =>
@@ -98,7 +107,7 @@ impl Admission {
         let mut evicted = Vec::new();
         let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
             // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
-            if superseded.is_some() && !state.limiter.try_take(query.peer.ip(), now) {
+            if superseded.is_some() && !state.answers.try_take(query.peer.ip(), now) {
                 return Err(DropReason::TooManyAnswers);
             }
             if state.quota.is_full() {
@@ -175,7 +184,7 @@ impl Admission {
 
     /// Whether one more answer that opens no session may go to this client.
     pub(super) fn may_answer(&self, client: IpAddr, now: Time) -> bool {
-        self.state().limiter.try_take(client, now)
+        self.state().answers.try_take(client, now)
     }
 }
 
@@ -302,6 +311,8 @@ impl State {
 
 /// What is known of a query before it is decided.
 pub(super) enum Known {
+    /// It is one too many of its network, or of all.
+    TooMany,
     /// Nothing: it is for a new session.
     No,
     /// It is that of a session whose client has not answered yet.
@@ -339,6 +350,7 @@ mod tests {
     use super::*;
     use crate::wire::Operation;
     use std::net::Ipv4Addr;
+    use std::num::NonZeroU32;
 
     #[test]
     fn a_client_gets_a_burst_of_errors_and_no_more() {
@@ -350,6 +362,22 @@ mod tests {
         assert!((0..limits::ERROR_BURST).all(|_| may(1)));
         assert!(!may(1));
         assert!((2..9).any(may), "of other networks, few share its bucket");
+    }
+
+    #[test]
+    fn a_network_asks_so_often_and_others_are_heard_all_the_same() {
+        let [few, many] = [2, 100].map(|rate| NonZeroU32::new(rate).expect("a rate"));
+        let budgets = Budgets::default().requests(few, many);
+        let admission = Admission::new(&Config::default().budgets(budgets), Time::START, 7);
+        let is_taken = |network, millis: u64| {
+            let ip = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
+            let query = Query::new((ip, 2000).into(), ip, Operation::Read, "a");
+            let now = Time::from_micros(millis * 1000);
+            !matches!(admission.known(&query, now), Known::TooMany)
+        };
+        assert!((0..4 * few.get()).all(|_| is_taken(1, 0)));
+        assert!(!is_taken(1, 0) && !is_taken(1, 499) && is_taken(1, 501));
+        assert!((2..9).any(|network| is_taken(network, 0)), "few networks share its bucket");
     }
 
     #[test]

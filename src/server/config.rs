@@ -1,5 +1,6 @@
 //! What an operator or an embedder sets.
 
+use super::budgets::Budgets;
 use super::policy::{Policy, StandardPolicy};
 use crate::limits;
 use crate::net::{PortRange, RequestRoom};
@@ -57,6 +58,7 @@ pub struct Config {
     pub(super) policy: Arc<dyn Policy>,
     pub(super) sessions: usize,
     pub(super) windows_bytes: usize,
+    pub(super) budgets: Budgets,
     pub(super) offload: bool,
     pub(super) ports: Option<PortRange>,
     pub(super) progress: Option<Duration>,
@@ -71,6 +73,7 @@ impl Default for Config {
             policy: Arc::new(StandardPolicy::default()),
             sessions: limits::SESSIONS,
             windows_bytes: limits::WINDOWS_BYTES,
+            budgets: Budgets::default(),
             offload: true,
             ports: None,
             progress: None,
@@ -130,7 +133,8 @@ impl Config {
         self
     }
 
-    /// Runs `most` transfers at once. Three quarters of them may be of clients that have not answered yet.
+    /// Runs `most` transfers at once. How many of them may be of one network, or of clients that have not answered yet, is
+    /// for [`Budgets`] to say.
     #[must_use]
     pub const fn sessions(mut self, most: usize) -> Self {
         self.sessions = most;
@@ -142,6 +146,13 @@ impl Config {
     #[must_use]
     pub const fn windows_bytes(mut self, most: usize) -> Self {
         self.windows_bytes = most;
+        self
+    }
+
+    /// Bounds what clients may cause by `budgets`.
+    #[must_use]
+    pub const fn budgets(mut self, budgets: Budgets) -> Self {
+        self.budgets = budgets;
         self
     }
 
@@ -186,13 +197,14 @@ impl Config {
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { listen, interface, model, policy: _, .. } = self;
-        let Self { sessions, windows_bytes, offload, ports, progress, .. } = self;
+        let Self { sessions, windows_bytes, budgets, offload, ports, progress, .. } = self;
         f.debug_struct("Config")
             .field("listen", listen)
             .field("interface", interface)
             .field("model", model)
             .field("sessions", sessions)
             .field("windows_bytes", windows_bytes)
+            .field("budgets", budgets)
             .field("offload", offload)
             .field("ports", ports)
             .field("progress", progress)

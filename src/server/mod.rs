@@ -6,6 +6,7 @@
 mod active;
 mod admit;
 mod answer;
+mod budgets;
 mod config;
 mod dally;
 mod dispatch;
@@ -21,11 +22,13 @@ mod policy;
 mod quota;
 mod registry;
 mod running;
+mod shares;
 mod start;
 mod unproven;
 mod validation;
 
 pub use crate::net::{MacAddress, MacError, MacPrefix, Neighbours, PortRange, PortRangeError};
+pub use budgets::Budgets;
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
 pub use explain::{Explanation, explain};
@@ -48,6 +51,7 @@ use admit::{Admission, Known};
 use dispatch::{Dispatcher, Task};
 use guard::{Panicked, guard};
 use permit::Permit;
+use shares::Shares;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -86,6 +90,8 @@ struct Shared {
     admission: Arc<Admission>,
     /// Where no port proves an address.
     validation: Option<Arc<Validation>>,
+    /// Where there is a bound on what all downloads take.
+    shares: Option<Arc<Shares>>,
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     /// Once set, no requests are taken, and at that time transfers are ended.
@@ -162,7 +168,8 @@ impl Server {
             observer: Box::new(observer),
             admission: Arc::new(Admission::new(&config, system.now(), system.random())),
             validation: (config.model == Model::SinglePort)
-                .then(|| Validation::new(Arc::clone(&system))),
+                .then(|| Validation::new(Arc::clone(&system), config.budgets.unheard)),
+            shares: config.budgets.rate.map(|rate| Shares::new(system.now(), rate)),
             mailbox: dispatcher.mailbox(),
             stop_at: Mutex::new(None),
             system,
@@ -331,6 +338,7 @@ fn take_request(
 ) {
     match shared.admission.known(query, shared.system.now()) {
         Known::No => {}
+        Known::TooMany => return answer::dropped(shared, query, &DropReason::TooManyRequests),
         Known::Repeat(entry) => {
             // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
             if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {

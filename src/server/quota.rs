@@ -3,6 +3,7 @@
 //!
 //! Each session counts in several pools at once. What is left for one more is what the fullest of its pools has left.
 
+use super::budgets::Budgets;
 use super::config::Config;
 use super::network::network_of;
 use super::policy::DropReason;
@@ -90,14 +91,26 @@ impl Quota {
         };
         let ports = config.ports.map_or(usize::MAX, PortRange::count);
         let of_network = of_all(|all| all - all / limits::OTHERS_RESERVE_DIVISOR);
+        let unproven = of_all(|all| all - all / limits::PROVEN_RESERVE_DIVISOR);
+        let unproven_of_network = of_all(|all| all.div_ceil(limits::UNPROVEN_SHARE_DIVISOR));
+        let Budgets { sessions_of_network, unproven: told, .. } = config.budgets;
+        let sessions = |told: Option<usize>, share: Share| Share {
+            sessions: told.map_or(share.sessions, |told| told.min(most.sessions)),
+            ..share
+        };
+        let most_of_network = sessions(sessions_of_network, of_network);
+        let of_ports = ports - ports / limits::OTHERS_RESERVE_DIVISOR;
         Self {
             most,
             most_of_network: Share {
-                sessions: of_network.sessions.min(ports - ports / limits::OTHERS_RESERVE_DIVISOR),
-                ..of_network
+                sessions: most_of_network.sessions.min(of_ports),
+                ..most_of_network
             },
-            most_unproven: of_all(|all| all - all / limits::PROVEN_RESERVE_DIVISOR),
-            most_unproven_of_network: of_all(|all| all.div_ceil(limits::UNPROVEN_SHARE_DIVISOR)),
+            most_unproven: sessions(told.map(|told| told.all), unproven),
+            most_unproven_of_network: sessions(
+                told.map(|told| told.of_network),
+                unproven_of_network,
+            ),
             used: HashMap::new(),
         }
     }
@@ -242,6 +255,20 @@ mod tests {
         assert_eq!(quota.check(Member::unproven(client(3, 9)), 0), Ok(()), "the next network");
         quota.remove(Member::unproven(client(2, 0)), 0);
         assert_eq!(quota.check(Member::unproven(client(2, 9)), 0), Ok(()));
+    }
+
+    #[test]
+    fn shares_may_be_told_in_numbers_and_are_no_more_than_there_is() {
+        let most = |budgets| {
+            let quota = Quota::new(&Config::default().sessions(100).budgets(budgets));
+            let all = [quota.most_of_network, quota.most_unproven, quota.most_unproven_of_network];
+            all.map(|share| share.sessions)
+        };
+        assert_eq!(most(Budgets::default()), [75, 75, 25]);
+        assert_eq!(most(Budgets::default().sessions_of_network(2)), [2, 75, 25]);
+        assert_eq!(most(Budgets::default().unproven_sessions(3, 4)), [75, 4, 3]);
+        let much = Budgets::default().sessions_of_network(1000).unproven_sessions(1000, 1000);
+        assert_eq!(most(much), [100; 3]);
     }
 
     #[test]

@@ -115,7 +115,9 @@ fn session(
     // Who writes is sent less than it sends.
     let validation = shared.validation.as_ref().filter(|_| !receives);
     let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
-    Ok(Session::new(socket, Arc::clone(&shared.system), transfer).behind(gate))
+    let share = shared.shares.as_ref().filter(|_| !receives);
+    let share = share.map(|shares| shares.join(query.peer.ip(), now));
+    Ok(Session::new(socket, Arc::clone(&shared.system), transfer).behind(gate).sharing(share))
 }
 
 /// The memory that a transfer needs: what it holds already, so many windows, and room for one in the socket where it

@@ -6,17 +6,17 @@
 //! guess when. Until an address has shown it, what it gets is counted, by its network and in all. `rfc/single-port.md`
 //! has it in numbers.
 
-use super::network::network_of;
+use super::budgets::OfNetworkAndAll;
+use super::limiter::Limiter;
 use crate::limits;
 use crate::net::{Gate, System};
 use crate::proto::Time;
-use crate::rate::TokenBucket;
 use crate::transfer::Burst;
 use crate::wire::{Packet, WireBlock};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,6 @@ use std::time::Duration;
 pub(super) struct Validation {
     state: Mutex<State>,
     system: Arc<dyn System>,
-    /// Keeps it from others which networks share a bucket.
-    secret: u64,
 }
 
 struct State {
@@ -33,8 +31,8 @@ struct State {
     valid: HashMap<IpAddr, Time>,
     /// In the order in which they showed it. One that did so again is in it twice.
     order: VecDeque<IpAddr>,
-    of_networks: Vec<TokenBucket>,
-    of_all: TokenBucket,
+    /// Bytes for those that have not shown it.
+    bytes: Limiter,
 }
 
 /// The part of one transfer.
@@ -57,16 +55,13 @@ struct Trial {
 }
 
 impl Validation {
-    pub(super) fn new(system: Arc<dyn System>) -> Arc<Self> {
-        let (now, secret) = (system.now(), system.random());
-        let bucket = |rate| TokenBucket::new(now, rate * limits::UNHEARD_BURST_SECONDS, rate);
-        let state = State {
-            valid: HashMap::new(),
-            order: VecDeque::new(),
-            of_networks: vec![bucket(limits::UNHEARD_RATE_OF_NETWORK); limits::ERROR_SLOTS],
-            of_all: bucket(limits::UNHEARD_RATE),
-        };
-        Arc::new(Self { state: Mutex::new(state), system, secret })
+    /// What others may get is so many bytes in a second.
+    pub(super) fn new(system: Arc<dyn System>, rate: OfNetworkAndAll<NonZeroU32>) -> Arc<Self> {
+        let rate = OfNetworkAndAll::new(rate.of_network.get(), rate.all.get());
+        let burst = limits::UNHEARD_BURST_SECONDS;
+        let bytes = Limiter::new(system.now(), system.random(), rate, burst);
+        let state = State { valid: HashMap::new(), order: VecDeque::new(), bytes };
+        Arc::new(Self { state: Mutex::new(state), system })
     }
 
     /// What a download by this client has to pass; nothing, if its address has shown that it hears. Loopback cannot be
@@ -90,12 +85,6 @@ impl Validation {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn slot(&self, client: IpAddr) -> usize {
-        let mut hasher = DefaultHasher::new();
-        (self.secret, network_of(client)).hash(&mut hasher);
-        hasher.finish() as usize % limits::ERROR_SLOTS
     }
 
     /// A moment that nobody can guess.
@@ -131,9 +120,7 @@ impl Gate for Trial {
             self.is_over = true;
             return now;
         }
-        let slot = self.validation.slot(self.client);
-        let of_network = state.of_networks[slot].ready_at(now);
-        self.held_until.max(of_network).max(state.of_all.ready_at(now))
+        self.held_until.max(state.bytes.ready_at(self.client, now))
     }
 
     fn sent(&mut self, now: Time, burst: &Burst<'_>) {
@@ -146,9 +133,7 @@ impl Gate for Trial {
         self.sent_at = Some(now);
         if self.rounds > 0 {
             let bytes = (burst.bytes.len() + burst.packets as usize * limits::HEADER_BYTES) as u32;
-            let mut state = self.validation.state();
-            state.of_networks[self.validation.slot(self.client)].take(now, bytes);
-            state.of_all.take(now, bytes);
+            self.validation.state().bytes.take(self.client, now, bytes);
         }
     }
 
@@ -208,6 +193,7 @@ fn spread(spans: &VecDeque<Duration>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Budgets;
     use super::*;
     use crate::net::Kernel;
     use std::net::Ipv4Addr;
@@ -219,7 +205,7 @@ mod tests {
     /// One that knows no address, and its time.
     fn new() -> (Arc<Validation>, Time) {
         let system = Kernel::start();
-        (Validation::new(system.clone()), system.now())
+        (Validation::new(system.clone(), Budgets::default().unheard), system.now())
     }
 
     fn burst(bytes: &[u8], resent: u64) -> Burst<'_> {

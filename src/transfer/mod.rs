@@ -13,6 +13,7 @@ mod odd;
 mod outgoing;
 mod reorder;
 mod ring;
+mod settings;
 mod sink;
 mod source;
 mod summary;
@@ -139,24 +140,6 @@ impl Transfer {
             small: Vec::new(),
             started: now,
             summary: Summary::default(),
-        }
-    }
-
-    /// Says which is the largest block that travels to the peer in one packet, before the first block leaves: windows of
-    /// larger ones are paced by their packets. Without this call it is that of an Ethernet.
-    pub fn set_path_block(&mut self, size: BlockSize) {
-        if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.sender.set_path_block(size);
-        }
-    }
-
-    /// Lets it keep so many bytes between the disk and the network beside its window: a sender in lock-step reads so far
-    /// ahead, unless there are blocks under way that may be needed again, and a receiver writes so far behind. For a client
-    /// that has not proven its address a server begins without.
-    pub fn set_buffer(&mut self, bytes: usize) {
-        match &mut self.machine {
-            Machine::Sending(outgoing) => outgoing.set_read_ahead(&self.summary.agreed, bytes),
-            Machine::Receiving(incoming) => incoming.set_piece(bytes),
         }
     }
 

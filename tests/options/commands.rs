@@ -97,10 +97,8 @@ fn root(command: &str, given: &Given) -> String {
 fn client(command: &str, given: &Given) -> String {
     let output = said(command, given, &[&ROOT[..], &FILE].concat());
     let request = word(&output, "RRQ");
-    request
-        .split("from ")
-        .nth(1)
-        .map_or(request.clone(), |rest| rest.split(' ').next().unwrap_or_default().into())
+    let client = request.split("from ").nth(1).and_then(|rest| rest.split(' ').next());
+    client.unwrap_or(&request).into()
 }
 
 fn local(command: &str, given: &Given) -> String {

@@ -206,11 +206,13 @@ impl Machine {
         }
     }
 
+    fn has_all_threads(&self) -> bool {
+        let state = self.state();
+        state.threads.len() > state.most_threads
+    }
+
     fn start(&self, job: Job) -> io::Result<()> {
         let mut state = self.state();
-        if state.threads.len() > state.most_threads {
-            return Err(ErrorKind::WouldBlock.into());
-        }
         state.last_thread += 1;
         let id = state.last_thread;
         state.threads.insert(id, Waiting { thread: None, for_what: Wait::Turn, until: None });
@@ -334,7 +336,11 @@ impl System for Machine {
         Ok(Box::new(MachinePoller { machine: self.clone(), place: state.pollers.len() - 1 }))
     }
 
-    fn spawn(&self, _: &str, job: Job) -> io::Result<()> {
+    fn spawn(&self, name: &str, job: Job) -> io::Result<()> {
+        // Without the threads of its loops there is no server.
+        if name != "events" && self.has_all_threads() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         self.start(job)
     }
 
@@ -426,7 +432,8 @@ impl Pool for MachinePool {
         jobs.1 += 1;
         drop(jobs);
         let pool = self.clone();
-        if self.machine.start(Box::new(move || pool.work())).is_err() {
+        let machine = &self.machine;
+        if machine.has_all_threads() || machine.start(Box::new(move || pool.work())).is_err() {
             let only = self.jobs.lock().expect("no panic").1 == 1;
             if only {
                 self.work();

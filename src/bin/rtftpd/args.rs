@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use crate::budgets::BudgetArgs;
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
 use crate::sandbox::Part;
@@ -119,6 +120,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = limits::SESSIONS, value_parser = whole::<usize>(1..=u64::MAX),
         env = "RTFTPD_MAX_SESSIONS")]
     pub(crate) max_sessions: usize,
+
+    #[command(flatten)]
+    budgets: BudgetArgs,
 
     /// Memory for the windows of all transfers, beyond which each gets one small block at a time; K, M and G may
     /// follow the number
@@ -273,6 +277,7 @@ const ELSEWHERE: Elsewhere = &[
     ),
     (&["--pcre", "--rewrite"], "--map-rule, and --map-file for a file of such rules"),
     (&["--threads", "--workers"], "--max-threads"),
+    (&["--max-rate", "--bandwidth", "--bwlimit", "--limit-rate"], "--rate"),
     (&["--tftp-single-port"], "--single-port"),
     (&["-u", "--username", "--uid", "--run-as", "--setuid"], "--user"),
     (&["--no-sandbox", "--no-seccomp", "--no-landlock"], "--sandbox"),
@@ -367,6 +372,7 @@ impl Args {
             })
             .policy(policy)
             .sessions(self.max_sessions)
+            .budgets(self.budgets.budgets())
             .windows_bytes(usize::try_from(self.memory.0).unwrap_or(usize::MAX))
             .interface(self.interface.as_deref())
             .offload(!self.no_offload)

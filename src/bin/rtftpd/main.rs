@@ -2,6 +2,7 @@
 
 mod args;
 mod banner;
+mod budgets;
 mod check;
 mod commands;
 mod config;

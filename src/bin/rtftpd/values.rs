@@ -93,6 +93,13 @@ pub(crate) fn file_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Bytes in a second.
+pub(crate) fn rate(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    let is_legal = size.0 >= tftpkit::limits::SLOWEST_RATE;
+    is_legal.then_some(size).ok_or_else(|| "write a number of bytes in a second, 1K or more".into())
+}
+
 pub(crate) fn event_threads(text: &str) -> Result<NonZeroUsize, String> {
     let number = whole::<usize>(1..=u64::MAX)(text)?;
     Ok(NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN))

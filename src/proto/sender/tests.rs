@@ -380,7 +380,7 @@ fn a_tail_that_had_arrived_slows_nothing_and_one_that_was_lost_does() {
 
 /// A sender of many blocks that is held to 512 bytes in 100 ms.
 fn throttled(window: u16, patience: Duration) -> Sender {
-    let timing = Timing::builder().rate(core::num::NonZeroU64::new(5120)).patience(patience);
+    let timing = Timing::builder().rate(NonZeroU64::new(5120)).patience(patience);
     let timing = timing.unanswered(patience).build().expect("sound");
     let mut sender = Sender::new(ms(0), timing, &windowed(window), false);
     sender.supply(BlockNumber(1000), true);

@@ -260,8 +260,11 @@ pub enum DropReason {
     /// Too many clients of this network have not answered yet.
     #[error("too many clients of this network that have not answered yet")]
     TooManyUnprovenOfNetwork,
-    /// This network has had as many answers without a transfer as one network may get.
-    #[error("the limit of answers to this network is reached")]
+    /// This network, or all of them, have asked as often as they may.
+    #[error("the limit of requests of this network, or of all, is reached")]
+    TooManyRequests,
+    /// This network, or all of them, have had as many answers without a transfer as they may get.
+    #[error("the limit of answers to this network, or to all, is reached")]
     TooManyAnswers,
     /// All share one port, and it comes in the middle of a transfer with its sender: it is taken for a copy that the network
     /// made, and whoever means it asks again.

@@ -1,7 +1,7 @@
 //! The tables of a rule file, as they are written. What they mean together is found out elsewhere (`rules`).
 
 use super::place::Place;
-use crate::values::{Size, setting};
+use crate::values::{rate, setting};
 use globset::{GlobBuilder, GlobMatcher};
 use ipnet::IpNet;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
@@ -256,10 +256,6 @@ pub(super) struct Pace(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Pace {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let size: Size = typed(deserializer)?.parse().map_err(D::Error::custom)?;
-        if size.0 < tftpkit::limits::SLOWEST_RATE {
-            return Err(D::Error::custom("write a number of bytes in a second, 1K or more"));
-        }
-        Ok(Self(size.0))
+        rate(&typed(deserializer)?).map(|size| Self(size.0)).map_err(D::Error::custom)
     }
 }

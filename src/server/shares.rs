@@ -1,0 +1,255 @@
+//! A fair share for each client, where all downloads together may take so many bytes in a second and no more.
+//!
+//! A client that takes less than it may leaves the rest to those that take all they get. It knows no sockets and asks no
+//! clock.
+
+use crate::limits;
+use crate::net::Share;
+use crate::proto::Time;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What all downloads of a server share.
+#[derive(Debug)]
+pub(super) struct Shares {
+    /// Bytes in a second.
+    all: u64,
+    state: Mutex<State>,
+    /// When it is counted anew, in microseconds.
+    count_at: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    clients: HashMap<IpAddr, Client>,
+    counted_at: Time,
+}
+
+#[derive(Debug)]
+struct Client {
+    transfers: u64,
+    /// What it may take in a second.
+    allowed: u64,
+    own: Arc<Own>,
+}
+
+/// What the transfers of one client have in common.
+#[derive(Debug, Default)]
+struct Own {
+    /// Bytes in a second of each.
+    rate: AtomicU64,
+    /// Bytes that they have sent since it was counted.
+    sent: AtomicU64,
+}
+
+/// The share of one transfer, which others have when it is dropped.
+#[derive(Debug)]
+struct OfTransfer {
+    shares: Arc<Shares>,
+    client: IpAddr,
+    own: Arc<Own>,
+}
+
+impl Shares {
+    pub(super) fn new(now: Time, all: NonZeroU64) -> Arc<Self> {
+        let state = State { clients: HashMap::new(), counted_at: now };
+        let count_at = AtomicU64::new(now.as_micros());
+        Arc::new(Self { all: all.get(), state: Mutex::new(state), count_at })
+    }
+
+    /// The share of one more download by this client.
+    pub(super) fn join(self: &Arc<Self>, client: IpAddr, now: Time) -> Box<dyn Share> {
+        let mut state = self.state();
+        let clients = state.clients.len() as u64;
+        let new = || {
+            let allowed = self.all / (clients + 1);
+            Client { transfers: 0, allowed, own: Arc::default() }
+        };
+        let known = state.clients.entry(client).or_insert_with(new);
+        known.transfers += 1;
+        known.allow(known.allowed);
+        let own = Arc::clone(&known.own);
+        // What it may take the others may no more.
+        self.count_at.fetch_min((now + limits::SOONEST_COUNT).as_micros(), Ordering::Relaxed);
+        Box::new(OfTransfer { shares: Arc::clone(self), client, own })
+    }
+
+    fn leave(&self, client: IpAddr) {
+        let mut state = self.state();
+        let Some(known) = state.clients.get_mut(&client) else { return };
+        known.transfers -= 1;
+        if known.transfers == 0 {
+            state.clients.remove(&client);
+        } else {
+            known.allow(known.allowed);
+        }
+    }
+
+    /// Shares anew, by what each has taken since the last time.
+    fn count(&self, now: Time) {
+        // Who finds that another is at it goes on with what it had.
+        let Ok(mut state) = self.state.try_lock() else { return };
+        let since = (now - state.counted_at).as_micros() as u64;
+        if since < limits::SOONEST_COUNT.as_micros() as u64 {
+            return;
+        }
+        state.counted_at = now;
+        self.count_at.store((now + limits::BETWEEN_COUNTS).as_micros(), Ordering::Relaxed);
+        let mut wants: Vec<_> = Vec::with_capacity(state.clients.len());
+        let mut taken = 0_u64;
+        for client in state.clients.values() {
+            let took = client.took(since);
+            taken = taken.saturating_add(took);
+            wants.push(client.wants(took));
+        }
+        // What was too much, because some suddenly wanted more, is taken back.
+        let all = self.all.saturating_sub(taken.saturating_sub(self.all));
+        let level = level(all, &mut wants);
+        state.clients.values_mut().for_each(|client| client.allow(level));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The most that each may take, so that all who want more have equally much and all together no more than there is.
+fn level(all: u64, wants: &mut [u64]) -> u64 {
+    wants.sort_unstable();
+    let mut left = all;
+    for (n, want) in wants.iter().enumerate() {
+        let each = left / (wants.len() - n) as u64;
+        if *want > each {
+            return each;
+        }
+        left -= want;
+    }
+    // Nobody wants more than it has.
+    all
+}
+
+impl Client {
+    /// Bytes in a second that it has taken in so many microseconds.
+    fn took(&self, since: u64) -> u64 {
+        self.own.sent.swap(0, Ordering::Relaxed).saturating_mul(1_000_000) / since.max(1)
+    }
+
+    /// What it is believed to want: who took nearly all that it got might take more.
+    const fn wants(&self, took: u64) -> u64 {
+        if took >= self.allowed / 4 * 3 { u64::MAX } else { took + took / 8 }
+    }
+
+    fn allow(&mut self, allowed: u64) {
+        self.allowed = allowed;
+        let rate = (self.allowed / self.transfers.max(1)).max(limits::SLOWEST_RATE);
+        self.own.rate.store(rate, Ordering::Relaxed);
+    }
+}
+
+impl Share for OfTransfer {
+    fn rate(&self, now: Time) -> NonZeroU64 {
+        if now.as_micros() >= self.shares.count_at.load(Ordering::Relaxed) {
+            self.shares.count(now);
+        }
+        NonZeroU64::new(self.own.rate.load(Ordering::Relaxed)).unwrap_or(NonZeroU64::MIN)
+    }
+
+    fn sent(&self, bytes: u64) {
+        self.own.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for OfTransfer {
+    fn drop(&mut self) {
+        self.shares.leave(self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv4Addr;
+
+    const ALL: u64 = 10 << 20;
+
+    fn shares() -> Arc<Shares> {
+        Shares::new(Time::START, NonZeroU64::new(ALL).expect("a rate"))
+    }
+
+    fn client(host: u8) -> IpAddr {
+        Ipv4Addr::new(192, 0, 2, host).into()
+    }
+
+    /// Lets each take as much as it wants of what it gets, for some seconds, and tells what it took in the last of them.
+    fn taken(from: u64, shares: &[(&dyn Share, u64)]) -> Vec<u64> {
+        let mut taken = vec![0; shares.len()];
+        for tick in 0..500 {
+            let now = Time::from_micros(from * 1_000_000 + tick * 10_000);
+            for ((share, wants), taken) in shares.iter().zip(&mut taken) {
+                let bytes = share.rate(now).get().min(*wants) / 100;
+                share.sent(bytes);
+                *taken += if tick >= 400 { bytes } else { 0 };
+            }
+        }
+        taken
+    }
+
+    fn is_about(bytes: u64, expected: u64) -> bool {
+        bytes.abs_diff(expected) <= expected / 20
+    }
+
+    #[test]
+    fn clients_have_equal_shares_however_many_transfers_each_has() {
+        let shares = shares();
+        let all: Vec<_> = [1, 2, 2, 2].map(|host| shares.join(client(host), Time::START)).into();
+        let greedy: Vec<_> = all.iter().map(|share| (&**share, u64::MAX)).collect();
+        let taken = taken(1, &greedy);
+        assert!(is_about(taken[0], ALL / 2), "{taken:?}");
+        assert!(taken[1..].iter().all(|bytes| is_about(*bytes, ALL / 6)), "{taken:?}");
+    }
+
+    #[test]
+    fn what_a_slow_client_leaves_others_have_and_it_gets_more_when_it_wants_more() {
+        let shares = shares();
+        let [slow, fast] = [1, 2].map(|host| shares.join(client(host), Time::START));
+        let wants = |slow_one| taken(1, &[(&*slow, slow_one), (&*fast, u64::MAX)]);
+        let used = wants(100_000);
+        assert!(is_about(used[0], 100_000), "{used:?}");
+        assert!(used[1] > ALL * 9 / 10 && used[0] + used[1] <= ALL, "{used:?}");
+        let used = taken(10, &[(&*slow, u64::MAX), (&*fast, u64::MAX)]);
+        assert!(is_about(used[0], ALL / 2) && is_about(used[1], ALL / 2), "{used:?}");
+    }
+
+    #[test]
+    fn who_is_gone_leaves_all_to_the_others_and_nothing_of_it_is_kept() {
+        let shares = shares();
+        let [stays, goes] = [1, 2].map(|host| shares.join(client(host), Time::START));
+        drop(goes);
+        let used = taken(1, &[(&*stays, u64::MAX)]);
+        assert!(is_about(used[0], ALL), "{used:?}");
+        drop(stays);
+        assert!(shares.state().clients.is_empty());
+    }
+
+    #[test]
+    fn all_together_never_take_more_but_where_each_has_the_least_there_is() {
+        for (clients, most) in [(100, ALL), (255, ALL)] {
+            let shares = shares();
+            let all: Vec<_> =
+                (0..clients).map(|n| shares.join(client(n as u8), Time::START)).collect();
+            let wants = |n: usize| if n.is_multiple_of(3) { u64::MAX } else { 1000 * n as u64 };
+            let each: Vec<_> =
+                all.iter().enumerate().map(|(n, share)| (&**share, wants(n))).collect();
+            let used: u64 = taken(1, &each).iter().sum();
+            assert!(used <= most && used > most * 9 / 10, "{used} of {most}");
+        }
+        let few = Shares::new(Time::START, NonZeroU64::new(2048).expect("a rate"));
+        let all: Vec<_> = (0..8).map(|n| few.join(client(n), Time::START)).collect();
+        let greedy: Vec<_> = all.iter().map(|share| (&**share, u64::MAX)).collect();
+        let used = taken(1, &greedy);
+        assert!(used.iter().all(|bytes| is_about(*bytes, limits::SLOWEST_RATE)), "{used:?}");
+    }
+}

@@ -1,0 +1,33 @@
+//! What the owner of a transfer may set: what it knows of the path, how much is kept in memory, how fast blocks may leave.
+
+use super::{Machine, Transfer};
+use crate::proto::Time;
+use crate::wire::BlockSize;
+use std::num::NonZeroU64;
+
+impl Transfer {
+    /// Says which is the largest block that travels to the peer in one packet, before the first block leaves: windows of
+    /// larger ones are paced by their packets. Without this call it is that of an Ethernet.
+    pub fn set_path_block(&mut self, size: BlockSize) {
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            outgoing.sender.set_path_block(size);
+        }
+    }
+
+    /// Lets it keep so many bytes between the disk and the network beside its window: a sender in lock-step reads so far
+    /// ahead, unless there are blocks under way that may be needed again, and a receiver writes so far behind. For a client
+    /// that has not proven its address a server begins without.
+    pub fn set_buffer(&mut self, bytes: usize) {
+        match &mut self.machine {
+            Machine::Sending(outgoing) => outgoing.set_read_ahead(&self.summary.agreed, bytes),
+            Machine::Receiving(incoming) => incoming.set_piece(bytes),
+        }
+    }
+
+    /// Holds a sender to so many bytes in a second from now on, or to the rate of its timing where that is lower.
+    pub fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
+        if let Machine::Sending(outgoing) = &mut self.machine {
+            outgoing.sender.set_rate(now, rate);
+        }
+    }
+}
