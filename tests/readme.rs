@@ -25,6 +25,12 @@ fn commands() -> Vec<&'static str> {
     pages::commands(README)
 }
 
+/// The command in which these words stand.
+#[track_caller]
+fn command(words: &str) -> &'static str {
+    commands().into_iter().find(|line| line.contains(words)).expect(words)
+}
+
 fn clone() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -131,7 +137,7 @@ fn serving_a_folder_is_one_command() {
 #[test]
 fn the_server_is_watched_by_two_commands() {
     let root = folder(&[("vmlinuz", b"few")]);
-    let line = commands()[7].replace("/srv/tftp", &root.path().display().to_string());
+    let line = command("--http").replace("/srv/tftp", &root.path().display().to_string());
     // Any port that is free will do.
     let line = line.replace(" 8069", " 0");
     let mut server = Command::new(Daemon::program());
@@ -143,7 +149,7 @@ fn the_server_is_watched_by_two_commands() {
         http::body(&http::get(page, path));
     }
     let mut top = Command::new(Daemon::program());
-    top.args(commands()[8].split(' ').skip(1)).env("RTFTPD_HTTP", page.to_string());
+    top.args(command("rtftpd top").split(' ').skip(1)).env("RTFTPD_HTTP", page.to_string());
     let shown = child::text(&child::output(&mut top));
     assert!(shown.contains("vmlinuz"), "{shown}");
 }
@@ -165,8 +171,9 @@ fn the_rules_are_those_of_a_site() {
         rules.replace("/srv/", &format!("{path}/")).replace(cards, "from = \"127.3.0.0/24\"");
     let rules = rules.replace("192.0.2.", "127.2.0.").replace("198.51.100.", "127.4.0.");
     std::fs::write(here.path().join("etc/rtftpd/rules.toml"), rules).expect("a file");
-    let line =
-        commands()[6].replace("/srv/", &format!("{path}/")).replace("/etc", &format!("{path}/etc"));
+    let line = command("--rules")
+        .replace("/srv/", &format!("{path}/"))
+        .replace("/etc", &format!("{path}/etc"));
     let mut server = Command::new(Daemon::program());
     let server = server.args(line.split(' ').skip(1)).env("RTFTPD_LISTEN", "127.0.0.1:0");
     let server = Daemon::spawn(server);
@@ -213,12 +220,10 @@ fn the_configuration_serves_and_is_checked_explained_and_read_again() {
         let run = run.args(line.split(' ').skip(1)).env("RTFTPD_CONFIG", &file).assert().success();
         String::from_utf8_lossy(&run.get_output().stdout).into_owned()
     };
-    let of = |task: &str| commands().into_iter().find(|line| line.starts_with(task)).expect(task);
-    assert!(run(of("rtftpd check")).contains("\nmax-blksize = 1428"));
-    assert!(
-        run(of("rtftpd explain")).contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n")
-    );
-    run(of("rtftpd reload"));
+    assert!(run(command("rtftpd check")).contains("\nmax-blksize = 1428"));
+    let explained = run(command("rtftpd explain"));
+    assert!(explained.contains("pxelinux.0, 4 bytes\n  answer   OACK blksize=1428\n"));
+    run(command("rtftpd reload"));
     server.log_line(&["read the configuration again"]);
 }
 

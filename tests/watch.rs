@@ -349,7 +349,8 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
     for block in 1..5 {
         going.exchange(&ack(block), tid, &format!("DATA {} 512", block + 1));
     }
-    // What is blank there is not written.
+    // What is blank there is not written, nor what is there already: all is in the first picture.
+    until("its row", || (status(page)["running"][0]["bytes"] == 2048).then_some(()));
     let client = going.address().to_string();
     let words = ["vmlinuz", &client, "██████░", "done", "sent", "Throughput,", "refused:"];
     let shown = top_until(page, &words);

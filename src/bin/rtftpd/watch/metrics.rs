@@ -260,6 +260,7 @@ const fn name_of_reason(reason: &DropReason) -> &'static str {
         DropReason::TooManyOfNetwork => "too_many_of_network",
         DropReason::TooManyUnproven => "too_many_unproven",
         DropReason::TooManyUnprovenOfNetwork => "too_many_unproven_of_network",
+        DropReason::TooManyRequests => "too_many_requests",
         DropReason::TooManyAnswers => "too_many_answers",
         DropReason::LateCopy => "late_copy",
         DropReason::NoMemory => "no_memory",
