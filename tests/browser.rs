@@ -82,10 +82,17 @@ fn whoever_looks_finds_what_he_looks_for_and_names_stay_text() {
     let root = folder(&[(HOSTILE, b"few"), ("dir & <b>/inner", b"few"), ("vmlinuz", b"few")]);
     let server = page_of(root.path(), &mut browser);
     let peer = server.peer();
+    // Each is told when its client knows already.
+    let mut is_told = |count| {
+        let rows = "document.querySelectorAll('#recent-rows tr').length";
+        browser.until(&format!("{rows} === {count}"));
+    };
     assert_eq!(peer.fetch(&rrq(HOSTILE, &[])), Ok(b"few".to_vec()));
+    is_told(1);
     peer.fetch(&rrq(format!("missing {HOSTILE}"), &[])).expect_err("it is not there");
+    is_told(2);
     peer.fetch(&rrq("vmlinuz", &[])).expect("a file");
-    browser.until("document.querySelectorAll('#recent-rows tr').length === 3");
+    is_told(3);
     let names = "[...document.querySelectorAll('#recent-rows .name')].map(it => it.textContent)";
     let hostile = [HOSTILE.to_owned(), format!("missing {HOSTILE}")];
     let expected = json!(["vmlinuz", hostile[1], hostile[0]]);
