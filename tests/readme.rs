@@ -76,6 +76,15 @@ fn no_command_is_left_out_here() {
 }
 
 #[test]
+fn links_and_pictures_are_there() {
+    let links = README.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    let links = links.map(|(link, _)| link.split('#').next().unwrap_or_default());
+    let gone: Vec<_> =
+        links.filter(|link| !link.contains("://") && !clone().join(link).exists()).collect();
+    assert!(gone.is_empty(), "{gone:?}");
+}
+
+#[test]
 fn the_first_command_serves_the_library_and_shows_what_the_readme_shows() {
     let words: Vec<_> = commands()[0].split(' ').collect();
     assert_eq!(words[..4], ["cargo", "run", "--release", "--"], "the default program is rtftpd");
