@@ -90,6 +90,8 @@ fn main() -> ExitCode {
 fn serve(given: Given, lines: &Lines) -> Result<()> {
     let args = &given.args;
     let verbosity = log::start(args, lines);
+    // It may be gone when the first signal comes.
+    let had_terminal = io::stderr().is_terminal();
     // Blocked before the first thread starts, so that all inherit it and only the waiting thread sees signals.
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
@@ -140,7 +142,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
     let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
     let reloader = Reloader { given, policy: current, macs, held, log: told, verbosity };
-    let stop = Stop { handle, notify: service.notify(), pid_file };
+    let stop = Stop { handle, notify: service.notify(), pid_file, had_terminal };
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || obey_signals(&signals, reloader, &stop))
@@ -311,15 +313,16 @@ struct Stop {
     notify: Notify,
     /// It is given up first: the next server may start.
     pid_file: Arc<Mutex<Option<PidFile>>>,
+    had_terminal: bool,
 }
 
 /// Stops the server, or has it read its configuration again.
 fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
-    let has_terminal = || io::stderr().is_terminal();
-    let (had_terminal, mut grace) = (has_terminal(), None);
+    let mut grace = None;
     while let Ok(signal) = signals.wait() {
         // A terminal that is closed takes with it what was started there.
-        if signal == Signal::SIGHUP && (!had_terminal || has_terminal()) {
+        let is_left_alone = stop.had_terminal && !io::stderr().is_terminal();
+        if signal == Signal::SIGHUP && !is_left_alone {
             reloader.reload();
             continue;
         }
