@@ -51,6 +51,8 @@ pub(super) struct Keeper {
     pub(super) notify: Notify,
     pub(super) watchdog: Option<Duration>,
     pub(super) idle: Option<Duration>,
+    /// The time of transfers that begin in the moment of the end.
+    pub(super) drain: Duration,
     pub(super) predecessor: Option<Predecessor>,
     pub(super) activity: Arc<Activity>,
 }
@@ -110,8 +112,8 @@ impl Keeper {
             if idle_at.is_some_and(|at| at <= now) {
                 if self.handle.transfers() == 0 {
                     tracing::info!("nobody asks any more: it ends");
-                    self.notify.stopping(Duration::ZERO);
-                    return self.handle.drain(Duration::ZERO);
+                    self.notify.stopping(self.drain);
+                    return self.handle.drain(self.drain);
                 }
                 active = now;
                 idle_at = self.idle.map(|idle| active + idle);

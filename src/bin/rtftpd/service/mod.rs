@@ -163,6 +163,7 @@ impl Service {
             notify: self.notify,
             watchdog: self.watchdog,
             idle: self.idle,
+            drain,
             predecessor,
             activity: self.activity,
         };
