@@ -140,7 +140,8 @@ fn it_is_read_without_scripts_in_the_dark_and_on_a_phone() {
         common::until("the page, with both", || {
             browser.open(&url);
             let rows = "document.readyState === 'complete' && document.querySelectorAll('#running-rows tr').length === 1 \
-                && document.querySelectorAll('#recent-rows tr').length === 1";
+                && document.querySelectorAll('#recent-rows tr').length === 1 \
+                && document.getElementById('running-rows').textContent.includes('of 600 B')";
             common::within(std::time::Duration::from_secs(1), || {
                 (browser.look(rows) == true).then_some(())
             })
