@@ -92,10 +92,8 @@ impl Given {
 /// Which command may have been meant by a folder that is not there.
 pub(crate) fn meant(folder: &Path) -> String {
     const LIKE: f64 = 0.8;
-    let all = command(&Args::command());
-    let mut names = all.get_subcommands().map(Command::get_name);
     let word = folder.to_str().unwrap_or_default();
-    let likely = names.find(|name| strsim::jaro_winkler(word, name) > LIKE);
+    let likely = COMMANDS.iter().find(|name| strsim::jaro_winkler(word, name) > LIKE);
     likely.map_or_else(String::new, |name| format!(", or write '{name}' if the command is meant"))
 }
 
@@ -106,12 +104,26 @@ fn find(words: &[OsString], server: &Command) -> Result<(ArgMatches, Option<Conf
         None => None,
     };
     let found = match &mut config {
-        Some(config) => config.under(server, |defaults| {
-            command(&defaults(server.clone())).try_get_matches_from(words)
-        }),
-        None => command(server).try_get_matches_from(words),
+        Some(config) => config.under(server, |defaults| read(words, &defaults(server.clone()))),
+        None => read(words, server),
     }?;
     Ok((found, config))
+}
+
+/// Reads the words. Each command has all options once more, which a server would keep in memory for nothing: words without
+/// a command are read without them, unless something is wrong, which is told with them.
+fn read(words: &[OsString], server: &Command) -> Result<ArgMatches, clap::Error> {
+    if !words.iter().skip(1).any(|word| is_command(word)) {
+        let found = with_negative_values(server.clone()).try_get_matches_from(words);
+        if found.is_ok() {
+            return found;
+        }
+    }
+    command(server).try_get_matches_from(words)
+}
+
+fn is_command(word: &OsStr) -> bool {
+    COMMANDS.iter().any(|name| word == *name)
 }
 
 /// The options of `server` without a look at what the system has: names of hosts, and interfaces.
@@ -129,8 +141,6 @@ fn arranged(mut words: Vec<OsString>, server: &Command) -> Vec<OsString> {
         let found = lenient.ignore_errors(true).try_get_matches_from(words).ok()?;
         found.get_one::<PathBuf>("root").cloned()
     };
-    let all = command(server);
-    let is_command = |word: &OsStr| all.find_subcommand(word).is_some();
     // Most command lines have no such word, and are read once.
     if !words.iter().skip(1).any(|word| is_command(word)) {
         return words;
@@ -165,6 +175,9 @@ fn named_config(words: &[OsString], server: &Command) -> Option<Option<PathBuf>>
 fn hidden(server: &Command) -> impl Iterator<Item = Arg> {
     server.get_arguments().map(|arg| arg.clone().hide(true))
 }
+
+/// The names of the commands.
+const COMMANDS: &[&str] = &["check", "explain", "reload", Top::NAME];
 
 const TAKES_ALL: &str = "It takes all options of the server: 'rtftpd --help' has them.";
 
@@ -222,6 +235,15 @@ mod tests {
     #[test]
     fn what_is_packaged_about_it_is_what_it_is() {
         crate::pages::compare("rtftpd", command(&Args::command()), "8");
+    }
+
+    #[test]
+    fn the_names_of_the_commands_are_those_there_are() {
+        let all = command(&Args::command());
+        let names: Vec<_> = all.get_subcommands().map(Command::get_name).collect();
+        // Without the page there is none to show it.
+        let wanted = COMMANDS.len() - usize::from(cfg!(not(feature = "http")));
+        assert_eq!(names, COMMANDS[..wanted]);
     }
 
     fn task(words: &str) -> Result<Task> {
