@@ -3,16 +3,8 @@
 use crate::common::apart::{namespaces, path};
 use crate::common::{Daemon, child, folder, pattern, rrq, show, until};
 use crate::given::{Given, LEFT_OUT, Row};
+use crate::rtftpd::row;
 use std::process::Command;
-
-const fn row(
-    option: &'static str,
-    (values, rival): (&'static [&'static str], &'static str),
-    (without, with): (&'static str, &'static str),
-    see: fn(&str, &Given) -> String,
-) -> Row {
-    Row { of: &[""], option, values, rival, without, with, see }
-}
 
 pub(crate) const ROWS: &[Row] = &[
     row("--network-sessions", (&["1"], "2"), ("served", "dropped"), second_of_a_network),
