@@ -111,7 +111,8 @@ fn of_kernel() -> std::io::Result<Macs> {
 fn become_whom(args: &Args) -> Result<Option<Account>> {
     let wanted = sandbox::wanted(args.user.as_deref()).map_err(|why| anyhow!(why))?;
     let Some(account) = wanted else { return Ok(None) };
-    if args.user.is_some() {
+    // What is not there nobody may enter: that is told where it is opened.
+    if args.user.is_some() || !args.root.exists() {
         return Ok(Some(account));
     }
     let (root, name) = (args.root.display(), &account.name);
