@@ -7,12 +7,12 @@
 //! start needs, as at the first time. The local socket is open to the user alone who started the old one, and to root.
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, fchmod};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen,
+    recvmsg, sendmsg, socket_with,
 };
-use rustix::process::umask;
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
@@ -26,6 +26,9 @@ use std::time::Duration;
 
 /// Sockets that are handed over at most, in one message.
 pub(super) const MOST_SOCKETS: usize = 64;
+
+/// New servers that wait to be heard: there is one at a time.
+const WAITING: i32 = 4;
 
 /// The other side answers at once, or is none.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -108,11 +111,13 @@ impl Post {
         if fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket()) {
             fs::remove_file(path)?;
         }
-        // There is one thread, and the name must never lead to a socket that is open to others.
-        let before = umask(Mode::from_raw_mode(0o177));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        bound.map(Self)
+        // The name takes the mode that the socket has, so that it never leads to one that is open to others.
+        let socket =
+            socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(path)?)?;
+        listen(&socket, WAITING)?;
+        Ok(Self(UnixListener::from(socket)))
     }
 
     /// From now on hands these sockets to whoever asks, which `asked` is told before, and calls `taken` when it runs.
