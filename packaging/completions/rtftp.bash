@@ -19,6 +19,9 @@ _rtftp() {
             rtftp,bench)
                 cmd="rtftp__subcmd__bench"
                 ;;
+            rtftp,check)
+                cmd="rtftp__subcmd__check"
+                ;;
             rtftp,dir)
                 cmd="rtftp__subcmd__list"
                 ;;
@@ -53,7 +56,7 @@ _rtftp() {
 
     case "${cmd}" in
         rtftp)
-            opts="-h -V --blksize --windowsize --timeout --retries --mode --no-options --no-offload --help --version get download fetch put upload send list ls dir bench"
+            opts="-h -V --blksize --windowsize --timeout --retries --mode --no-options --no-offload --help --version get download fetch put upload send list ls dir check bench"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -135,6 +138,28 @@ _rtftp() {
                     ;;
                 --mode)
                     COMPREPLY=($(compgen -W "octet netascii" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rtftp__subcmd__check)
+            opts="-h --within --warn --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --warn)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

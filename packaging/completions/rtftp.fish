@@ -43,6 +43,7 @@ complete -c rtftp -n "__fish_rtftp_needs_command" -a "send" -d 'Write files to a
 complete -c rtftp -n "__fish_rtftp_needs_command" -a "list" -d 'List a directory of a server'
 complete -c rtftp -n "__fish_rtftp_needs_command" -a "ls" -d 'List a directory of a server'
 complete -c rtftp -n "__fish_rtftp_needs_command" -a "dir" -d 'List a directory of a server'
+complete -c rtftp -n "__fish_rtftp_needs_command" -a "check" -d 'Ask whether a server serves a file, without reading it: for monitoring'
 complete -c rtftp -n "__fish_rtftp_needs_command" -a "bench" -d 'Put a load on a server of your own: many downloads at once, and how they fared'
 complete -c rtftp -n "__fish_rtftp_using_subcommand get" -s o -l output -d 'Where to write: a file, a folder, or - for standard output [default: the file\'s own name, here]' -r -F
 complete -c rtftp -n "__fish_rtftp_using_subcommand get" -l max-time -d 'End it after so long whatever happens, in seconds or with a unit, as in 2min' -r
@@ -164,6 +165,9 @@ complete -c rtftp -n "__fish_rtftp_using_subcommand dir" -l no-options -d 'Plain
 complete -c rtftp -n "__fish_rtftp_using_subcommand dir" -l no-offload -d 'Let neither kernel nor device cut and join packets: for a device that fails at it'
 complete -c rtftp -n "__fish_rtftp_using_subcommand dir" -l json -d 'One JSON object for each entry, and one at the end that tells how it went'
 complete -c rtftp -n "__fish_rtftp_using_subcommand dir" -s h -l help -d 'Print help'
+complete -c rtftp -n "__fish_rtftp_using_subcommand check" -l within -d 'The longest that the answer may take, the request\'s repetitions included' -r
+complete -c rtftp -n "__fish_rtftp_using_subcommand check" -l warn -d 'An answer that takes longer is a warning' -r
+complete -c rtftp -n "__fish_rtftp_using_subcommand check" -s h -l help -d 'Print help'
 complete -c rtftp -n "__fish_rtftp_using_subcommand bench" -s c -l clients -d 'Downloads at once, each followed by the next; with --rate, the most at once [default: 10; with --rate 1000]' -r
 complete -c rtftp -n "__fish_rtftp_using_subcommand bench" -l rate -d 'Begin so many downloads in each second, whether others have ended or not' -r
 complete -c rtftp -n "__fish_rtftp_using_subcommand bench" -s d -l duration -d 'Begin downloads for so long, in seconds or with a unit, as in 2min [default: 10; with --count as long as it takes]' -r
