@@ -4,6 +4,7 @@ use super::active::ActiveTransfer;
 use super::open;
 use super::permit::Permit;
 use super::policy::{DropReason, Profile};
+use super::process::ActiveProcess;
 use super::pulse::Pulse;
 use super::start::{start, start_apart};
 use super::{Model, Shared, StartError, answer};
@@ -259,9 +260,14 @@ impl Task {
 
     /// Has it served by a process, and this thread serves that.
     fn run_apart(self, shared: &Arc<Shared>) {
-        if let Some(process) = start_apart(shared, &self.socket, self.permit, &self.profile) {
+        if let Some(process) = self.start_apart(shared) {
             process.run();
         }
+    }
+
+    /// The port that was asked is let go: it is to be closed when no more requests are taken.
+    fn start_apart(self, shared: &Arc<Shared>) -> Option<ActiveProcess> {
+        start_apart(shared, &self.socket, self.permit, &self.profile)
     }
 
     /// There is no room for it.

@@ -2,7 +2,7 @@
 
 use crate::common::{Daemon, Peer, ack, child, error, folder, rrq, until};
 use crate::given::{Given, Row};
-use crate::rtftpd::row;
+use crate::rtftpd::{hanging, row, two_thousand};
 use nix::unistd::Uid;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
