@@ -4,9 +4,7 @@
 mod common;
 
 use common::apart::leave_out;
-use common::{
-    Daemon, Peer, ack, error, folder, open_to_all, pattern, plain, rrq, until, windowed, wrq,
-};
+use common::{Daemon, Peer, ack, folder, open_to_all, pattern, plain, rrq, until, windowed, wrq};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use std::net::SocketAddr;
@@ -134,7 +132,7 @@ fn a_stop_lets_transfers_go_on_to_their_end() {
     let mut server = serve(root.path(), &["--drain", "0"]);
     let (peer, tid, _) = begun(&server, &[]);
     server.signal(Signal::SIGTERM);
-    assert_eq!(peer.receive_from(tid), error(0, "the server is shutting down"));
+    peer.wanted(tid, "ERROR 0 \"the server is shutting down\"");
     assert_eq!(until("its end", || server.exit_status()), 0);
 }
 

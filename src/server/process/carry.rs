@@ -78,7 +78,11 @@ fn obey(orders: &Channel, session: &Session, alive: &Channel) {
             }
             Ok(0) | Err(_) => return session.end(Ending::Abandon),
             Ok(len) => match (order[0], &order[1..len]) {
-                (REPEAT, _) => session.repeat(),
+                (REPEAT, _) => {
+                    // It may be waiting for the server just now, and a repeat passes by who is busy.
+                    session.with_transfer(|_, _| {});
+                    session.repeat();
+                }
                 (STOP, why) => {
                     session.end(Ending::Stop(String::from_utf8_lossy(why).into_owned()));
                 }
