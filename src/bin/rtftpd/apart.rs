@@ -175,5 +175,9 @@ fn transfer(parts: &str) -> Result<()> {
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
     ensure!(rustix::process::getppid().is_some_and(|pid| !pid.is_init()), "the spawner is gone");
     enter_transfer(&parts_of(parts))?;
-    carry(channel).context("cannot go on")
+    match carry(channel) {
+        // The server is gone, or no longer wants to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot go on"),
+    }
 }
