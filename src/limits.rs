@@ -291,6 +291,16 @@ pub(crate) const PORTS_TRIED: usize = 64;
 /// an event loop does the same work for half the processor time.
 pub const THREADS: usize = 256;
 
+/// The process of a transfer tells ten times in a second how far it is: a plot is smooth by that, and it costs nothing
+/// beside the packets.
+pub(crate) const FIGURES_EVERY: Duration = Duration::from_millis(100);
+
+/// The process of a transfer that has said nothing for 15 s is stuck, for it says every 2 s that it is there.
+pub(crate) const PROCESS_SILENT: Duration = Duration::from_secs(15);
+
+/// A transfer that is told to end has 2 s to tell its peer, which takes a packet.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Threads that wait for disks in the place of an event loop: a disk has so much to do at once at most, and a network
 /// file system that hangs must not take all threads there are.
 pub(crate) const STORAGE_THREADS: usize = 4;

@@ -49,7 +49,7 @@ fn models() -> [Model; 2] {
 fn a_stored_upload_is_told_at_once_and_its_last_block_is_still_answered() {
     let root = folder(&[]);
     for (n, model) in models().into_iter().enumerate() {
-        let server = start(Config::default().model(model), root.path());
+        let server = start(Config::default().model(model).spawner(common::Transfers), root.path());
         let peer = server.peer();
         let tid = stored(&peer, &n.to_string());
         assert_eq!(server.outcome(&peer), Outcome::Complete);
@@ -73,7 +73,7 @@ fn who_dallies_has_no_thread() {
 fn a_server_that_is_stopped_does_not_wait_for_who_dallies() {
     let root = folder(&[]);
     for (n, model) in models().into_iter().enumerate() {
-        let server = start(Config::default().model(model), root.path());
+        let server = start(Config::default().model(model).spawner(common::Transfers), root.path());
         stored(&server.peer(), &n.to_string());
         server.handle.drain(Duration::from_secs(3600));
         server.ended().expect("a clean end");

@@ -173,6 +173,13 @@ fn let_fragment(socket: impl AsFd, is_ipv6: bool) {
     let _ = set_ip_mtu_discover(&socket, Ipv4PathMtuDiscovery::DONT);
 }
 
+/// A socket for UDP that another process has connected, and its peer.
+pub(super) fn connected(socket: OwnedFd) -> io::Result<(Box<dyn Udp>, SocketAddr)> {
+    let socket = UdpSocket::from(socket);
+    let peer = socket.peer_addr()?;
+    Ok((Box::new(KernelSocket(socket)), peer))
+}
+
 #[derive(Debug)]
 struct KernelSocket(UdpSocket);
 

@@ -3,6 +3,7 @@
 //! This module knows how datagrams come and go and what time it is. It must not know files or names: a
 //! [`Transfer`](crate::transfer::Transfer) carries those for it.
 
+mod channel;
 mod deadlines;
 mod event_loop;
 mod flow;
@@ -17,6 +18,7 @@ mod system;
 mod tap;
 mod workers;
 
+pub(crate) use channel::Channel;
 pub(crate) use event_loop::{EventLoop, Handler, Mailbox, SocketId};
 pub(crate) use flow::{Delivery, is_of_a_transfer};
 pub(crate) use kernel::Kernel;

@@ -280,12 +280,34 @@ impl Session {
 
     /// Runs the transfer on this thread until its outcome is known; it may [dally](Self::is_dallying) after that.
     /// `progress` is called after each datagram.
-    pub(crate) fn run(&self, mut progress: impl FnMut(Time, &mut Transfer)) -> io::Result<Summary> {
+    pub(crate) fn run(&self, progress: impl FnMut(Time, &mut Transfer)) -> io::Result<Summary> {
+        self.drive(progress, |next| match next {
+            Next::Wait(until) => Some(until),
+            _ => None,
+        })
+    }
+
+    /// Runs a transfer that [dallies](Self::is_dallying) on this thread until it is over.
+    pub(crate) fn dally(&self) -> io::Result<Summary> {
+        self.drive(
+            |_, _| {},
+            |next| match next {
+                Next::Wait(until) | Next::Dally(until) => Some(until),
+                _ => None,
+            },
+        )
+    }
+
+    fn drive(
+        &self,
+        mut progress: impl FnMut(Time, &mut Transfer),
+        waits_until: impl Fn(Next) -> Option<Time>,
+    ) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
         let mut busy_poll = BusyPoll::new(&*self.system);
         let mut transfer = self.lock();
-        while let Next::Wait(until) = self.advance(&mut transfer, Driver::Thread) {
+        while let Some(until) = waits_until(self.advance(&mut transfer, Driver::Thread)) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             drop(transfer);
             let received = match busy_poll.receive(&self.socket, &mut buffer, until)? {

@@ -3,6 +3,7 @@
 //! This is what is made of a [`Udp`]: which port is taken, who is heard, how a burst leaves, what an error means.
 
 use super::flow::{Delivery, Flow, Flows};
+use super::kernel::connected;
 use super::ports::PortRange;
 use super::system::{Asked, System, Udp};
 use crate::limits;
@@ -247,6 +248,22 @@ impl TransferSocket {
         // Without this the network's word that nobody listens there is lost on a socket that is not connected.
         socket.hear_errors()?;
         Ok(Self::new(socket, server, false))
+    }
+
+    /// One that is connected already, from another process.
+    pub(crate) fn handed_over(socket: OwnedFd) -> io::Result<Self> {
+        let (socket, peer) = connected(socket)?;
+        Ok(Self::new(socket, peer, true))
+    }
+
+    /// The same socket once more, for another process.
+    pub(crate) fn share(&self) -> io::Result<OwnedFd> {
+        self.socket.share()
+    }
+
+    /// Sends the peer one packet, if there is room for it.
+    pub(crate) fn say(&self, packet: &[u8]) {
+        let _ = self.send_pieces(packet, packet.len(), false);
     }
 
     fn new(socket: Box<dyn Udp>, peer: SocketAddr, connected: bool) -> Self {

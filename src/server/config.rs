@@ -2,6 +2,7 @@
 
 use super::budgets::Budgets;
 use super::policy::{Policy, StandardPolicy};
+use super::process::Spawner;
 use super::tap::Tap;
 use crate::limits;
 use crate::net::{PortRange, RequestRoom};
@@ -22,6 +23,10 @@ pub enum Model {
     /// A number of event loops for all transfers, of which one takes the requests. What may wait for a disk is done
     /// elsewhere.
     Events(NonZeroUsize),
+    /// A new process for each transfer, with a thread here that reads and writes its file: what the network says is parsed
+    /// where there is nothing but one socket. The [`Spawner`] of the configuration starts them. There are so many at once;
+    /// requests beyond that are not answered yet.
+    Processes(usize),
     /// One event loop for all transfers, which have no ports of their own: all of them send and receive at the port that
     /// takes the requests, as networks want it that translate addresses. An address proves less there; `rfc/single-port.md`
     /// has it in numbers.
@@ -35,7 +40,7 @@ impl Model {
     pub(super) fn room(self) -> RequestRoom {
         match self {
             Self::SinglePort => RequestRoom::new(limits::DATAGRAMS_AT_ONCE, limits::DATAGRAM_BYTES),
-            Self::Threads(_) | Self::Events(_) | Self::Iterative => {
+            Self::Threads(_) | Self::Events(_) | Self::Processes(_) | Self::Iterative => {
                 RequestRoom::new(1, limits::REQUEST_BYTES)
             }
         }
@@ -66,6 +71,7 @@ pub struct Config {
     pub(super) ports: Option<PortRange>,
     pub(super) progress: Option<Duration>,
     pub(super) tap: Option<Arc<dyn Tap>>,
+    pub(super) spawner: Option<Arc<dyn Spawner>>,
 }
 
 impl Default for Config {
@@ -83,6 +89,7 @@ impl Default for Config {
             ports: None,
             progress: None,
             tap: None,
+            spawner: None,
         }
     }
 }
@@ -103,6 +110,12 @@ pub enum ConfigError {
     /// Transfers that share the request port have no other.
     #[error("where all transfers share one port there is no range of ports for them")]
     PortsOfSinglePort,
+    /// There is nobody who starts processes.
+    #[error("there is no spawner for a process for each transfer")]
+    NoSpawner,
+    /// A tap would hear nothing: packets come and go in other processes.
+    #[error("nobody can listen in on transfers in processes of their own")]
+    TapOfProcesses,
     /// Progress would be told all the time.
     #[error("the interval at which progress is told must be a microsecond at least")]
     ProgressTooOften,
@@ -199,14 +212,26 @@ impl Config {
         self
     }
 
+    /// Has the processes of [`Model::Processes`] started by `spawner`.
+    #[must_use]
+    pub fn spawner(mut self, spawner: impl Spawner + 'static) -> Self {
+        self.spawner = Some(Arc::new(spawner));
+        self
+    }
+
     /// Looks for settings that make no sense.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let has_processes = matches!(self.model, Model::Processes(_));
         if self.listen.is_empty() && self.sockets.is_empty() {
             Err(ConfigError::NoAddress)
         } else if self.sessions == 0 {
             Err(ConfigError::NoSessions)
         } else if self.model == Model::SinglePort && self.ports.is_some() {
             Err(ConfigError::PortsOfSinglePort)
+        } else if has_processes && self.spawner.is_none() {
+            Err(ConfigError::NoSpawner)
+        } else if has_processes && self.tap.is_some() {
+            Err(ConfigError::TapOfProcesses)
         } else if self.progress.is_some_and(|interval| interval < SHORTEST_PROGRESS) {
             Err(ConfigError::ProgressTooOften)
         } else {

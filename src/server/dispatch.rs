@@ -3,10 +3,11 @@
 use super::active::ActiveTransfer;
 use super::open;
 use super::permit::Permit;
-use super::policy::Profile;
+use super::policy::{DropReason, Profile};
+use super::process::ActiveProcess;
 use super::pulse::Pulse;
-use super::start::start;
-use super::{Model, Shared, StartError};
+use super::start::{start, start_apart};
+use super::{Model, Shared, StartError, answer};
 use crate::limits;
 use crate::net::{Delivery, EventLoop, Mailbox, Pool, RequestSocket, Requested, SocketId, System};
 use std::io;
@@ -51,7 +52,7 @@ impl Dispatcher {
             || EventLoop::new(Arc::clone(system), Arc::clone(&pool)).map_err(StartError::Loop);
         let others = match model {
             Model::Events(loops) => loops.get() - 1,
-            Model::Threads(_) | Model::SinglePort | Model::Iterative => 0,
+            Model::Threads(_) | Model::Processes(_) | Model::SinglePort | Model::Iterative => 0,
         };
         let others = (0..others).map(|_| event_loop().map(OtherLoop::new));
         let others = others.collect::<Result<_, _>>()?;
@@ -157,8 +158,16 @@ impl Dispatcher {
     /// Has a session served.
     pub(super) fn dispatch(&mut self, shared: &Arc<Shared>, task: Task) {
         let task = match self.model {
-            Model::Threads(most) if self.threads.load(Ordering::Relaxed) < most => {
-                self.on_a_thread(shared, task)
+            Model::Threads(most) if self.has_thread(most) => {
+                self.on_a_thread(shared, task, Task::run)
+            }
+            Model::Processes(most) => {
+                let left = match self.has_thread(most) {
+                    true => self.on_a_thread(shared, task, Task::run_apart),
+                    false => Some(task),
+                };
+                // Nowhere else is it as well apart.
+                return left.into_iter().for_each(|task| task.drop_for_now(shared));
             }
             _ => Some(task),
         };
@@ -167,8 +176,17 @@ impl Dispatcher {
         }
     }
 
+    fn has_thread(&self, most: usize) -> bool {
+        self.threads.load(Ordering::Relaxed) < most
+    }
+
     /// Gives the task back when the system has no thread for it.
-    fn on_a_thread(&self, shared: &Arc<Shared>, task: Task) -> Option<Task> {
+    fn on_a_thread(
+        &self,
+        shared: &Arc<Shared>,
+        task: Task,
+        run: fn(Task, &Arc<Shared>),
+    ) -> Option<Task> {
         let (shared, count) = (Arc::clone(shared), Counted::new(&self.threads));
         // A thread that cannot be made drops what it was to do.
         let task = Arc::new(Mutex::new(Some(task)));
@@ -177,8 +195,8 @@ impl Dispatcher {
             |task: &Mutex<Option<Task>>| task.lock().unwrap_or_else(PoisonError::into_inner).take();
         let work = move || {
             let _count = count;
-            if let Some(transfer) = take(&theirs).and_then(|task| task.start(&shared)) {
-                transfer.run();
+            if let Some(task) = take(&theirs) {
+                run(task, &shared);
             }
         };
         match self.system.spawn("transfer", Box::new(work)) {
@@ -231,6 +249,32 @@ pub(super) struct Task {
 impl Task {
     fn start(self, shared: &Arc<Shared>) -> Option<ActiveTransfer> {
         start(shared, &self.socket, self.permit, &self.profile)
+    }
+
+    /// Serves it on this thread.
+    fn run(self, shared: &Arc<Shared>) {
+        if let Some(transfer) = self.start(shared) {
+            transfer.run();
+        }
+    }
+
+    /// Has it served by a process, and this thread serves that.
+    fn run_apart(self, shared: &Arc<Shared>) {
+        if let Some(process) = self.start_apart(shared) {
+            process.run();
+        }
+    }
+
+    /// The port that was asked is let go: it is to be closed when no more requests are taken.
+    fn start_apart(self, shared: &Arc<Shared>) -> Option<ActiveProcess> {
+        start_apart(shared, &self.socket, self.permit, &self.profile)
+    }
+
+    /// There is no room for it.
+    fn drop_for_now(self, shared: &Arc<Shared>) {
+        let entry = Arc::clone(self.permit.entry());
+        drop(self);
+        answer::dropped(shared, &entry.query, &DropReason::TooManySessions);
     }
 }
 

@@ -31,6 +31,30 @@ pub(super) struct Opened {
     pub(super) size: Option<u64>,
 }
 
+/// A transfer under way, as all but its driver see it, whoever that is.
+pub(super) trait UnderWay: Send + Sync {
+    /// How far it is, unless somebody is at it just now.
+    fn figures(&self) -> Option<Summary>;
+    /// Its client repeated its request.
+    fn repeat(&self);
+    /// Ends it, and does not wait for that.
+    fn end(&self, ending: Ending);
+}
+
+impl UnderWay for Session {
+    fn figures(&self) -> Option<Summary> {
+        self.figures()
+    }
+
+    fn repeat(&self) {
+        self.repeat();
+    }
+
+    fn end(&self, ending: Ending) {
+        self.end(ending);
+    }
+}
+
 /// How far a session is.
 enum Stage {
     /// What it asks for is being opened.
@@ -38,7 +62,7 @@ enum Stage {
     /// It was ended before that was done.
     Ended(Ending),
     /// Its transfer is under way.
-    Running(Arc<Session>),
+    Running(Arc<dyn UnderWay>),
 }
 
 impl SessionEntry {
@@ -112,9 +136,10 @@ impl SessionEntry {
     }
 
     /// Makes the transfer known, so that a repeat of its request or a shutdown reaches it.
-    pub(super) fn attach(&self, session: Session) -> Arc<Session> {
-        let session = Arc::new(session);
-        let before = std::mem::replace(&mut *self.stage(), Stage::Running(Arc::clone(&session)));
+    pub(super) fn attach<T: UnderWay + 'static>(&self, transfer: T) -> Arc<T> {
+        let session = Arc::new(transfer);
+        let running = Stage::Running(Arc::clone(&session) as Arc<dyn UnderWay>);
+        let before = std::mem::replace(&mut *self.stage(), running);
         if let Stage::Ended(ending) = before {
             session.end(ending);
         }

@@ -52,7 +52,9 @@ pub fn explain(
     let system = Rehearsal::start();
     let model = match config.model {
         Model::SinglePort => Model::SinglePort,
-        Model::Threads(_) | Model::Events(_) | Model::Iterative => Model::Iterative,
+        Model::Threads(_) | Model::Events(_) | Model::Processes(_) | Model::Iterative => {
+            Model::Iterative
+        }
     };
     let listen = vec![SocketAddr::new(local, 1)];
     let config = Config { listen, model, ports: None, progress: None, ..config.clone() };

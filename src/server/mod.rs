@@ -19,6 +19,7 @@ mod network;
 mod open;
 mod permit;
 mod policy;
+mod process;
 mod pulse;
 mod quota;
 mod registry;
@@ -26,6 +27,7 @@ mod running;
 mod shares;
 mod start;
 mod tap;
+mod telling;
 mod unproven;
 mod validation;
 
@@ -40,6 +42,7 @@ pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, StandardPolicy, Verdict,
 };
+pub use process::{Spawner, carry};
 pub use running::Running;
 pub use tap::Tap;
 
@@ -283,7 +286,6 @@ impl Shared {
         sockets: &[Arc<RequestSocket>],
         room: &mut RequestRoom,
     ) -> io::Result<()> {
-        const LAST_WORDS: Duration = Duration::from_secs(2);
         const LOOK_AGAIN: Duration = Duration::from_millis(20);
         let mut told = false;
         while self.admission.under_way() > 0 {
@@ -294,7 +296,7 @@ impl Shared {
             }
             if left.is_zero() {
                 told = true;
-                *self.stop_at() = Some(now + LAST_WORDS);
+                *self.stop_at() = Some(now + limits::LAST_WORDS);
                 self.admission.stop_all(SHUTTING_DOWN);
             }
             for SocketId(socket) in dispatcher.turn(Some(left.min(LOOK_AGAIN)))? {

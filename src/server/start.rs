@@ -4,29 +4,58 @@
 use super::Shared;
 use super::active::ActiveTransfer;
 use super::entry::Opened;
-use super::open::{Payload, Unserved, open};
+pub(super) use super::open::Payload;
+use super::open::{Unserved, open};
 use super::permit::Permit;
 use super::policy::{DropReason, Profile, Refusal};
+use super::process::ActiveProcess;
 use super::tap::{Guarded, Tap};
 use super::{Event, answer};
-use crate::net::{Listener, RequestSocket, Session, System, TransferSocket};
+use crate::net::{Listener, RequestSocket, Session, Share, System, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
 use crate::store::SERVER_ERROR;
 use crate::transfer::{MayWait, Terms, Transfer};
-use crate::wire::{BlockSize, ErrorCode, Mode, Options, WindowSize};
+use crate::wire::{BlockSize, ErrorCode, Filename, Mode, Options, WindowSize};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Opens what the session of `permit` is about and starts its transfer. Where there is to be none, the client and the
-/// observer are told why.
+/// Opens what the session of `permit` is about and starts its transfer in this process. Where there is to be none, the
+/// client and the observer are told why.
 pub(super) fn start(
     shared: &Arc<Shared>,
     asked_at: &RequestSocket,
     permit: Permit,
     profile: &Profile,
 ) -> Option<ActiveTransfer> {
+    begin(shared, asked_at, permit, profile, |ready, permit, served| {
+        let session = ready.session(shared, asked_at, &permit);
+        let session = permit.entry().attach(session);
+        Ok(ActiveTransfer::new(session, permit, Arc::clone(shared), served))
+    })
+}
+
+/// The same in a process of its own.
+pub(super) fn start_apart(
+    shared: &Arc<Shared>,
+    asked_at: &RequestSocket,
+    permit: Permit,
+    profile: &Profile,
+) -> Option<ActiveProcess> {
+    begin(shared, asked_at, permit, profile, |ready, permit, served| {
+        ActiveProcess::start(ready, permit, shared, served)
+    })
+}
+
+/// Opens what the session of `permit` is about, and has the transfer started with what was granted.
+fn begin<T>(
+    shared: &Arc<Shared>,
+    asked_at: &RequestSocket,
+    permit: Permit,
+    profile: &Profile,
+    drive: impl FnOnce(Ready, Permit, Option<Filename>) -> io::Result<T>,
+) -> Option<T> {
     let entry = Arc::clone(permit.entry());
     let (query, served) = (&entry.query, profile.name.as_ref());
     let store = profile.store_or(&*shared.store);
@@ -56,11 +85,9 @@ pub(super) fn start(
     // What is written is as long as its client says.
     let size = payload.size().or_else(|| query.announced_size());
     entry.set_opened(Opened { served: served.clone(), size });
-    match session(shared, asked_at, &permit, profile, payload) {
-        Ok(session) => {
-            let shared = Arc::clone(shared);
-            Some(ActiveTransfer::new(entry.attach(session), permit, shared, served))
-        }
+    let ready = ready(shared, asked_at, &permit, profile, payload);
+    match ready.and_then(|ready| drive(ready, permit, served.clone())) {
+        Ok(transfer) => Some(transfer),
         Err(error) => {
             match DropReason::of(&error) {
                 Some(reason) => answer::lacking(shared, query, &reason),
@@ -74,13 +101,49 @@ pub(super) fn start(
     }
 }
 
-fn session(
+/// What was granted to whom, and what it is about: a transfer, but for who drives it.
+pub(super) struct Ready {
+    pub(super) socket: TransferSocket,
+    pub(super) terms: Terms,
+    pub(super) payload: Payload,
+    /// The largest block that travels in one packet, where that matters.
+    pub(super) path_block: Option<BlockSize>,
+    /// How fast it may send.
+    pub(super) share: Option<Box<dyn Share>>,
+}
+
+impl Ready {
+    /// The transfer on its socket, to be driven here.
+    fn session(self, shared: &Shared, asked_at: &RequestSocket, permit: &Permit) -> Session {
+        let Self { socket, terms, payload, path_block, share } = self;
+        let (now, query) = (shared.system.now(), &permit.entry().query);
+        let (transfer, sends) = match payload {
+            Payload::Source { source, .. } => {
+                let mut transfer = Transfer::serve_read(now, &terms, source);
+                if let Some(size) = path_block {
+                    transfer.set_path_block(size);
+                }
+                (transfer, true)
+            }
+            Payload::Sink(sink) => (Transfer::serve_write(now, &terms, sink), false),
+        };
+        // Who writes is sent less than it sends.
+        let validation = shared.validation.as_ref().filter(|_| sends);
+        let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
+        let listener = shared.config.tap.as_ref();
+        let listener = listener.and_then(|tap| listen(&**tap, asked_at, &socket, query));
+        let session = Session::new(socket, Arc::clone(&shared.system), transfer);
+        session.behind(gate).sharing(share).tapped(listener)
+    }
+}
+
+fn ready(
     shared: &Shared,
     asked_at: &RequestSocket,
     permit: &Permit,
     profile: &Profile,
     payload: Payload,
-) -> io::Result<Session> {
+) -> io::Result<Ready> {
     let (system, query) = (&*shared.system, &permit.entry().query);
     let socket = asked_at.answer(system, query.local, query.peer, permit.number())?;
     let socket = socket.offload(shared.config.offload);
@@ -103,26 +166,13 @@ fn session(
     let (agreed, answer) = grant(query.operation, &asked, &limits, size);
     permit.reserve(need.bytes(agreed.packet_bytes(), agreed.window()));
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
-    let now = system.now();
-    let transfer = match payload {
-        Payload::Source { source, .. } => {
-            let mut transfer = Transfer::serve_read(now, &terms, source);
-            if agreed.window() > WindowSize::LOCKSTEP && agreed.block_size() > BlockSize::ETHERNET {
-                transfer.set_path_block(TransferSocket::path_block_size(system, query.peer));
-            }
-            transfer
-        }
-        Payload::Sink(sink) => Transfer::serve_write(now, &terms, sink),
-    };
-    // Who writes is sent less than it sends.
-    let validation = shared.validation.as_ref().filter(|_| !receives);
-    let gate = validation.and_then(|validation| validation.gate(query.peer.ip()));
-    let listener = shared.config.tap.as_ref();
-    let listener = listener.and_then(|tap| listen(&**tap, asked_at, &socket, query));
+    let is_wide =
+        agreed.window() > WindowSize::LOCKSTEP && agreed.block_size() > BlockSize::ETHERNET;
+    let path_block =
+        (is_wide && !receives).then(|| TransferSocket::path_block_size(system, query.peer));
     let share = shared.shares.as_ref().filter(|_| !receives);
-    let share = share.map(|shares| shares.join(query.peer.ip(), now));
-    let session = Session::new(socket, Arc::clone(&shared.system), transfer);
-    Ok(session.behind(gate).sharing(share).tapped(listener))
+    let share = share.map(|shares| shares.join(query.peer.ip(), system.now()));
+    Ok(Ready { socket, terms, payload, path_block, share })
 }
 
 fn listen(

@@ -177,6 +177,24 @@ impl Daemon {
         names.filter(|comm| comm.trim() == name).count()
     }
 
+    /// The processes of transfers that its spawner has started.
+    pub(crate) fn transfer_processes(&self) -> Vec<Pid> {
+        let children = |parent: Pid, name: &str| -> Vec<Pid> {
+            let all = std::fs::read_dir("/proc").expect("processes").flatten();
+            let pids = all.filter_map(|one| one.file_name().to_str()?.parse().ok());
+            let is_child = |pid: &i32| {
+                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+                let rest = stat.split_once(&format!("({name})")).map(|(_, rest)| rest.to_owned());
+                let mut fields = rest.iter().flat_map(|rest| rest.split_whitespace());
+                let state = fields.next();
+                state != Some("Z") && fields.next() == Some(&parent.to_string())
+            };
+            pids.filter(is_child).map(Pid::from_raw).collect()
+        };
+        let spawners = children(Pid::from_raw(self.child.id().cast_signed()), "rtftpd-spawner");
+        spawners.into_iter().flat_map(|one| children(one, "rtftpd-transfer")).collect()
+    }
+
     /// Threads that drive a transfer.
     pub(crate) fn transfer_threads(&self) -> usize {
         self.threads("transfer")

@@ -21,14 +21,18 @@ pub(crate) use wait::*;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
+use tftpkit::limits;
 use tftpkit::proto::{Agreed, Timing};
 use tftpkit::query::Query;
-use tftpkit::server::{Config, DropReason, Event, Handle, Model, Refusal, Server};
+use tftpkit::server::{Config, DropReason, Event, Handle, Model, Refusal, Server, Spawner};
 use tftpkit::store::{Folder, Listing, Store, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{BlockSize, Malformed, WindowSize};
@@ -88,6 +92,7 @@ pub(crate) fn model() -> Model {
     match std::env::var("RTFTPD_MODEL").as_deref() {
         Ok("events") => Model::Events(NonZeroUsize::MIN),
         Ok("iterative") => Model::Iterative,
+        Ok("processes") => Model::Processes(limits::THREADS),
         Ok("threads") | Err(_) => Model::default(),
         Ok(other) => panic!("RTFTPD_MODEL is {other}"),
     }
@@ -95,7 +100,22 @@ pub(crate) fn model() -> Model {
 
 /// What servers of this run do. They listen where [`Running::start`] has them.
 pub(crate) fn config() -> Config {
-    Config::default().model(model())
+    Config::default().model(model()).spawner(Transfers)
+}
+
+/// Starts the program's own process of a transfer, outside a sandbox. Each is killed with the thread that starts it, which
+/// serves it.
+#[derive(Debug)]
+pub(crate) struct Transfers;
+
+impl Spawner for Transfers {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let mut command = Command::new(Daemon::program());
+        command.arg0("rtftpd-transfer").arg("none").stdin(Stdio::from(channel));
+        let mut child = command.spawn()?;
+        std::thread::spawn(move || child.wait());
+        Ok(())
+    }
 }
 
 /// Servers of the models under which several transfers run at once. Without a thread of its own, a transfer is driven by

@@ -2,13 +2,14 @@
 
 use crate::common::{Daemon, Peer, ack, child, error, folder, rrq, until};
 use crate::given::{Given, Row};
-use crate::rtftpd::row;
+use crate::rtftpd::{hanging, row, two_thousand};
 use nix::unistd::Uid;
 use std::net::UdpSocket;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 pub(crate) const ROWS: &[Row] = &[
+    row("--model", (&["processes"], "threads"), ("0 processes", "1 processes"), processes),
     row("--inetd", (&[], ""), ("not there", "its own"), socket_that_is_served),
     row("--idle-exit", (&["0.2"], "1h"), ("goes on", "ended"), end_of_the_idle),
     row("--trace", (&[], ""), ("no packet", "each packet"), packets_in_the_log),
@@ -91,4 +92,12 @@ fn port_of_the_next(_: &str, given: &Given) -> String {
     let first = serve(&Given::default().flag("--handover", &["here"]), here.path());
     let next = serve(given, here.path());
     if next.address == first.address { "the same".into() } else { "a new port".into() }
+}
+
+/// How many processes one transfer has beside the server.
+fn processes(_: &str, given: &Given) -> String {
+    let root = two_thousand();
+    let server = given.serve(root.path(), &[]);
+    let _one = hanging(&server);
+    format!("{} processes", server.transfer_processes().len())
 }

@@ -105,7 +105,8 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "threads", env = "RTFTPD_MODEL")]
     model: ModelArg,
 
-    /// With --model threads: threads at once; transfers beyond them run on an event loop
+    /// With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes
+    /// at once; requests beyond them are not answered yet
     #[arg(long, value_name = "N", default_value_t = limits::THREADS, value_parser = whole::<usize>(0..=u64::MAX),
         env = "RTFTPD_MAX_THREADS")]
     max_threads: usize,
@@ -329,6 +330,8 @@ enum ModelArg {
     Threads,
     /// All on one loop: half the processor time, and less memory, from a hundred at once on
     Events,
+    /// Each in a new process that has its socket and no file: what the network says can harm one transfer and no other
+    Processes,
     /// One after the other, to compare with
     Iterative,
 }
@@ -345,10 +348,26 @@ impl Args {
         if args.sandbox.contains(&Part::None) && args.sandbox.len() > 1 {
             return refused("'none' of --sandbox stands alone".into());
         }
+        if args.has_processes() && args.tap.listens() {
+            let why = "with --model processes packets come and go where no --trace and no --pcap-on-failure hears them";
+            return refused(why.into());
+        }
         if let Err(why) = args.timing() {
             return refused(why.to_string());
         }
         Ok(args)
+    }
+
+    /// Whether each transfer has a process of its own.
+    pub(crate) const fn has_processes(&self) -> bool {
+        matches!(self.model, ModelArg::Processes) && !self.single_port
+    }
+
+    /// What those take here besides: two channels each, and the socket once more for a moment.
+    pub(crate) fn descriptors_of_processes(&self) -> u64 {
+        const OF_EACH: u64 = 4;
+        let all = if self.has_processes() { self.max_threads.min(self.max_sessions) } else { 0 };
+        (all as u64).saturating_mul(OF_EACH)
     }
 
     /// The name of the generated listing, unless it is turned off.
@@ -387,6 +406,7 @@ impl Args {
                 _ if self.single_port => Model::SinglePort,
                 ModelArg::Threads => Model::Threads(self.max_threads),
                 ModelArg::Events => Model::Events(self.event_threads),
+                ModelArg::Processes => Model::Processes(self.max_threads),
                 ModelArg::Iterative => Model::Iterative,
             })
             .policy(policy)

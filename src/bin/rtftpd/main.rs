@@ -1,5 +1,6 @@
 //! `rtftpd`: serves a folder by TFTP.
 
+mod apart;
 mod args;
 mod banner;
 mod budgets;
@@ -39,6 +40,7 @@ mod watch;
 mod watch;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use apart::Processes;
 use args::Args;
 use banner::GivenUp;
 use commands::{Given, Task};
@@ -64,6 +66,9 @@ use tftpkit::store::{Folder, Store, Uploads};
 use watch::{Watch, Watched};
 
 fn main() -> ExitCode {
+    if let Some(code) = apart::run_as_part() {
+        return code;
+    }
     let lines = Lines::default();
     let done = Task::from_words(std::env::args_os().collect()).and_then(|task| match task {
         Task::Serve(given) => serve(given, &lines).map(|()| ExitCode::SUCCESS),
@@ -106,6 +111,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let watch = args.watch.bind()?;
     let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
+    let own = own + args.descriptors_of_processes();
     let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
@@ -118,7 +124,10 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
         activity: service.activity(),
         packets: Listening::new(&args.tap, captures.clone(), args.log_rate),
     };
-    let server = bind(args, sessions, &main, &policy, &observers, &service)?;
+    let processes = args.has_processes();
+    let processes = processes.then(|| Processes::prepare(folders.account(), &args.sandbox));
+    let processes = processes.transpose()?;
+    let server = bind(args, sessions, &main, &policy, &observers, (&service, &processes))?;
     let Observers { log, watch, events, .. } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     let pid_file = Arc::new(Mutex::new(pid_file));
@@ -190,6 +199,7 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -
         again: given.files(),
         has_spool: folders.may_spool(),
         accepts: args.service.hands_over() || watch.address().is_some(),
+        has_processes: args.has_processes(),
         captures: args.tap.pcap_on_failure.clone(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
@@ -223,7 +233,7 @@ fn bind(
     folder: &Arc<dyn Store>,
     policy: &Current,
     observers: &Observers,
-    service: &Service,
+    (service, processes): (&Service, &Option<Processes>),
 ) -> Result<Server> {
     let given = service.sockets().context("cannot use the sockets that it was given")?;
     let bind = |listen: &[SocketAddr]| {
@@ -231,6 +241,7 @@ fn bind(
         let config = args.config(listen, policy.clone()).sessions(sessions);
         let given = given.iter().filter_map(|socket| socket.try_clone().ok());
         let config = given.fold(config, Config::socket);
+        let config = processes.iter().cloned().fold(config, Config::spawner);
         let config = match &observers.packets {
             Some(packets) => config.tap(packets.tap()),
             None => config,

@@ -124,6 +124,48 @@ const CHANGES: &[c_long] = &[
 /// other port.
 const ACCEPT: &[c_long] = &[libc::SYS_accept4];
 
+/// All that the process of one transfer needs: it opens nothing.
+const TRANSFER: &[c_long] = &[
+    libc::SYS_close,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_getsockname,
+    libc::SYS_getpeername,
+    libc::SYS_setsockopt,
+    libc::SYS_getsockopt,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_shutdown,
+    libc::SYS_ppoll,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_futex,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_getrandom,
+    libc::SYS_getcpu,
+];
+
 /// Older forms of the same that libc still uses where a processor has them.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[c_long] = &[
@@ -161,6 +203,19 @@ const fn socket(family: i32, protocol: i32) -> [Bits; 3] {
     [(0, WORD, family as u64), (1, TYPE, libc::SOCK_DGRAM as u64), (2, WORD, protocol as u64)]
 }
 
+/// UDP of both families.
+fn sockets() -> Vec<(c_long, Vec<Bits>)> {
+    let families = [libc::AF_INET, libc::AF_INET6];
+    let all = families.into_iter().flat_map(|it| [0, libc::IPPROTO_UDP].map(|udp| socket(it, udp)));
+    all.map(|bits| (libc::SYS_socket, bits.to_vec())).collect()
+}
+
+/// Channels to processes, which somebody else starts.
+fn pairs() -> Vec<(c_long, Vec<Bits>)> {
+    let bits = [(0, WORD, libc::AF_UNIX as u64), (1, TYPE, libc::SOCK_SEQPACKET as u64)];
+    vec![(libc::SYS_socketpair, bits.to_vec())]
+}
+
 /// The calls that are allowed with certain arguments, each with its conditions, all of which must hold.
 fn conditional() -> Vec<(c_long, Vec<Bits>)> {
     let executable = libc::PROT_EXEC as u64;
@@ -175,14 +230,6 @@ fn conditional() -> Vec<(c_long, Vec<Bits>)> {
         // To ask for its own limits, and not to set them.
         (libc::SYS_prlimit64, vec![(0, WORD, 0), (2, POINTER, 0)]),
     ];
-    for (family, protocol) in [
-        (libc::AF_INET, 0),
-        (libc::AF_INET, libc::IPPROTO_UDP),
-        (libc::AF_INET6, 0),
-        (libc::AF_INET6, libc::IPPROTO_UDP),
-    ] {
-        all.push((libc::SYS_socket, socket(family, protocol).to_vec()));
-    }
     for command in
         [libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_SETFL, libc::F_DUPFD_CLOEXEC]
     {
@@ -198,27 +245,57 @@ fn conditional() -> Vec<(c_long, Vec<Bits>)> {
     all
 }
 
-/// From now on all threads have only these calls.
-pub(super) fn allow_only(writes: bool, accepts: bool) -> Result<(), String> {
+/// What a process does, as far as that decides which calls it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Does {
+    pub(super) writes: bool,
+    pub(super) accepts: bool,
+    /// It has processes started.
+    pub(super) has_processes: bool,
+}
+
+/// From now on all threads have only the calls of a server.
+pub(super) fn allow_server(does: Does) -> Result<(), String> {
+    allow_only(|arch| of_server(does, arch))
+}
+
+/// From now on all threads have only the calls of a transfer.
+pub(super) fn allow_transfer() -> Result<(), String> {
+    allow_only(of_transfer)
+}
+
+type Filtered = Result<BpfProgram, seccompiler::BackendError>;
+
+fn allow_only(filter: impl FnOnce(TargetArch) -> Filtered) -> Result<(), String> {
     let arch = TargetArch::try_from(std::env::consts::ARCH);
     let arch = arch.map_err(|_| "there is no list for this processor".to_owned())?;
-    let program = filter(writes, accepts, arch).map_err(|error| error.to_string())?;
+    let program = filter(arch).map_err(|error| error.to_string())?;
     apply_filter_all_threads(&program).map_err(|error| match error {
         seccompiler::Error::Seccomp(error) | seccompiler::Error::Prctl(error) => error.to_string(),
         other => other.to_string(),
     })
 }
 
-fn filter(
-    writes: bool,
-    accepts: bool,
+fn of_server(does: Does, arch: TargetArch) -> Filtered {
+    let changes = if does.writes { [CHANGES, RENAME] } else { [&[][..]; 2] };
+    let accepting = if does.accepts { ACCEPT } else { &[] };
+    let free = [ALWAYS, OLDER, accepting].into_iter().chain(changes);
+    let pairs = if does.has_processes { pairs() } else { Vec::new() };
+    filter(free, [conditional(), sockets(), pairs].concat(), arch)
+}
+
+fn of_transfer(arch: TargetArch) -> Filtered {
+    filter([TRANSFER], conditional(), arch)
+}
+
+fn filter<'a>(
+    free: impl IntoIterator<Item = &'a [c_long]>,
+    conditional: Vec<(c_long, Vec<Bits>)>,
     arch: TargetArch,
-) -> Result<BpfProgram, seccompiler::BackendError> {
-    let changes = if writes { [CHANGES, RENAME] } else { [&[][..]; 2] };
-    let accepting = if accepts { ACCEPT } else { &[] };
-    let free = [ALWAYS, OLDER, accepting].into_iter().chain(changes).flatten().copied();
+) -> Filtered {
+    let free = free.into_iter().flatten().copied();
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = free.map(|call| (call, Vec::new())).collect();
-    for (call, bits) in conditional() {
+    for (call, bits) in conditional {
         let conditions = bits.into_iter().map(|(argument, mask, value)| {
             use SeccompCmpArgLen::{Dword, Qword};
             let len = if mask > WORD { Qword } else { Dword };
@@ -238,11 +315,12 @@ mod tests {
     #[test]
     fn the_list_is_a_filter_for_each_processor_and_is_shorter_without_uploads() {
         for arch in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-            let [read, write] =
-                [false, true].map(|writes| filter(writes, false, arch).expect("a filter"));
-            assert!(!read.is_empty() && read.len() < write.len());
-            let accept = filter(false, true, arch).expect("a filter");
-            assert!(read.len() < accept.len());
+            let len = |does| of_server(does, arch).expect("a filter").len();
+            let read = len(Does::default());
+            assert!(read < len(Does { writes: true, ..Does::default() }));
+            assert!(read < len(Does { accepts: true, ..Does::default() }));
+            assert!(read < len(Does { has_processes: true, ..Does::default() }));
+            assert!((1..read).contains(&of_transfer(arch).expect("a filter").len()));
         }
     }
 
@@ -250,8 +328,8 @@ mod tests {
     #[test]
     fn a_call_with_conditions_is_on_no_other_list() {
         let free: Vec<_> = [ALWAYS, ACCEPT, CHANGES, OLDER, RENAME].into_iter().flatten().collect();
-        for (call, _) in conditional() {
-            assert!(!free.contains(&&call), "{call}");
+        for (call, _) in [conditional(), sockets(), pairs()].concat() {
+            assert!(!free.contains(&&call) && !TRANSFER.contains(&call), "{call}");
         }
         let mut once = free.clone();
         once.sort_unstable();

@@ -72,6 +72,19 @@ pub(super) fn confine(sandbox: &Sandbox, is_exact: bool) -> Result<Vec<(PathBuf,
     }
 }
 
+/// From now on this thread, and what it starts, makes and changes no file.
+pub(super) fn write_nothing() -> Result<(), RulesetError> {
+    let ruleset = Ruleset::default().handle_access(AccessFs::from_write(KNOWN))?;
+    ruleset.create()?.restrict_self().map(drop)
+}
+
+/// From now on there are no files for this thread.
+pub(super) fn have_none() -> Result<(), RulesetError> {
+    let ruleset = Ruleset::default().handle_access(AccessFs::from_all(KNOWN))?;
+    let ruleset = ruleset.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?;
+    ruleset.scope(Scope::from_all(KNOWN))?.create()?.restrict_self().map(drop)
+}
+
 fn flags(rights: &[AccessFs]) -> BitFlags<AccessFs> {
     rights.iter().copied().collect()
 }

@@ -10,6 +10,7 @@ mod user;
 
 pub(crate) use user::{Account, wanted};
 
+use calls::Does;
 use clap::ValueEnum;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
@@ -56,6 +57,8 @@ pub(crate) struct Sandbox {
     pub(crate) has_spool: bool,
     /// Whether others connect to a socket of its own, which is bound: the page's, or that of the server after it.
     pub(crate) accepts: bool,
+    /// Whether a process of its own is started for each transfer.
+    pub(crate) has_processes: bool,
     /// Where files are made that nobody reads.
     pub(crate) captures: Option<PathBuf>,
 }
@@ -144,7 +147,8 @@ impl Sandbox {
             }
         }
         if has(Part::Calls) {
-            match calls::allow_only(writes, self.accepts) {
+            let Self { accepts, has_processes, .. } = *self;
+            match calls::allow_server(Does { writes, accepts, has_processes }) {
                 Ok(()) => (entered.has_few_calls, held.has_changes) = (true, writes),
                 Err(why) => lacks("seccomp", why),
             }
@@ -152,6 +156,36 @@ impl Sandbox {
         entered.held = held;
         Ok(entered)
     }
+}
+
+/// What the process gives up that starts those of transfers: rights, and the writing of files. What the kernel does not offer
+/// is left out; the server has told of it.
+pub(crate) fn enter_spawner(parts: &[Part]) -> io::Result<()> {
+    let has = |part| parts.contains(&part);
+    if has(Part::Files) || has(Part::Folder) {
+        let _ = files::write_nothing();
+    }
+    if has(Part::Rights) {
+        empty_bounding_set();
+        give_up_rights()?;
+    }
+    Ok(())
+}
+
+/// What the process of a transfer gives up: all files, and all system calls but a few. It gets no right back that its spawner
+/// gave up.
+pub(crate) fn enter_transfer(parts: &[Part]) -> io::Result<()> {
+    let has = |part| parts.contains(&part);
+    if has(Part::Files) || has(Part::Folder) {
+        let _ = files::have_none();
+    }
+    if has(Part::Rights) {
+        give_up_rights()?;
+    }
+    if has(Part::Calls) {
+        let _ = calls::allow_transfer();
+    }
+    Ok(())
 }
 
 /// Whatever is executed gets no capability from its file. Only who may change capabilities can do this; who may not gets

@@ -34,6 +34,13 @@ pub(crate) struct TapArgs {
     pub(crate) pcap_on_failure: Option<PathBuf>,
 }
 
+impl TapArgs {
+    /// Whether anybody listens.
+    pub(crate) fn listens(&self) -> bool {
+        self.pcap_on_failure.is_some() || !matches!(self.trace, None | Some(Traced::Nobody))
+    }
+}
+
 /// Whose packets are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Traced {

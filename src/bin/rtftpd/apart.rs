@@ -1,0 +1,183 @@
+//! `--model processes`: who starts the process of each transfer, and what that process does before it begins.
+//!
+//! A server that has entered its sandbox can start nothing. So it starts one process before, the spawner, which never hears
+//! the network: it starts a process for each channel that the server sends it, and kills it when the server closes that.
+//! All of them are this program under other names.
+
+use crate::sandbox::{Account, Part, enter_spawner, enter_transfer};
+use anyhow::{Context, Result, ensure};
+use clap::ValueEnum;
+use nix::sys::signal::{SigSet, Signal};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, set_parent_process_death_signal};
+use std::ffi::CStr;
+use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::Arc;
+use tftpkit::server::{Spawner, carry};
+
+const SPAWNER: &str = "rtftpd-spawner";
+const TRANSFER: &str = "rtftpd-transfer";
+/// Whatever has its name since: it is this very file that is started.
+const THIS: &str = "/proc/self/exe";
+
+/// Does what a spawner or a transfer does, if it was started as one.
+pub(crate) fn run_as_part() -> Option<ExitCode> {
+    let mut words = std::env::args();
+    let (name, parts) = (words.next()?, words.next().unwrap_or_default());
+    let done = match &*name {
+        SPAWNER => spawn_all(&parts),
+        TRANSFER => transfer(&parts),
+        _ => return None,
+    };
+    let told = |error| {
+        let _ = writeln!(io::stderr(), "{name}: {error:#}");
+        ExitCode::FAILURE
+    };
+    Some(done.map_or_else(told, |()| ExitCode::SUCCESS))
+}
+
+/// The way to the spawner.
+#[derive(Clone, Debug)]
+pub(crate) struct Processes(Arc<UnixStream>);
+
+impl Processes {
+    /// Starts the spawner, which runs as `account`, as its processes do; these parts of the sandbox hold in them.
+    pub(crate) fn prepare(account: Option<&Account>, parts: &[Part]) -> Result<Self> {
+        let what = "cannot start the process that starts those of --model processes";
+        let (ours, theirs) = UnixStream::pair().context(what)?;
+        let names = parts.iter().filter_map(ValueEnum::to_possible_value);
+        let names: Vec<_> = names.map(|part| part.get_name().to_owned()).collect();
+        let mut command = Command::new(THIS);
+        // What is for the server's terminal is not for it: it ends when the server has ended.
+        command.arg0(SPAWNER).arg(names.join(",")).env_clear().process_group(0);
+        if let Some(account) = account {
+            account.runs(&mut command);
+        }
+        let stdin = Stdio::from(OwnedFd::from(theirs));
+        command.stdin(stdin).stdout(Stdio::null()).spawn().context(what)?;
+        Ok(Self(Arc::new(ours)))
+    }
+}
+
+impl Spawner for Processes {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let descriptors = [channel.as_fd()];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let byte = [IoSlice::new(&[0])];
+        Ok(sendmsg(&self.0, &byte, &mut control, SendFlags::NOSIGNAL).map(drop)?)
+    }
+}
+
+/// The next channel; nothing where the server is gone.
+fn next_channel(server: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    let mut parts = [IoSliceMut::new(&mut byte)];
+    recvmsg(server, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let channels = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(channels) => Some(channels),
+        _ => None,
+    });
+    Ok(channels.flatten().next())
+}
+
+fn parts_of(names: &str) -> Vec<Part> {
+    names.split(',').filter_map(|name| Part::from_str(name, false).ok()).collect()
+}
+
+/// Takes its name. Who stops the server lets its transfers go on for a while: the end of a part is the server's to say.
+fn begin(name: &CStr) -> Result<()> {
+    rustix::thread::set_name(name)?;
+    let mut signals = SigSet::empty();
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|it| signals.add(it));
+    signals.thread_block().context("cannot block signals")
+}
+
+/// A process with its end of the channel, which shows when the server has closed the other.
+struct Started {
+    child: Child,
+    ends: OwnedFd,
+    channel: OwnedFd,
+}
+
+impl Started {
+    fn with(channel: OwnedFd, parts: &str) -> Result<Self> {
+        let mut command = Command::new(THIS);
+        command.arg0(TRANSFER).arg(parts).stdin(Stdio::from(channel.try_clone()?));
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(ends) => Ok(Self { child, ends, channel }),
+            Err(error) => {
+                let _ = child.kill().and_then(|()| child.wait());
+                Err(error).context("cannot watch a process")
+            }
+        }
+    }
+}
+
+fn spawn_all(parts: &str) -> Result<()> {
+    begin(c"rtftpd-spawner")?;
+    enter_spawner(&parts_of(parts))?;
+    let server = io::stdin().as_fd().try_clone_to_owned()?;
+    let mut started: Vec<Started> = Vec::new();
+    loop {
+        let mut watched = vec![PollFd::new(&server, PollFlags::IN)];
+        for Started { ends, channel, .. } in &started {
+            watched.push(PollFd::new(ends, PollFlags::IN));
+            watched.push(PollFd::new(channel, PollFlags::empty()));
+        }
+        match poll(&mut watched, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            done => done?,
+        };
+        let seen: Vec<_> = watched.iter().map(|it| !it.revents().is_empty()).collect();
+        drop(watched);
+        let mut of_each = seen[1..].chunks(2);
+        started.retain_mut(|one| {
+            let over = of_each.next().is_some_and(|seen| seen.contains(&true));
+            if over {
+                // One that has ended cannot be killed, and is still waited for.
+                let _ = one.child.kill();
+                let _ = one.child.wait();
+            }
+            !over
+        });
+        if seen[0] {
+            let Some(channel) = next_channel(&server)? else { return Ok(()) };
+            match Started::with(channel, parts) {
+                Ok(one) => started.push(one),
+                // The channel is closed, which tells the server.
+                Err(error) => {
+                    let _ = writeln!(io::stderr(), "rtftpd: cannot start a process: {error:#}");
+                }
+            }
+        }
+    }
+}
+
+fn transfer(parts: &str) -> Result<()> {
+    begin(c"rtftpd-transfer")?;
+    // It dies with the spawner, which dies with the server.
+    set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    let channel = io::stdin().as_fd().try_clone_to_owned()?;
+    ensure!(rustix::process::getppid().is_some_and(|pid| !pid.is_init()), "the spawner is gone");
+    enter_transfer(&parts_of(parts))?;
+    match carry(channel) {
+        // The server is gone, or no longer wants to know.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot go on"),
+    }
+}

@@ -1,0 +1,291 @@
+//! What the server and the process of a transfer tell each other.
+//!
+//! The process is believed nothing that could harm more than its own transfer: what it says is bounded here.
+
+use crate::limits;
+use crate::proto::{Timing, accept};
+use crate::transfer::{Outcome, PeerWords, Summary, Terms, error_code};
+use crate::wire::{BlockSize, ErrorCode, Mode, Options, Packet};
+use serde::{Deserialize, Serialize};
+use std::io::{self, ErrorKind};
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+/// From the process: it wants the next so many bytes of the file.
+pub(super) const READ: u8 = b'r';
+/// From the process: these are the next bytes of the file.
+pub(super) const WRITE: u8 = b'w';
+/// From the process: the file is whole.
+pub(super) const COMMIT: u8 = b'c';
+/// From the process: how far it is.
+pub(super) const FIGURES: u8 = b'f';
+/// From the process: how it went; it only answers a repeated last block from now on.
+pub(super) const DALLIES: u8 = b'd';
+/// From the process: how it went, and nothing more follows.
+pub(super) const ENDED: u8 = b'e';
+/// From the process: it is there.
+pub(super) const ALIVE: u8 = b'a';
+
+/// To the process: it is done; what was read follows, behind the rate that it may send with, or 0.
+pub(super) const DONE: u8 = b'd';
+/// To the process: it failed.
+pub(super) const FAILED: u8 = b'f';
+
+/// An order: the client has asked again.
+pub(super) const REPEAT: u8 = b'r';
+/// An order: to end with an ERROR of this text.
+pub(super) const STOP: u8 = b's';
+/// An order: to end without a word.
+pub(super) const ABANDON: u8 = b'a';
+/// An order: to read ahead or write behind so many bytes.
+pub(super) const BUFFER: u8 = b'b';
+
+/// A message is no longer than this: so many bytes of a file, and what stands before them.
+pub(super) const MOST_BYTES: usize = limits::BLOCKING_READ_BYTES + 9;
+
+/// So often a process says that it is there.
+pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(2);
+
+/// What a process needs to know.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Job {
+    writes: bool,
+    is_text: bool,
+    /// The OACK.
+    answer: Vec<u8>,
+    /// In the order of [`Timing`]'s fields.
+    times: [Duration; 6],
+    rate: Option<NonZeroU64>,
+    /// Whether the server says with each piece of the file how fast it may leave.
+    pub(super) is_held: bool,
+    pub(super) path_block: Option<u16>,
+    pub(super) offload: bool,
+}
+
+impl Job {
+    pub(super) fn new(terms: &Terms, writes: bool) -> Self {
+        let Timing { first, floor, ceiling, patience, unanswered, peer_default, rate } =
+            terms.timing;
+        Self {
+            writes,
+            is_text: terms.mode == Mode::Netascii,
+            answer: match terms.answer.is_empty() {
+                true => Vec::new(),
+                false => Packet::Oack(terms.answer).to_vec(),
+            },
+            times: [first, floor, ceiling, patience, unanswered, peer_default],
+            rate,
+            is_held: false,
+            path_block: None,
+            offload: true,
+        }
+    }
+
+    pub(super) const fn writes(&self) -> bool {
+        self.writes
+    }
+
+    /// The largest block that travels in one packet, where that is known.
+    pub(super) fn path_block(&self) -> Option<BlockSize> {
+        self.path_block.and_then(BlockSize::new)
+    }
+
+    /// What was granted. What is agreed is what the OACK says, and nothing else.
+    pub(super) fn terms(&self) -> io::Result<Terms> {
+        let wrong = || io::Error::from(ErrorKind::InvalidData);
+        let answer = match Packet::parse(&self.answer) {
+            Ok(Packet::Oack(answer)) => answer,
+            // None is sent that has no option.
+            _ if self.answer.is_empty() => Options::NONE,
+            _ => return Err(wrong()),
+        };
+        let agreed = accept(&answer, &answer).map_err(|_| wrong())?;
+        let [first, floor, ceiling, patience, unanswered, peer_default] = self.times;
+        let rate = self.rate;
+        let timing = Timing { first, floor, ceiling, patience, unanswered, peer_default, rate };
+        let mode = if self.is_text { Mode::Netascii } else { Mode::Octet };
+        Ok(Terms { agreed, answer, mode, timing })
+    }
+}
+
+/// A [`Summary`] without the terms, which the server knows.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Figures {
+    bytes: u64,
+    packets: u64,
+    retransmitted: u64,
+    probes: u64,
+    unproven_bytes: u64,
+    round_trip: Option<Duration>,
+    end_missing: bool,
+    outcome: Option<How>,
+    pub(super) is_proven: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum How {
+    Complete,
+    Unconfirmed,
+    Silent,
+    Unreachable,
+    PeerError(u16, Vec<u8>),
+    Disagreement,
+    Words(Vec<u8>),
+    Oversized,
+    Short,
+    Local(u16, String),
+    Stopped,
+    Superseded,
+}
+
+/// No sum of a server's figures overflows by one of these.
+const MOST: u64 = 1 << 48;
+const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(3600);
+
+impl Figures {
+    pub(super) fn of(summary: &Summary, is_proven: bool) -> Self {
+        let Summary { bytes, packets, retransmitted, probes, unproven_bytes, .. } = *summary;
+        let Summary { round_trip, end_missing, .. } = *summary;
+        let outcome = summary.outcome.as_ref().map(|outcome| match outcome.clone() {
+            Outcome::Complete => How::Complete,
+            Outcome::Unconfirmed => How::Unconfirmed,
+            Outcome::Silent => How::Silent,
+            Outcome::Unreachable => How::Unreachable,
+            Outcome::PeerError(code, text) => How::PeerError(code.into(), text),
+            Outcome::Disagreement(_) => How::Disagreement,
+            Outcome::Words(text) => How::Words(text),
+            Outcome::Oversized => How::Oversized,
+            Outcome::Short => How::Short,
+            Outcome::Local(code, text) => How::Local(code.into(), text),
+            Outcome::Stopped => How::Stopped,
+            Outcome::Superseded => How::Superseded,
+        });
+        Self {
+            bytes,
+            packets,
+            retransmitted,
+            probes,
+            unproven_bytes,
+            round_trip,
+            end_missing,
+            outcome,
+            is_proven,
+        }
+    }
+
+    /// Puts them into `summary`.
+    pub(super) fn into_summary(self, summary: &mut Summary) {
+        let cut = |mut text: Vec<u8>| {
+            text.truncate(limits::ERROR_TEXT_BYTES);
+            text
+        };
+        let outcome = self.outcome.map(|how| match how {
+            How::Complete => Outcome::Complete,
+            How::Unconfirmed => Outcome::Unconfirmed,
+            How::Silent => Outcome::Silent,
+            How::Unreachable => Outcome::Unreachable,
+            How::PeerError(code, text) => Outcome::PeerError(code.into(), cut(text)),
+            How::Disagreement => Outcome::Disagreement(None),
+            How::Words(text) => Outcome::Words(cut(text)),
+            How::Oversized => Outcome::Oversized,
+            How::Short => Outcome::Short,
+            How::Local(code, text) => {
+                let text = text.chars().take(limits::ERROR_TEXT_BYTES).collect();
+                Outcome::Local(code.into(), text)
+            }
+            How::Stopped => Outcome::Stopped,
+            How::Superseded => Outcome::Superseded,
+        });
+        summary.bytes = self.bytes.min(MOST);
+        summary.packets = self.packets.min(MOST);
+        summary.retransmitted = self.retransmitted.min(summary.packets);
+        summary.probes = self.probes.min(summary.packets);
+        summary.unproven_bytes = self.unproven_bytes.min(MOST);
+        summary.round_trip = self.round_trip.map(|it| it.min(LONGEST_ROUND_TRIP));
+        summary.end_missing = self.end_missing;
+        summary.outcome = outcome;
+    }
+}
+
+/// An error of the file, which the process tells its peer as far as that may know it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Failure {
+    code: u16,
+    /// For the peer.
+    words: Option<String>,
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn of(error: &io::Error) -> Self {
+        let words = PeerWords::of(error).map(|words| words.0.to_owned());
+        let text = error.to_string().chars().take(limits::ERROR_TEXT_BYTES).collect();
+        Self { code: error_code(error).into(), words, text }
+    }
+
+    /// The error again. There is one in the life of a process, so that its words may stay for that.
+    pub(super) fn into_error(self) -> io::Error {
+        let kind = match ErrorCode::from(self.code) {
+            ErrorCode::DiskFull => ErrorKind::StorageFull,
+            ErrorCode::FileExists => ErrorKind::AlreadyExists,
+            _ => ErrorKind::Other,
+        };
+        match self.words {
+            Some(words) => io::Error::new(kind, PeerWords(words.leak())),
+            None => io::Error::new(kind, self.text),
+        }
+    }
+}
+
+/// `value` behind what kind of message it is.
+pub(super) fn written(kind: u8, value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut message = vec![kind];
+    serde_json::to_writer(&mut message, value)?;
+    Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Agreed, GrantLimits, grant};
+    use crate::wire::{Operation, TransferOption};
+
+    fn terms(asked: Options) -> Terms {
+        let limits = GrantLimits::default();
+        let (agreed, answer) = grant(Operation::Read, &asked, &limits, Some(7_000_000_000));
+        Terms { agreed, answer, mode: Mode::Netascii, timing: Timing::default() }
+    }
+
+    #[test]
+    fn the_terms_are_the_same_in_the_process() {
+        let size = TransferOption::BlockSize(BlockSize::ETHERNET);
+        let asked = Options::NONE.with(size).with(TransferOption::TransferSize(0));
+        for terms in [terms(Options::NONE), terms(asked)] {
+            let job = serde_json::to_vec(&Job::new(&terms, false)).expect("JSON");
+            let job: Job = serde_json::from_slice(&job).expect("a job");
+            assert_eq!(job.terms().expect("terms"), terms);
+        }
+        assert_ne!(terms(asked).agreed, Agreed::default());
+    }
+
+    #[test]
+    fn figures_come_back_within_bounds() {
+        let (mut summary, mut told) = (Summary::default(), Summary::default());
+        summary.bytes = u64::MAX;
+        summary.outcome = Some(Outcome::PeerError(ErrorCode::DiskFull, vec![b'a'; 10_000]));
+        Figures::of(&summary, true).into_summary(&mut told);
+        let text = vec![b'a'; limits::ERROR_TEXT_BYTES];
+        assert_eq!(told.outcome, Some(Outcome::PeerError(ErrorCode::DiskFull, text)));
+        assert_eq!(told.bytes, MOST);
+    }
+
+    #[test]
+    fn an_error_keeps_its_code_and_what_the_peer_may_know() {
+        let full = io::Error::new(ErrorKind::QuotaExceeded, PeerWords("too much"));
+        let error = Failure::of(&full).into_error();
+        assert_eq!(error_code(&error), ErrorCode::DiskFull);
+        assert_eq!(PeerWords::of(&error), Some(PeerWords("too much")));
+        let other = Failure::of(&io::Error::other("of ours")).into_error();
+        assert_eq!((other.to_string(), PeerWords::of(&other)), ("of ours".into(), None));
+    }
+}

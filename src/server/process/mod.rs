@@ -1,0 +1,249 @@
+//! A transfer in a process of its own, and the server's side of it.
+//!
+//! The process has the transfer's socket, and parses and paces all that the network says. The server's thread beside it
+//! reads and writes the file: so any store is served, an upload is committed by the server alone, and a process that was
+//! taken over has nothing but the file that its client asked for.
+
+mod carry;
+mod message;
+
+pub use carry::carry;
+
+use super::Shared;
+use super::entry::UnderWay;
+use super::permit::Permit;
+use super::start::{Payload, Ready};
+use super::telling::Telling;
+use crate::limits;
+use crate::net::{Channel, Ending, Share, System, TransferSocket};
+use crate::proto::Time;
+use crate::store::SERVER_ERROR;
+use crate::transfer::{Sink, Source, Summary};
+use crate::wire::{ErrorCode, Filename, Packet};
+use message::{
+    ABANDON, ALIVE_EVERY, BUFFER, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures,
+    Job, MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
+};
+use std::fmt::Debug;
+use std::io::{self, ErrorKind, IoSliceMut};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Starts the processes of [`Model::Processes`](super::Model::Processes). The library starts no program of its own.
+pub trait Spawner: Debug + Send + Sync {
+    /// Starts a process that calls [`carry`] with `channel`, and kills it when the other end is closed: the transfer is over
+    /// then, or the server is. It must not wait for the process.
+    ///
+    /// What the process gives up before is for the spawner to say. An error leaves the request unanswered.
+    fn start(&self, channel: OwnedFd) -> io::Result<()>;
+}
+
+/// A transfer in its process, as whoever has something to tell it knows it.
+struct Elsewhere {
+    orders: Channel,
+    system: Arc<dyn System>,
+    /// The figures, as they were told last.
+    latest: Mutex<Summary>,
+    /// When it was told to end.
+    ended_at: Mutex<Option<Time>>,
+}
+
+impl Elsewhere {
+    /// A process that does not hear is ended by whoever waits for it.
+    fn order(&self, kind: u8, what: &[u8]) {
+        let _ = self.orders.try_send(&[&[kind], what].concat());
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Summary> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ended_at(&self) -> MutexGuard<'_, Option<Time>> {
+        self.ended_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl UnderWay for Elsewhere {
+    fn figures(&self) -> Option<Summary> {
+        Some(self.latest().clone())
+    }
+
+    fn repeat(&self) {
+        self.order(REPEAT, &[]);
+    }
+
+    fn end(&self, ending: Ending) {
+        self.ended_at().get_or_insert(self.system.now());
+        match ending {
+            Ending::Stop(why) => self.order(STOP, why.as_bytes()),
+            Ending::Abandon => self.order(ABANDON, &[]),
+        }
+    }
+}
+
+/// A process that carries out a transfer, and the file that it is about.
+pub(super) struct ActiveProcess {
+    /// Dropped, the process is killed.
+    process: Channel,
+    elsewhere: Arc<Elsewhere>,
+    /// The same socket: where the process is lost, its client is told.
+    socket: TransferSocket,
+    file: File,
+    // Behind all that the session has.
+    telling: Telling,
+    shared: Arc<Shared>,
+}
+
+/// What is read or written, and how fast.
+struct File {
+    payload: Payload,
+    share: Option<Box<dyn Share>>,
+}
+
+/// How a process goes on.
+enum Said {
+    GoesOn,
+    Ended,
+}
+
+impl ActiveProcess {
+    pub(super) fn start(
+        ready: Ready,
+        permit: Permit,
+        shared: &Arc<Shared>,
+        served: Option<Filename>,
+    ) -> io::Result<Self> {
+        let spawner = shared.config.spawner.as_ref().ok_or(ErrorKind::Unsupported)?;
+        let Ready { socket, terms, payload, path_block, share, .. } = ready;
+        let mut job = Job::new(&terms, matches!(payload, Payload::Sink(_)));
+        job.is_held = share.is_some();
+        job.path_block = path_block.and_then(|size| u16::try_from(size.get()).ok());
+        job.offload = shared.config.offload;
+        let ((process, theirs), (orders, their_orders)) = (Channel::pair()?, Channel::pair()?);
+        process.set_timeout(ALIVE_EVERY)?;
+        let handed = socket.share()?;
+        process.send_with(&serde_json::to_vec(&job)?, [handed.as_fd(), their_orders.as_fd()])?;
+        spawner.start(theirs.into())?;
+        let latest = Mutex::new(Summary { agreed: terms.agreed, ..Summary::default() });
+        let system = Arc::clone(&shared.system);
+        let elsewhere = Elsewhere { orders, system, latest, ended_at: Mutex::default() };
+        let elsewhere = permit.entry().attach(elsewhere);
+        let (file, telling) = (File { payload, share }, Telling::new(permit, shared, served));
+        let shared = Arc::clone(shared);
+        if telling.begins(&terms.agreed).is_err() {
+            elsewhere.end(Ending::Stop(SERVER_ERROR.into()));
+        }
+        Ok(Self { process, elsewhere, socket, file, telling, shared })
+    }
+
+    /// Serves the process until the transfer is over.
+    pub(super) fn run(mut self) {
+        let mut buffer = vec![0; MOST_BYTES];
+        let mut heard_at = self.shared.system.now();
+        let why = loop {
+            let received = self.process.receive(&mut buffer);
+            let now = self.shared.system.now();
+            match received {
+                Ok(0) => break "its process is gone",
+                Ok(len) => {
+                    heard_at = now;
+                    match self.hear(now, &mut buffer, len) {
+                        Ok(Said::GoesOn) => {}
+                        Ok(Said::Ended) => return,
+                        Err(_) => break "its process makes no sense",
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => break "its process cannot be heard",
+            }
+            let is_late = |since: Option<Time>, most| since.is_some_and(|since| now - since > most);
+            if is_late(*self.elsewhere.ended_at(), limits::LAST_WORDS) {
+                break "its process did not end";
+            }
+            if is_late(Some(heard_at), limits::PROCESS_SILENT) {
+                break "its process does not answer";
+            }
+        };
+        if !self.telling.is_told() {
+            let (code, message) = (ErrorCode::Undefined, SERVER_ERROR.as_bytes());
+            self.socket.say(&Packet::Error { code, message }.to_vec());
+        }
+        self.telling.failed(&io::Error::other(why));
+    }
+
+    /// Does what the process asks for.
+    fn hear(&mut self, now: Time, buffer: &mut [u8], len: usize) -> io::Result<Said> {
+        let (kind, rest) = (buffer[0], &buffer[1..len]);
+        match kind {
+            READ => {
+                let most = rest.try_into().map_err(|_| ErrorKind::InvalidData)?;
+                let most = usize::try_from(u64::from_le_bytes(most)).unwrap_or(usize::MAX);
+                self.answer_read(now, buffer, most)?;
+            }
+            WRITE | COMMIT => {
+                let Payload::Sink(sink) = &mut self.file.payload else {
+                    return Err(ErrorKind::InvalidData.into());
+                };
+                let done = if kind == WRITE { sink.write(rest) } else { sink.commit() };
+                let answer = done.map_or_else(failed, |()| Ok(vec![DONE]))?;
+                self.process.send(&answer)?;
+            }
+            FIGURES => {
+                let summary = self.note(now, rest)?;
+                if self.telling.got_on(now, &summary).is_err() {
+                    self.elsewhere.end(Ending::Stop(SERVER_ERROR.into()));
+                }
+            }
+            DALLIES => {
+                let summary = self.note(now, rest)?;
+                self.telling.finished(&summary);
+                self.telling.dallies();
+            }
+            ENDED => {
+                let summary = self.note(now, rest)?;
+                self.telling.finished(&summary);
+                return Ok(Said::Ended);
+            }
+            _ => {}
+        }
+        Ok(Said::GoesOn)
+    }
+
+    fn answer_read(&mut self, now: Time, buffer: &mut [u8], most: usize) -> io::Result<()> {
+        let File { payload: Payload::Source { source, .. }, share } = &mut self.file else {
+            return Err(ErrorKind::InvalidData.into());
+        };
+        let (head, room) = buffer.split_at_mut(9);
+        let most = most.min(room.len());
+        let answer = match source.read(&mut [IoSliceMut::new(&mut room[..most])]) {
+            Ok(read) => {
+                let rate = share.as_ref().map_or(0, |share| {
+                    share.sent(read as u64);
+                    share.rate(now).get()
+                });
+                head[0] = DONE;
+                head[1..].copy_from_slice(&rate.to_le_bytes());
+                &buffer[..9 + read]
+            }
+            Err(error) => &failed(error)?,
+        };
+        self.process.send(answer)
+    }
+
+    /// Takes figures that the process tells.
+    fn note(&mut self, now: Time, figures: &[u8]) -> io::Result<Summary> {
+        let figures: Figures = serde_json::from_slice(figures)?;
+        if figures.is_proven && self.telling.is_proven() {
+            let buffer = self.telling.buffer() as u64;
+            self.elsewhere.order(BUFFER, &buffer.to_le_bytes());
+        }
+        let mut latest = self.elsewhere.latest();
+        figures.into_summary(&mut latest);
+        latest.elapsed = now - self.telling.started();
+        Ok(latest.clone())
+    }
+}
+
+fn failed(error: io::Error) -> io::Result<Vec<u8>> {
+    written(FAILED, &Failure::of(&error))
+}

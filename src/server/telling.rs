@@ -1,0 +1,101 @@
+//! What is told of a session from the start of its transfer, and what it has until then: its permit.
+
+use super::guard::Panicked;
+use super::permit::Permit;
+use super::{Event, Shared};
+use crate::proto::{Agreed, Time};
+use crate::query::Query;
+use crate::transfer::Summary;
+use crate::wire::Filename;
+use std::io;
+use std::sync::Arc;
+
+pub(super) struct Telling {
+    permit: Permit,
+    shared: Arc<Shared>,
+    /// The name that is served, where it is not the one that was asked for.
+    served: Option<Filename>,
+    started: Time,
+    /// Payload bytes when it was last looked at.
+    bytes: u64,
+    /// When progress is told next, if it is told.
+    progress_at: Option<Time>,
+    /// Whether its end was told.
+    is_told: bool,
+}
+
+impl Telling {
+    pub(super) fn new(permit: Permit, shared: &Arc<Shared>, served: Option<Filename>) -> Self {
+        let started = shared.system.now();
+        let progress_at = shared.config.progress.map(|interval| started + interval);
+        let shared = Arc::clone(shared);
+        Self { permit, shared, served, started, bytes: 0, progress_at, is_told: false }
+    }
+
+    /// Tells that it begins. Where that cannot be told, it is to end.
+    pub(super) fn begins(&self, agreed: &Agreed) -> Result<(), Panicked> {
+        let (query, served) = (&self.permit.entry().query, self.served.as_ref());
+        self.shared.try_tell(Event::Started { query, served, agreed })
+    }
+
+    pub(super) const fn started(&self) -> Time {
+        self.started
+    }
+
+    /// Whether its end was told.
+    pub(super) const fn is_told(&self) -> bool {
+        self.is_told
+    }
+
+    /// Notes that the client has answered. Tells whether that is new.
+    pub(super) fn is_proven(&mut self) -> bool {
+        self.permit.prove()
+    }
+
+    /// What it may read ahead or write behind once its client has answered.
+    pub(super) fn buffer(&self) -> usize {
+        self.shared.buffer(self.permit.entry().query.operation)
+    }
+
+    /// Notes how far it is, and tells that when it is time. Where it cannot be told, the transfer is to end.
+    pub(super) fn got_on(&mut self, now: Time, summary: &Summary) -> Result<(), Panicked> {
+        if std::mem::replace(&mut self.bytes, summary.bytes) != summary.bytes {
+            self.permit.entry().gets_on(now);
+        }
+        let Some(interval) = self.shared.config.progress else { return Ok(()) };
+        if self.progress_at.is_none_or(|at| now < at) || summary.outcome.is_some() {
+            return Ok(());
+        }
+        self.progress_at = Some(now + interval);
+        let (query, mut summary) = (&self.permit.entry().query, summary.clone());
+        summary.elapsed = now - self.started;
+        let (served, summary) = (self.served.as_ref(), &summary);
+        self.shared.try_tell(Event::Progress { query, served, summary })
+    }
+
+    /// The session only dallies from now on.
+    pub(super) fn dallies(&mut self) {
+        self.permit.dally();
+    }
+
+    /// Tells how it ended, once. Tells whether that is new.
+    pub(super) fn finished(&mut self, summary: &Summary) -> bool {
+        self.tell_end(|query, served| Event::Finished { query, served, summary })
+    }
+
+    /// Tells why it could not be driven, unless its end was told.
+    pub(super) fn failed(&mut self, error: &io::Error) {
+        self.tell_end(|query, served| Event::Failed { query, served, error });
+    }
+
+    fn tell_end<'a>(
+        &'a mut self,
+        event: impl FnOnce(&'a Query, Option<&'a Filename>) -> Event<'a>,
+    ) -> bool {
+        let is_new = !std::mem::replace(&mut self.is_told, true);
+        if is_new {
+            self.shared.tell(event(&self.permit.entry().query, self.served.as_ref()));
+        }
+        is_new
+    }
+}
