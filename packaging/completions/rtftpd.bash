@@ -25,6 +25,9 @@ _rtftpd() {
             rtftpd,reload)
                 cmd="rtftpd__subcmd__reload"
                 ;;
+            rtftpd,top)
+                cmd="rtftpd__subcmd__top"
+                ;;
             *)
                 ;;
         esac
@@ -32,7 +35,7 @@ _rtftpd() {
 
     case "${cmd}" in
         rtftpd)
-            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help --version check explain reload"
+            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help --version check explain reload top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -70,6 +73,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -162,6 +173,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --idle-exit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pid-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -174,11 +193,31 @@ _rtftpd() {
                     COMPREPLY=($(compgen -W "files folder calls rights none" -- "${cur}"))
                     return 0
                     ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap-on-failure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -190,7 +229,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__check)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -228,6 +267,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -320,6 +367,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --idle-exit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pid-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -332,11 +387,31 @@ _rtftpd() {
                     COMPREPLY=($(compgen -W "files folder calls rights none" -- "${cur}"))
                     return 0
                     ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap-on-failure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -348,7 +423,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__explain)
-            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --log-json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --log-json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -406,6 +481,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -498,6 +581,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --idle-exit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pid-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -510,11 +601,31 @@ _rtftpd() {
                     COMPREPLY=($(compgen -W "files folder calls rights none" -- "${cur}"))
                     return 0
                     ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap-on-failure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -526,7 +637,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__reload)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --pid-file --user --sandbox --json --progress-log --log-rate --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -564,6 +675,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -656,6 +775,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --idle-exit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --pid-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -668,11 +795,225 @@ _rtftpd() {
                     COMPREPLY=($(compgen -W "files folder calls rights none" -- "${cur}"))
                     return 0
                     ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --progress-log)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --log-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap-on-failure)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        rtftpd__subcmd__top)
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -l)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rules)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --links-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --interface)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --uploads)
+                    COMPREPLY=($(compgen -W "off create overwrite" -- "${cur}"))
+                    return 0
+                    ;;
+                --max-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --map-rule)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --strip-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --list-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --model)
+                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    return 0
+                    ;;
+                --max-threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --event-threads)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --network-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unproven-sessions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --request-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --error-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --unheard-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --memory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-blksize)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-blksize-of)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-windowsize)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --ports)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --patience)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --first-interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --intervals)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --drain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --idle-exit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --handover)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --sandbox)
+                    COMPREPLY=($(compgen -W "files folder calls rights none" -- "${cur}"))
+                    return 0
+                    ;;
+                --http)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --events-to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --progress-log)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-rate)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --trace)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pcap-on-failure)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

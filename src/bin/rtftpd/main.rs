@@ -1,5 +1,6 @@
 //! `rtftpd`: serves a folder by TFTP.
 
+mod archive;
 mod args;
 mod banner;
 mod budgets;
