@@ -369,6 +369,12 @@ pub(crate) const CREATED_DIRECTORIES: usize = 16;
 /// a client may ask for nothing else.
 pub(crate) const FOLDED_NAMES: usize = 10_000;
 
+/// The most old versions of one file that are kept: its directory is read at each upload that replaces it.
+pub const KEPT_VERSIONS: u16 = 1_000;
+
+/// Numbers tried for the name of an upload: each costs a look at the file system, some microseconds on a local one.
+pub const UPLOAD_NUMBERS: u32 = 9_999;
+
 /// Names looked at for what killed uploads left: about a second's work when the server starts, beside its first
 /// transfers. In a folder with more, what is farther down is left there.
 pub(crate) const SWEPT_NAMES: usize = 1_000_000;

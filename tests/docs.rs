@@ -362,11 +362,10 @@ fn devices_read_and_write_by_the_page() {
     if !in_own(&["--net", "--mount"], devices_read_and_write_by_the_page, MACHINE) {
         return;
     }
-    let machine = followed("devices.md");
-    let text = page("devices.md");
+    let (machine, text) = (followed("devices.md"), page("devices.md"));
     // What is typed at a device names the file that is then asked for.
-    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("| `copy")).collect();
-    assert!(rows.len() > 3, "{rows:?}");
+    let rows = text.lines().filter(|line| line.starts_with("| `copy")).collect::<Vec<_>>();
+    assert!(rows.len() > 3);
     for row in rows {
         let cells: Vec<_> = row.split('`').skip(1).step_by(2).collect();
         let name = cells[1].split_whitespace().nth(1).expect("a name").trim_start_matches('/');
@@ -374,7 +373,8 @@ fn devices_read_and_write_by_the_page() {
     }
     let own = Path::new("/srv/backup/192.0.2.10");
     assert!(["sw-01.cfg", "sw-04.cfg", "vlan.txt"].iter().all(|name| own.join(name).is_file()));
-    assert!(Path::new("/srv/phones/198.51.100.8/0004f2123456-app.log").is_file());
+    shell(Path::new("/srv"), "cd phones/198.51.100.8 && test -f 0004f2123456-app.log");
+    shell(Path::new("/srv/archive"), "test -f sw-01.cfg.~1~ && test -f 192.0.2.10/sw-01-2*-1.cfg");
 }
 
 #[test]

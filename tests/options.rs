@@ -4,6 +4,8 @@
 //! option. Each row is seen without the option, with each of its spellings, with its variable, and with both where they
 //! say different things, which the command line decides.
 
+#[path = "options/archive.rs"]
+mod archive;
 #[path = "options/budgets.rs"]
 mod budgets;
 #[path = "options/client.rs"]
@@ -91,7 +93,8 @@ fn misnamed(program: &str, known: &help::Known) -> Option<String> {
 
 #[test]
 fn each_option_and_variable_of_rtftpd_is_seen_to_work() {
-    let tables = [rtftpd::ROWS, budgets::ROWS, commands::ROWS, page::ROWS, service::ROWS];
+    let tables =
+        [rtftpd::ROWS, archive::ROWS, budgets::ROWS, commands::ROWS, page::ROWS, service::ROWS];
     compare(env!("CARGO_BIN_EXE_rtftpd"), &tables);
 }
 

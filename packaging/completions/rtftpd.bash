@@ -35,7 +35,7 @@ _rtftpd() {
 
     case "${cmd}" in
         rtftpd)
-            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help --version check explain reload top"
+            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help --version check explain reload top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -73,6 +73,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -90,7 +98,7 @@ _rtftpd() {
                     return 0
                     ;;
                 --model)
-                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "threads events processes iterative" -- "${cur}"))
                     return 0
                     ;;
                 --max-threads)
@@ -221,7 +229,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__check)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -259,6 +267,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -276,7 +292,7 @@ _rtftpd() {
                     return 0
                     ;;
                 --model)
-                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "threads events processes iterative" -- "${cur}"))
                     return 0
                     ;;
                 --max-threads)
@@ -407,7 +423,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__explain)
-            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --log-json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --log-json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -465,6 +481,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -482,7 +506,7 @@ _rtftpd() {
                     return 0
                     ;;
                 --model)
-                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "threads events processes iterative" -- "${cur}"))
                     return 0
                     ;;
                 --max-threads)
@@ -613,7 +637,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__reload)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -651,6 +675,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -668,7 +700,7 @@ _rtftpd() {
                     return 0
                     ;;
                 --model)
-                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "threads events processes iterative" -- "${cur}"))
                     return 0
                     ;;
                 --max-threads)
@@ -799,7 +831,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__top)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -837,6 +869,14 @@ _rtftpd() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --keep-versions)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --map-file)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -854,7 +894,7 @@ _rtftpd() {
                     return 0
                     ;;
                 --model)
-                    COMPREPLY=($(compgen -W "threads events iterative" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "threads events processes iterative" -- "${cur}"))
                     return 0
                     ;;
                 --max-threads)

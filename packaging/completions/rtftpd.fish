@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_rtftpd_global_optspecs
-    string join \n config= l/listen= rules= links-to= interface= uploads= create-dirs max-upload= growing-files map-file= map-rule= strip-prefix= strip-junk ignore-case no-list list-name= model= max-threads= event-threads= single-port max-sessions= network-sessions= unproven-sessions= request-rate= error-rate= unheard-rate= rate= memory= max-blksize= max-blksize-of= whole-packets max-windowsize= no-offload ports= patience= first-interval= intervals= drain= inetd idle-exit= handover= pid-file= user= sandbox= http= http-name= json events-to= progress-log= log-rate= trace= pcap-on-failure= v/verbose q/quiet h/help V/version
+    string join \n config= l/listen= rules= links-to= interface= uploads= create-dirs max-upload= keep-versions= upload-name= growing-files map-file= map-rule= strip-prefix= strip-junk ignore-case no-list list-name= model= max-threads= event-threads= single-port max-sessions= network-sessions= unproven-sessions= request-rate= error-rate= unheard-rate= rate= memory= max-blksize= max-blksize-of= whole-packets max-windowsize= no-offload ports= patience= first-interval= intervals= drain= inetd idle-exit= handover= pid-file= user= sandbox= http= http-name= json events-to= progress-log= log-rate= trace= pcap-on-failure= v/verbose q/quiet h/help V/version
 end
 
 function __fish_rtftpd_needs_command
@@ -33,14 +33,17 @@ complete -c rtftpd -n "__fish_rtftpd_needs_command" -l uploads -d 'What clients 
 create\t'Files whose names are new'
 overwrite\t'Any file'"
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-upload -d 'The most bytes of one upload; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l keep-versions -d 'Keep so many old versions of a file that uploads replace beside it, the oldest goes first: sw.cfg.~1~, sw.cfg.~2~ and so on, as \'cp --backup=numbered\' names them' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l upload-name -d 'Store each upload under this name in place of its own, as in \'{ip}/{stem}-{date}-{seq}{ext}\': there are {name}, {stem} and {ext} of the file, without directories; {date} and {time} (UTC); {seq}, the first number that is free; {ip} and {mac} of the client' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l map-file -d 'A file with rules for names, as \'in.tftpd --map-file\' takes it (tftp-hpa)' -r -F
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
-complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-sessions -d 'Transfers at once' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
@@ -101,14 +104,17 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l uploads -d 'What
 create\t'Files whose names are new'
 overwrite\t'Any file'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-upload -d 'The most bytes of one upload; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l keep-versions -d 'Keep so many old versions of a file that uploads replace beside it, the oldest goes first: sw.cfg.~1~, sw.cfg.~2~ and so on, as \'cp --backup=numbered\' names them' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l upload-name -d 'Store each upload under this name in place of its own, as in \'{ip}/{stem}-{date}-{seq}{ext}\': there are {name}, {stem} and {ext} of the file, without directories; {date} and {time} (UTC); {seq}, the first number that is free; {ip} and {mac} of the client' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l map-file -d 'A file with rules for names, as \'in.tftpd --map-file\' takes it (tftp-hpa)' -r -F
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-sessions -d 'Transfers at once' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
@@ -169,14 +175,17 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l uploads -d 'Wh
 create\t'Files whose names are new'
 overwrite\t'Any file'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-upload -d 'The most bytes of one upload; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l keep-versions -d 'Keep so many old versions of a file that uploads replace beside it, the oldest goes first: sw.cfg.~1~, sw.cfg.~2~ and so on, as \'cp --backup=numbered\' names them' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l upload-name -d 'Store each upload under this name in place of its own, as in \'{ip}/{stem}-{date}-{seq}{ext}\': there are {name}, {stem} and {ext} of the file, without directories; {date} and {time} (UTC); {seq}, the first number that is free; {ip} and {mac} of the client' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l map-file -d 'A file with rules for names, as \'in.tftpd --map-file\' takes it (tftp-hpa)' -r -F
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-sessions -d 'Transfers at once' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
@@ -235,14 +244,17 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l uploads -d 'Wha
 create\t'Files whose names are new'
 overwrite\t'Any file'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-upload -d 'The most bytes of one upload; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l keep-versions -d 'Keep so many old versions of a file that uploads replace beside it, the oldest goes first: sw.cfg.~1~, sw.cfg.~2~ and so on, as \'cp --backup=numbered\' names them' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l upload-name -d 'Store each upload under this name in place of its own, as in \'{ip}/{stem}-{date}-{seq}{ext}\': there are {name}, {stem} and {ext} of the file, without directories; {date} and {time} (UTC); {seq}, the first number that is free; {ip} and {mac} of the client' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l map-file -d 'A file with rules for names, as \'in.tftpd --map-file\' takes it (tftp-hpa)' -r -F
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-sessions -d 'Transfers at once' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r
@@ -298,14 +310,17 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l uploads -d 'What c
 create\t'Files whose names are new'
 overwrite\t'Any file'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-upload -d 'The most bytes of one upload; K, M and G may follow the number' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l keep-versions -d 'Keep so many old versions of a file that uploads replace beside it, the oldest goes first: sw.cfg.~1~, sw.cfg.~2~ and so on, as \'cp --backup=numbered\' names them' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l upload-name -d 'Store each upload under this name in place of its own, as in \'{ip}/{stem}-{date}-{seq}{ext}\': there are {name}, {stem} and {ext} of the file, without directories; {date} and {time} (UTC); {seq}, the first number that is free; {ip} and {mac} of the client' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l map-file -d 'A file with rules for names, as \'in.tftpd --map-file\' takes it (tftp-hpa)' -r -F
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l event-threads -d 'With --model events: loops, each on a thread; more than one pays only with more than two processors' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-sessions -d 'Transfers at once' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l network-sessions -d 'Transfers at once of one network (an IPv4 /24, an IPv6 /56) [default: three quarters of --max-sessions]' -r

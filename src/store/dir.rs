@@ -5,10 +5,11 @@
 //! it is whole, as far as the file system allows (`temporary`).
 
 use super::contents::Contents;
-use super::disk::{FileKind, Lookup, may};
+use super::disk::{Directory as _, FileKind, Lookup, may};
 use super::error::is_shortage;
 use super::letters::Search;
 use super::listing::is_listable;
+use super::naming::{Names, UploadName};
 use super::notice::{Notice, Notices};
 use super::root::Root;
 use super::served::{Below, Served, bases};
@@ -40,6 +41,8 @@ pub struct Folder {
     /// The folders elsewhere that links may lead to.
     links: Vec<Root>,
     rules: Rules,
+    /// Where uploads are stored, if not under their own names.
+    names: Option<Names>,
     /// Whether a descriptor can be opened and linked by its name under `/proc`.
     has_proc: bool,
     /// Whether files are sent that are written meanwhile.
@@ -70,13 +73,24 @@ impl Folder {
             uploads: Uploads::Off,
             create_dirs: false,
             largest: limits::UPLOAD_BYTES,
+            keep: 0,
             can_link: has_proc,
             how: Lookup::Own,
             notices: Notices::default(),
         };
         let (shared, links) = (Mutex::default(), Vec::new());
         let growing = false;
-        Self { root, below: None, links, rules, has_proc, growing, ignore_case: false, shared }
+        Self {
+            root,
+            below: None,
+            links,
+            rules,
+            names: None,
+            has_proc,
+            growing,
+            ignore_case: false,
+            shared,
+        }
     }
 
     /// Allows uploads; without this there are none.
@@ -97,6 +111,26 @@ impl Folder {
     #[must_use]
     pub const fn largest_upload(mut self, bytes: u64) -> Self {
         self.rules.largest = bytes;
+        self
+    }
+
+    /// How many old versions of a file stay beside it when uploads replace it: `name.~1~`, `name.~2~` and so on, as
+    /// `cp --backup=numbered` has them. The highest number is the newest; the oldest one goes when there are more. They are
+    /// files like others, but no upload is one. Where one cannot be kept, the upload is refused and the old file stays.
+    #[must_use]
+    pub const fn keep_versions(mut self, versions: u16) -> Self {
+        self.rules.keep = versions;
+        self
+    }
+
+    /// Stores each upload at the path that `name` gives, in place of the one that the client asks for; `None` refuses it.
+    /// Where the path depends on the [number](UploadName::number), nothing is replaced. `name` must not wait.
+    #[must_use]
+    pub fn upload_names(
+        mut self,
+        name: impl Fn(&UploadName<'_>) -> Option<PathBuf> + Send + Sync + 'static,
+    ) -> Self {
+        self.names = Some(Names::new(name));
         self
     }
 
@@ -363,7 +397,7 @@ impl Folder {
 
 impl Folder {
     /// Opens the file that `query` names in the client's own directory, which is not there and is made with it.
-    fn write_to_new(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+    fn write_to_new(&self, query: &Query, rules: &Rules) -> Result<Box<dyn Sink>, StoreError> {
         let root = self.root.now(&self.rules.notices)?;
         let place = self.below.as_ref().and_then(|below| below.of(query));
         let place = place.ok_or_else(StoreError::no_such_directory)?;
@@ -375,7 +409,22 @@ impl Folder {
             path.push("/");
         }
         let query = Query { name: path.as_bytes().into(), ..query.clone() };
-        Ok(Box::new(self.rules.open(&root.dir, &[], &query)?))
+        Ok(Box::new(rules.open(&root.dir, &[], &query)?))
+    }
+
+    /// Opens the file that `query` names, to write it under these rules.
+    fn write_by(&self, query: &Query, rules: &Rules) -> Result<Box<dyn Sink>, StoreError> {
+        match self.served(query) {
+            Err(StoreError::NotFound) if rules.create_dirs => self.write_to_new(query, rules),
+            served => {
+                let served = served.map_err(|error| match error {
+                    StoreError::NotFound => StoreError::no_such_directory(),
+                    other => other,
+                })?;
+                let query = self.in_its_letters(&served, query)?;
+                Ok(Box::new(rules.open(served.dir(), served.paths(), &query)?))
+            }
+        }
     }
 }
 
@@ -429,17 +478,25 @@ impl Store for Folder {
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        match self.served(query) {
-            Err(StoreError::NotFound) if self.rules.create_dirs => self.write_to_new(query),
-            served => {
-                let served = served.map_err(|error| match error {
-                    StoreError::NotFound => StoreError::no_such_directory(),
-                    other => other,
-                })?;
-                let query = self.in_its_letters(&served, query)?;
-                Ok(Box::new(self.rules.open(served.dir(), served.paths(), &query)?))
+        let Some(names) = self.names.as_ref().filter(|_| self.rules.uploads != Uploads::Off) else {
+            return self.write_by(query, &self.rules);
+        };
+        let root = self.root.now(&self.rules.notices)?;
+        let place =
+            self.below.as_ref().map_or_else(|| Some(PathBuf::new()), |below| below.of(query));
+        let place = place.ok_or_else(StoreError::no_such_directory)?;
+        let named = names.name(query, (root.identity, &place), |path| {
+            match root.dir.look(path, self.rules.how).map_err(StoreError::from) {
+                Err(StoreError::NotFound) => Ok(false),
+                found => found.map(|_| true),
             }
+        })?;
+        let mut rules = self.rules.clone();
+        if named.is_numbered() && rules.uploads == Uploads::Overwrite {
+            rules.uploads = Uploads::Create;
         }
+        let sink = self.write_by(&named.query, &rules)?;
+        Ok(named.sink(sink, self.rules.notices.clone()))
     }
 
     fn may_wait(&self, query: &Query) -> bool {

@@ -4,6 +4,7 @@
 //! was not synced (`crash`).
 
 use super::{StoreError, attributes, beneath, remote, spool};
+use crate::limits;
 use crate::wire::ErrorCode;
 use cap_std::fs::{Dir, File, MetadataExt};
 use rustix::fs::{
@@ -14,6 +15,7 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A directory that is open. Names are of things in it; paths do not lead out of it.
@@ -33,6 +35,9 @@ pub(super) trait Directory: Send + Sync + Sized {
 
     /// Opens a directory in it; the empty path is its own.
     fn directory(&self, path: &Path, how: Lookup) -> io::Result<Self>;
+
+    /// Tells the names in it, or that there are too many.
+    fn each_name(&self, tell: &mut dyn FnMut(&OsStr)) -> io::Result<()>;
 
     /// Makes a file of this name, or one that has none.
     fn create(&self, name: Option<&OsStr>) -> io::Result<Self::File>;
@@ -278,6 +283,16 @@ impl Directory for Dir {
             }
             opened => Ok(opened?.into()),
         }
+    }
+
+    fn each_name(&self, tell: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+        for (count, entry) in rustix::fs::Dir::read_from(self)?.enumerate() {
+            if count > limits::SWEPT_NAMES {
+                return Err(io::Error::other("the directory has too many names"));
+            }
+            tell(OsStr::from_bytes(entry?.file_name().to_bytes()));
+        }
+        Ok(())
     }
 
     fn create(&self, name: Option<&OsStr>) -> io::Result<File> {

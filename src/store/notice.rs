@@ -24,6 +24,8 @@ pub enum Notice {
     RootChanged(PathBuf),
     /// This name of the root stands for no directory that can be opened, for this reason. Requests fail until it does.
     RootLost(PathBuf, String),
+    /// An upload was stored there, under a name that the client did not ask for.
+    StoredAs(PathBuf),
 }
 
 impl Notice {
@@ -34,7 +36,7 @@ impl Notice {
             Self::NamedFirst(_) => 2,
             Self::NotSynced(_) => 4,
             Self::Walked(_) => 8,
-            Self::RootChanged(_) | Self::RootLost(..) => 0,
+            Self::RootChanged(_) | Self::RootLost(..) | Self::StoredAs(_) => 0,
         }
     }
 
@@ -46,6 +48,7 @@ impl Notice {
             | Self::NotSynced(path)
             | Self::Walked(path)
             | Self::RootChanged(path)
+            | Self::StoredAs(path)
             | Self::RootLost(path, _) => path,
         }
     }
@@ -72,6 +75,7 @@ impl fmt::Display for Notice {
             Self::RootChanged(_) => {
                 "the served folder is another directory now, which is served"
             }
+            Self::StoredAs(_) => "stored an upload under this name",
         })
     }
 }

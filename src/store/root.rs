@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// Which directory it is, whatever its name: its mount, where that is known, its device and its inode.
-type Identity = (u64, u32, u32, u64);
+pub(super) type Identity = (u64, u32, u32, u64);
 
 /// Where the files of a folder are.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct OpenRoot {
     has_remote_below: AtomicBool,
     /// The paths that it is known by, without a slash in front.
     pub(super) paths: Vec<PathBuf>,
-    identity: Identity,
+    pub(super) identity: Identity,
 }
 
 impl Root {

@@ -6,6 +6,7 @@
 
 use super::disk::{About, Directory, FileKind, Lookup, NewFile};
 use super::notice::{Notice, Notices};
+use super::versions;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -59,6 +60,8 @@ pub(super) struct Target {
     pub(super) name: OsString,
     /// Whether it takes the place of what has the name.
     pub(super) replace: bool,
+    /// How many old versions of it are kept.
+    pub(super) keep: u16,
     /// How what has the name is looked at before.
     pub(super) how: Lookup,
 }
@@ -125,6 +128,11 @@ impl<D: Directory> Temporary<D> {
         Self { place: Place { dir, name: None }, file, over: Some(old) }
     }
 
+    /// Whether it is written over an old file in the end.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over.is_some()
+    }
+
     /// The same, to be written over `old`.
     pub(super) fn over(self, old: D::File) -> Self {
         Self { over: Some(old), ..self }
@@ -167,6 +175,9 @@ impl<D: Directory> Temporary<D> {
         }
         if synced.is_ok() && named == Named::Linked {
             dir.show_written(&to.name);
+        }
+        if synced.is_ok() && to.keep > 0 {
+            versions::prune(dir, to);
         }
         synced
     }
@@ -231,6 +242,9 @@ impl<D: Directory> Naming<'_, D> {
 
     fn rename(&self, name: &OsStr) -> io::Result<Named> {
         let (from, dir, to) = (self.from, self.dir, self.to);
+        if to.replace && to.keep > 0 {
+            return versions::rename(from, name, dir, to).map(|()| Named::Written);
+        }
         if to.replace {
             replaceable(dir, to)?;
         }
@@ -264,6 +278,10 @@ impl<D: Directory> Naming<'_, D> {
     /// Writes it over what has the name by now, which may be `held`.
     fn write_over(&mut self, held: Option<&D::File>) -> io::Result<Named> {
         let there = replaceable(self.dir, self.to)?.map(|about| about.identity);
+        if self.to.keep > 0 {
+            let why = "it can only be written over here, or has no second name";
+            return there.map_or_else(|| self.name_first(), |_| Err(versions::cannot_keep(why)));
+        }
         let is_there = |held: &&D::File| held.identity().is_ok_and(|held| there == Some(held));
         let opened;
         let old = match held.filter(is_there) {
@@ -329,7 +347,7 @@ fn make_directories<D: Directory>(
 }
 
 /// What has the name by now, unless that is something that an upload does not replace.
-fn replaceable<D: Directory>(dir: &D, to: &Target) -> io::Result<Option<About>> {
+pub(super) fn replaceable<D: Directory>(dir: &D, to: &Target) -> io::Result<Option<About>> {
     match dir.look(Path::new(&to.name), to.how) {
         Ok(about)
             if !matches!(about.kind, FileKind::Regular | FileKind::Link)
@@ -448,6 +466,7 @@ mod tests {
             missing: missing.to_owned(),
             name: name.into(),
             replace,
+            keep: 0,
             how: Lookup::Own,
         }
     }

@@ -5,6 +5,7 @@ use super::disk::{About, Directory, FileKind, Lookup, NewFile, Room};
 use super::error::TOO_LARGE;
 use super::notice::Notices;
 use super::temporary::{Target, Temporary, is_no_way, is_temporary, sync};
+use super::versions::{self, is_version};
 use crate::limits;
 use crate::query::Query;
 use crate::transfer::{MayWait, Sink};
@@ -35,6 +36,8 @@ pub(super) struct Rules {
     pub(super) create_dirs: bool,
     /// The most bytes of one.
     pub(super) largest: u64,
+    /// How many old versions of a file that is replaced are kept.
+    pub(super) keep: u16,
     /// Whether a file without a name can be given one.
     pub(super) can_link: bool,
     /// How the names of clients are looked up.
@@ -65,6 +68,9 @@ impl Rules {
         }
         if path.file_name().is_some_and(is_temporary) {
             return Err(StoreError::reserved_name("a name that only unfinished uploads have"));
+        }
+        if self.keep > 0 && path.file_name().is_some_and(is_version) {
+            return Err(StoreError::reserved_name("a name that only kept versions have"));
         }
         let is_regular = |about: &About| about.kind == FileKind::Regular;
         if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
@@ -104,7 +110,10 @@ impl Rules {
         let (dir, missing) = self.parent(root, path)?;
         let room = dir.room().unwrap_or(Room::UNKNOWN);
         let is_too_long = |name: &OsStr| name.len() as u64 > room.longest_name;
-        if is_too_long(name) || missing.iter().any(|name| is_too_long(name)) {
+        let is_too_long_to_keep =
+            self.keep > 0 && (name.len() + versions::SUFFIX_BYTES) as u64 > room.longest_name;
+        if is_too_long(name) || is_too_long_to_keep || missing.iter().any(|name| is_too_long(name))
+        {
             return Err(StoreError::too_long());
         }
         // The folder would let us replace it.
@@ -128,6 +137,7 @@ impl Rules {
             missing,
             name: name.to_owned(),
             replace: self.uploads != Uploads::Create,
+            keep: self.keep,
             how: self.how,
         };
         // A link is nothing that the new file could keep.
@@ -139,6 +149,10 @@ impl Rules {
         } else {
             self.beside(dir, name, is_old, size)?
         };
+        if self.keep > 0 && file.is_over() {
+            let why = versions::cannot_keep("the file can only be written over");
+            return Err(StoreError::no_permission().because(why.to_string()));
+        }
         let may_wait = if file.file().is_remote() { MayWait::Always } else { MayWait::OnCommit };
         let (file, notices) = (Some(BufWriter::new(file)), self.notices.clone());
         Ok(Upload { file, to, room: self.largest, may_wait, notices })

@@ -1,5 +1,6 @@
 //! The command line, and what it means.
 
+use crate::archive::ArchiveArgs;
 use crate::budgets::BudgetArgs;
 use crate::events::{Goal, goal};
 use crate::log::LINES_PER_SECOND;
@@ -84,6 +85,9 @@ pub(crate) struct Args {
     /// The most bytes of one upload; K, M and G may follow the number
     #[arg(long, value_name = "SIZE", default_value_t = Size(limits::UPLOAD_BYTES), env = "RTFTPD_MAX_UPLOAD")]
     pub(crate) max_upload: Size,
+
+    #[command(flatten)]
+    pub(crate) archive: ArchiveArgs,
 
     /// Send files that grow meanwhile, as long as they were at first (logs); without this their transfers end with an
     /// error

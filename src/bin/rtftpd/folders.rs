@@ -86,7 +86,12 @@ impl<'a> Folders<'a> {
             .create_dirs(args.create_dirs)
             .growing_files(args.growing_files)
             .ignore_case(args.names.ignore_case)
-            .largest_upload(args.max_upload.0);
+            .largest_upload(args.max_upload.0)
+            .keep_versions(args.archive.keep_versions);
+        if let Some(name) = args.archive.upload_name.clone() {
+            let cards = Arc::clone(&self.cards);
+            folder = folder.upload_names(move |upload| name.path(upload, &cards));
+        }
         for other in &wanted.links {
             let what =
                 || format!("cannot lead links to '{}': give an existing folder", other.display());

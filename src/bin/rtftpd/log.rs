@@ -84,7 +84,7 @@ pub(crate) fn notice(notice: &Notice) {
             "the served folder is another directory now, which this server may not read: it lies outside its sandbox (start \
              the server again), or its mode forbids it"
         ),
-        Notice::RootChanged(_) | Notice::Walked(_) => info!(path, "{notice}"),
+        Notice::RootChanged(_) | Notice::Walked(_) | Notice::StoredAs(_) => info!(path, "{notice}"),
         _ => warn!(path, "{notice}"),
     }
 }

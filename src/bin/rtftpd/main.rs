@@ -1,6 +1,7 @@
 //! `rtftpd`: serves a folder by TFTP.
 
 mod apart;
+mod archive;
 mod args;
 mod banner;
 mod budgets;

@@ -43,11 +43,11 @@ impl<'a> Prepared<'a> {
     ) -> Result<Self> {
         let of_their_own = given.args.rules.as_deref().map(RuleFile::read).transpose()?;
         let rules = all_rules(given, of_their_own.as_ref());
+        let wants_mac =
+            given.args.archive.wants_mac() || rules.iter().any(|rules| rules.wants_mac());
         let macs = match macs {
             Some(macs) => Some(macs),
-            None if rules.iter().any(|rules| rules.wants_mac()) => {
-                Some(of_kernel().context("cannot ask for hardware addresses")?)
-            }
+            None if wants_mac => Some(of_kernel().context("cannot ask for hardware addresses")?),
             // Rules that are read later may want to know them, and a sandbox opens nothing of the kind.
             None if !rules.is_empty() => of_kernel().ok(),
             None => None,
@@ -62,8 +62,10 @@ impl<'a> Prepared<'a> {
     pub(crate) fn again(given: &'a Given, macs: Option<Macs>) -> Result<Self> {
         let of_their_own = given.args.rules.as_deref().map(RuleFile::read).transpose()?;
         let rules = all_rules(given, of_their_own.as_ref());
+        let wants_mac =
+            given.args.archive.wants_mac() || rules.iter().any(|rules| rules.wants_mac());
         ensure!(
-            macs.is_some() || !rules.iter().any(|rules| rules.wants_mac()),
+            macs.is_some() || !wants_mac,
             "the sandbox has no way to ask for hardware addresses: start the server again"
         );
         Self::open(given, &rules, given.args.names.rules()?, (macs, None, None))

@@ -23,13 +23,15 @@ use tftpkit::store::Store;
 
 /// The options that count from the next request on when they are read again. All others want a restart: what they are
 /// about was bound, started or given up before the first request.
-const LIVE: [&str; 25] = [
+const LIVE: [&str; 27] = [
     "root",
     "rules",
     "links_to",
     "uploads",
     "create_dirs",
     "max_upload",
+    "keep_versions",
+    "upload_name",
     "growing_files",
     "map_file",
     "map_rule",

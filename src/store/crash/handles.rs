@@ -103,6 +103,14 @@ impl Directory for Handle {
         })
     }
 
+    fn each_name(&self, tell: &mut dyn FnMut(&OsStr)) -> io::Result<()> {
+        let names = self.disk.call(Call::ReadDirectory, |state| {
+            Ok(state.directory(self.node).entries.keys().cloned().collect::<Vec<_>>())
+        });
+        names?.iter().for_each(|name| tell(name));
+        Ok(())
+    }
+
     fn create(&self, name: Option<&OsStr>) -> io::Result<Self> {
         let node = match name {
             None => self.disk.call(Call::CreateUnnamed, |state| Ok(state.loose_file())),

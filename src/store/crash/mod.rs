@@ -19,6 +19,7 @@
 mod handles;
 mod served;
 mod tests;
+mod versions;
 
 use handles::Handle;
 use rustix::io::Errno;
@@ -35,6 +36,7 @@ pub(crate) enum Call {
     Look,
     Room,
     OpenDirectory,
+    ReadDirectory,
     OpenToWrite,
     CopyOver,
     CreateUnnamed,

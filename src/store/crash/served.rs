@@ -21,9 +21,15 @@ impl Disk {
     pub(crate) fn serve(&self, uploads: Uploads, create_dirs: bool) -> Served {
         let largest = limits::UPLOAD_BYTES;
         let notices = Notices::default();
-        let rules =
-            Rules { uploads, create_dirs, largest, can_link: true, how: Lookup::Own, notices };
+        let (keep, can_link, how) = (0, true, Lookup::Own);
+        let rules = Rules { uploads, create_dirs, largest, keep, can_link, how, notices };
         Served { root: self.root(), rules }
+    }
+
+    /// Its root as a folder in which uploads replace files of which so many versions are kept.
+    pub(crate) fn keeping(&self, versions: u16) -> Served {
+        let Served { root, rules } = self.serve(Uploads::Overwrite, true);
+        Served { root, rules: Rules { keep: versions, ..rules } }
     }
 
     /// A file that is there whole or not at all, as a client's downloads are.

@@ -148,7 +148,7 @@ impl Case {
 
 impl Disk {
     /// The same in each way that a crash may leave.
-    fn every_left(&self, mut look: impl FnMut(&Self)) {
+    pub(super) fn every_left(&self, mut look: impl FnMut(&Self)) {
         every(|choose| look(&self.left(choose)));
     }
 }

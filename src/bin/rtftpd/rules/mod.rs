@@ -3,7 +3,7 @@
 mod place;
 mod tables;
 
-pub(crate) use place::Place;
+pub(crate) use place::{Place, braced};
 pub(crate) use tables::Tables;
 
 use crate::args::Args;

@@ -25,7 +25,7 @@ enum Part {
     Mac,
 }
 
-const WORDS: [(&str, Part); 3] = [("ip", Part::Ip), ("hexip", Part::HexIp), ("mac", Part::Mac)];
+const WORDS: &[(&str, Part)] = &[("ip", Part::Ip), ("hexip", Part::HexIp), ("mac", Part::Mac)];
 
 impl FromStr for Place {
     type Err = String;
@@ -56,20 +56,30 @@ impl FromStr for Template {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (mut parts, mut rest) = (Vec::new(), text);
-        while let Some(at) = rest.find(['{', '}']) {
-            parts.push(Part::Text(rest[..at].into()));
-            let named = rest[at..].strip_prefix('{').and_then(|word| word.split_once('}'));
-            let Some((word, behind)) = named else { return Err("a brace has no other".into()) };
-            let part = WORDS.iter().find(|(known, _)| *known == word).map(|(_, part)| part.clone());
-            parts.push(part.ok_or_else(|| {
-                format!("there is no {{{word}}}: what there is is {{ip}}, {{mac}} and {{hexip}}")
-            })?);
-            rest = behind;
-        }
-        parts.push(Part::Text(rest.into()));
-        Ok(Self(parts))
+        Ok(Self(braced(text, WORDS, Part::Text)?))
     }
+}
+
+/// The parts of a text in which words in braces stand for something.
+pub(crate) fn braced<P: Clone>(
+    text: &str,
+    words: &[(&str, P)],
+    plain: fn(String) -> P,
+) -> Result<Vec<P>, String> {
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some(at) = rest.find(['{', '}']) {
+        parts.push(plain(rest[..at].into()));
+        let named = rest[at..].strip_prefix('{').and_then(|word| word.split_once('}'));
+        let Some((word, behind)) = named else { return Err("a brace has no other".into()) };
+        let part = words.iter().find(|(known, _)| *known == word).map(|(_, part)| part.clone());
+        parts.push(part.ok_or_else(|| {
+            let all: Vec<_> = words.iter().map(|(known, _)| format!("{{{known}}}")).collect();
+            format!("there is no {{{word}}}: what there is is {}", all.join(", "))
+        })?);
+        rest = behind;
+    }
+    parts.push(plain(rest.into()));
+    Ok(parts)
 }
 
 impl Template {
@@ -124,8 +134,8 @@ mod tests {
             ("/srv/{ip", "a brace has no other"),
             ("/srv/ip}", "a brace has no other"),
             ("/srv/{ip}/../x", "write no '..' behind braces"),
-            ("/srv/{IP}", "there is no {IP}: what there is is {ip}, {mac} and {hexip}"),
-            ("/srv/{}", "there is no {}: what there is is {ip}, {mac} and {hexip}"),
+            ("/srv/{IP}", "there is no {IP}: what there is is {ip}, {hexip}, {mac}"),
+            ("/srv/{}", "there is no {}: what there is is {ip}, {hexip}, {mac}"),
         ] {
             assert_eq!(place(text), Err(why.into()), "{text}");
         }

@@ -1,0 +1,181 @@
+//! What uploads replace stays beside it for a while: `name.~1~`, `name.~2~` and so on, the highest being the newest.
+//!
+//! These are the names of `cp --backup=numbered`, `install` and Emacs. A version never changes its name, so that what keeps one
+//! is a second name for the old file (`link`), made and synced before the new one takes the first. A crash between leaves a
+//! version too many, of which the next upload takes no other.
+
+use super::disk::{Directory, Identity, Lookup};
+use super::temporary::{Target, replaceable, sync};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, ErrorKind};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Digits of a number. Nobody replaces a file a thousand million times.
+const DIGITS: usize = 9;
+
+/// The most bytes that a version has behind its name.
+pub(super) const SUFFIX_BYTES: usize = b".~~".len() + DIGITS;
+
+/// Tries to keep what has a name that others give away as fast.
+const TRIES: usize = 100;
+
+/// Held from the last look at what is replaced to the rename that replaces it: of two uploads of this process to one name,
+/// which end in the same moment, the second keeps what the first has stored.
+static LAST_LOOK: Mutex<()> = Mutex::new(());
+
+/// Why an upload is refused that would replace something for good.
+pub(super) fn cannot_keep(why: impl std::fmt::Display) -> io::Error {
+    let why = format!("what it would replace cannot be kept (--keep-versions): {why}");
+    io::Error::new(ErrorKind::PermissionDenied, why)
+}
+
+fn split(name: &OsStr) -> Option<(&[u8], u32)> {
+    let rest = name.as_bytes().strip_suffix(b"~")?;
+    let at = rest.iter().rposition(|byte| *byte == b'~')?;
+    let (of, digits) = (rest[..at].strip_suffix(b".")?, &rest[at + 1..]);
+    let is_number = (1..=DIGITS).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let digits = std::str::from_utf8(digits).ok().filter(|_| is_number && digits[0] != b'0')?;
+    Some((of, digits.parse().ok()?)).filter(|_| !of.is_empty())
+}
+
+/// Whether only a version has this name.
+pub(super) fn is_version(name: &OsStr) -> bool {
+    split(name).is_some()
+}
+
+fn version(of: &OsStr, number: u32) -> OsString {
+    let mut name = of.to_owned();
+    name.push(format!(".~{number}~"));
+    name
+}
+
+/// The numbers of the versions of `of`, the newest last.
+fn numbers<D: Directory>(dir: &D, of: &OsStr) -> io::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    dir.each_name(&mut |name| {
+        let number = split(name).filter(|(known, _)| *known == of.as_bytes());
+        found.extend(number.map(|(_, number)| number));
+    })?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn identity<D: Directory>(dir: &D, name: &OsStr) -> io::Result<Identity> {
+    Ok(dir.look(Path::new(name), Lookup::Itself)?.identity)
+}
+
+/// Renames `name` of `from` to `to` in `dir`, in one step, once what has that name is a version.
+pub(super) fn rename<D: Directory>(from: &D, name: &OsStr, dir: &D, to: &Target) -> io::Result<()> {
+    let there = || -> io::Result<_> { Ok(replaceable(dir, to)?.map(|about| about.identity)) };
+    for _ in 0..TRIES {
+        let old = there()?;
+        let kept = old.map(|old| Kept::new(dir, to, old)).transpose()?;
+        let _last = LAST_LOOK.lock().unwrap_or_else(PoisonError::into_inner);
+        let renamed = match there() {
+            Ok(now) if now != old || kept.as_ref().is_some_and(|kept| !kept.is_there(dir)) => {
+                continue;
+            }
+            Ok(_) => from.rename(name, dir, &to.name, true),
+            Err(error) => Err(error),
+        };
+        if let (Err(_), Some(kept)) = (&renamed, &kept) {
+            kept.undo(dir);
+        }
+        return renamed;
+    }
+    Err(cannot_keep("others replace it all the time"))
+}
+
+/// A version that is the same file still as what it is one of.
+struct Kept {
+    name: OsString,
+    of: Identity,
+    is_new: bool,
+}
+
+impl Kept {
+    fn new<D: Directory>(dir: &D, to: &Target, of: Identity) -> io::Result<Self> {
+        let newest = numbers(dir, &to.name).map_err(cannot_keep)?.pop();
+        let last = newest.map(|newest| version(&to.name, newest));
+        let known = last.filter(|last| identity(dir, last).is_ok_and(|last| last == of));
+        let is_new = known.is_none();
+        let name = match known {
+            Some(known) => known,
+            None => link(dir, &to.name, newest.unwrap_or_default())?,
+        };
+        let kept = Self { name, of, is_new };
+        // Where names reach the disk in another order, the old one would be lost with the new name of the new one.
+        sync(dir).inspect_err(|_| kept.undo(dir))?;
+        Ok(kept)
+    }
+
+    fn is_there<D: Directory>(&self, dir: &D) -> bool {
+        identity(dir, &self.name).is_ok_and(|now| now == self.of)
+    }
+
+    /// Nothing is replaced: unless another upload has done that, it goes.
+    fn undo<D: Directory>(&self, dir: &D) {
+        if self.is_new {
+            let _ = dir.remove_file(&self.name);
+        }
+    }
+}
+
+/// Gives what has the name `of` the number behind `newest`.
+fn link<D: Directory>(dir: &D, of: &OsStr, newest: u32) -> io::Result<OsString> {
+    for number in (newest.saturating_add(1)..).take(TRIES) {
+        let name = version(of, number);
+        match dir.hard_link(of, dir, &name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            linked => return linked.map(|()| name).map_err(cannot_keep),
+        }
+    }
+    Err(cannot_keep("no number is free"))
+}
+
+/// Removes the oldest versions beyond those that are kept. What cannot be removed now may be at the next upload.
+pub(super) fn prune<D: Directory>(dir: &D, to: &Target) {
+    let Ok(numbers) = numbers(dir, &to.name) else { return };
+    let is_current = |number: u32| {
+        let newest = identity(dir, &version(&to.name, number));
+        newest.is_ok_and(|newest| identity(dir, &to.name).is_ok_and(|current| current == newest))
+    };
+    // It is on its way to be replaced, or its upload was cut off.
+    let more = numbers.last().is_some_and(|newest| is_current(*newest));
+    let kept = usize::from(to.keep) + usize::from(more);
+    for number in &numbers[..numbers.len().saturating_sub(kept)] {
+        let _ = dir.remove_file(&version(&to.name, *number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_version_is_read_as_it_is_written_and_no_other() {
+        for number in [1, 9, 10, 999_999_999] {
+            let name = version(OsStr::new("sw.cfg"), number);
+            assert_eq!(split(&name), Some((&b"sw.cfg"[..], number)), "{}", name.display());
+            assert!(name.len() <= b"sw.cfg".len() + SUFFIX_BYTES);
+        }
+        let of_a_version = version(OsStr::new("a.~1~"), 2);
+        assert_eq!(split(&of_a_version), Some((&b"a.~1~"[..], 2)));
+        for other in [
+            "a",
+            "a~",
+            "a.~~",
+            "a.~0~",
+            "a.~01~",
+            "a.~+1~",
+            "a.~1~x",
+            "a~1~",
+            ".~1~",
+            "a.~1000000000~",
+        ] {
+            assert!(!is_version(OsStr::new(other)), "{other}");
+        }
+    }
+}
