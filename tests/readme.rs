@@ -52,7 +52,9 @@ fn no_command_is_left_out_here() {
         "tests/run",
         "cargo deb",
         "sudo apt install ./target/debian/rtftpd_*.deb",
+        "echo RTFTPD_HTTP=8069 | sudo tee --append /etc/default/rtftpd",
         "sudo systemctl enable --now rtftpd.socket rtftpd",
+        "rtftpd top",
         "rtftpd /srv/tftp",
         "rtftpd /srv/tftp --rules /etc/rtftpd/rules.toml --create-dirs",
         "rtftpd check",
@@ -128,14 +130,14 @@ fn the_package_has_what_the_readme_starts() {
     let help = child::text(&help);
     let names = settings.lines().filter_map(|line| line.strip_prefix('#')?.split_once('='));
     let names: Vec<_> = names.map(|(name, _)| name).collect();
-    assert_eq!(names, ["RTFTPD_ROOT", "RTFTPD_UPLOADS", "RTFTPD_RULES"]);
+    assert_eq!(names, ["RTFTPD_ROOT", "RTFTPD_UPLOADS", "RTFTPD_RULES", "RTFTPD_HTTP"]);
     assert!(names.iter().all(|name| help.contains(&format!("[env: {name}="))));
 }
 
 #[test]
 fn serving_a_folder_is_one_command() {
     let root = folder(&[]);
-    let line = commands()[5].replace("/srv/tftp", &root.path().display().to_string());
+    let line = command("rtftpd /srv/tftp").replace("/srv/tftp", &root.path().display().to_string());
     let mut words = line.split(' ');
     assert_eq!(words.next(), Some("rtftpd"));
     // The address comes from the environment, for port 69 may be taken.
