@@ -305,6 +305,10 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// file system that hangs must not take all threads there are.
 pub(crate) const STORAGE_THREADS: usize = 4;
 
+/// Threads beside an event loop that make listings, for which anybody may ask: they take no thread from those who wait for a
+/// disk.
+pub(crate) const LISTING_THREADS: usize = 2;
+
 /// A thread that waited for a disk is there for the next wait for so long: to make one costs more than most waits.
 pub(crate) const WORKER_LINGER: Duration = Duration::from_secs(1);
 
@@ -419,6 +423,19 @@ pub const RECENT: usize = 200;
 /// The plot of the page goes back 5 minutes, a point for each second.
 #[doc(hidden)]
 pub const PLOT_POINTS: usize = 300;
+
+/// A listing that takes 20 ms, of some five hundred names, costs as much as some hundred requests: it holds for those who
+/// ask for it next.
+pub(crate) const LONG_LISTING: Duration = Duration::from_millis(20);
+
+/// A listing holds for 1 s, in which sizes and dates may change. A name that comes or goes shows at once.
+pub(crate) const LISTING_HOLDS: Duration = Duration::from_secs(1);
+
+/// The kernel's clock, by which files have their times, has ticks of 10 ms at most; twice that is beyond doubt.
+pub(crate) const KERNEL_TICK: Duration = Duration::from_millis(20);
+
+/// Four listings are held at most: each may have ten thousand names.
+pub(crate) const RECENT_LISTINGS: usize = 4;
 
 /// The page shows 1,000 names of a directory; a listing by TFTP has more.
 #[doc(hidden)]

@@ -7,7 +7,7 @@ mod programs;
 
 use assert_cmd::assert::OutputAssertExt;
 use common::{
-    DEADLINE, Daemon, Running, child, folder, joined, next, pattern, rrq, show, until, wrq,
+    DEADLINE, Daemon, Running, child, folder, joined, list, next, pattern, rrq, show, until, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Server};
-use tftpkit::store::{Readable, Store, StoreError};
+use tftpkit::store::{Listing, Readable, Store, StoreError};
 
 #[test]
 fn a_name_of_hundreds_of_directories_neither_kills_the_server_nor_leaves_any() {
@@ -110,6 +110,36 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     joined("the server returns", running).expect("a clean end");
     assert!(asked.elapsed() < DEADLINE / 2, "it has two seconds for last words");
     drop(go_on);
+}
+
+/// A directory that is listed when somebody says so, and a file that is there.
+struct HangingListings(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+
+impl Store for HangingListings {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Ok(Readable::bytes(*b"here"))
+    }
+
+    fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+        let _ = self.1.send(());
+        let _ = self.0.lock().expect("no panic").recv();
+        Ok(Listing::default())
+    }
+}
+
+#[test]
+fn listings_that_take_long_leave_the_disk_to_others() {
+    let (go_on, hang) = mpsc::channel();
+    let (listing, listed) = mpsc::channel();
+    let server = Running::start(common::config(), HangingListings(Mutex::new(hang), listing));
+    let asking = [(); 8].map(|()| server.peer());
+    asking.iter().for_each(|peer| peer.ask(&list("", &[])));
+    next("it lists", &listed);
+    assert_eq!(server.peer().fetch(&rrq("f", &[])).expect("nobody waits for it"), b"here");
+    drop(go_on);
+    for peer in asking {
+        peer.fetch(&list("", &[])).expect("a listing");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The dispatcher: what drives a transfer, a thread of its own or an event loop.
 
 use super::active::ActiveTransfer;
-use super::open;
+use super::open::Place;
 use super::permit::Permit;
 use super::policy::{DropReason, Profile};
 use super::process::ActiveProcess;
@@ -26,6 +26,8 @@ pub(super) struct Dispatcher {
     system: Arc<dyn System>,
     /// Threads for what may wait for a disk.
     pool: Arc<dyn Pool>,
+    /// Threads for listings.
+    listings: Arc<dyn Pool>,
     threads: Arc<AtomicUsize>,
     /// How many request ports there are.
     ports: usize,
@@ -48,6 +50,7 @@ impl Dispatcher {
         sockets: &[Arc<RequestSocket>],
     ) -> Result<Self, StartError> {
         let pool = system.pool(limits::STORAGE_THREADS);
+        let listings = system.pool(limits::LISTING_THREADS);
         let event_loop =
             || EventLoop::new(Arc::clone(system), Arc::clone(&pool)).map_err(StartError::Loop);
         let others = match model {
@@ -66,6 +69,7 @@ impl Dispatcher {
             next_loop,
             system,
             pool,
+            listings,
             threads,
             ports,
             ready,
@@ -210,7 +214,12 @@ impl Dispatcher {
         let other = self.next_loop.checked_sub(1).map(|n| &self.others[n].mailbox);
         let store = task.profile.store_or(&*shared.store);
         let served = task.profile.served(&task.permit.entry().query);
-        if open::may_wait(store, &served, &task.profile) {
+        let pool = match Place::of(store, &served, &task.profile) {
+            Place::Here => None,
+            Place::Storage => Some(&self.pool),
+            Place::Listings => Some(&self.listings),
+        };
+        if let Some(pool) = pool {
             let mailbox = other.cloned().unwrap_or_else(|| self.mailbox());
             let (shared, wake) = (Arc::clone(shared), WakeOnDrop(self.mailbox()));
             let work = move || {
@@ -219,7 +228,7 @@ impl Dispatcher {
                     mailbox.add(transfer);
                 }
             };
-            return self.pool.run(Box::new(work));
+            return pool.run(Box::new(work));
         }
         match (task.start(shared), other) {
             (None, _) => {}

@@ -53,15 +53,29 @@ impl From<Panicked> for Unserved {
     }
 }
 
-/// Whether it may take long to open what `query` is about.
-pub(super) fn may_wait(store: &dyn Store, query: &Query, profile: &Profile) -> bool {
-    let is_listing = || {
-        let path = query.path();
-        path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
-    };
-    query.operation != Operation::Read
-        || guard(|| store.may_wait(query)).unwrap_or(true)
-        || is_listing()
+/// Where what `query` is about can be opened.
+pub(super) enum Place {
+    /// Anywhere: it takes no time.
+    Here,
+    /// Where somebody may wait for a disk.
+    Storage,
+    /// Where somebody may wait for a disk, or look at ten thousand names.
+    Listings,
+}
+
+impl Place {
+    pub(super) fn of(store: &dyn Store, query: &Query, profile: &Profile) -> Self {
+        let is_listed = || {
+            let path = query.path();
+            path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
+        };
+        match query.operation {
+            Operation::List => Self::Listings,
+            Operation::Read if is_listed() => Self::Listings,
+            Operation::Read if !guard(|| store.may_wait(query)).unwrap_or(true) => Self::Here,
+            Operation::Read | Operation::Write => Self::Storage,
+        }
+    }
 }
 
 /// Opens what `query` is about.

@@ -11,6 +11,7 @@ use super::letters::Search;
 use super::listing::is_listable;
 use super::naming::{Names, UploadName};
 use super::notice::{Notice, Notices};
+use super::recent::Recent;
 use super::root::Root;
 use super::served::{Below, Served, bases};
 use super::temporary::sweep;
@@ -50,6 +51,7 @@ pub struct Folder {
     /// Whether a name is looked for in letters of any size.
     ignore_case: bool,
     shared: Mutex<HashMap<Identity, Weak<std::fs::File>>>,
+    recent: Recent,
 }
 
 /// A file as it is at a moment: device, inode, and when the inode changed (seconds, nanoseconds).
@@ -90,6 +92,7 @@ impl Folder {
             growing,
             ignore_case: false,
             shared,
+            recent: Recent::default(),
         }
     }
 
@@ -541,8 +544,10 @@ impl Store for Folder {
         }
         let dir =
             Dir::from(self.open_beneath(&served, path, OFlags::RDONLY | OFlags::DIRECTORY)?);
-        let names = dir.entries()?.map(|found| Ok(found?.file_name()));
-        Listing::gather(names, |name| self.entry(&served, &dir, path, name))
+        self.recent.list(&dir, path, || {
+            let names = dir.entries()?.map(|found| Ok(found?.file_name()));
+            Listing::gather(names, |name| self.entry(&served, &dir, path, name))
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod listing;
 mod naming;
 mod notice;
 mod path;
+mod recent;
 mod remote;
 mod root;
 mod served;
