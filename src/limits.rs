@@ -295,6 +295,24 @@ pub const THREADS: usize = 256;
 /// beside the packets.
 pub(crate) const FIGURES_EVERY: Duration = Duration::from_millis(100);
 
+/// The process of a transfer has 64 MiB of addresses: three times what its code, its stacks and the largest window take.
+#[doc(hidden)]
+pub const PROCESS_BYTES: u64 = 64 << 20;
+
+/// The process of a transfer has descriptors below 64: it takes six, and the others may have come from whoever started the
+/// server.
+#[doc(hidden)]
+pub const PROCESS_DESCRIPTORS: u64 = 64;
+
+/// The process of a transfer has an hour of a processor: 4 GiB in blocks of 512 bytes take two minutes of one, and twenty of
+/// a small one. Who takes over the process has no more.
+#[doc(hidden)]
+pub const PROCESS_SECONDS: u64 = 3_600;
+
+/// So many processes of transfers may be there beyond those that are allowed, for a moment: who gave way has not ended yet.
+#[doc(hidden)]
+pub const PROCESSES_ENDING: usize = 8;
+
 /// The process of a transfer that has said nothing for 15 s is stuck, for it says every 2 s that it is there.
 pub(crate) const PROCESS_SILENT: Duration = Duration::from_secs(15);
 

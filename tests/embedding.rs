@@ -3,8 +3,8 @@
 mod common;
 
 use common::{
-    Collected, DEADLINE, Peer, Running, Told, ack, concurrent, data, error_code, get, joined, list,
-    next, pattern, plain, rrq, show, until, windowed, wrq,
+    Collected, DEADLINE, Peer, Running, Told, ack, concurrent, data, error_code, get,
+    has_processes, joined, list, next, pattern, plain, rrq, show, until, windowed, wrq,
 };
 use std::fmt;
 use std::io::{self, Cursor, IoSliceMut, Read};
@@ -223,10 +223,14 @@ fn a_store_that_panics_or_lies_fails_its_transfer_and_no_other() {
         ["open", "wordless", "write", "write, and drop", "commit", "may_wait", "wordless write"];
     for (config, may_wait) in concurrent().into_iter().flat_map(|c| [(c.clone(), false), (c, true)])
     {
+        let has_processes = has_processes(&config);
         let server = Running::start(config, Traps { may_wait });
         let bystander = Bystander::of(&server);
-        let reads = sources.iter().map(|place| (*place, rrq(place, &[]), false));
-        let netascii = sources.iter().map(|place| (*place, in_netascii(&rrq(place, &[])), false));
+        // Who serves a process may always wait, and asks for nothing at once.
+        let tries = |place: &&&str| !["try_read", "too much at once"].contains(place);
+        let sources = sources.iter().filter(|place| !has_processes || tries(place));
+        let reads = sources.clone().map(|place| (*place, rrq(place, &[]), false));
+        let netascii = sources.map(|place| (*place, in_netascii(&rrq(place, &[])), false));
         let writes = sinks.iter().map(|place| (*place, wrq(place, &[]), true));
         let lists = [("list", list("", &[]), false)];
         for (place, request, writes) in reads.chain(netascii).chain(writes).chain(lists) {
@@ -334,6 +338,7 @@ fn an_observer_that_panics_ends_at_most_the_transfer_it_was_told_of() {
                     _ => Verdict::Serve(Profile::default()),
                 }
             });
+        let has_processes = has_processes(&config);
         let target = Arc::new(Mutex::new(None));
         let panics = Arc::clone(&target);
         let server = Running::observed(config, Traps { may_wait: false }, move |told| {
@@ -363,9 +368,14 @@ fn an_observer_that_panics_ends_at_most_the_transfer_it_was_told_of() {
                     .fetch(&request)
                     .map(|bytes| (bytes == good()).then(|| "whole".into()).expect("its bytes")),
             };
-            assert_eq!(answered.unwrap_or_else(|error| show(&error)), answer, "{place}");
+            let answered = answered.unwrap_or_else(|error| show(&error));
+            // The file may have been sent by the time that its process hears of it.
+            let is_late = has_processes && place == "Progress" && answered == "whole";
+            if !is_late {
+                assert_eq!(answered, answer, "{place}");
+            }
             server.event(place, |told| (kind(&told) == (place, peer.address())).then_some(()));
-            if ["Started", "Progress"].contains(&place) {
+            if ["Started", "Progress"].contains(&place) && !is_late {
                 assert_eq!(server.outcome(&peer), Outcome::Stopped, "{place}");
             }
             assert_eq!(peer.pending(), [], "{place}");
@@ -565,7 +575,7 @@ fn a_server_that_does_not_wait_for_what_hangs_still_tells_its_end_once() {
             let outcomes: Vec<_> = of_peer.collect();
             assert!(
                 matches!(&outcomes[..], [Ok(Outcome::Stopped | Outcome::Local(..))]),
-                "{outcomes:?}"
+                "{outcomes:?} of {ends:?}"
             );
         }
     }

@@ -22,9 +22,10 @@ use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, 
 use tftpkit::transfer::{Outcome, Sink};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
-fn models() -> [Config; 6] {
-    let [threads, carried, one_loop, loops, one_port] = concurrent();
-    [threads, carried, one_loop, loops, one_port, Config::default().model(Model::Iterative)]
+fn models() -> [Config; 7] {
+    let iterative = Config::default().model(Model::Iterative);
+    let [threads, carried, one_loop, loops, processes, one_port] = concurrent();
+    [threads, carried, one_loop, loops, processes, one_port, iterative]
 }
 
 fn memory(files: &[(&str, &[u8])]) -> InMemory {

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    Daemon, Peer, Running, ack, child, concurrent, error, folder, pattern, rrq, show, until, wrq,
+    Daemon, Peer, Running, ack, child, concurrent, error, folder, has_processes, pattern, rrq,
+    show, until, wrq,
 };
 use nix::sys::signal::Signal;
 use std::net::SocketAddr;
@@ -58,7 +59,8 @@ impl Listener for Ear {
 fn an_embedders_tap_hears_each_packet_and_its_panic_ends_its_listening_alone() {
     let root =
         folder(&[("f", &pattern(1000, 1)), ("unheard", b"few"), ("panics", &pattern(1000, 1))]);
-    for config in concurrent() {
+    // Where transfers have processes of their own there is nothing to hear, and a tap is refused.
+    for config in concurrent().into_iter().filter(|config| !has_processes(config)) {
         let ears = Ears::default();
         let server =
             Running::start(config.tap(ears.clone()), Folder::open(root.path()).expect("a folder"));

@@ -4,13 +4,26 @@
 mod common;
 
 use common::apart::leave_out;
-use common::{Daemon, Peer, ack, folder, open_to_all, pattern, plain, rrq, until, windowed, wrq};
+use common::{
+    Daemon, Peer, Running, Told, ack, child, children, data, folder, next, open_to_all, pattern,
+    plain, rrq, show, transfer_processes_of, until, windowed, wrq,
+};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{MsgFlags, recv, send};
 use nix::unistd::{Pid, Uid};
-use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 use tftpkit::client::Client;
+use tftpkit::limits;
+use tftpkit::query::Query;
+use tftpkit::server::{Config, Model, Spawner};
+use tftpkit::store::{Readable, Store, StoreError};
+use tftpkit::transfer::Sink;
 
 fn serve(root: &Path, arguments: &[&str]) -> Daemon {
     Daemon::serve(root, &[&["--model", "processes"], arguments].concat())
@@ -105,6 +118,74 @@ fn a_process_has_its_sockets_and_nothing_else() {
     assert_eq!(files.iter().find(is_file), None, "{files:?}");
 }
 
+/// What the descriptors of a process are.
+fn descriptors(pid: &str) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").flatten();
+    all.filter_map(|one| std::fs::read_link(one.path()).ok()).collect()
+}
+
+#[test]
+fn a_process_has_no_socket_that_takes_requests_whoever_gave_it_to_the_server() {
+    let root = folder(&[("file", &pattern(3000, 1))]);
+    for by_inetd in [false, true] {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let name = PathBuf::from(format!("/proc/self/fd/{}", socket.as_raw_fd()));
+        let name = std::fs::read_link(name).expect("its name");
+        let given =
+            || Stdio::from(OwnedFd::from(socket.try_clone().expect("the socket once more")));
+        let mut command = if by_inetd {
+            let mut command = Command::new(Daemon::program());
+            command.arg("--inetd").stdout(given()).stderr(given());
+            command
+        } else {
+            let mut command = Command::new("sh");
+            let activate =
+                "exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec \"$0\" \"$@\"";
+            command.args(["-c", activate]).arg(Daemon::program());
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            command
+        };
+        command.arg(root.path()).args([
+            "--model",
+            "processes",
+            "--user",
+            &Uid::effective().to_string(),
+        ]);
+        let mut server = command.stdin(given()).spawn().expect("a server");
+        let peer = Peer::of(socket.local_addr().expect("an address"));
+        let (first, tid) = peer.answer(&rrq("file", &[]));
+        assert_eq!(show(&first), "DATA 1 512");
+        peer.exchange(&ack(1), tid, "DATA 2 512");
+        let pid = Pid::from_raw(server.id().cast_signed());
+        assert!(descriptors(&pid.to_string()).contains(&name), "the server has it");
+        for pid in transfer_processes_of(pid).into_iter().chain(children(pid, "rtftpd-spawner")) {
+            let all = descriptors(&pid.to_string());
+            assert!(!all.contains(&name), "by inetd: {by_inetd}, {name:?} in {all:?}");
+        }
+        server.kill().expect("killed");
+        child::end("the server", &mut server);
+    }
+}
+
+#[test]
+fn a_process_has_so_much_of_the_machine_and_no_more() {
+    let root = folder(&[("file", &pattern(3000, 1))]);
+    let server = serve(root.path(), &[]);
+    let (_peer, _, pid) = begun(&server, &[]);
+    let told = about(pid, "limits");
+    for (name, most) in [
+        ("Max address space", limits::PROCESS_BYTES),
+        ("Max open files", limits::PROCESS_DESCRIPTORS),
+        ("Max cpu time", limits::PROCESS_SECONDS),
+        ("Max core file size", 0),
+    ] {
+        let line = told.lines().find_map(|line| line.strip_prefix(name)).expect(name);
+        let [soft, hard] = [0, 1].map(|n| line.split_whitespace().nth(n).map(str::to_owned));
+        let most = Some(most.to_string());
+        assert_eq!((&soft, &hard), (&most, &most), "{name}");
+    }
+}
+
 #[test]
 fn no_process_outlives_its_server() {
     let root = folder(&[("file", &pattern(3000, 1))]);
@@ -154,6 +235,212 @@ fn a_request_beyond_the_processes_is_answered_when_one_is_over() {
 }
 
 #[test]
+fn who_dallies_gives_its_process_to_who_asks() {
+    let bytes = pattern(1100, 1);
+    let root = folder(&[("file", &bytes)]);
+    let server = serve(root.path(), &["--max-threads", "1", "--uploads", "create"]);
+    let writer = server.peer();
+    let (_, tid) = writer.answer(&wrq("new", &[]));
+    writer.exchange(&data(1, b"all of it"), tid, "ACK 1");
+    server.log_line(&["received", "new"]);
+    assert_eq!(server.transfer_processes().len(), 1, "it dallies");
+    // Its first request is answered: a repeat would come a second later.
+    let reader = server.peer();
+    reader.ask(&rrq("file", &[]));
+    assert_eq!(show(&reader.receive().0), "DATA 1 512");
+    assert_eq!(server.logged(&["too many"]), None);
+    until("who dallied is gone", || (server.transfer_processes().len() == 1).then_some(()));
+}
+
+#[test]
+fn clients_that_never_answer_leave_processes_to_those_that_do() {
+    let root = folder(&[("file", &pattern(1100, 1))]);
+    let server = serve(root.path(), &["--max-threads", "8", "-v"]);
+    let silent: Vec<_> = (0..6).map(|_| (server.peer(), rrq("file", &[]))).collect();
+    let silent: Vec<_> =
+        silent.iter().map(|(peer, request)| (peer, peer.answer(request).1)).collect();
+    let late = server.peer();
+    late.ask(&rrq("file", &[]));
+    server.log_line(&["dropped", "have not answered"]);
+    let (first, tid) = silent[0];
+    first.exchange(&ack(1), tid, "DATA 2 512");
+    let answered = until("an answer", || {
+        late.ask(&rrq("file", &[]));
+        late.pending().into_iter().next()
+    });
+    assert_eq!(show(&answered.0), "DATA 1 512");
+}
+
+#[test]
+fn a_server_whose_spawner_is_gone_says_so_and_ends_to_be_started_again() {
+    let root = folder(&[("file", &pattern(3000, 1))]);
+    let mut server = serve(root.path(), &["--drain", "60"]);
+    let (peer, tid, _) = begun(&server, &[]);
+    let own = Pid::from_raw(server.pid().parse().expect("a number"));
+    let spawner = children(own, "rtftpd-spawner").into_iter().next().expect("a spawner");
+    kill(spawner, Signal::SIGKILL).expect("it lives");
+    // By the thread that has lost its process, or by the end of the server: whichever is first.
+    until("the client is told", || {
+        show(&peer.receive_from(tid)).starts_with("ERROR 0").then_some(())
+    });
+    assert_eq!(until("its end", || server.exit_status()), 1);
+    server.log_line(&[
+        "the process is gone that starts those of --model processes",
+        "start the server",
+    ]);
+}
+
+/// Uploads that are stored when the test says so.
+struct Stored {
+    tried: mpsc::Sender<()>,
+    go: Arc<Mutex<mpsc::Receiver<()>>>,
+    calls: Arc<Mutex<String>>,
+}
+
+impl Sink for Stored {
+    fn write(&mut self, _: &[u8]) -> io::Result<()> {
+        self.calls.lock().expect("no panic").push('w');
+        Ok(())
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.calls.lock().expect("no panic").push('c');
+        let _ = self.tried.send(());
+        self.go.lock().expect("no panic").recv().map_err(io::Error::other)
+    }
+}
+
+/// A store of files that are all the same, and of such uploads.
+struct Stores(Mutex<mpsc::Sender<()>>, Arc<Mutex<mpsc::Receiver<()>>>, Arc<Mutex<String>>);
+
+impl Stores {
+    /// With who hears that an upload is to be stored, and who says that it is.
+    fn new() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((tried, tries), (go, gone)) = (mpsc::channel(), mpsc::channel());
+        (Self(Mutex::new(tried), Arc::new(Mutex::new(gone)), Arc::default()), tries, go)
+    }
+}
+
+impl Store for Stores {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Ok(Readable::bytes(pattern(3000, 1)))
+    }
+
+    fn write(&self, _: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        let tried = self.0.lock().expect("no panic").clone();
+        Ok(Box::new(Stored { tried, go: Arc::clone(&self.1), calls: Arc::clone(&self.2) }))
+    }
+}
+
+/// Starts the program's processes, and tells which.
+#[derive(Debug)]
+struct Tells(Mutex<mpsc::Sender<Pid>>);
+
+impl Spawner for Tells {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let mut command = Command::new(Daemon::program());
+        command.arg0("rtftpd-transfer").arg("none").stdin(Stdio::from(channel));
+        let mut child = command.spawn()?;
+        let _ = self.0.lock().expect("no panic").send(Pid::from_raw(child.id().cast_signed()));
+        std::thread::spawn(move || child.wait());
+        Ok(())
+    }
+}
+
+fn with(spawner: impl Spawner + 'static) -> Config {
+    Config::default().model(Model::Processes(4)).spawner(spawner)
+}
+
+/// Why a transfer was lost.
+fn loss(server: &Running) -> String {
+    server.event("a loss", |told| match told {
+        Told::Failed(_, why) => Some(why),
+        Told::Finished(_, summary) => panic!("{summary}"),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_process_that_dies_while_its_upload_is_stored_leaves_it_stored_and_that_is_told() {
+    for signal in [Signal::SIGKILL, Signal::SIGABRT] {
+        let ((tell, pids), (store, tries, go)) = (mpsc::channel(), Stores::new());
+        let calls = Arc::clone(&store.2);
+        let server = Running::start(with(Tells(Mutex::new(tell))), store);
+        let writer = server.peer();
+        let (_, tid) = writer.answer(&wrq("new", &[]));
+        writer.send(&data(1, b"all of it"), tid);
+        next("it is to be stored", &tries);
+        let pid = next("its process", &pids);
+        kill(pid, signal).expect("it lives");
+        until("it is dead", || {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        });
+        assert_eq!(writer.pending(), [], "nothing is known yet");
+        go.send(()).expect("it waits");
+        writer.wanted(tid, "ERROR 0 \"the file is stored, but the server lost the transfer\"");
+        assert!(loss(&server).ends_with("the upload is stored"));
+        assert_eq!(*calls.lock().expect("no panic"), "wc");
+        server.idle();
+    }
+}
+
+/// A process that was taken over: it says what it is told to, and then waits for its end.
+#[derive(Debug)]
+struct Lies(Vec<&'static [u8]>);
+
+impl Spawner for Lies {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let words = self.0.clone();
+        std::thread::spawn(move || {
+            // The first message has the transfer's socket, which is let go with it.
+            let _ = recv(channel.as_raw_fd(), &mut [0; 4096], MsgFlags::empty());
+            for word in words {
+                let _ = send(channel.as_raw_fd(), word, MsgFlags::MSG_NOSIGNAL);
+            }
+            let mut ends = [nix::poll::PollFd::new(channel.as_fd(), nix::poll::PollFlags::empty())];
+            let _ = nix::poll::poll(&mut ends, nix::poll::PollTimeout::NONE);
+        });
+        Ok(())
+    }
+}
+
+const NOTHING: &[u8] = b"r\0\0\0\0\0\0\x01\0";
+const COMPLETE: &[u8] =
+    br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
+    "end_missing":false,"outcome":"Complete","is_proven":true}"#;
+const ENDLESS: &[u8] =
+    br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
+    "end_missing":false,"outcome":null,"is_proven":true}"#;
+
+#[test]
+fn what_a_process_says_that_was_taken_over_harms_its_own_transfer_alone() {
+    let twice: Vec<&[u8]> = vec![b"w1", b"c", b"w2", b"c"];
+    let cases: [(_, _, Vec<&[u8]>, _); 7] = [
+        ("nothing that makes sense", false, vec![b"f{"], ""),
+        ("a write of what is read", false, vec![b"w1"], ""),
+        ("a read of what is written", true, vec![NOTHING], ""),
+        ("no outcome", false, vec![ENDLESS], ""),
+        ("an upload that is not there", true, vec![b"w1", COMPLETE], "w"),
+        ("more than the upload that is stored", true, twice, "wc"),
+        ("questions, and it hears no answer", false, vec![NOTHING; 400], ""),
+    ];
+    for (what, writes, words, calls) in cases {
+        let (store, _tries, go) = Stores::new();
+        let seen = Arc::clone(&store.2);
+        go.send(()).expect("it waits");
+        let server = Running::start(with(Lies(words)), store);
+        let peer = server.peer();
+        peer.ask(&if writes { wrq("new", &[]) } else { rrq("file", &[]) });
+        let answer = show(&peer.receive().0);
+        assert!(answer.starts_with("ERROR 0"), "{what}: {answer}");
+        assert!(loss(&server).starts_with("its process makes no sense"), "{what}");
+        assert_eq!(*seen.lock().expect("no panic"), calls, "{what}");
+        server.idle();
+    }
+}
+
+#[test]
 fn a_repeat_of_the_request_has_its_answer_again() {
     let root = folder(&[("file", &pattern(1100, 1))]);
     let slow = ["--first-interval", "9", "--intervals", "9", "10"];
@@ -170,8 +457,7 @@ fn packets_of_other_processes_cannot_be_heard_and_that_is_told() {
     let root = folder(&[]);
     for option in ["--trace", "--pcap-on-failure=captures"] {
         let mut command = Command::new(Daemon::program());
-        let told =
-            common::child::output(command.arg(root.path()).args(["--model", "processes", option]));
+        let told = child::output(command.arg(root.path()).args(["--model", "processes", option]));
         let told = String::from_utf8_lossy(&told.stderr).into_owned();
         assert!(told.contains("--model processes packets come and go where"), "{told}");
     }

@@ -6,6 +6,7 @@ use super::tap::{Listener, Tap};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Burst, Summary, Transfer};
+use serde::{Deserialize, Serialize};
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
@@ -55,7 +56,7 @@ pub(crate) trait Share: Debug + Send + Sync {
 }
 
 /// How a transfer is ended from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Ending {
     /// With an ERROR that says why, unless the file is whole already.
     Stop(String),

@@ -36,6 +36,14 @@ pub enum Model {
 }
 
 impl Model {
+    /// So many sessions find a place in it: the shares that some keep from others, and who gives way to whom, are of these.
+    pub(super) const fn most_sessions(self) -> usize {
+        match self {
+            Self::Processes(most) => most,
+            Self::Threads(_) | Self::Events(_) | Self::SinglePort | Self::Iterative => usize::MAX,
+        }
+    }
+
     /// Room for what comes to a request port: requests, or the blocks of uploads as well.
     pub(super) fn room(self) -> RequestRoom {
         match self {
@@ -224,7 +232,7 @@ impl Config {
         let has_processes = matches!(self.model, Model::Processes(_));
         if self.listen.is_empty() && self.sockets.is_empty() {
             Err(ConfigError::NoAddress)
-        } else if self.sessions == 0 {
+        } else if self.sessions.min(self.model.most_sessions()) == 0 {
             Err(ConfigError::NoSessions)
         } else if self.model == Model::SinglePort && self.ports.is_some() {
             Err(ConfigError::PortsOfSinglePort)

@@ -166,7 +166,8 @@ impl Dispatcher {
                 self.on_a_thread(shared, task, Task::run)
             }
             Model::Processes(most) => {
-                let left = match self.has_thread(most) {
+                // Who gave way to this one may not have ended yet.
+                let left = match self.has_thread(most.saturating_add(limits::PROCESSES_ENDING)) {
                     true => self.on_a_thread(shared, task, Task::run_apart),
                     false => Some(task),
                 };

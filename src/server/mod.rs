@@ -168,6 +168,7 @@ impl Server {
         observer: impl Fn(Event<'_>) + Send + Sync + 'static,
     ) -> Result<Self, StartError> {
         config.check()?;
+        config.sessions = config.sessions.min(config.model.most_sessions());
         // What is kept here would stay open when no more requests are taken.
         let adopted = std::mem::take(&mut config.sockets).into_iter().map(|socket| {
             let socket = Arc::try_unwrap(socket).or_else(|shared| shared.try_clone());

@@ -179,20 +179,7 @@ impl Daemon {
 
     /// The processes of transfers that its spawner has started.
     pub(crate) fn transfer_processes(&self) -> Vec<Pid> {
-        let children = |parent: Pid, name: &str| -> Vec<Pid> {
-            let all = std::fs::read_dir("/proc").expect("processes").flatten();
-            let pids = all.filter_map(|one| one.file_name().to_str()?.parse().ok());
-            let is_child = |pid: &i32| {
-                let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-                let rest = stat.split_once(&format!("({name})")).map(|(_, rest)| rest.to_owned());
-                let mut fields = rest.iter().flat_map(|rest| rest.split_whitespace());
-                let state = fields.next();
-                state != Some("Z") && fields.next() == Some(&parent.to_string())
-            };
-            pids.filter(is_child).map(Pid::from_raw).collect()
-        };
-        let spawners = children(Pid::from_raw(self.child.id().cast_signed()), "rtftpd-spawner");
-        spawners.into_iter().flat_map(|one| children(one, "rtftpd-transfer")).collect()
+        transfer_processes_of(Pid::from_raw(self.child.id().cast_signed()))
     }
 
     /// Threads that drive a transfer.
@@ -294,4 +281,24 @@ impl Own {
         command.arg(root).args(["--listen", &self.any_port()]);
         Daemon::spawn(command.args(["--ports", &Self::ports(ports).1]).args(arguments))
     }
+}
+
+/// The processes of this name that `parent` has started.
+pub(crate) fn children(parent: Pid, name: &str) -> Vec<Pid> {
+    let all = std::fs::read_dir("/proc").expect("processes").flatten();
+    let pids = all.filter_map(|one| one.file_name().to_str()?.parse().ok());
+    let is_child = |pid: &i32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let rest = stat.split_once(&format!("({name})")).map(|(_, rest)| rest.to_owned());
+        let mut fields = rest.iter().flat_map(|rest| rest.split_whitespace());
+        let state = fields.next();
+        state != Some("Z") && fields.next() == Some(&parent.to_string())
+    };
+    pids.filter(is_child).map(Pid::from_raw).collect()
+}
+
+/// The processes of transfers that the spawner of `server` has started.
+pub(crate) fn transfer_processes_of(server: Pid) -> Vec<Pid> {
+    let spawners = children(server, "rtftpd-spawner");
+    spawners.into_iter().flat_map(|one| children(one, "rtftpd-transfer")).collect()
 }

@@ -120,10 +120,16 @@ impl Spawner for Transfers {
 
 /// Servers of the models under which several transfers run at once. Without a thread of its own, a transfer is driven by
 /// the event loop that takes the requests.
-pub(crate) fn concurrent() -> [Config; 5] {
+pub(crate) fn concurrent() -> [Config; 6] {
     let loops = |count| Model::Events(NonZeroUsize::new(count).expect("a loop"));
-    [Model::default(), Model::Threads(0), loops(1), loops(3), Model::SinglePort]
-        .map(|model| Config::default().model(model))
+    let processes = Model::Processes(limits::THREADS);
+    [Model::default(), Model::Threads(0), loops(1), loops(3), processes, Model::SinglePort]
+        .map(|model| Config::default().model(model).spawner(Transfers))
+}
+
+/// Whether transfers run in processes of their own: what is told them here they hear a moment later.
+pub(crate) fn has_processes(config: &Config) -> bool {
+    format!("{config:?}").contains("Processes")
 }
 
 /// A server in this process. Dropped, it ends all transfers and is waited for.

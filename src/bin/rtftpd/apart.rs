@@ -5,7 +5,7 @@
 //! All of them are this program under other names.
 
 use crate::sandbox::{Account, Part, enter_spawner, enter_transfer};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -15,26 +15,32 @@ use rustix::net::{
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open, set_parent_process_death_signal};
 use std::ffi::CStr;
-use std::io::{self, IoSlice, IoSliceMut, Write};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
-use tftpkit::server::{Spawner, carry};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tftpkit::limits;
+use tftpkit::server::{Handle, Spawner, carry};
 
 const SPAWNER: &str = "rtftpd-spawner";
 const TRANSFER: &str = "rtftpd-transfer";
 /// Whatever has its name since: it is this very file that is started.
 const THIS: &str = "/proc/self/exe";
 
+/// The spawner takes a channel at once, or hangs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Does what a spawner or a transfer does, if it was started as one.
 pub(crate) fn run_as_part() -> Option<ExitCode> {
     let mut words = std::env::args();
     let (name, parts) = (words.next()?, words.next().unwrap_or_default());
     let done = match &*name {
-        SPAWNER => spawn_all(&parts),
+        SPAWNER => spawn_all(&parts, words.next().and_then(|most| most.parse().ok()).unwrap_or(0)),
         TRANSFER => transfer(&parts),
         _ => return None,
     };
@@ -47,11 +53,25 @@ pub(crate) fn run_as_part() -> Option<ExitCode> {
 
 /// The way to the spawner.
 #[derive(Clone, Debug)]
-pub(crate) struct Processes(Arc<UnixStream>);
+pub(crate) struct Processes {
+    spawner: Arc<UnixStream>,
+    is_lost: Arc<AtomicBool>,
+}
+
+/// Who the processes are, and how many.
+pub(crate) struct Wanted<'a> {
+    pub(crate) account: Option<&'a Account>,
+    /// The parts of the sandbox that hold in them.
+    pub(crate) parts: &'a [Part],
+    pub(crate) most: usize,
+    /// Whether standard error is the socket that takes the requests, as inetd has it: that is none of theirs.
+    pub(crate) by_inetd: bool,
+}
 
 impl Processes {
-    /// Starts the spawner, which runs as `account`, as its processes do; these parts of the sandbox hold in them.
-    pub(crate) fn prepare(account: Option<&Account>, parts: &[Part]) -> Result<Self> {
+    /// Starts the spawner.
+    pub(crate) fn prepare(wanted: &Wanted<'_>) -> Result<Self> {
+        let Wanted { account, parts, most, by_inetd } = *wanted;
         let what = "cannot start the process that starts those of --model processes";
         let (ours, theirs) = UnixStream::pair().context(what)?;
         let names = parts.iter().filter_map(ValueEnum::to_possible_value);
@@ -59,12 +79,44 @@ impl Processes {
         let mut command = Command::new(THIS);
         // What is for the server's terminal is not for it: it ends when the server has ended.
         command.arg0(SPAWNER).arg(names.join(",")).env_clear().process_group(0);
+        command.arg(most.saturating_add(limits::PROCESSES_ENDING).to_string());
+        if by_inetd {
+            command.stderr(Stdio::null());
+        }
         if let Some(account) = account {
             account.runs(&mut command);
         }
         let stdin = Stdio::from(OwnedFd::from(theirs));
-        command.stdin(stdin).stdout(Stdio::null()).spawn().context(what)?;
-        Ok(Self(Arc::new(ours)))
+        match command.stdin(stdin).stdout(Stdio::null()).spawn() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                bail!("{what}: there is no /proc, where this program finds itself")
+            }
+            started => started.context(what)?,
+        };
+        ours.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self { spawner: Arc::new(ours), is_lost: Arc::default() })
+    }
+
+    /// Ends the server when the spawner has ended, which can be started no more: who started the server can.
+    pub(crate) fn watch(&self, server: Handle) -> Result<()> {
+        let Self { spawner, is_lost } = self.clone();
+        let watch = move || {
+            while (&*spawner).read(&mut [0]).is_err_and(|it| it.kind() == ErrorKind::Interrupted) {}
+            is_lost.store(true, Ordering::Relaxed);
+            server.drain(Duration::ZERO);
+        };
+        let thread = std::thread::Builder::new().name("spawner".into()).spawn(watch);
+        thread.map(drop).context("cannot start a thread")
+    }
+
+    /// An error where the server ended for want of its spawner.
+    pub(crate) fn ended(&self) -> Result<()> {
+        let is_lost = self.is_lost.load(Ordering::Relaxed);
+        ensure!(
+            !is_lost,
+            "the process is gone that starts those of --model processes: start the server again"
+        );
+        Ok(())
     }
 }
 
@@ -75,7 +127,7 @@ impl Spawner for Processes {
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let byte = [IoSlice::new(&[0])];
-        Ok(sendmsg(&self.0, &byte, &mut control, SendFlags::NOSIGNAL).map(drop)?)
+        Ok(sendmsg(&*self.spawner, &byte, &mut control, SendFlags::NOSIGNAL).map(drop)?)
     }
 }
 
@@ -128,7 +180,7 @@ impl Started {
     }
 }
 
-fn spawn_all(parts: &str) -> Result<()> {
+fn spawn_all(parts: &str, most: usize) -> Result<()> {
     begin(c"rtftpd-spawner")?;
     enter_spawner(&parts_of(parts))?;
     let server = io::stdin().as_fd().try_clone_to_owned()?;
@@ -157,7 +209,13 @@ fn spawn_all(parts: &str) -> Result<()> {
         });
         if seen[0] {
             let Some(channel) = next_channel(&server)? else { return Ok(()) };
-            match Started::with(channel, parts) {
+            // A server that was taken over starts no more than one that was not.
+            let one = if started.len() < most {
+                Started::with(channel, parts)
+            } else {
+                Err(anyhow!("too many"))
+            };
+            match one {
                 Ok(one) => started.push(one),
                 // The channel is closed, which tells the server.
                 Err(error) => {
@@ -177,7 +235,7 @@ fn transfer(parts: &str) -> Result<()> {
     enter_transfer(&parts_of(parts))?;
     match carry(channel) {
         // The server is gone, or no longer wants to know.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot go on"),
     }
 }

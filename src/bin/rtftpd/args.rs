@@ -352,6 +352,11 @@ impl Args {
         if args.sandbox.contains(&Part::None) && args.sandbox.len() > 1 {
             return refused("'none' of --sandbox stands alone".into());
         }
+        if args.sessions() == 0 {
+            return refused(
+                "--model processes needs a process: --max-threads 0 leaves none".into(),
+            );
+        }
         if args.has_processes() && args.tap.listens() {
             let why = "with --model processes packets come and go where no --trace and no --pcap-on-failure hears them";
             return refused(why.into());
@@ -367,10 +372,19 @@ impl Args {
         matches!(self.model, ModelArg::Processes) && !self.single_port
     }
 
-    /// What those take here besides: two channels each, and the socket once more for a moment.
-    pub(crate) fn descriptors_of_processes(&self) -> u64 {
+    /// Transfers at once.
+    pub(crate) const fn sessions(&self) -> usize {
+        let fewer = self.has_processes() && self.max_threads < self.max_sessions;
+        if fewer { self.max_threads } else { self.max_sessions }
+    }
+
+    /// What those in processes take here besides: two channels each, and the socket once more for a moment.
+    pub(crate) const fn descriptors_of_processes(&self) -> u64 {
         const OF_EACH: u64 = 4;
-        let all = if self.has_processes() { self.max_threads.min(self.max_sessions) } else { 0 };
+        if !self.has_processes() {
+            return 0;
+        }
+        let all = self.sessions().saturating_add(limits::PROCESSES_ENDING);
         (all as u64).saturating_mul(OF_EACH)
     }
 

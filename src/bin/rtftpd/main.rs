@@ -41,7 +41,7 @@ mod watch;
 mod watch;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use apart::Processes;
+use apart::{Processes, Wanted};
 use args::Args;
 use banner::GivenUp;
 use commands::{Given, Task};
@@ -113,7 +113,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let own = own + args.descriptors_of_processes();
-    let sessions = allow_sessions(args.max_sessions, folders.uploads(), own);
+    let sessions = allow_sessions(args.sessions(), folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
     let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
@@ -126,8 +126,13 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
         packets: Listening::new(&args.tap, captures.clone(), args.log_rate),
     };
     let processes = args.has_processes();
-    let processes = processes.then(|| Processes::prepare(folders.account(), &args.sandbox));
-    let processes = processes.transpose()?;
+    let wanted = Wanted {
+        account: folders.account(),
+        parts: &args.sandbox,
+        most: args.sessions(),
+        by_inetd: args.service.inetd,
+    };
+    let processes = processes.then(|| Processes::prepare(&wanted)).transpose()?;
     let server = bind(args, sessions, &main, &policy, &observers, (&service, &processes))?;
     let Observers { log, watch, events, .. } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
@@ -163,10 +168,11 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
         swept.context("cannot start a thread")?;
     }
     service.start(&server, shares, drain, move || drop(taken(&theirs)))?;
+    processes.iter().try_for_each(|processes| processes.watch(server.handle()))?;
     server.run().context("cannot wait for requests")?;
     log.finish();
     policy.tell_turned_away();
-    Ok(())
+    processes.iter().try_for_each(Processes::ended)
 }
 
 /// All who are told what happens.

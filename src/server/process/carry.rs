@@ -1,14 +1,15 @@
 //! The process of one transfer: it has the transfer's socket and two channels to the server, and no file.
 
 use super::message::{
-    ABANDON, ALIVE, ALIVE_EVERY, BUFFER, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure,
-    Figures, Job, MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
+    ABANDON, ALIVE, ALIVE_EVERY, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures,
+    Job, MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
 };
 use crate::limits;
 use crate::net::{Channel, Ending, Kernel, Session, Share, System, TransferSocket};
 use crate::proto::Time;
-use crate::transfer::{Blocking, MayWait, Sink, Transfer};
-use std::io::{self, ErrorKind, Read};
+use crate::transfer::{Blocking, MayWait, Sink, Source, Transfer};
+use crate::wire::WindowSize;
+use std::io::{self, ErrorKind, IoSliceMut, Read};
 use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -29,11 +30,17 @@ pub fn carry(channel: OwnedFd) -> io::Result<()> {
     let now = system.now();
     let socket = TransferSocket::handed_over(socket)?.offload(job.offload);
     let rate = Arc::new(AtomicU64::new(u64::MAX));
-    let file = File { server: Arc::clone(&server), rate: Arc::clone(&rate) };
+    let (theirs, answer) = (Arc::clone(&server), Vec::new());
+    let file = File { server: theirs, rate: Arc::clone(&rate), answer };
     let transfer = if job.writes() {
         Transfer::serve_write(now, &terms, Box::new(file))
     } else {
-        let mut transfer = Transfer::serve_read(now, &terms, Box::new(Blocking::new(file)));
+        // In lock-step it reads ahead what the server says, and a window in as few messages as may be.
+        let source: Box<dyn Source> = match terms.agreed.window() {
+            WindowSize::LOCKSTEP => Box::new(file),
+            _ => Box::new(Blocking::new(file)),
+        };
+        let mut transfer = Transfer::serve_read(now, &terms, source);
         if let Some(size) = job.path_block() {
             transfer.set_path_block(size);
         }
@@ -46,13 +53,19 @@ pub fn carry(channel: OwnedFd) -> io::Result<()> {
         (Channel::from(orders), Arc::clone(&session), Arc::clone(&server));
     orders.set_timeout(ALIVE_EVERY)?;
     system.spawn("orders", Box::new(move || obey(&orders, &theirs, &alive)))?;
-    run(&server, &session)
+    if let Some(ending) = job.ending {
+        session.end(ending);
+    }
+    run(&server, &session, job.buffer)
 }
 
-fn run(server: &Channel, session: &Session) -> io::Result<()> {
+fn run(server: &Channel, session: &Session, buffer: usize) -> io::Result<()> {
     let (mut is_proven, mut told_at) = (false, Time::START);
     let summary = session.run(|now, transfer| {
         let is_news = transfer.is_proven() && !is_proven;
+        if is_news {
+            transfer.set_buffer(buffer);
+        }
         if is_news || now - told_at >= limits::FIGURES_EVERY {
             (is_proven, told_at) = (transfer.is_proven(), now);
             // Without a server there are no more orders, and the process ends.
@@ -87,64 +100,70 @@ fn obey(orders: &Channel, session: &Session, alive: &Channel) {
                     session.end(Ending::Stop(String::from_utf8_lossy(why).into_owned()));
                 }
                 (ABANDON, _) => session.end(Ending::Abandon),
-                (BUFFER, bytes) => {
-                    let bytes = usize::try_from(number(bytes)).unwrap_or(0);
-                    session.with_transfer(|_, transfer| transfer.set_buffer(bytes));
-                }
                 _ => {}
             },
         }
     }
 }
 
-/// The number that these bytes are; 0 where they are none.
-fn number(bytes: &[u8]) -> u64 {
-    bytes.try_into().map_or(0, u64::from_le_bytes)
-}
-
 /// The file, which the server has.
 struct File {
     server: Arc<Channel>,
     rate: Arc<AtomicU64>,
+    /// Room for what the server says.
+    answer: Vec<u8>,
 }
 
+/// Room for an answer with no bytes of the file.
+const ANSWER_BYTES: usize = 1024;
+
 impl File {
-    /// Asks the server for something, and gives what came with its answer.
-    fn ask(&self, question: &[u8], answer: &mut [u8]) -> io::Result<usize> {
+    /// Asks the server for something, and gives what came with its answer, which has room for so many bytes.
+    fn ask(&mut self, question: &[u8], room: usize) -> io::Result<&[u8]> {
         self.server.send(question)?;
-        let len = self.server.receive(answer)?;
-        match answer[..len].split_first() {
-            Some((&DONE, rest)) => Ok(rest.len()),
+        self.answer.resize(room.max(ANSWER_BYTES), 0);
+        let len = self.server.receive(&mut self.answer)?;
+        match self.answer[..len].split_first() {
+            Some((&DONE, rest)) => Ok(rest),
             Some((&FAILED, rest)) => Err(serde_json::from_slice::<Failure>(rest)?.into_error()),
             _ => Err(ErrorKind::UnexpectedEof.into()),
         }
+    }
+
+    /// The next bytes of the file, so many at most.
+    fn next(&mut self, most: usize) -> io::Result<&[u8]> {
+        let most = most.min(limits::BLOCKING_READ_BYTES);
+        let question = [&[READ], &(most as u64).to_le_bytes()[..]].concat();
+        let rate = Arc::clone(&self.rate);
+        let answer = self.ask(&question, MOST_BYTES - limits::BLOCKING_READ_BYTES + most)?;
+        let (told, bytes) = answer.split_first_chunk().ok_or(ErrorKind::InvalidData)?;
+        rate.store(u64::from_le_bytes(*told), Ordering::Relaxed);
+        Ok(bytes)
     }
 }
 
 impl Read for File {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut answer = vec![0; MOST_BYTES];
-        let most = (buffer.len() as u64).to_le_bytes();
-        let len = self.ask(&[&[READ], &most[..]].concat(), &mut answer)?;
-        let short = || io::Error::from(ErrorKind::InvalidData);
-        let (rate, bytes) = answer[1..=len].split_first_chunk().ok_or_else(short)?;
-        self.rate.store(u64::from_le_bytes(*rate), Ordering::Relaxed);
-        buffer.get_mut(..bytes.len()).ok_or_else(short)?.copy_from_slice(bytes);
-        Ok(bytes.len())
+        self.next(buffer.len())?.read(buffer)
+    }
+}
+
+impl Source for File {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.next(bufs.iter().map(|buf| buf.len()).sum())?.read_vectored(bufs)
     }
 }
 
 impl Sink for File {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut answer = [0; 1024];
         for piece in bytes.chunks(limits::BLOCKING_READ_BYTES) {
-            self.ask(&[&[WRITE], piece].concat(), &mut answer)?;
+            self.ask(&[&[WRITE], piece].concat(), 0)?;
         }
         Ok(())
     }
 
     fn commit(&mut self) -> io::Result<()> {
-        self.ask(&[COMMIT], &mut [0; 1024]).map(drop)
+        self.ask(&[COMMIT], 0).map(drop)
     }
 
     fn may_wait(&self) -> MayWait {

@@ -3,6 +3,7 @@
 //! The process is believed nothing that could harm more than its own transfer: what it says is bounded here.
 
 use crate::limits;
+use crate::net::Ending;
 use crate::proto::{Timing, accept};
 use crate::transfer::{Outcome, PeerWords, Summary, Terms, error_code};
 use crate::wire::{BlockSize, ErrorCode, Mode, Options, Packet};
@@ -37,8 +38,6 @@ pub(super) const REPEAT: u8 = b'r';
 pub(super) const STOP: u8 = b's';
 /// An order: to end without a word.
 pub(super) const ABANDON: u8 = b'a';
-/// An order: to read ahead or write behind so many bytes.
-pub(super) const BUFFER: u8 = b'b';
 
 /// A message is no longer than this: so many bytes of a file, and what stands before them.
 pub(super) const MOST_BYTES: usize = limits::BLOCKING_READ_BYTES + 9;
@@ -60,6 +59,10 @@ pub(super) struct Job {
     pub(super) is_held: bool,
     pub(super) path_block: Option<u16>,
     pub(super) offload: bool,
+    /// So much is read ahead or written behind once the client has answered.
+    pub(super) buffer: usize,
+    /// It is over before it begins.
+    pub(super) ending: Option<Ending>,
 }
 
 impl Job {
@@ -78,6 +81,8 @@ impl Job {
             is_held: false,
             path_block: None,
             offload: true,
+            buffer: 0,
+            ending: None,
         }
     }
 

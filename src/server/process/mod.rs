@@ -18,11 +18,11 @@ use crate::limits;
 use crate::net::{Channel, Ending, Share, System, TransferSocket};
 use crate::proto::Time;
 use crate::store::SERVER_ERROR;
-use crate::transfer::{Sink, Source, Summary};
+use crate::transfer::{Outcome, Sink, Source, Summary};
 use crate::wire::{ErrorCode, Filename, Packet};
 use message::{
-    ABANDON, ALIVE_EVERY, BUFFER, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures,
-    Job, MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
+    ABANDON, ALIVE_EVERY, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures, Job,
+    MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
 };
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, IoSliceMut};
@@ -44,8 +44,8 @@ struct Elsewhere {
     system: Arc<dyn System>,
     /// The figures, as they were told last.
     latest: Mutex<Summary>,
-    /// When it was told to end.
-    ended_at: Mutex<Option<Time>>,
+    /// When it was told to end, and how.
+    ended: Mutex<Option<(Time, Ending)>>,
 }
 
 impl Elsewhere {
@@ -58,8 +58,8 @@ impl Elsewhere {
         self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ended_at(&self) -> MutexGuard<'_, Option<Time>> {
-        self.ended_at.lock().unwrap_or_else(PoisonError::into_inner)
+    fn ended(&self) -> MutexGuard<'_, Option<(Time, Ending)>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -73,7 +73,7 @@ impl UnderWay for Elsewhere {
     }
 
     fn end(&self, ending: Ending) {
-        self.ended_at().get_or_insert(self.system.now());
+        self.ended().get_or_insert_with(|| (self.system.now(), ending.clone()));
         match ending {
             Ending::Stop(why) => self.order(STOP, why.as_bytes()),
             Ending::Abandon => self.order(ABANDON, &[]),
@@ -89,6 +89,7 @@ pub(super) struct ActiveProcess {
     /// The same socket: where the process is lost, its client is told.
     socket: TransferSocket,
     file: File,
+    upload: Upload,
     // Behind all that the session has.
     telling: Telling,
     shared: Arc<Shared>,
@@ -96,9 +97,21 @@ pub(super) struct ActiveProcess {
 
 /// What is read or written, and how fast.
 struct File {
-    payload: Payload,
+    /// There until an upload is stored or fails: what follows finds nothing to change.
+    payload: Option<Payload>,
     share: Option<Box<dyn Share>>,
 }
+
+/// How far an upload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upload {
+    Open,
+    Stored,
+    Failed,
+}
+
+/// What the client of a process that is gone is told where its file is there.
+const STORED_AND_LOST: &str = "the file is stored, but the server lost the transfer";
 
 /// How a process goes on.
 enum Said {
@@ -122,18 +135,26 @@ impl ActiveProcess {
         let ((process, theirs), (orders, their_orders)) = (Channel::pair()?, Channel::pair()?);
         process.set_timeout(ALIVE_EVERY)?;
         let handed = socket.share()?;
-        process.send_with(&serde_json::to_vec(&job)?, [handed.as_fd(), their_orders.as_fd()])?;
         spawner.start(theirs.into())?;
         let latest = Mutex::new(Summary { agreed: terms.agreed, ..Summary::default() });
         let system = Arc::clone(&shared.system);
-        let elsewhere = Elsewhere { orders, system, latest, ended_at: Mutex::default() };
+        let elsewhere = Elsewhere { orders, system, latest, ended: Mutex::default() };
+        job.buffer = shared.buffer(permit.entry().query.operation);
         let elsewhere = permit.entry().attach(elsewhere);
-        let (file, telling) = (File { payload, share }, Telling::new(permit, shared, served));
+        let (file, telling) =
+            (File { payload: Some(payload), share }, Telling::new(permit, shared, served));
         let shared = Arc::clone(shared);
         if telling.begins(&terms.agreed).is_err() {
             elsewhere.end(Ending::Stop(SERVER_ERROR.into()));
         }
-        Ok(Self { process, elsewhere, socket, file, telling, shared })
+        // What is over by now is over before a packet leaves.
+        job.ending = elsewhere.ended().as_ref().map(|(_, ending)| ending.clone());
+        let handed = [handed.as_fd(), their_orders.as_fd()];
+        if process.send_with(&serde_json::to_vec(&job)?, handed).is_err() {
+            // It ends soon, for nobody has told it what to do.
+            elsewhere.end(Ending::Abandon);
+        }
+        Ok(Self { process, elsewhere, socket, file, upload: Upload::Open, telling, shared })
     }
 
     /// Serves the process until the transfer is over.
@@ -157,18 +178,47 @@ impl ActiveProcess {
                 Err(_) => break "its process cannot be heard",
             }
             let is_late = |since: Option<Time>, most| since.is_some_and(|since| now - since > most);
-            if is_late(*self.elsewhere.ended_at(), limits::LAST_WORDS) {
+            if is_late(self.elsewhere.ended().as_ref().map(|(at, _)| *at), limits::LAST_WORDS) {
                 break "its process did not end";
             }
             if is_late(Some(heard_at), limits::PROCESS_SILENT) {
                 break "its process does not answer";
             }
         };
-        if !self.telling.is_told() {
-            let (code, message) = (ErrorCode::Undefined, SERVER_ERROR.as_bytes());
-            self.socket.say(&Packet::Error { code, message }.to_vec());
+        self.lost(why);
+    }
+
+    /// Tells how a transfer ended whose process does not.
+    fn lost(mut self, why: &str) {
+        let ended = self.elsewhere.ended().take().map(|(_, ending)| ending);
+        let mut summary = self.elsewhere.latest().clone();
+        summary.outcome = match &ended {
+            Some(_) if self.upload == Upload::Stored => Some(Outcome::Complete),
+            Some(Ending::Stop(_)) => Some(Outcome::Stopped),
+            Some(Ending::Abandon) => Some(Outcome::Superseded),
+            None => None,
+        };
+        if summary.outcome.is_some() {
+            // What it was told to do is done, by whom does not matter: it may have waited for a disk of this side.
+            if let Some(Ending::Stop(words)) = ended.filter(|_| !self.telling.is_told()) {
+                self.say(&words);
+            }
+            self.telling.finished(&summary);
+            return;
         }
-        self.telling.failed(&io::Error::other(why));
+        let (words, behind) = match self.upload {
+            Upload::Stored => (STORED_AND_LOST, ", and the upload is stored"),
+            Upload::Open | Upload::Failed => (SERVER_ERROR, ""),
+        };
+        if !self.telling.is_told() {
+            self.say(words);
+        }
+        self.telling.failed(&io::Error::other(format!("{why}{behind}")));
+    }
+
+    fn say(&self, words: &str) {
+        let (code, message) = (ErrorCode::Undefined, words.as_bytes());
+        self.socket.say(&Packet::Error { code, message }.to_vec());
     }
 
     /// Does what the process asks for.
@@ -181,12 +231,20 @@ impl ActiveProcess {
                 self.answer_read(now, buffer, most)?;
             }
             WRITE | COMMIT => {
-                let Payload::Sink(sink) = &mut self.file.payload else {
+                let Some(Payload::Sink(sink)) = &mut self.file.payload else {
                     return Err(ErrorKind::InvalidData.into());
                 };
                 let done = if kind == WRITE { sink.write(rest) } else { sink.commit() };
+                self.upload = match done {
+                    Err(_) => Upload::Failed,
+                    Ok(()) if kind == COMMIT => Upload::Stored,
+                    Ok(()) => Upload::Open,
+                };
+                if self.upload != Upload::Open {
+                    self.file.payload = None;
+                }
                 let answer = done.map_or_else(failed, |()| Ok(vec![DONE]))?;
-                self.process.send(&answer)?;
+                self.process.try_send(&answer)?;
             }
             FIGURES => {
                 let summary = self.note(now, rest)?;
@@ -195,12 +253,12 @@ impl ActiveProcess {
                 }
             }
             DALLIES => {
-                let summary = self.note(now, rest)?;
+                let summary = self.end(now, rest)?;
                 self.telling.finished(&summary);
                 self.telling.dallies();
             }
             ENDED => {
-                let summary = self.note(now, rest)?;
+                let summary = self.end(now, rest)?;
                 self.telling.finished(&summary);
                 return Ok(Said::Ended);
             }
@@ -210,12 +268,18 @@ impl ActiveProcess {
     }
 
     fn answer_read(&mut self, now: Time, buffer: &mut [u8], most: usize) -> io::Result<()> {
-        let File { payload: Payload::Source { source, .. }, share } = &mut self.file else {
+        let File { payload: Some(Payload::Source { source, .. }), share } = &mut self.file else {
             return Err(ErrorKind::InvalidData.into());
         };
         let (head, room) = buffer.split_at_mut(9);
         let most = most.min(room.len());
-        let answer = match source.read(&mut [IoSliceMut::new(&mut room[..most])]) {
+        let mut read = || loop {
+            match source.read(&mut [IoSliceMut::new(&mut room[..most])]) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        };
+        let answer = match read() {
             Ok(read) => {
                 let rate = share.as_ref().map_or(0, |share| {
                     share.sent(read as u64);
@@ -227,15 +291,25 @@ impl ActiveProcess {
             }
             Err(error) => &failed(error)?,
         };
-        self.process.send(answer)
+        // It waits for nothing else, so that there is room; who does not listen holds up nobody.
+        self.process.try_send(answer)
+    }
+
+    /// Takes the figures of its end. Nobody is told of an upload that is not there.
+    fn end(&mut self, now: Time, figures: &[u8]) -> io::Result<Summary> {
+        let summary = self.note(now, figures)?;
+        let is_read = matches!(self.file.payload, Some(Payload::Source { .. }));
+        let is_there = is_read || self.upload == Upload::Stored;
+        let is_true = |outcome: &Outcome| is_there || !outcome.is_success();
+        let known = summary.outcome.as_ref().is_some_and(is_true);
+        if known { Ok(summary) } else { Err(ErrorKind::InvalidData.into()) }
     }
 
     /// Takes figures that the process tells.
     fn note(&mut self, now: Time, figures: &[u8]) -> io::Result<Summary> {
         let figures: Figures = serde_json::from_slice(figures)?;
-        if figures.is_proven && self.telling.is_proven() {
-            let buffer = self.telling.buffer() as u64;
-            self.elsewhere.order(BUFFER, &buffer.to_le_bytes());
+        if figures.is_proven {
+            self.telling.is_proven();
         }
         let mut latest = self.elsewhere.latest();
         figures.into_summary(&mut latest);

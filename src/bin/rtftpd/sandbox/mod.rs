@@ -12,6 +12,7 @@ pub(crate) use user::{Account, wanted};
 
 use calls::Does;
 use clap::ValueEnum;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -19,6 +20,7 @@ use rustix::thread::{
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use tftpkit::limits;
 
 /// A part of the sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -172,10 +174,21 @@ pub(crate) fn enter_spawner(parts: &[Part]) -> io::Result<()> {
     Ok(())
 }
 
-/// What the process of a transfer gives up: all files, and all system calls but a few. It gets no right back that its spawner
-/// gave up.
+/// What the process of a transfer gives up: all files, all system calls but a few, and more of the machine than a transfer
+/// takes. It gets no right back that its spawner gave up.
 pub(crate) fn enter_transfer(parts: &[Part]) -> io::Result<()> {
     let has = |part| parts.contains(&part);
+    // Threads are counted for all processes of a user together: these have the memory of this one.
+    for (resource, most) in [
+        (Resource::RLIMIT_AS, limits::PROCESS_BYTES),
+        (Resource::RLIMIT_NOFILE, limits::PROCESS_DESCRIPTORS),
+        (Resource::RLIMIT_CPU, limits::PROCESS_SECONDS),
+        // One that crashes leaves no copy of what it had of the file, nor do many of them fill a disk.
+        (Resource::RLIMIT_CORE, 0),
+    ] {
+        let (_, hard) = getrlimit(resource)?;
+        setrlimit(resource, most.min(hard), most.min(hard))?;
+    }
     if has(Part::Files) || has(Part::Folder) {
         let _ = files::have_none();
     }
