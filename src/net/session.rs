@@ -10,7 +10,8 @@ use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct Session {
     was_away: AtomicBool,
     /// It was abandoned, and its socket is looked at once more before it ends.
     was_heard: AtomicBool,
+    /// The client repeated its request, and that was not answered yet.
+    repeated: AtomicBool,
     /// Set once, from outside; obeyed by whoever holds the transfer.
     ending: OnceLock<Ending>,
     /// What it sends has to pass this.
@@ -99,6 +102,7 @@ impl Session {
             refused: AtomicBool::new(false),
             was_away: AtomicBool::new(false),
             was_heard: AtomicBool::new(false),
+            repeated: AtomicBool::new(false),
             ending: OnceLock::new(),
             gate: None,
             tap: Tap::default(),
@@ -144,8 +148,17 @@ impl Session {
     }
 
     /// The transfer, for as long as the guard lives.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Transfer> {
-        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Locked<'_> {
+        self.locked(self.transfer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same, unless somebody is at it.
+    fn try_lock(&self) -> Option<Locked<'_>> {
+        self.transfer.try_lock().ok().map(|transfer| self.locked(transfer))
+    }
+
+    const fn locked<'a>(&'a self, transfer: MutexGuard<'a, Transfer>) -> Locked<'a> {
+        Locked { transfer, _unlocked: Unlocked(self) }
     }
 
     /// Calls `act` with the time and the transfer.
@@ -331,7 +344,7 @@ impl Session {
 
     /// How far the transfer is, unless somebody is at it, who may be waiting for its disk.
     pub(crate) fn figures(&self) -> Option<Summary> {
-        let transfer = self.transfer.try_lock().ok()?;
+        let transfer = self.try_lock()?;
         Some(transfer.figures(self.system.now()))
     }
 
@@ -340,9 +353,33 @@ impl Session {
         self.lock().is_dallying()
     }
 
-    /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.
+    /// The client repeated its request. Never waits: where somebody is at the transfer, the answer leaves when that is over.
     pub(crate) fn repeat(&self) {
-        self.interrupt(Transfer::repeat);
+        self.repeated.store(true, Ordering::Relaxed);
+        self.answer_repeat();
+    }
+
+    /// Whether a repeat is left that the transfer, which is over, did not answer. Tells that once.
+    pub(crate) fn leaves_repeat(&self) -> bool {
+        self.repeated.swap(false, Ordering::Relaxed)
+    }
+
+    /// Answers a repeat, unless somebody is at the transfer, who will do that, or it is over.
+    fn answer_repeat(&self) {
+        loop {
+            // Who repeats and who lets go each leave a mark, and then look for the other's: one of them sees it.
+            fence(Ordering::SeqCst);
+            if !self.repeated.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(mut transfer) = self.transfer.try_lock() else { return };
+            if transfer.is_over() {
+                return;
+            }
+            self.repeated.store(false, Ordering::Relaxed);
+            transfer.repeat();
+            self.advance_in_between(&mut transfer);
+        }
     }
 
     /// Ends the transfer; of several endings the first counts. Never waits: a transfer that is busy, with a slow disk
@@ -352,19 +389,49 @@ impl Session {
         let has_something_to_say = ending != Ending::Abandon;
         let _ = self.ending.set(ending);
         if has_something_to_say {
-            self.interrupt(|_| {});
+            // In the middle of its own waiting, if that is what it does.
+            if let Some(mut transfer) = self.try_lock() {
+                self.advance_in_between(&mut transfer);
+            }
         }
         self.socket.wake();
     }
 
-    /// Acts in the middle of the transfer's own waiting, if that is what it does.
-    fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
-        if let Ok(mut transfer) = self.transfer.try_lock() {
-            act(&mut transfer);
-            if self.advance(&mut transfer, Driver::Loop) == Next::Done {
-                self.socket.wake();
-            }
+    /// Lets it act while its driver waits for something else.
+    fn advance_in_between(&self, transfer: &mut Transfer) {
+        if self.advance(transfer, Driver::Loop) == Next::Done {
+            self.socket.wake();
         }
+    }
+}
+
+/// The transfer, while somebody is at it.
+pub(super) struct Locked<'a> {
+    // Before what comes after it.
+    transfer: MutexGuard<'a, Transfer>,
+    _unlocked: Unlocked<'a>,
+}
+
+impl Deref for Locked<'_> {
+    type Target = Transfer;
+
+    fn deref(&self) -> &Transfer {
+        &self.transfer
+    }
+}
+
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Transfer {
+        &mut self.transfer
+    }
+}
+
+/// Nobody is at the transfer any more: a repeat that came meanwhile is answered.
+struct Unlocked<'a>(&'a Session);
+
+impl Drop for Unlocked<'_> {
+    fn drop(&mut self) {
+        self.0.answer_repeat();
     }
 }
 

@@ -27,6 +27,7 @@ use message::{
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Starts the processes of [`Model::Processes`](super::Model::Processes). The library starts no program of its own.
@@ -46,6 +47,10 @@ struct Elsewhere {
     latest: Mutex<Summary>,
     /// When it was told to end.
     ended_at: Mutex<Option<Time>>,
+    /// How often its client was said to have repeated its request, and how often that was answered, which is known at the
+    /// end.
+    repeats: AtomicU64,
+    answered: AtomicU64,
 }
 
 impl Elsewhere {
@@ -69,7 +74,13 @@ impl UnderWay for Elsewhere {
     }
 
     fn repeat(&self) {
+        self.repeats.fetch_add(1, Ordering::Relaxed);
         self.order(REPEAT, &[]);
+    }
+
+    fn leaves_repeat(&self) -> bool {
+        let repeats = self.repeats.load(Ordering::Relaxed);
+        self.answered.fetch_max(repeats, Ordering::Relaxed) < repeats
     }
 
     fn end(&self, ending: Ending) {
@@ -126,7 +137,8 @@ impl ActiveProcess {
         spawner.start(theirs.into())?;
         let latest = Mutex::new(Summary { agreed: terms.agreed, ..Summary::default() });
         let system = Arc::clone(&shared.system);
-        let elsewhere = Elsewhere { orders, system, latest, ended_at: Mutex::default() };
+        let (ended_at, [repeats, answered]) = (Mutex::default(), [const { AtomicU64::new(0) }; 2]);
+        let elsewhere = Elsewhere { orders, system, latest, ended_at, repeats, answered };
         let elsewhere = permit.entry().attach(elsewhere);
         let (file, telling) = (File { payload, share }, Telling::new(permit, shared, served));
         let shared = Arc::clone(shared);
@@ -164,6 +176,8 @@ impl ActiveProcess {
                 break "its process does not answer";
             }
         };
+        // Who waits for it hears that, and nothing of a repeat that it may have answered.
+        self.elsewhere.answered.store(u64::MAX, Ordering::Relaxed);
         if !self.telling.is_told() {
             let (code, message) = (ErrorCode::Undefined, SERVER_ERROR.as_bytes());
             self.socket.say(&Packet::Error { code, message }.to_vec());
@@ -237,8 +251,10 @@ impl ActiveProcess {
             let buffer = self.telling.buffer() as u64;
             self.elsewhere.order(BUFFER, &buffer.to_le_bytes());
         }
+        let repeats = figures.repeats;
         let mut latest = self.elsewhere.latest();
         figures.into_summary(&mut latest);
+        self.elsewhere.answered.store(repeats, Ordering::Relaxed);
         latest.elapsed = now - self.telling.started();
         Ok(latest.clone())
     }
