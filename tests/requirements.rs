@@ -115,6 +115,28 @@ fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothi
 }
 
 #[test]
+fn an_oack_for_somebody_who_had_the_port_before_is_turned_away_and_the_answer_waited_for() {
+    let asking = Asking::get(Wishes::default().every(Duration::from_secs(5)));
+    let (_, peer) = asking.port.receive();
+    let stranger = asking.tid();
+    let oack = |name: &str| [b"\0\x06", name.as_bytes(), b"\x001024\0"].concat();
+    for _ in 0..2 {
+        stranger.send(&oack("utimeout"), peer);
+    }
+    assert_eq!(error_code(&stranger.receive().0), 8);
+    let first = asking.tid();
+    first.exchange(&oack("blksize"), peer, "ACK 0");
+    first.exchange(&data(1, b"true"), peer, "ACK 1");
+    assert_eq!(asking.stored.get(), (b"true".to_vec(), 1));
+    assert_eq!(
+        stranger.pending(),
+        [],
+        "what the network said of its port might be about the server's"
+    );
+    asking.ends().expect("a download");
+}
+
+#[test]
 fn before_the_first_answer_a_stranger_elsewhere_gets_error_5_but_not_for_an_error() {
     let asking = Asking::get(plain());
     let (_, peer) = asking.port.receive();

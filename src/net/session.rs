@@ -3,17 +3,16 @@
 use super::socket::{Received, TransferSocket};
 use super::system::System;
 use super::tap::{Listener, Tap};
+use super::waiting::{BusyPoll, Timeout};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Burst, Summary, Transfer};
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
@@ -254,21 +253,35 @@ impl Session {
         buffer: &mut [u8],
     ) -> io::Result<Time> {
         let now = self.system.now();
-        self.handle(now, transfer, received, buffer);
+        self.handle(now, transfer, received, buffer)?;
         if self.was_away.swap(false, Ordering::Relaxed) {
             for _ in 0..limits::HEARD_IN_A_ROW {
-                if !matches!(received, Received::Datagrams { .. }) {
+                if matches!(received, Received::Nothing | Received::Unreachable) {
                     break;
                 }
                 received = self.socket.try_receive(buffer)?;
-                self.handle(now, transfer, received, buffer);
+                self.handle(now, transfer, received, buffer)?;
             }
         }
         Ok(now)
     }
 
-    fn handle(&self, now: Time, transfer: &mut Transfer, received: Received, buffer: &[u8]) {
+    fn handle(
+        &self,
+        now: Time,
+        transfer: &mut Transfer,
+        received: Received,
+        buffer: &[u8],
+    ) -> io::Result<()> {
         match received {
+            Received::First { len, from } => {
+                self.handle_one(now, transfer, &buffer[..len]);
+                if !transfer.is_asking() {
+                    self.socket.settle(from)?;
+                } else if let Some(code) = transfer.word_to_stranger() {
+                    self.socket.turn_away(from, code);
+                }
+            }
             Received::Datagrams { len, each } => {
                 let datagrams = buffer[..len].chunks(each);
                 datagrams.for_each(|datagram| self.handle_one(now, transfer, datagram));
@@ -281,6 +294,7 @@ impl Session {
                 }
             }
         }
+        Ok(())
     }
 
     fn handle_one(&self, now: Time, transfer: &mut Transfer, datagram: &[u8]) {
@@ -435,99 +449,6 @@ impl Drop for Unlocked<'_> {
     }
 }
 
-/// The timeout that the kernel was told, so that it is told again only when it is off.
-#[derive(Default)]
-struct Timeout(Option<Duration>);
-
-impl Timeout {
-    fn set(&mut self, socket: &TransferSocket, wanted: Duration) -> io::Result<()> {
-        // Waking early costs one more look at the clock; waking late would be wrong.
-        let good_enough = self.0.is_some_and(|told| told <= wanted && told >= wanted / 2);
-        if !good_enough {
-            // A little early, so that the next interval, which is nearly the same, needs no other setting.
-            let told = (wanted - wanted / 8).max(Duration::from_millis(1));
-            socket.set_timeout(told)?;
-            self.0 = Some(told);
-        }
-        Ok(())
-    }
-}
-
-/// Polls the socket for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
-///
-/// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
-/// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
-/// do come like this.
-struct BusyPoll<'a> {
-    system: &'a dyn System,
-    /// How often in a row there was nothing.
-    misses: u32,
-    /// How many times it now sleeps without polling.
-    sleeps: u32,
-}
-
-/// Transfers that are driven on threads of this process.
-static DRIVEN: AtomicUsize = AtomicUsize::new(0);
-
-impl<'a> BusyPoll<'a> {
-    fn new(system: &'a dyn System) -> Self {
-        DRIVEN.fetch_add(1, Ordering::Relaxed);
-        Self { system, misses: 0, sleeps: 0 }
-    }
-
-    /// Takes what comes before `until`, as long as it pays to poll for it.
-    fn receive(
-        &mut self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
-        until: Time,
-    ) -> io::Result<Received> {
-        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
-            _ if self.sleeps > 0 => {
-                self.sleeps -= 1;
-                return Ok(Received::Nothing);
-            }
-            Less => self.spin(socket, buffer, until)?,
-            // The peer may need this processor.
-            Equal => return Ok(Received::Nothing),
-            Greater => {
-                std::thread::yield_now();
-                socket.try_receive(buffer)?
-            }
-        };
-        if received == Received::Nothing {
-            self.misses = (self.misses + 1).min(16);
-            self.sleeps = 1 << self.misses;
-        } else {
-            self.misses = 0;
-        }
-        Ok(received)
-    }
-
-    /// Looks again and again for a moment.
-    fn spin(
-        &self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
-        until: Time,
-    ) -> io::Result<Received> {
-        let until = until.min(self.system.now() + limits::BUSY_POLL);
-        loop {
-            let received = socket.try_receive(buffer)?;
-            if received != Received::Nothing || self.system.now() > until {
-                return Ok(received);
-            }
-            std::hint::spin_loop();
-        }
-    }
-}
-
-impl Drop for BusyPoll<'_> {
-    fn drop(&mut self) {
-        DRIVEN.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -579,18 +500,5 @@ mod tests {
         session.hear(&mut transfer, first, &mut buffer).expect("a time");
         let left = session.socket.try_receive(&mut buffer).expect("a look");
         assert_eq!(left, Received::Nothing);
-    }
-
-    #[test]
-    fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
-        let system = Kernel::start();
-        let socket = TransferSocket::ask(&*system, ([127, 0, 0, 1], 9).into()).expect("a socket");
-        let mut timeout = Timeout::default();
-        for millis in [1000, 990, 1001, 300, 5000, 40, 45, 1000, 255_000, 5] {
-            let wanted = Duration::from_millis(millis);
-            timeout.set(&socket, wanted).expect("it is set");
-            let told = timeout.0.expect("a timeout");
-            assert!(told <= wanted && told >= wanted / 2, "{told:?} for {wanted:?}");
-        }
     }
 }
