@@ -249,7 +249,7 @@ fn files_that_one_client_looks_for_in_vain_are_one_line() {
     assert_eq!(log.matches(" not there ").count(), 1, "the first: {log}");
     // Who gets nothing is told of when it has been quiet for a while, and at the end.
     let lost = Peer::at([127, 0, 0, 8], server.address);
-    for name in ["a", "b", "c"] {
+    for name in ["a", "a", "b", "c", "b"] {
         lost.fetch(&rrq(name, &[])).expect_err("it is not there");
     }
     let line = server.log_line(&["127.0.0.8 looked for 3 files that are not there"]);

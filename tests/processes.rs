@@ -187,6 +187,19 @@ fn a_process_has_so_much_of_the_machine_and_no_more() {
 }
 
 #[test]
+fn the_same_request_is_answered_however_its_process_is_ending() {
+    let root = folder(&[("file", &pattern(3000, 1))]);
+    let server = serve(root.path(), &[]);
+    let (peer, request) = (server.peer(), rrq("file", &[("blksize", "1024")]));
+    for _ in 0..20 {
+        // An answer of the process before, perhaps.
+        let (oack, tid) = peer.answer(&request);
+        assert_eq!(show(&oack), "OACK blksize=1024");
+        peer.send(&common::error(8, "that is too much"), tid);
+    }
+}
+
+#[test]
 fn no_process_outlives_its_server() {
     let root = folder(&[("file", &pattern(3000, 1))]);
     let mut server = serve(root.path(), &[]);

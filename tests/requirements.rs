@@ -3,19 +3,20 @@
 mod common;
 
 use common::{
-    Peer, Running, Told, ack, config, data, error, error_code, everything_in, folder, get, joined,
-    list, listing, pattern, plain, rrq, show, until, windowed, wrq,
+    DEADLINE, Peer, Running, Told, ack, config, data, error, error_code, everything_in, folder,
+    get, joined, list, listing, pattern, plain, rrq, show, until, windowed, wrq,
 };
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU8;
+use std::num::{NonZeroU8, NonZeroUsize};
 use std::os::unix::{ffi::OsStrExt, fs::symlink};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Wishes};
 use tftpkit::proto::Timing;
-use tftpkit::server::{Profile, StandardPolicy};
+use tftpkit::server::{Config, Model, Profile, StandardPolicy};
 use tftpkit::store::{Folder, Listing, Readable, Uploads};
 use tftpkit::transfer::{Outcome, Sink, Summary};
 use tftpkit::wire::{
@@ -111,6 +112,28 @@ fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothi
     let stored = asking.stored.clone();
     asking.ends().expect("a download");
     assert_eq!(stored.get(), ([&[1; 512], &b"end"[..]].concat(), 1));
+}
+
+#[test]
+fn an_oack_for_somebody_who_had_the_port_before_is_turned_away_and_the_answer_waited_for() {
+    let asking = Asking::get(Wishes::default().every(Duration::from_secs(5)));
+    let (_, peer) = asking.port.receive();
+    let stranger = asking.tid();
+    let oack = |name: &str| [b"\0\x06", name.as_bytes(), b"\x001024\0"].concat();
+    for _ in 0..2 {
+        stranger.send(&oack("utimeout"), peer);
+    }
+    assert_eq!(error_code(&stranger.receive().0), 8);
+    let first = asking.tid();
+    first.exchange(&oack("blksize"), peer, "ACK 0");
+    first.exchange(&data(1, b"true"), peer, "ACK 1");
+    assert_eq!(asking.stored.get(), (b"true".to_vec(), 1));
+    assert_eq!(
+        stranger.pending(),
+        [],
+        "what the network said of its port might be about the server's"
+    );
+    asking.ends().expect("a download");
 }
 
 #[test]
@@ -240,6 +263,39 @@ fn after_an_error_8_the_same_port_is_served_at_once() {
     assert_eq!(peer.rest(first, second_tid, 512), Ok(b"few".to_vec()));
     let (oack, tid) = peer.answer(&rrq("f", &[("blksize", "512")]));
     assert_eq!(peer.rest(oack, tid, 512), Ok(b"few".to_vec()), "it may even ask for another");
+}
+
+#[test]
+fn the_same_request_is_served_again_although_its_transfer_is_just_ending() {
+    let root = folder(&[("f", b"few")]);
+    let request = rrq("f", &[("blksize", "1024")]);
+    for model in [Model::default(), Model::Events(NonZeroUsize::new(3).expect("loops"))] {
+        let (ends, ending) = mpsc::channel();
+        let (go_on, gone_on) = mpsc::channel();
+        let (gone_on, is_first) = (Mutex::new(gone_on), AtomicBool::new(true));
+        let config = Config::default().model(model).listen((Ipv4Addr::LOCALHOST, 0));
+        let store = Folder::open(root.path()).expect("a folder");
+        // The first transfer is over, and still counted.
+        let server = Running::observed(config, store, move |told| {
+            if matches!(told, Told::Finished(..)) && is_first.swap(false, Ordering::Relaxed) {
+                ends.send(()).expect("the test waits");
+                let gone_on = gone_on.lock().expect("one thread");
+                gone_on.recv_timeout(DEADLINE).expect("it may go on");
+            }
+        });
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&request);
+        peer.send(&error(8, "that is too much"), tid);
+        ending.recv_timeout(DEADLINE).expect("its end");
+        peer.ask(&request);
+        for _ in 0..2 {
+            assert!(server.handle.answers(DEADLINE), "it has seen the request");
+        }
+        go_on.send(()).expect("it waits");
+        let (oack, second) = peer.receive();
+        assert_eq!((show(&oack), second == tid), ("OACK blksize=1024".into(), false), "{model:?}");
+        assert_eq!(peer.rest(oack, second, 1024), Ok(b"few".to_vec()));
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod session;
 mod socket;
 mod system;
 mod tap;
+mod waiting;
 mod workers;
 
 pub(crate) use channel::Channel;

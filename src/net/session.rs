@@ -3,17 +3,17 @@
 use super::socket::{Received, TransferSocket};
 use super::system::System;
 use super::tap::{Listener, Tap};
+use super::waiting::{BusyPoll, Timeout};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Action, Burst, Summary, Transfer};
 use serde::{Deserialize, Serialize};
-use std::cmp::Ordering::{Equal, Greater, Less};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
@@ -28,6 +28,8 @@ pub(crate) struct Session {
     was_away: AtomicBool,
     /// It was abandoned, and its socket is looked at once more before it ends.
     was_heard: AtomicBool,
+    /// The client repeated its request, and that was not answered yet.
+    repeated: AtomicBool,
     /// Set once, from outside; obeyed by whoever holds the transfer.
     ending: OnceLock<Ending>,
     /// What it sends has to pass this.
@@ -100,6 +102,7 @@ impl Session {
             refused: AtomicBool::new(false),
             was_away: AtomicBool::new(false),
             was_heard: AtomicBool::new(false),
+            repeated: AtomicBool::new(false),
             ending: OnceLock::new(),
             gate: None,
             tap: Tap::default(),
@@ -145,8 +148,17 @@ impl Session {
     }
 
     /// The transfer, for as long as the guard lives.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Transfer> {
-        self.transfer.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lock(&self) -> Locked<'_> {
+        self.locked(self.transfer.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The same, unless somebody is at it.
+    fn try_lock(&self) -> Option<Locked<'_>> {
+        self.transfer.try_lock().ok().map(|transfer| self.locked(transfer))
+    }
+
+    const fn locked<'a>(&'a self, transfer: MutexGuard<'a, Transfer>) -> Locked<'a> {
+        Locked { transfer, _unlocked: Unlocked(self) }
     }
 
     /// Calls `act` with the time and the transfer.
@@ -242,21 +254,35 @@ impl Session {
         buffer: &mut [u8],
     ) -> io::Result<Time> {
         let now = self.system.now();
-        self.handle(now, transfer, received, buffer);
+        self.handle(now, transfer, received, buffer)?;
         if self.was_away.swap(false, Ordering::Relaxed) {
             for _ in 0..limits::HEARD_IN_A_ROW {
-                if !matches!(received, Received::Datagrams { .. }) {
+                if matches!(received, Received::Nothing | Received::Unreachable) {
                     break;
                 }
                 received = self.socket.try_receive(buffer)?;
-                self.handle(now, transfer, received, buffer);
+                self.handle(now, transfer, received, buffer)?;
             }
         }
         Ok(now)
     }
 
-    fn handle(&self, now: Time, transfer: &mut Transfer, received: Received, buffer: &[u8]) {
+    fn handle(
+        &self,
+        now: Time,
+        transfer: &mut Transfer,
+        received: Received,
+        buffer: &[u8],
+    ) -> io::Result<()> {
         match received {
+            Received::First { len, from } => {
+                self.handle_one(now, transfer, &buffer[..len]);
+                if !transfer.is_asking() {
+                    self.socket.settle(from)?;
+                } else if let Some(code) = transfer.word_to_stranger() {
+                    self.socket.turn_away(from, code);
+                }
+            }
             Received::Datagrams { len, each } => {
                 let datagrams = buffer[..len].chunks(each);
                 datagrams.for_each(|datagram| self.handle_one(now, transfer, datagram));
@@ -269,6 +295,7 @@ impl Session {
                 }
             }
         }
+        Ok(())
     }
 
     fn handle_one(&self, now: Time, transfer: &mut Transfer, datagram: &[u8]) {
@@ -332,7 +359,7 @@ impl Session {
 
     /// How far the transfer is, unless somebody is at it, who may be waiting for its disk.
     pub(crate) fn figures(&self) -> Option<Summary> {
-        let transfer = self.transfer.try_lock().ok()?;
+        let transfer = self.try_lock()?;
         Some(transfer.figures(self.system.now()))
     }
 
@@ -341,9 +368,33 @@ impl Session {
         self.lock().is_dallying()
     }
 
-    /// The client repeated its request. A transfer that is busy at this moment is about to answer anyway.
+    /// The client repeated its request. Never waits: where somebody is at the transfer, the answer leaves when that is over.
     pub(crate) fn repeat(&self) {
-        self.interrupt(Transfer::repeat);
+        self.repeated.store(true, Ordering::Relaxed);
+        self.answer_repeat();
+    }
+
+    /// Whether a repeat is left that the transfer, which is over, did not answer. Tells that once.
+    pub(crate) fn leaves_repeat(&self) -> bool {
+        self.repeated.swap(false, Ordering::Relaxed)
+    }
+
+    /// Answers a repeat, unless somebody is at the transfer, who will do that, or it is over.
+    fn answer_repeat(&self) {
+        loop {
+            // Who repeats and who lets go each leave a mark, and then look for the other's: one of them sees it.
+            fence(Ordering::SeqCst);
+            if !self.repeated.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(mut transfer) = self.transfer.try_lock() else { return };
+            if transfer.is_over() {
+                return;
+            }
+            self.repeated.store(false, Ordering::Relaxed);
+            transfer.repeat();
+            self.advance_in_between(&mut transfer);
+        }
     }
 
     /// Ends the transfer; of several endings the first counts. Never waits: a transfer that is busy, with a slow disk
@@ -353,112 +404,49 @@ impl Session {
         let has_something_to_say = ending != Ending::Abandon;
         let _ = self.ending.set(ending);
         if has_something_to_say {
-            self.interrupt(|_| {});
+            // In the middle of its own waiting, if that is what it does.
+            if let Some(mut transfer) = self.try_lock() {
+                self.advance_in_between(&mut transfer);
+            }
         }
         self.socket.wake();
     }
 
-    /// Acts in the middle of the transfer's own waiting, if that is what it does.
-    fn interrupt(&self, act: impl FnOnce(&mut Transfer)) {
-        if let Ok(mut transfer) = self.transfer.try_lock() {
-            act(&mut transfer);
-            if self.advance(&mut transfer, Driver::Loop) == Next::Done {
-                self.socket.wake();
-            }
+    /// Lets it act while its driver waits for something else.
+    fn advance_in_between(&self, transfer: &mut Transfer) {
+        if self.advance(transfer, Driver::Loop) == Next::Done {
+            self.socket.wake();
         }
     }
 }
 
-/// The timeout that the kernel was told, so that it is told again only when it is off.
-#[derive(Default)]
-struct Timeout(Option<Duration>);
+/// The transfer, while somebody is at it.
+pub(super) struct Locked<'a> {
+    // Before what comes after it.
+    transfer: MutexGuard<'a, Transfer>,
+    _unlocked: Unlocked<'a>,
+}
 
-impl Timeout {
-    fn set(&mut self, socket: &TransferSocket, wanted: Duration) -> io::Result<()> {
-        // Waking early costs one more look at the clock; waking late would be wrong.
-        let good_enough = self.0.is_some_and(|told| told <= wanted && told >= wanted / 2);
-        if !good_enough {
-            // A little early, so that the next interval, which is nearly the same, needs no other setting.
-            let told = (wanted - wanted / 8).max(Duration::from_millis(1));
-            socket.set_timeout(told)?;
-            self.0 = Some(told);
-        }
-        Ok(())
+impl Deref for Locked<'_> {
+    type Target = Transfer;
+
+    fn deref(&self) -> &Transfer {
+        &self.transfer
     }
 }
 
-/// Polls the socket for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
-///
-/// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
-/// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
-/// do come like this.
-struct BusyPoll<'a> {
-    system: &'a dyn System,
-    /// How often in a row there was nothing.
-    misses: u32,
-    /// How many times it now sleeps without polling.
-    sleeps: u32,
-}
-
-/// Transfers that are driven on threads of this process.
-static DRIVEN: AtomicUsize = AtomicUsize::new(0);
-
-impl<'a> BusyPoll<'a> {
-    fn new(system: &'a dyn System) -> Self {
-        DRIVEN.fetch_add(1, Ordering::Relaxed);
-        Self { system, misses: 0, sleeps: 0 }
-    }
-
-    /// Takes what comes before `until`, as long as it pays to poll for it.
-    fn receive(
-        &mut self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
-        until: Time,
-    ) -> io::Result<Received> {
-        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
-            _ if self.sleeps > 0 => {
-                self.sleeps -= 1;
-                return Ok(Received::Nothing);
-            }
-            Less => self.spin(socket, buffer, until)?,
-            // The peer may need this processor.
-            Equal => return Ok(Received::Nothing),
-            Greater => {
-                std::thread::yield_now();
-                socket.try_receive(buffer)?
-            }
-        };
-        if received == Received::Nothing {
-            self.misses = (self.misses + 1).min(16);
-            self.sleeps = 1 << self.misses;
-        } else {
-            self.misses = 0;
-        }
-        Ok(received)
-    }
-
-    /// Looks again and again for a moment.
-    fn spin(
-        &self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
-        until: Time,
-    ) -> io::Result<Received> {
-        let until = until.min(self.system.now() + limits::BUSY_POLL);
-        loop {
-            let received = socket.try_receive(buffer)?;
-            if received != Received::Nothing || self.system.now() > until {
-                return Ok(received);
-            }
-            std::hint::spin_loop();
-        }
+impl DerefMut for Locked<'_> {
+    fn deref_mut(&mut self) -> &mut Transfer {
+        &mut self.transfer
     }
 }
 
-impl Drop for BusyPoll<'_> {
+/// Nobody is at the transfer any more: a repeat that came meanwhile is answered.
+struct Unlocked<'a>(&'a Session);
+
+impl Drop for Unlocked<'_> {
     fn drop(&mut self) {
-        DRIVEN.fetch_sub(1, Ordering::Relaxed);
+        self.0.answer_repeat();
     }
 }
 
@@ -513,18 +501,5 @@ mod tests {
         session.hear(&mut transfer, first, &mut buffer).expect("a time");
         let left = session.socket.try_receive(&mut buffer).expect("a look");
         assert_eq!(left, Received::Nothing);
-    }
-
-    #[test]
-    fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
-        let system = Kernel::start();
-        let socket = TransferSocket::ask(&*system, ([127, 0, 0, 1], 9).into()).expect("a socket");
-        let mut timeout = Timeout::default();
-        for millis in [1000, 990, 1001, 300, 5000, 40, 45, 1000, 255_000, 5] {
-            let wanted = Duration::from_millis(millis);
-            timeout.set(&socket, wanted).expect("it is set");
-            let told = timeout.0.expect("a timeout");
-            assert!(told <= wanted && told >= wanted / 2, "{told:?} for {wanted:?}");
-        }
     }
 }

@@ -210,6 +210,8 @@ const OFF: u8 = 2;
 pub(super) enum Received {
     /// Datagrams from the peer, one behind the other: so many bytes, and the length of each but the last.
     Datagrams { len: usize, each: usize },
+    /// What may be a server's first answer: so many bytes, from a port that may be its TID.
+    First { len: usize, from: SocketAddr },
     /// Nothing of interest; look at the clock.
     Nothing,
     /// The peer's port is closed.
@@ -420,30 +422,39 @@ impl TransferSocket {
     fn receive_first(&self, buffer: &mut [u8], wait: bool) -> io::Result<Received> {
         let (len, from) = self.socket.receive_from(buffer, wait)?;
         match from {
-            Some(from) => self.first_answer(&buffer[..len], from),
+            Some(from) => Ok(self.first_answer(&buffer[..len], from)),
             None => Ok(Received::Nothing),
         }
     }
 
-    /// A server answers from a port of its own choice: the first that sends a packet is its TID (RFC 1350 § 4).
-    fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> io::Result<Received> {
+    /// A server answers from a port of its own choice: the first that sends an answer is its TID (RFC 1350 § 4).
+    fn first_answer(&self, datagram: &[u8], from: SocketAddr) -> Received {
         let expected = from.ip() == self.peer().ip();
         let packet = Packet::parse(datagram);
         // An ERROR is never answered, or two who wait could be made to talk to each other.
         if !expected && !matches!(packet, Ok(Packet::Error { .. })) {
-            let code = ErrorCode::UnknownTid;
-            let stranger = Packet::Error { code, message: code.text().as_bytes() };
-            let _ = self.socket.send_to(&stranger.to_vec(), from);
+            self.turn_away(from, ErrorCode::UnknownTid);
         }
         // A broken OACK is an answer too: it has to be refused.
         let answer = matches!(packet, Ok(packet) if packet.is_answer());
         if !expected || !(answer || packet == Err(Malformed::Oack)) {
-            return Ok(Received::Nothing);
+            return Received::Nothing;
         }
+        Received::First { len: datagram.len(), from }
+    }
+
+    /// From now on this is the server's port for the transfer.
+    pub(super) fn settle(&self, from: SocketAddr) -> io::Result<()> {
         connect(&*self.socket, from)?;
         *self.peer.lock().unwrap_or_else(PoisonError::into_inner) = from;
         self.connected.store(true, Ordering::Relaxed);
-        Ok(one_datagram(datagram.len()))
+        Ok(())
+    }
+
+    /// Tells who sent what is no answer that it has nothing to send here.
+    pub(super) fn turn_away(&self, stranger: SocketAddr, code: ErrorCode) {
+        let error = Packet::Error { code, message: code.text().as_bytes() };
+        let _ = self.socket.send_to(&error.to_vec(), stranger);
     }
 
     /// Takes datagrams from the peer, and waits for them no longer than `most`, which is short.

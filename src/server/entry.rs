@@ -1,13 +1,13 @@
 //! A session as others see it: what was asked, whether its client is proven, and how to reach its transfer.
 
 use super::quota::Client;
-use crate::net::{Ending, Session};
+use crate::net::{Ending, RequestSocket, Session};
 use crate::proto::Time;
 use crate::query::Query;
 use crate::transfer::Summary;
 use crate::wire::Filename;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 pub(super) struct SessionEntry {
     pub(super) query: Query,
@@ -20,6 +20,8 @@ pub(super) struct SessionEntry {
     stage: Mutex<Stage>,
     /// What was opened for it.
     opened: OnceLock<Opened>,
+    /// The port at which its request was repeated.
+    repeated_at: OnceLock<Weak<RequestSocket>>,
 }
 
 /// What a session is about, as it was found.
@@ -37,6 +39,8 @@ pub(super) trait UnderWay: Send + Sync {
     fn figures(&self) -> Option<Summary>;
     /// Its client repeated its request.
     fn repeat(&self);
+    /// Whether it is over and left a repeat without an answer. Tells that once.
+    fn leaves_repeat(&self) -> bool;
     /// Ends it, and does not wait for that.
     fn end(&self, ending: Ending);
 }
@@ -48,6 +52,10 @@ impl UnderWay for Session {
 
     fn repeat(&self) {
         self.repeat();
+    }
+
+    fn leaves_repeat(&self) -> bool {
+        self.leaves_repeat()
     }
 
     fn end(&self, ending: Ending) {
@@ -69,8 +77,10 @@ impl SessionEntry {
     pub(super) const fn new(query: Query) -> Self {
         let [proven, served] = [const { AtomicBool::new(false) }; 2];
         let (got_on_at, bytes) = (AtomicU64::new(0), AtomicUsize::new(0));
+        let stage = Mutex::new(Stage::Opening);
         let opened = OnceLock::new();
-        Self { query, proven, served, got_on_at, bytes, stage: Mutex::new(Stage::Opening), opened }
+        let repeated_at = OnceLock::new();
+        Self { query, proven, served, got_on_at, bytes, stage, opened, repeated_at }
     }
 
     /// Notes what was opened for it.
@@ -160,27 +170,33 @@ impl SessionEntry {
         }
     }
 
-    /// Sends the current packet again, for the client asked again. While its file is being opened the answer is on its
-    /// way.
-    pub(super) fn repeat(&self) {
+    /// Sends the current packet again, for the client asked again at this port. While its file is being opened the answer
+    /// is on its way. Where the transfer is over, it tells that the client asks for another: now, or when the transfer is
+    /// [let go](Self::detach).
+    pub(super) fn repeat(&self, asked_at: &Arc<RequestSocket>) -> bool {
         let session = match &*self.stage() {
+            Stage::Opening => return true,
             Stage::Running(session) => Arc::clone(session),
-            Stage::Opening | Stage::Ended(_) => return,
+            Stage::Ended(_) => return false,
         };
+        let _ = self.repeated_at.set(Arc::downgrade(asked_at));
         session.repeat();
+        !(self.is_ended() && session.leaves_repeat())
     }
 
-    /// Lets go of the transfer, which is over.
-    pub(super) fn detach(&self) {
+    /// Lets go of the transfer, which is over. Gives the port at which its request was repeated, if that is still to be
+    /// answered.
+    pub(super) fn detach(&self) -> Option<Weak<RequestSocket>> {
         let before = std::mem::replace(&mut *self.stage(), Stage::Ended(Ending::Abandon));
-        drop(before);
+        let Stage::Running(session) = before else { return None };
+        session.leaves_repeat().then(|| self.repeated_at.get().cloned()).flatten()
     }
 
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[cfg(test)]
+    /// Whether it was ended, or its transfer is over.
     pub(super) fn is_ended(&self) -> bool {
         matches!(*self.stage(), Stage::Ended(_))
     }
@@ -215,6 +231,12 @@ mod tests {
         (entry, Session::new(socket, system, transfer), client)
     }
 
+    /// The port at which it asks.
+    fn port() -> Arc<RequestSocket> {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        Arc::new(RequestSocket::bind(&*Kernel::start(), any, None).expect("a port"))
+    }
+
     /// The opcode of the next packet that a client gets.
     fn opcode(client: &UdpSocket) -> Option<u8> {
         let mut packet = [0; 600];
@@ -223,13 +245,50 @@ mod tests {
 
     #[test]
     fn a_repeat_of_the_request_gets_the_answer_again_once_there_is_one() {
-        let (entry, session, client) = upload();
-        entry.repeat();
-        entry.attach(session);
+        let ((entry, session, client), port) = (upload(), port());
+        assert!(entry.repeat(&port));
+        let session = entry.attach(session);
         for _ in 0..2 {
-            entry.repeat();
+            assert!(entry.repeat(&port));
             assert_eq!(opcode(&client), Some(4));
         }
+        // The same while somebody is at it, who takes long.
+        session.with_transfer(|_, _| {
+            assert!(entry.repeat(&port));
+            client.set_nonblocking(true).expect("a socket's mode");
+            assert_eq!(opcode(&client), None);
+            client.set_nonblocking(false).expect("a socket's mode");
+        });
+        assert_eq!(opcode(&client), Some(4));
+    }
+
+    #[test]
+    fn a_request_that_comes_again_while_its_transfer_ends_is_for_another() {
+        let port = port();
+        let begun = || {
+            let (entry, session, client) = upload();
+            let session = entry.attach(session);
+            (entry, session, client)
+        };
+        let is_of = |at: Option<Weak<RequestSocket>>| {
+            at.is_some_and(|at| at.ptr_eq(&Arc::downgrade(&port)))
+        };
+        // Before its driver has seen the end, after that, and when the entry is let go.
+        let (entry, session, _client) = begun();
+        session.with_transfer(|now, transfer| {
+            assert!(entry.repeat(&port));
+            transfer.stop(now, "the client says so");
+        });
+        assert!(is_of(entry.detach()) && entry.detach().is_none());
+        let (entry, session, _client) = begun();
+        session.with_transfer(|now, transfer| transfer.stop(now, "the client says so"));
+        assert!(entry.repeat(&port));
+        assert!(is_of(entry.detach()));
+        assert!(!entry.repeat(&port));
+        // One that was answered is not left.
+        let (entry, _session, client) = begun();
+        assert!(entry.repeat(&port));
+        assert_eq!((opcode(&client), entry.detach().is_none()), (Some(4), true));
     }
 
     #[test]
@@ -264,8 +323,8 @@ mod tests {
 
     #[test]
     fn the_last_ack_counts_although_the_request_for_the_next_file_was_read_before_it() {
-        let (entry, session, client) = download();
-        entry.repeat();
+        let ((entry, session, client), port) = (download(), port());
+        entry.repeat(&port);
         let mut packet = [0; 600];
         let (_, tid) = client.recv_from(&mut packet).expect("the block");
         client.send_to(&[0, 4, 0, 1], tid).expect("sent");
@@ -274,7 +333,7 @@ mod tests {
         assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 11));
         // Who said nothing has nothing.
         let (entry, session, client) = download();
-        entry.repeat();
+        entry.repeat(&port);
         assert_eq!(opcode(&client), Some(3));
         entry.end(Ending::Abandon);
         let summary = session.run(|_, _| {}).expect("it ends");
@@ -286,7 +345,7 @@ mod tests {
         let (entry, session, _client) = upload();
         let session = Arc::downgrade(&entry.attach(session));
         assert_eq!(session.strong_count(), 1);
-        entry.detach();
+        assert!(entry.detach().is_none());
         assert_eq!(session.strong_count(), 0);
         assert!(entry.is_ended());
     }

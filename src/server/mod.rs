@@ -65,7 +65,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use validation::Validation;
 
@@ -108,6 +108,8 @@ struct Shared {
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     pulse: Arc<Pulse>,
+    /// Requests, and the ports that they came to, that were repeated while their transfers ended: one of each at most.
+    again: Mutex<Vec<(Weak<RequestSocket>, Query)>>,
     /// Once set, no requests are taken, and at that time transfers are ended.
     stop_at: Mutex<Option<Time>>,
 }
@@ -196,6 +198,7 @@ impl Server {
             shares: config.budgets.rate.map(|rate| Shares::new(system.now(), rate)),
             mailbox: dispatcher.mailbox(),
             pulse: dispatcher.pulse(),
+            again: Mutex::default(),
             stop_at: Mutex::new(None),
             system,
             config,
@@ -232,6 +235,7 @@ impl Server {
                 }
             }
             dispatcher.run_due();
+            shared.take_again(&mut dispatcher);
         }
         if shared.config.model != Model::SinglePort {
             dispatcher.unwatch(&sockets);
@@ -310,6 +314,25 @@ impl Shared {
         Ok(())
     }
 
+    /// Has the loop that takes requests take this one once more.
+    fn ask_again(&self, asked_at: Weak<RequestSocket>, query: Query) {
+        self.again().push((asked_at, query));
+        self.mailbox.wake();
+    }
+
+    fn take_again(self: &Arc<Self>, dispatcher: &mut Dispatcher) {
+        let again = std::mem::take(&mut *self.again());
+        for (asked_at, query) in again {
+            if let Some(socket) = asked_at.upgrade() {
+                take_request(self, dispatcher, &socket, &query);
+            }
+        }
+    }
+
+    fn again(&self) -> MutexGuard<'_, Vec<(Weak<RequestSocket>, Query)>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn stop_at(&self) -> MutexGuard<'_, Option<Time>> {
         self.stop_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -382,10 +405,10 @@ fn take_request(
         Known::TooMany => return answer::dropped(shared, query, &DropReason::TooManyRequests),
         Known::Repeat(entry) => {
             // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
-            if shared.admission.may_answer(query.peer.ip(), shared.system.now()) {
-                entry.repeat();
+            let may_answer = shared.admission.may_answer(query.peer.ip(), shared.system.now());
+            if !may_answer || entry.repeat(socket) {
+                return;
             }
-            return;
         }
         Known::LateCopy => return answer::dropped(shared, query, &DropReason::LateCopy),
     }

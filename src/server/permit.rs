@@ -77,7 +77,7 @@ impl Drop for Permit {
         }
         // What the session has, a temporary file perhaps, goes before it stops counting: a server that waits for the
         // last one leaves nothing behind.
-        self.entry.detach();
+        drop(self.entry.detach());
         if self.dallies.is_none() {
             self.admission.no_longer_under_way();
         }

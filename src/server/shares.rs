@@ -33,6 +33,8 @@ struct Client {
     transfers: u64,
     /// What it may take in a second.
     allowed: u64,
+    /// Bytes that it has sent and not taken yet: a block is sent at once, and taken while the next has to wait.
+    ahead: u64,
     own: Arc<Own>,
 }
 
@@ -66,7 +68,7 @@ impl Shares {
         let clients = state.clients.len() as u64;
         let new = || {
             let allowed = self.all / (clients + 1);
-            Client { transfers: 0, allowed, own: Arc::default() }
+            Client { transfers: 0, allowed, ahead: 0, own: Arc::default() }
         };
         let known = state.clients.entry(client).or_insert_with(new);
         known.transfers += 1;
@@ -100,7 +102,7 @@ impl Shares {
         self.count_at.store((now + limits::BETWEEN_COUNTS).as_micros(), Ordering::Relaxed);
         let mut wants: Vec<_> = Vec::with_capacity(state.clients.len());
         let mut taken = 0_u64;
-        for client in state.clients.values() {
+        for client in state.clients.values_mut() {
             let took = client.took(since);
             taken = taken.saturating_add(took);
             wants.push(client.wants(took));
@@ -132,9 +134,14 @@ fn level(all: u64, wants: &mut [u64]) -> u64 {
 }
 
 impl Client {
-    /// Bytes in a second that it has taken in so many microseconds.
-    fn took(&self, since: u64) -> u64 {
-        self.own.sent.swap(0, Ordering::Relaxed).saturating_mul(1_000_000) / since.max(1)
+    /// Bytes in a second that it has taken in so many microseconds: no more than it may, for that is what its transfers are
+    /// held to.
+    fn took(&mut self, since: u64) -> u64 {
+        self.ahead = self.ahead.saturating_add(self.own.sent.swap(0, Ordering::Relaxed));
+        let may = self.own.rate.load(Ordering::Relaxed).saturating_mul(self.transfers);
+        let taken = self.ahead.min(may.saturating_mul(since) / 1_000_000);
+        self.ahead -= taken;
+        taken.saturating_mul(1_000_000) / since.max(1)
     }
 
     /// What it is believed to want: who took nearly all that it got might take more.
@@ -171,6 +178,9 @@ impl Drop for OfTransfer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::{GrantLimits, Timing, grant};
+    use crate::transfer::{Action, Blocking, Terms, Transfer};
+    use crate::wire::{BlockSize, Mode, Operation, Options, Packet, TransferOption, WireBlock};
     use std::net::Ipv4Addr;
 
     const ALL: u64 = 10 << 20;
@@ -232,6 +242,80 @@ mod tests {
         assert!(is_about(used[0], ALL), "{used:?}");
         drop(stays);
         assert!(shares.state().clients.is_empty());
+    }
+
+    /// A download in lock-step, held to its share in virtual time; its client answers within a millisecond.
+    struct Download {
+        transfer: Transfer,
+        share: Box<dyn Share>,
+        ack: Option<(Time, WireBlock)>,
+        sent: u64,
+    }
+
+    impl Download {
+        fn begin(shares: &Arc<Shares>, host: u8, block: u16) -> Self {
+            let size = BlockSize::new(block).expect("a size");
+            let asked = Options::NONE.with(TransferOption::BlockSize(size));
+            let (agreed, answer) = grant(Operation::Read, &asked, &GrantLimits::default(), None);
+            let (mode, timing) = (Mode::Octet, Timing::default());
+            let terms = Terms { agreed, answer, mode, timing };
+            let source = Box::new(Blocking::new(std::io::repeat(7)));
+            let transfer = Transfer::serve_read(Time::START, &terms, source);
+            Self { transfer, share: shares.join(client(host), Time::START), ack: None, sent: 0 }
+        }
+
+        /// Does what is to be done by `now`, and tells when it is to be looked at again.
+        fn run(&mut self, now: Time) -> Time {
+            if let Some((_, block)) = self.ack.take_if(|(at, _)| *at <= now) {
+                self.transfer.handle(now, &Packet::Ack { block }.to_vec());
+            }
+            loop {
+                self.transfer.set_rate(now, self.share.rate(now));
+                match self.transfer.poll(now) {
+                    Action::Wait(until) => return self.ack.map_or(until, |(at, _)| at.min(until)),
+                    Action::Storage => self.transfer.run_storage(now),
+                    Action::Done => panic!("the file has no end"),
+                    Action::Send(burst) => {
+                        let block = match Packet::parse(burst.bytes) {
+                            Ok(Packet::Data { block, .. }) => block,
+                            _ => WireBlock(0),
+                        };
+                        self.share.sent(burst.bytes.len() as u64);
+                        self.sent += burst.bytes.len() as u64;
+                        self.ack = Some((now + std::time::Duration::from_millis(1), block));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What each of some clients that have blocks of these sizes has been sent within a minute, where all may have `rate`; it
+    /// is never more than that, a block of each, and another of who waited for it when the others came.
+    fn in_a_minute(rate: u64, blocks: &[u16]) -> Vec<u64> {
+        let shares = Shares::new(Time::START, NonZeroU64::new(rate).expect("a rate"));
+        let mut all: Vec<_> =
+            (1..).zip(blocks).map(|(host, block)| Download::begin(&shares, host, *block)).collect();
+        let burst: u64 = blocks.iter().map(|block| 2 * (u64::from(*block) + 4)).sum();
+        let mut now = Time::START;
+        while now.as_micros() < 60_000_000 {
+            let next = all.iter_mut().map(|one| one.run(now)).min().expect("some");
+            let sent: u64 = all.iter().map(|one| one.sent).sum();
+            let most = rate * now.as_micros() / 1_000_000 * 105 / 100 + burst;
+            assert!(sent <= most, "{sent} of {most} at {now:?}");
+            now = next.max(now + std::time::Duration::from_micros(1));
+        }
+        all.iter().map(|one| one.sent).collect()
+    }
+
+    #[test]
+    fn a_block_that_is_more_than_may_be_sent_between_two_looks_is_not_too_much() {
+        for rate in [64 << 10, 256 << 10, 1 << 20] {
+            let alone = in_a_minute(rate, &[65_464])[0];
+            assert!(alone >= rate * 60 * 95 / 100, "{alone} at {rate}");
+            let [large, small] = in_a_minute(rate, &[65_464, 512])[..] else { panic!("two") };
+            assert!(large.abs_diff(small) <= large / 10, "{large} and {small} at {rate}");
+            assert!(large + small >= rate * 60 * 95 / 100, "{large} and {small} at {rate}");
+        }
     }
 
     #[test]

@@ -99,3 +99,13 @@ impl Telling {
         is_new
     }
 }
+
+/// Who asked again while its transfer ended asks for another.
+impl Drop for Telling {
+    fn drop(&mut self) {
+        let entry = self.permit.entry();
+        if let Some(asked_at) = entry.detach() {
+            self.shared.ask_again(asked_at, entry.query.clone());
+        }
+    }
+}

@@ -4,6 +4,7 @@
 //! ([`poll`](Transfer::poll)). This module knows packets and payloads. It must not know sockets, clocks, names or
 //! folders: it reads from a [`Source`] and writes to a [`Sink`] that others opened.
 
+mod asking;
 mod budget;
 mod burst;
 mod error;
@@ -31,10 +32,11 @@ pub use summary::{Outcome, Summary};
 pub use terms::{Action, Terms};
 
 use crate::limits;
-use crate::proto::{Agreed, Disagreement, End, Receiver, Sender, Step, Time, Timing, accept};
+use crate::proto::{Agreed, End, Receiver, Sender, Step, Time, Timing, accept};
 use crate::wire::{
     BlockSize, ErrorCode, Malformed, Options, Packet, Request, WindowSize, WireBlock,
 };
+use asking::Asking;
 use budget::UnprovenBudget;
 use incoming::Incoming;
 use outgoing::Outgoing;
@@ -53,8 +55,8 @@ enum Machine {
 
 /// How far a transfer is. It only ever goes down this list.
 enum Phase {
-    /// A client has asked for these options and has had no answer.
-    Asking(Box<Options>),
+    /// A client has asked and has had no answer.
+    Asking(Box<Asking>),
     /// Blocks travel.
     Running,
     /// The received file is committed. Its last ACK goes out, and goes out again while the peer may have missed it
@@ -125,7 +127,7 @@ impl Transfer {
     }
 
     fn ask(now: Time, request: &Request<'_>, machine: Machine) -> Self {
-        let phase = Phase::Asking(Box::new(request.options));
+        let phase = Phase::Asking(Box::new(Asking::new(request.options)));
         Self::new(now, Role::Client, phase, machine, Packet::Request(*request).to_vec())
     }
 
@@ -179,7 +181,7 @@ impl Transfer {
             Ok(Packet::Error { code, message }) => self.handle_error(now, code, message),
             // GRUB repeats its request to the session's port; it means nothing here.
             Ok(Packet::Request(_)) => {}
-            Err(Malformed::Oack) if self.is_asking() => self.disagree(now, None),
+            Err(Malformed::Oack) if self.is_asking() => self.refuse(now, None),
             Err(_) => self.hear_words(now, datagram),
         }
     }
@@ -198,7 +200,7 @@ impl Transfer {
     }
 
     /// Whether this is a client that has had no answer yet.
-    const fn is_asking(&self) -> bool {
+    pub const fn is_asking(&self) -> bool {
         matches!(self.phase, Phase::Asking(_))
     }
 
@@ -262,16 +264,16 @@ impl Transfer {
     }
 
     fn handle_oack(&mut self, now: Time, answer: &Options) {
-        let Phase::Asking(offer) = &self.phase else {
+        let Phase::Asking(asking) = &self.phase else {
             // It came again: our answer to it was lost. A sender's answer is DATA 1, which has its own timer.
             if let (Role::Client, Machine::Receiving(incoming)) = (self.role, &mut self.machine) {
                 incoming.receiver.opening_repeated(now);
             }
             return;
         };
-        let agreed = match accept(offer, answer) {
+        let agreed = match accept(&asking.offer, answer) {
             Ok(agreed) => agreed,
-            Err(why) => return self.disagree(now, Some(why)),
+            Err(why) => return self.refuse(now, Some(why)),
         };
         self.phase = Phase::Running;
         self.settle(agreed);
@@ -286,11 +288,6 @@ impl Transfer {
                 self.opening = Packet::Ack { block: WireBlock(0) }.to_vec();
             }
         }
-    }
-
-    fn disagree(&mut self, now: Time, why: Option<Disagreement>) {
-        let outcome = Outcome::Disagreement(why);
-        self.fail(now, ErrorCode::OptionRefused, "not what was asked for", outcome);
     }
 
     /// The client sent its request once more: it has not seen the server's answer, which goes out again at once.
@@ -310,7 +307,10 @@ impl Transfer {
         if self.gives_up_end().is_some() {
             return self.supply_end(now);
         }
-        self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
+        // It may be the port of the stranger that was turned away.
+        if self.refused().is_none() {
+            self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
+        }
     }
 
     /// What it would be if the peer said no more.
@@ -478,6 +478,7 @@ impl Transfer {
 
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
         let (gives_up_end, wants_storage) = (self.gives_up_end(), self.wants_storage());
+        let silent = self.refused().unwrap_or(Outcome::Silent);
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
             Machine::Receiving(incoming) => {
@@ -499,7 +500,7 @@ impl Transfer {
             Step::Wait(until) => Action::Wait(gives_up_end.map_or(until, |end| end.min(until))),
             Step::Done(end) => {
                 self.phase = Phase::Over;
-                self.summary.conclude(now - self.started, Outcome::of(end, Outcome::Silent));
+                self.summary.conclude(now - self.started, Outcome::of(end, silent));
                 Action::Done
             }
         }

@@ -1,7 +1,8 @@
 //! Files that clients look for in vain. A boot loader asks for a dozen names that need not be there before it gets one: the
 //! first is a line of its own, and those that follow soon are one line together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 use tftpkit::proto::Time;
@@ -18,6 +19,9 @@ const MOST_CLIENTS: usize = 1024;
 /// Characters of all their names together; those that do not fit are counted.
 const NAMES_CHARS: usize = 512;
 
+/// Names of a client that are told apart; others count each time.
+const MOST_NAMES: usize = 128;
+
 /// What clients looked for lately.
 #[derive(Debug, Default)]
 pub(crate) struct Misses(HashMap<IpAddr, Missed>);
@@ -29,6 +33,18 @@ struct Missed {
     /// Those that were not told.
     held: u64,
     names: String,
+    /// Its names so far, in short.
+    known: HashSet<u64>,
+}
+
+impl Missed {
+    /// Notes a name. Tells whether it is new, as far as that is known.
+    fn is_new(&mut self, name: &str) -> bool {
+        let mut short = DefaultHasher::new();
+        name.hash(&mut short);
+        let short = short.finish();
+        !self.known.contains(&short) && (self.known.len() >= MOST_NAMES || self.known.insert(short))
+    }
 }
 
 /// What a client looked for, and has not been told.
@@ -42,10 +58,14 @@ pub(crate) struct Looked {
 }
 
 impl Misses {
-    /// Notes a file that is not there. Tells whether it is held back, and whether it is the first of its client that is.
+    /// Notes a file that is not there; one that is asked for again, without options perhaps, is one file. Tells whether it is
+    /// held back, and whether it is the first of its client that is.
     pub(crate) fn hold(&mut self, now: Time, client: IpAddr, name: &str) -> Option<bool> {
         if let Some(missed) = self.0.get_mut(&client).filter(|missed| now - missed.last < QUIET) {
             missed.last = now;
+            if !missed.is_new(name) {
+                return Some(false);
+            }
             missed.held += 1;
             if missed.names.len() + name.len() <= NAMES_CHARS {
                 let between = if missed.names.is_empty() { "" } else { ", " };
@@ -61,7 +81,10 @@ impl Misses {
         // One that was quiet for long, and was not told of yet, goes on.
         let is_held = self.0.get(&client).is_some_and(|missed| missed.held > 0);
         if self.0.len() < MOST_CLIENTS && !is_held {
-            self.0.insert(client, Missed { first: now, last: now, held: 0, names: String::new() });
+            let (names, known) = (String::new(), HashSet::new());
+            let mut missed = Missed { first: now, last: now, held: 0, names, known };
+            missed.is_new(name);
+            self.0.insert(client, missed);
         }
         None
     }
@@ -126,12 +149,34 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_asked_for_again_is_one_file() {
+        let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
+        assert_eq!(misses.hold(at(0), client, "a"), None);
+        // With options, and then without.
+        assert_eq!(misses.hold(at(1), client, "a"), Some(false));
+        assert_eq!(misses.due(at(2)), (vec![], None));
+        assert_eq!(misses.hold(at(3), client, "b"), Some(true));
+        assert_eq!(misses.hold(at(4), client, "b"), Some(false));
+        assert_eq!(misses.hold(at(5), client, "a"), Some(false));
+        let told = Looked { client, files: 2, names: "b".into() };
+        assert_eq!(misses.got(client), Some(told));
+        // Beyond so many names it is not known whether one came before.
+        for n in 0..MOST_NAMES {
+            misses.hold(at(10), client, &n.to_string());
+        }
+        misses.hold(at(11), client, "0");
+        assert_eq!(misses.hold(at(11), client, "more"), Some(false));
+        assert_eq!(misses.hold(at(12), client, "more"), Some(false));
+        assert_eq!(misses.got(client).map(|looked| looked.files), Some(MOST_NAMES as u64 + 2));
+    }
+
+    #[test]
     fn one_that_does_not_stop_is_told_of_now_and_then_and_names_have_a_bound() {
         let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
         let name = "n".repeat(99);
         let mut told = Vec::new();
         for second in 0..200 {
-            misses.hold(at(second * 1000), client, &name);
+            misses.hold(at(second * 1000), client, &format!("{name}{second}"));
             told.extend(misses.due(at(second * 1000)).0);
         }
         let counts: Vec<_> = told.iter().map(|looked| looked.files).collect();

@@ -51,15 +51,22 @@ pub fn carry(channel: OwnedFd) -> io::Result<()> {
     let session = Arc::new(session.sharing(share));
     let (orders, theirs, alive) =
         (Channel::from(orders), Arc::clone(&session), Arc::clone(&server));
+    let repeats = Arc::new(AtomicU64::new(0));
+    let obeyed = Arc::clone(&repeats);
     orders.set_timeout(ALIVE_EVERY)?;
-    system.spawn("orders", Box::new(move || obey(&orders, &theirs, &alive)))?;
+    system.spawn("orders", Box::new(move || obey(&orders, &theirs, &alive, &obeyed)))?;
     if let Some(ending) = job.ending {
         session.end(ending);
     }
-    run(&server, &session, job.buffer)
+    run(&server, &session, job.buffer, &repeats)
 }
 
-fn run(server: &Channel, session: &Session, buffer: usize) -> io::Result<()> {
+fn run(
+    server: &Channel,
+    session: &Session,
+    buffer: usize,
+    repeats: &AtomicU64,
+) -> io::Result<()> {
     let (mut is_proven, mut told_at) = (false, Time::START);
     let summary = session.run(|now, transfer| {
         let is_news = transfer.is_proven() && !is_proven;
@@ -69,20 +76,23 @@ fn run(server: &Channel, session: &Session, buffer: usize) -> io::Result<()> {
         if is_news || now - told_at >= limits::FIGURES_EVERY {
             (is_proven, told_at) = (transfer.is_proven(), now);
             // Without a server there are no more orders, and the process ends.
-            let figures = Figures::of(transfer.summary(), is_proven);
+            let figures = Figures::of(transfer.summary(), is_proven, 0);
             let _ = written(FIGURES, &figures).and_then(|message| server.send(&message));
         }
     })?;
     let is_proven = session.with_transfer(|_, transfer| transfer.is_proven());
     if session.is_dallying() {
-        server.send(&written(DALLIES, &Figures::of(&summary, is_proven))?)?;
+        server.send(&written(DALLIES, &Figures::of(&summary, is_proven, 0))?)?;
         session.dally()?;
     }
-    server.send(&written(ENDED, &Figures::of(&summary, is_proven))?)
+    // One that was not obeyed yet is not answered any more.
+    let answered = repeats.load(Ordering::SeqCst);
+    let answered = answered.saturating_sub(session.leaves_repeat().into());
+    server.send(&written(ENDED, &Figures::of(&summary, is_proven, answered))?)
 }
 
 /// Does what the server says. When that is gone, the transfer is over.
-fn obey(orders: &Channel, session: &Session, alive: &Channel) {
+fn obey(orders: &Channel, session: &Session, alive: &Channel, repeats: &AtomicU64) {
     let mut order = [0; 1024];
     loop {
         match orders.receive(&mut order) {
@@ -92,9 +102,8 @@ fn obey(orders: &Channel, session: &Session, alive: &Channel) {
             Ok(0) | Err(_) => return session.end(Ending::Abandon),
             Ok(len) => match (order[0], &order[1..len]) {
                 (REPEAT, _) => {
-                    // It may be waiting for the server just now, and a repeat passes by who is busy.
-                    session.with_transfer(|_, _| {});
                     session.repeat();
+                    repeats.fetch_add(1, Ordering::SeqCst);
                 }
                 (STOP, why) => {
                     session.end(Ending::Stop(String::from_utf8_lossy(why).into_owned()));

@@ -125,6 +125,8 @@ pub(super) struct Figures {
     end_missing: bool,
     outcome: Option<How>,
     pub(super) is_proven: bool,
+    /// How many repeats were answered.
+    pub(super) repeats: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -148,7 +150,7 @@ const MOST: u64 = 1 << 48;
 const LONGEST_ROUND_TRIP: Duration = Duration::from_secs(3600);
 
 impl Figures {
-    pub(super) fn of(summary: &Summary, is_proven: bool) -> Self {
+    pub(super) fn of(summary: &Summary, is_proven: bool, repeats: u64) -> Self {
         let Summary { bytes, packets, retransmitted, probes, unproven_bytes, .. } = *summary;
         let Summary { round_trip, end_missing, .. } = *summary;
         let outcome = summary.outcome.as_ref().map(|outcome| match outcome.clone() {
@@ -175,6 +177,7 @@ impl Figures {
             end_missing,
             outcome,
             is_proven,
+            repeats,
         }
     }
 
@@ -278,7 +281,7 @@ mod tests {
         let (mut summary, mut told) = (Summary::default(), Summary::default());
         summary.bytes = u64::MAX;
         summary.outcome = Some(Outcome::PeerError(ErrorCode::DiskFull, vec![b'a'; 10_000]));
-        Figures::of(&summary, true).into_summary(&mut told);
+        Figures::of(&summary, true, 0).into_summary(&mut told);
         let text = vec![b'a'; limits::ERROR_TEXT_BYTES];
         assert_eq!(told.outcome, Some(Outcome::PeerError(ErrorCode::DiskFull, text)));
         assert_eq!(told.bytes, MOST);

@@ -27,6 +27,7 @@ use message::{
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, IoSliceMut};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Starts the processes of [`Model::Processes`](super::Model::Processes). The library starts no program of its own.
@@ -46,6 +47,10 @@ struct Elsewhere {
     latest: Mutex<Summary>,
     /// When it was told to end, and how.
     ended: Mutex<Option<(Time, Ending)>>,
+    /// How often its client was said to have repeated its request, and how often that was answered, which is known at the
+    /// end.
+    repeats: AtomicU64,
+    answered: AtomicU64,
 }
 
 impl Elsewhere {
@@ -69,7 +74,13 @@ impl UnderWay for Elsewhere {
     }
 
     fn repeat(&self) {
+        self.repeats.fetch_add(1, Ordering::Relaxed);
         self.order(REPEAT, &[]);
+    }
+
+    fn leaves_repeat(&self) -> bool {
+        let repeats = self.repeats.load(Ordering::Relaxed);
+        self.answered.fetch_max(repeats, Ordering::Relaxed) < repeats
     }
 
     fn end(&self, ending: Ending) {
@@ -138,7 +149,8 @@ impl ActiveProcess {
         spawner.start(theirs.into())?;
         let latest = Mutex::new(Summary { agreed: terms.agreed, ..Summary::default() });
         let system = Arc::clone(&shared.system);
-        let elsewhere = Elsewhere { orders, system, latest, ended: Mutex::default() };
+        let (ended, [repeats, answered]) = (Mutex::default(), [const { AtomicU64::new(0) }; 2]);
+        let elsewhere = Elsewhere { orders, system, latest, ended, repeats, answered };
         job.buffer = shared.buffer(permit.entry().query.operation);
         let elsewhere = permit.entry().attach(elsewhere);
         let (file, telling) =
@@ -190,6 +202,8 @@ impl ActiveProcess {
 
     /// Tells how a transfer ended whose process does not.
     fn lost(mut self, why: &str) {
+        // Who waits for it hears that, and nothing of a repeat that it may have answered.
+        self.elsewhere.answered.store(u64::MAX, Ordering::Relaxed);
         let ended = self.elsewhere.ended().take().map(|(_, ending)| ending);
         let mut summary = self.elsewhere.latest().clone();
         summary.outcome = match &ended {
@@ -311,8 +325,10 @@ impl ActiveProcess {
         if figures.is_proven {
             self.telling.is_proven();
         }
+        let repeats = figures.repeats;
         let mut latest = self.elsewhere.latest();
         figures.into_summary(&mut latest);
+        self.elsewhere.answered.store(repeats, Ordering::Relaxed);
         latest.elapsed = now - self.telling.started();
         Ok(latest.clone())
     }

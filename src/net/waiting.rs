@@ -1,0 +1,124 @@
+//! How a thread waits for a socket: it polls for a moment, and then it sleeps.
+
+use super::socket::{Received, TransferSocket};
+use super::system::System;
+use crate::limits;
+use crate::proto::Time;
+use std::cmp::Ordering::{Equal, Greater, Less};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The timeout that the kernel was told, so that it is told again only when it is off.
+#[derive(Default)]
+pub(super) struct Timeout(Option<Duration>);
+
+impl Timeout {
+    /// Has the kernel wait no longer than `wanted`, and not much less.
+    pub(super) fn set(&mut self, socket: &TransferSocket, wanted: Duration) -> io::Result<()> {
+        // Waking early costs one more look at the clock; waking late would be wrong.
+        let good_enough = self.0.is_some_and(|told| told <= wanted && told >= wanted / 2);
+        if !good_enough {
+            // A little early, so that the next interval, which is nearly the same, needs no other setting.
+            let told = (wanted - wanted / 8).max(Duration::from_millis(1));
+            socket.set_timeout(told)?;
+            self.0 = Some(told);
+        }
+        Ok(())
+    }
+}
+
+/// Polls the socket for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
+///
+/// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
+/// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
+/// do come like this.
+pub(super) struct BusyPoll<'a> {
+    system: &'a dyn System,
+    /// How often in a row there was nothing.
+    misses: u32,
+    /// How many times it now sleeps without polling.
+    sleeps: u32,
+}
+
+/// Transfers that are driven on threads of this process.
+static DRIVEN: AtomicUsize = AtomicUsize::new(0);
+
+impl<'a> BusyPoll<'a> {
+    /// A thread begins to drive a transfer.
+    pub(super) fn new(system: &'a dyn System) -> Self {
+        DRIVEN.fetch_add(1, Ordering::Relaxed);
+        Self { system, misses: 0, sleeps: 0 }
+    }
+
+    /// Takes what comes before `until`, as long as it pays to poll for it.
+    pub(super) fn receive(
+        &mut self,
+        socket: &TransferSocket,
+        buffer: &mut [u8],
+        until: Time,
+    ) -> io::Result<Received> {
+        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
+            _ if self.sleeps > 0 => {
+                self.sleeps -= 1;
+                return Ok(Received::Nothing);
+            }
+            Less => self.spin(socket, buffer, until)?,
+            // The peer may need this processor.
+            Equal => return Ok(Received::Nothing),
+            Greater => {
+                std::thread::yield_now();
+                socket.try_receive(buffer)?
+            }
+        };
+        if received == Received::Nothing {
+            self.misses = (self.misses + 1).min(16);
+            self.sleeps = 1 << self.misses;
+        } else {
+            self.misses = 0;
+        }
+        Ok(received)
+    }
+
+    /// Looks again and again for a moment.
+    fn spin(
+        &self,
+        socket: &TransferSocket,
+        buffer: &mut [u8],
+        until: Time,
+    ) -> io::Result<Received> {
+        let until = until.min(self.system.now() + limits::BUSY_POLL);
+        loop {
+            let received = socket.try_receive(buffer)?;
+            if received != Received::Nothing || self.system.now() > until {
+                return Ok(received);
+            }
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl Drop for BusyPoll<'_> {
+    fn drop(&mut self) {
+        DRIVEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Kernel;
+
+    #[test]
+    fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
+        let system = Kernel::start();
+        let socket = TransferSocket::ask(&*system, ([127, 0, 0, 1], 9).into()).expect("a socket");
+        let mut timeout = Timeout::default();
+        for millis in [1000, 990, 1001, 300, 5000, 40, 45, 1000, 255_000, 5] {
+            let wanted = Duration::from_millis(millis);
+            timeout.set(&socket, wanted).expect("it is set");
+            let told = timeout.0.expect("a timeout");
+            assert!(told <= wanted && told >= wanted / 2, "{told:?} for {wanted:?}");
+        }
+    }
+}
