@@ -61,12 +61,7 @@ pub fn carry(channel: OwnedFd) -> io::Result<()> {
     run(&server, &session, job.buffer, &repeats)
 }
 
-fn run(
-    server: &Channel,
-    session: &Session,
-    buffer: usize,
-    repeats: &AtomicU64,
-) -> io::Result<()> {
+fn run(server: &Channel, session: &Session, buffer: usize, repeats: &AtomicU64) -> io::Result<()> {
     let (mut is_proven, mut told_at) = (false, Time::START);
     let summary = session.run(|now, transfer| {
         let is_news = transfer.is_proven() && !is_proven;
