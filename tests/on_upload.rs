@@ -138,18 +138,23 @@ fn what_the_command_refuses_never_appears_and_the_log_says_why() {
 #[test]
 fn a_command_that_takes_too_long_is_killed_with_all_that_it_started() {
     let hangs = "echo $$ >one && { sleep 1000 & echo $! >two; } && sleep 1000";
-    for model in MODELS {
+    let is_killed = |model: &[&str]| {
         let (root, here) = (folder(&[]), folder(&[]));
-        let options = [model, &["--on-upload-within", "0.5"]].concat();
+        let options = [model, &["--on-upload-within", "1.5"]].concat();
         let server = serve(root.path(), here.path(), hangs, &options);
         let late = "ERROR 0 \"the check of the server takes too long\"";
         assert_eq!(refusal(&server, b"new", b"new"), late, "{model:?}");
-        server.log_line(&["killed after 0.5 s"]);
+        server.log_line(&["killed after 1.5 s"]);
         for file in ["one", "two"] {
             ends(pid_in(&here.path().join(file)));
         }
         until("no trace of it", || everything_in(root.path()).is_empty().then_some(()));
-    }
+    };
+    std::thread::scope(|scope| {
+        for model in MODELS {
+            scope.spawn(move || is_killed(model));
+        }
+    });
 }
 
 #[test]
@@ -320,5 +325,17 @@ fn another_command_counts_from_the_next_start_on_and_until_then_the_first() {
         let told = ["a change of", "--on-upload", "counts from the next start on"];
         until("what came of it", || server.all_logged(&told).into_iter().nth(n - 1));
         assert_eq!(refusal(&server, b"new", b"new"), REFUSED);
+    }
+}
+
+#[test]
+fn a_time_that_is_longer_than_clients_wait_is_told() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    for (within, is_told) in [("10s", false), ("10.1s", true)] {
+        let server = serve(root.path(), here.path(), "exit 3", &["--on-upload-within", within]);
+        // Whatever there is to tell at the start is told before that.
+        assert_eq!(refusal(&server, b"new", b"new"), REFUSED);
+        server.log_line(&["exit status 3"]);
+        assert_eq!(server.logged(&["WARN", "clients may give up"]).is_some(), is_told, "{within}");
     }
 }

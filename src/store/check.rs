@@ -52,9 +52,13 @@ impl Asked {
         Self { within: place, ..self }
     }
 
-    pub(super) fn ask(&self, path: &Path, file: &File) -> io::Result<()> {
-        let (path, size) = (self.within.join(path), file.metadata()?.len());
-        (self.check.0)(&WholeUpload { path: &path, peer: self.peer, size, file })
+    /// Asks about what is to appear at `path`, if it can be read for that.
+    pub(super) fn ask(&self, path: &Path, file: io::Result<File>) -> io::Result<()> {
+        let unread =
+            |error| io::Error::other(format!("it cannot be read again before it appears: {error}"));
+        let file = &file.map_err(unread)?;
+        let (path, size) = (&*self.within.join(path), file.metadata()?.len());
+        (self.check.0)(&WholeUpload { path, peer: self.peer, size, file })
     }
 }
 

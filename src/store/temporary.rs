@@ -154,7 +154,7 @@ impl<D: Directory> Temporary<D> {
             sync_file(&self.file, to, notices)?;
         }
         if let Some(asked) = asked {
-            asked.ask(&to.path, &self.file.to_read()?)?;
+            asked.ask(&to.path, self.file.to_read())?;
         }
         let mut made = Vec::new();
         let named = make_directories(&self.place.dir, &to.missing, &mut made)

@@ -47,7 +47,7 @@ fn command(text: &str) -> Result<String, String> {
     if is_empty { Err("write a command".into()) } else { Ok(text.into()) }
 }
 
-/// A client whose upload takes so much longer than its bytes may have given up: busybox's waits no longer than 13 s.
+/// A client that waits longer than this for the end of its upload may give up: busybox's does after 13 s.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The process that runs commands has so much longer than they have to tell how they ended.
@@ -88,6 +88,12 @@ impl OnUpload {
 
     /// Starts the process that runs the command as `account`.
     pub(crate) fn start(&self, account: Option<&Account>) -> Result<()> {
+        if self.within > PATIENCE {
+            tracing::warn!(
+                "clients may give up before --on-upload-within is over, and never hear how it ended: busybox's after 13 s, \
+                 tftp-hpa's after 25"
+            );
+        }
         let what = "cannot start the process that runs the command of --on-upload";
         let process = process::start(&self.command, self.within, account).context(what)?;
         let _ = self.process.set(process);
