@@ -224,6 +224,17 @@ fn without_the_process_that_runs_commands_no_upload_is_taken() {
 }
 
 #[test]
+fn a_process_that_runs_no_command_any_more_is_not_waited_for() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = serve(root.path(), here.path(), "true", &["--on-upload-within", "0.1"]);
+    server.peer().store(&wrq("good", &[]), b"good").expect("it is stored");
+    kill(runner(&server), Signal::SIGSTOP).expect("it lives");
+    assert_eq!(refusal(&server, b"new", b"new"), UNCHECKED);
+    server.log_line(&["new", "the process that runs it does not answer"]);
+    assert_eq!(everything_in(root.path()), ["good"]);
+}
+
+#[test]
 fn a_stop_waits_for_the_command_or_ends_it_and_tells_the_client() {
     for model in MODELS {
         let (root, here) = (folder(&[]), folder(&[]));
@@ -306,6 +317,29 @@ fn the_command_runs_as_the_user_that_serves_and_the_sandbox_holds_all_the_same()
     if server.logged(&["the sandbox is not whole"]).is_none() {
         assert_eq!(server.status("Seccomp"), 2);
     }
+}
+
+#[test]
+fn what_can_only_be_written_over_is_asked_about_while_it_waits_elsewhere() {
+    let (root, here) = (folder(&[("cfg", b"old")]), folder(&[]));
+    let mode = |path: &Path, mode| {
+        fs::set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
+    };
+    mode(here.path(), 0o777);
+    mode(&root.path().join("cfg"), 0o666);
+    mode(root.path(), 0o555);
+    let asked = "cat \"$RTFTPD_PATH\" >seen && cmp -s seen - && test $(cat seen) != bad";
+    let mut command = server(root.path(), here.path(), asked, &[]);
+    if Uid::effective().is_root() {
+        command.env("RTFTPD_USER", "65534");
+    }
+    let server = Daemon::spawn(&mut command);
+    assert_eq!(refusal(&server, b"cfg", b"bad"), REFUSED);
+    assert_eq!(fs::read(root.path().join("cfg")).expect("a file"), b"old");
+    server.peer().store(&wrq("cfg", &[]), b"good").expect("it is stored");
+    assert_eq!(fs::read(root.path().join("cfg")).expect("a file"), b"good");
+    server.log_line(&["cfg", "written over"]);
+    mode(root.path(), 0o755);
 }
 
 #[test]

@@ -29,8 +29,8 @@ use turns::{NoTurn, Turns};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnUploadArgs {
-    /// Run this command by the shell for each upload that is whole, before it appears; ends it with another status than 0,
-    /// the upload is refused. It has RTFTPD_PATH, the file to read, which has no name yet and is its standard input, too;
+    /// Run this command by the shell for each upload that is whole, before it appears; where it ends with another status than
+    /// 0 the upload is refused. It has RTFTPD_PATH, the file to read, which has no name yet and is its standard input, too;
     /// RTFTPD_NAME, where it is to appear below RTFTPD_FOLDER; RTFTPD_SIZE, and RTFTPD_PEER, the client's address. It runs as
     /// the user that serves, outside the sandbox
     #[arg(long, value_name = "COMMAND", env = "RTFTPD_ON_UPLOAD", value_parser = command)]
@@ -210,6 +210,12 @@ fn shown(said: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_has_words() {
+        assert_eq!(command("grep -q end"), Ok("grep -q end".into()));
+        assert!(command("").is_err() && command(" \n").is_err());
+    }
 
     #[test]
     fn of_what_a_command_said_the_last_line_is_told_and_can_do_no_harm() {

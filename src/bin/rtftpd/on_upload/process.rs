@@ -106,7 +106,14 @@ pub(super) fn handed_over(
 pub(super) fn heard(channel: &OwnedFd, within: Duration) -> io::Result<Option<Told>> {
     set_socket_timeout(channel, Timeout::Recv, Some(within))?;
     let mut message = vec![0; MESSAGE_BYTES];
-    match recv(channel, &mut *message, RecvFlags::empty()) {
+    let received = loop {
+        match recv(channel, &mut *message, RecvFlags::empty()) {
+            // As after the server itself was stopped for a while.
+            Err(Errno::INTR) => {}
+            received => break received,
+        }
+    };
+    match received {
         Ok((0, _)) => Ok(None),
         Ok((len, _)) => Ok(Some(serde_json::from_slice(&message[..len])?)),
         Err(Errno::AGAIN) => Err(io::Error::other("the process that runs it does not answer")),
