@@ -327,6 +327,20 @@ pub(crate) const STORAGE_THREADS: usize = 4;
 /// disk.
 pub(crate) const LISTING_THREADS: usize = 2;
 
+/// Threads that wait in the place of an event loop for whoever is asked before an upload appears: more than ever wait for a
+/// command, so that one upload too many is refused at once, and not in the end.
+pub(crate) const ASKING_THREADS: usize = 64;
+
+/// Commands that are asked about uploads run four at once: each may take what a processor gives.
+#[doc(hidden)]
+pub const UPLOAD_COMMANDS: usize = 4;
+
+/// 32 uploads wait for their turn to be asked about; those beyond are refused.
+#[doc(hidden)]
+pub const UPLOADS_WAITING: usize = 32;
+
+const _: () = assert!(UPLOAD_COMMANDS + UPLOADS_WAITING < ASKING_THREADS);
+
 /// A thread that waited for a disk is there for the next wait for so long: to make one costs more than most waits.
 pub(crate) const WORKER_LINGER: Duration = Duration::from_secs(1);
 

@@ -153,12 +153,10 @@ impl Machine {
                 Part::Block("sh", text) => {
                     text.lines().filter(|line| !line.is_empty()).for_each(|line| self.run(line));
                 }
-                Part::Block("toml" | "map" | "dnsmasq", text) => self.write(text),
+                Part::Block("toml" | "map" | "dnsmasq" | "bash", text) => self.write(text),
                 // What is typed at a device.
                 Part::Block("ios" | "uboot", _) => {}
-                Part::Block(language, text) => {
-                    panic!("what is to be done with {language}:\n{text}")
-                }
+                Part::Block(other, text) => panic!("what is to be done with {other}:\n{text}"),
             }
         }
         assert_eq!(self.unread, Vec::<String>::new(), "no command reads these files");
@@ -187,7 +185,7 @@ impl Machine {
                 self.server = Some(Daemon::spawn(server.current_dir(&self.here)));
             }
             "rtftp" if line.contains(DEVICE) => self.send_to_the_device(line),
-            "rtftp" | "dnsmasq" | "chmod" | "chown" | "cp" | "ip" | "mkdir" => {
+            "rtftp" | "dnsmasq" | "chmod" | "chown" | "cp" | "git" | "ip" | "mkdir" => {
                 shell(&self.here, line);
             }
             other => panic!("is it safe to run {other}? {line}"),
@@ -373,8 +371,10 @@ fn devices_read_and_write_by_the_page() {
     }
     let own = Path::new("/srv/backup/192.0.2.10");
     assert!(["sw-01.cfg", "sw-04.cfg", "vlan.txt"].iter().all(|name| own.join(name).is_file()));
-    shell(Path::new("/srv"), "cd phones/198.51.100.8 && test -f 0004f2123456-app.log");
-    shell(Path::new("/srv/archive"), "test -f sw-01.cfg.~1~ && test -f 192.0.2.10/sw-01-2*-1.cfg");
+    let shell = |line| shell(Path::new("/srv"), line);
+    shell("cd phones/198.51.100.8 && test -f 0004f2123456-app.log");
+    shell("cd archive && test -f sw-01.cfg.~1~ && test -f 192.0.2.10/sw-01-2*-1.cfg");
+    shell("! test -e archive/sw-02.cfg && git --git-dir configs.git show HEAD:sw-03.cfg");
 }
 
 #[test]

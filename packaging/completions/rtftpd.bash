@@ -35,7 +35,7 @@ _rtftpd() {
 
     case "${cmd}" in
         rtftpd)
-            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help --version check explain reload top"
+            opts="-l -v -q -h -V --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --on-upload --on-upload-within --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help --version check explain reload top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -78,6 +78,14 @@ _rtftpd() {
                     return 0
                     ;;
                 --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -229,7 +237,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__check)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --on-upload --on-upload-within --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -272,6 +280,14 @@ _rtftpd() {
                     return 0
                     ;;
                 --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -423,7 +439,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__explain)
-            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --log-json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --from --to --mac --write --list --mode --json --root --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --on-upload --on-upload-within --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --log-json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -486,6 +502,14 @@ _rtftpd() {
                     return 0
                     ;;
                 --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -637,7 +661,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__reload)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --on-upload --on-upload-within --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -680,6 +704,14 @@ _rtftpd() {
                     return 0
                     ;;
                 --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -831,7 +863,7 @@ _rtftpd() {
             return 0
             ;;
         rtftpd__subcmd__top)
-            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
+            opts="-l -v -q -h --config --listen --rules --links-to --interface --uploads --create-dirs --max-upload --keep-versions --upload-name --on-upload --on-upload-within --growing-files --map-file --map-rule --strip-prefix --strip-junk --ignore-case --no-list --list-name --model --max-threads --event-threads --single-port --max-sessions --network-sessions --unproven-sessions --request-rate --error-rate --unheard-rate --rate --memory --max-blksize --max-blksize-of --whole-packets --max-windowsize --no-offload --ports --patience --first-interval --intervals --drain --inetd --idle-exit --handover --pid-file --user --sandbox --http --http-name --json --events-to --progress-log --log-rate --trace --pcap-on-failure --verbose --quiet --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -874,6 +906,14 @@ _rtftpd() {
                     return 0
                     ;;
                 --upload-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --on-upload-within)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

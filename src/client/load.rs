@@ -262,7 +262,7 @@ impl<'a> Traffic<'a> {
             system,
             start,
             // Nothing that is done here waits for a disk.
-            event_loop: EventLoop::new(Arc::clone(system), system.pool(1))?,
+            event_loop: EventLoop::new(Arc::clone(system), system.pool(1), system.pool(1))?,
             sessions: Slab::new(),
             ended,
             tell,

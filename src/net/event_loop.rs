@@ -33,6 +33,8 @@ pub(crate) trait Handler: Send + 'static {
 pub(crate) struct EventLoop<H> {
     system: Arc<dyn System>,
     pool: Arc<dyn Pool>,
+    /// For what takes longer than a disk does.
+    asking: Arc<dyn Pool>,
     mailbox: Mailbox<H>,
     entries: Slab<Entry<H>>,
     /// By the keys of `entries`.
@@ -76,12 +78,17 @@ pub(crate) struct SocketId(pub(crate) usize);
 const WATCHED: u64 = 1 << 32;
 
 impl<H: Handler> EventLoop<H> {
-    /// A loop without transfers. What would wait for a disk goes to `pool`.
-    pub(crate) fn new(system: Arc<dyn System>, pool: Arc<dyn Pool>) -> io::Result<Self> {
+    /// A loop without transfers. What would wait for a disk goes to `pool`, what would wait for somebody else to `asking`.
+    pub(crate) fn new(
+        system: Arc<dyn System>,
+        pool: Arc<dyn Pool>,
+        asking: Arc<dyn Pool>,
+    ) -> io::Result<Self> {
         let shared = Shared { poller: system.poller()?, mail: Mutex::new(Some(Vec::new())) };
         Ok(Self {
             system,
             pool,
+            asking,
             mailbox: Mailbox(Arc::new(shared)),
             entries: Slab::new(),
             deadlines: Deadlines::default(),
@@ -275,8 +282,10 @@ impl<H: Handler> EventLoop<H> {
         let Some(handler) = self.entries[key].handler.take() else { return };
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
         listen_no_more(self.poller(), &self.entries[key].session);
+        let takes_long = self.entries[key].session.lock().storage_takes_long();
+        let pool = if takes_long { &self.asking } else { &self.pool };
         let turn = Turn { mailbox: self.mailbox(), key, done: None };
-        self.pool.run(Box::new(move || {
+        pool.run(Box::new(move || {
             let session = handler.session();
             let next = session.advance(&mut session.lock(), Driver::Storage);
             turn.end(handler, next);

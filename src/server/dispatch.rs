@@ -51,8 +51,11 @@ impl Dispatcher {
     ) -> Result<Self, StartError> {
         let pool = system.pool(limits::STORAGE_THREADS);
         let listings = system.pool(limits::LISTING_THREADS);
-        let event_loop =
-            || EventLoop::new(Arc::clone(system), Arc::clone(&pool)).map_err(StartError::Loop);
+        let asking = system.pool(limits::ASKING_THREADS);
+        let event_loop = || {
+            EventLoop::new(Arc::clone(system), Arc::clone(&pool), Arc::clone(&asking))
+                .map_err(StartError::Loop)
+        };
         let others = match model {
             Model::Events(loops) => loops.get() - 1,
             Model::Threads(_) | Model::Processes(_) | Model::SinglePort | Model::Iterative => 0,

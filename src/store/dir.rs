@@ -4,6 +4,7 @@
 //! (`beneath`), so that neither `..` nor a link, however it is planted or swapped, leads out. An upload has its name when
 //! it is whole, as far as the file system allows (`temporary`).
 
+use super::check::{Check, WholeUpload};
 use super::contents::Contents;
 use super::disk::{Directory as _, FileKind, Lookup, may};
 use super::error::is_shortage;
@@ -79,9 +80,9 @@ impl Folder {
             can_link: has_proc,
             how: Lookup::Own,
             notices: Notices::default(),
+            check: None,
         };
         let (shared, links) = (Mutex::default(), Vec::new());
-        let growing = false;
         Self {
             root,
             below: None,
@@ -89,7 +90,7 @@ impl Folder {
             rules,
             names: None,
             has_proc,
-            growing,
+            growing: false,
             ignore_case: false,
             shared,
             recent: Recent::default(),
@@ -134,6 +135,18 @@ impl Folder {
         name: impl Fn(&UploadName<'_>) -> Option<PathBuf> + Send + Sync + 'static,
     ) -> Self {
         self.names = Some(Names::new(name));
+        self
+    }
+
+    /// Asks `check` about each upload that is whole before it appears: after an error it does not, which tells the client
+    /// [what it may know](crate::transfer::PeerWords). It may wait for somebody else, and no other transfer waits with it,
+    /// unless very many do.
+    #[must_use]
+    pub fn before_uploads_appear(
+        mut self,
+        check: impl Fn(&WholeUpload<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.rules.check = Some(Check::new(check));
         self
     }
 
@@ -425,7 +438,8 @@ impl Folder {
                     other => other,
                 })?;
                 let query = self.in_its_letters(&served, query)?;
-                Ok(Box::new(rules.open(served.dir(), served.paths(), &query)?))
+                let upload = rules.open(served.dir(), served.paths(), &query)?;
+                Ok(Box::new(upload.within(served.place(Path::new("")))))
             }
         }
     }

@@ -85,6 +85,9 @@ pub(super) trait NewFile: Write + Send {
 
     fn identity(&self) -> io::Result<Identity>;
 
+    /// The same file once more, to be read from its first byte on and not to be written.
+    fn to_read(&self) -> io::Result<std::fs::File>;
+
     /// Whether it lies behind a network, for which a write to it may wait.
     fn is_remote(&self) -> bool;
 }
@@ -385,6 +388,12 @@ impl NewFile for File {
     fn identity(&self) -> io::Result<Identity> {
         let about = self.metadata()?;
         Ok((about.dev(), about.ino()))
+    }
+
+    fn to_read(&self) -> io::Result<std::fs::File> {
+        let own = format!("/proc/self/fd/{}", self.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(CWD, own, flags, Mode::empty())?.into())
     }
 
     fn is_remote(&self) -> bool {

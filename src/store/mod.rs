@@ -5,6 +5,7 @@
 
 mod attributes;
 mod beneath;
+mod check;
 mod contents;
 #[cfg(test)]
 pub(crate) mod crash;
@@ -30,6 +31,7 @@ mod upload;
 mod versions;
 mod whole_file;
 
+pub use check::WholeUpload;
 pub use dir::Folder;
 pub use error::StoreError;
 pub(crate) use error::{SERVER_ERROR, is_shortage};

@@ -4,6 +4,7 @@
 //! beside its target, where a rename cannot fail for want of space or rights; and its writer holds a lock on it, which
 //! ends with the process. So what can be locked is what nobody writes any more.
 
+use super::check::Asked;
 use super::disk::{About, Directory, FileKind, Lookup, NewFile};
 use super::notice::{Notice, Notices};
 use super::versions;
@@ -141,10 +142,19 @@ impl<D: Directory> Temporary<D> {
     /// Makes its bytes last, and the directories that are missing, and gives it its name in one step, for good. Without
     /// `replace` a file that has the name already stays. Where that fails, no directory is left behind.
     ///
-    /// Where the file system cannot do it in one step, it is done the next best way, and told.
-    pub(super) fn persist(mut self, to: &Target, notices: &Notices) -> io::Result<()> {
+    /// Where the file system cannot do it in one step, it is done the next best way, and told. Who is `asked` before it is
+    /// seen may say no.
+    pub(super) fn persist(
+        mut self,
+        to: &Target,
+        notices: &Notices,
+        asked: Option<&Asked>,
+    ) -> io::Result<()> {
         if self.over.is_none() {
             sync_file(&self.file, to, notices)?;
+        }
+        if let Some(asked) = asked {
+            asked.ask(&to.path, self.file.to_read())?;
         }
         let mut made = Vec::new();
         let named = make_directories(&self.place.dir, &to.missing, &mut made)
@@ -479,7 +489,7 @@ mod tests {
                 let created = Temporary::create(dir.try_clone()?, can_link);
                 let mut file = created.map_err(|(_, error)| error)?;
                 file.write_all(if replace { b"over" } else { b"new" })?;
-                file.persist(&target("target", missing, replace), &Notices::default())
+                file.persist(&target("target", missing, replace), &Notices::default(), None)
             };
             let made = ["made".into(), "on the way".into()];
             for (missing, path) in [(&[][..], "target"), (&made, "made/on the way/target")] {
@@ -511,7 +521,7 @@ mod tests {
                 let file = Temporary::create(dir.try_clone().expect("a descriptor"), can_link);
                 let to = target(name, &[], true);
                 let file = file.map_err(|(_, error)| error).expect("a file");
-                let kept = file.persist(&to, &Notices::default());
+                let kept = file.persist(&to, &Notices::default(), None);
                 let kept = kept.expect_err("it is no file");
                 assert_eq!(kept.kind(), ErrorKind::PermissionDenied, "{name}, {can_link}");
             }
@@ -541,7 +551,7 @@ mod tests {
         let write = || -> io::Result<()> {
             let temporary = Temporary::create(dir.try_clone()?, false);
             let temporary = temporary.map_err(|(_, error)| error)?;
-            temporary.persist(&target("target", &[], true), &Notices::default())
+            temporary.persist(&target("target", &[], true), &Notices::default(), None)
         };
         let lost = std::thread::scope(|scope| {
             scope.spawn(|| {

@@ -1,6 +1,7 @@
 //! Uploads to a folder: what is refused before the first byte, and what becomes of the rest.
 
 use super::StoreError;
+use super::check::{Asked, Check};
 use super::disk::{About, Directory, FileKind, Lookup, NewFile, Room};
 use super::error::TOO_LARGE;
 use super::notice::Notices;
@@ -43,6 +44,8 @@ pub(super) struct Rules {
     /// How the names of clients are looked up.
     pub(super) how: Lookup,
     pub(super) notices: Notices,
+    /// Who is asked before an upload appears.
+    pub(super) check: Option<Check>,
 }
 
 impl Rules {
@@ -81,7 +84,9 @@ impl Rules {
         }
         // What a link leads to is replaced, and not the link.
         let place = existing.as_ref().map_or(path, |about| &*about.place).to_owned();
-        self.begin(root, &place, existing, query.announced_size())
+        let upload = self.begin(root, &place, existing, query.announced_size())?;
+        let asked = self.check.as_ref().map(|check| check.about(query.peer));
+        Ok(Upload { asked, ..upload })
     }
 
     /// Opens the file `path`, whatever uploads are allowed. A link of this name is replaced, and not what it leads to.
@@ -155,7 +160,7 @@ impl Rules {
         }
         let may_wait = if file.file().is_remote() { MayWait::Always } else { MayWait::OnCommit };
         let (file, notices) = (Some(BufWriter::new(file)), self.notices.clone());
-        Ok(Upload { file, to, room: self.largest, may_wait, notices })
+        Ok(Upload { file, to, room: self.largest, may_wait, notices, asked: None })
     }
 
     /// A place for what takes the name `name` in `dir`: beside it, if there may be files beside it, and if the new one can
@@ -241,9 +246,17 @@ pub(super) struct Upload<D: Directory> {
     room: u64,
     may_wait: MayWait,
     notices: Notices,
+    /// Who is asked before it appears.
+    asked: Option<Asked>,
 }
 
 impl<D: Directory> Upload<D> {
+    /// The same, in a root that is `place` below the folder.
+    pub(super) fn within(mut self, place: PathBuf) -> Self {
+        self.asked = self.asked.map(|asked| asked.within(place));
+        self
+    }
+
     /// The directory in which a temporary file of it stands, if that has a name.
     pub(super) fn place(&self) -> Option<&D> {
         let temporary = self.file.as_ref()?.get_ref();
@@ -261,11 +274,11 @@ impl<D: Directory> Sink for Upload<D> {
     fn commit(&mut self) -> io::Result<()> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let temporary = file.into_inner().map_err(IntoInnerError::into_error)?;
-        temporary.persist(&self.to, &self.notices)
+        temporary.persist(&self.to, &self.notices, self.asked.as_ref())
     }
 
     fn may_wait(&self) -> MayWait {
-        self.may_wait
+        if self.asked.is_some() { MayWait::OnCommitForLong } else { self.may_wait }
     }
 }
 

@@ -24,10 +24,26 @@ pub fn error_code(error: &io::Error) -> ErrorCode {
 #[error("{0}")]
 pub struct PeerWords(pub &'static str);
 
+/// What the peer may know, and beside it what only whoever runs this may.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+struct Explained {
+    words: PeerWords,
+    why: String,
+}
+
 impl PeerWords {
+    /// An error of this kind that tells the peer these words, with the ERROR code of the [kind](error_code), and whoever runs
+    /// this `why`.
+    pub fn because(self, kind: io::ErrorKind, why: impl Into<String>) -> io::Error {
+        io::Error::new(kind, Explained { words: self, why: why.into() })
+    }
+
     /// Those of an error, if it has such.
     pub(crate) fn of(error: &io::Error) -> Option<Self> {
-        error.get_ref().and_then(|cause| cause.downcast_ref().copied())
+        let cause = error.get_ref()?;
+        let own = || cause.downcast_ref().copied();
+        own().or_else(|| cause.downcast_ref().map(|Explained { words, .. }| *words))
     }
 }
 
@@ -50,6 +66,18 @@ pub(crate) fn error_text(text: &str) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_peer_is_told_its_words_and_whoever_runs_this_the_reason() {
+        let error = PeerWords("no").because(io::ErrorKind::PermissionDenied, "not on my watch");
+        assert_eq!(
+            (error_code(&error), &*error.to_string()),
+            (ErrorCode::AccessViolation, "not on my watch")
+        );
+        assert_eq!(PeerWords::of(&error), Some(PeerWords("no")));
+        assert_eq!(PeerWords::of(&PeerWords("plain").into()), Some(PeerWords("plain")));
+        assert_eq!(PeerWords::of(&io::Error::other("none")), None);
+    }
 
     #[test]
     fn a_text_is_cut_where_a_character_or_a_nul_begins() {

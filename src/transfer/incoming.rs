@@ -91,7 +91,9 @@ impl Incoming {
         loop {
             match self.may_wait {
                 MayWait::Never => sink.write(payload)?,
-                MayWait::OnCommit | MayWait::Always => self.unwritten.extend_from_slice(payload),
+                MayWait::OnCommit | MayWait::OnCommitForLong | MayWait::Always => {
+                    self.unwritten.extend_from_slice(payload);
+                }
             }
             self.bytes += payload.len() as u64;
             // What was kept behind the gap is in order now.
@@ -131,8 +133,14 @@ impl Incoming {
 
     /// Whether something is to be written or committed by [`storage`](Self::storage).
     pub(super) fn wants_storage(&self) -> bool {
-        let piece = if self.may_wait == MayWait::OnCommit { self.piece.max(1) } else { 1 };
+        let gathers = matches!(self.may_wait, MayWait::OnCommit | MayWait::OnCommitForLong);
+        let piece = if gathers { self.piece.max(1) } else { 1 };
         self.is_whole() || self.unwritten.len() >= piece
+    }
+
+    /// Whether what is to be done by [`storage`](Self::storage) may take longer than a disk does.
+    pub(super) fn storage_takes_long(&self) -> bool {
+        self.is_whole() && self.may_wait == MayWait::OnCommitForLong
     }
 
     /// Whether there is something to be taken back that may wait, should it end now.

@@ -341,15 +341,11 @@ impl Transfer {
     }
 
     fn fail_locally(&mut self, now: Time, error: &io::Error) {
-        let (code, text) = match error_code(error) {
-            code @ (ErrorCode::DiskFull | ErrorCode::FileExists) => {
-                (code, PeerWords::of(error).map_or_else(|| code.text(), |words| words.0))
-            }
+        let (code, text) = match (error_code(error), PeerWords::of(error)) {
+            (code, Some(words)) => (code, words.0),
+            (code @ (ErrorCode::DiskFull | ErrorCode::FileExists), None) => (code, code.text()),
             // In the middle of a transfer there is nothing that the peer could do about any other.
-            _ => {
-                const TEXT: PeerWords = PeerWords("error while reading or writing the file");
-                (ErrorCode::Undefined, PeerWords::of(error).unwrap_or(TEXT).0)
-            }
+            _ => (ErrorCode::Undefined, "error while reading or writing the file"),
         };
         self.fail(now, code, text, Outcome::Local(code, error.to_string()));
     }
@@ -402,6 +398,11 @@ impl Transfer {
     /// Whether to drop it now may wait for a disk: an upload that is not whole leaves no trace.
     pub fn drop_may_wait(&self) -> bool {
         matches!(&self.machine, Machine::Receiving(incoming) if incoming.drop_may_wait())
+    }
+
+    /// Whether [`run_storage`](Self::run_storage) may now take longer than a disk does, because it asks somebody else.
+    pub fn storage_takes_long(&self) -> bool {
+        matches!(&self.machine, Machine::Receiving(incoming) if incoming.storage_takes_long())
     }
 
     /// What comes is in windows for which the path has no room, from a sender that does not pace them: the window that seems

@@ -11,6 +11,9 @@ pub enum MayWait {
     /// [`commit`](Sink::commit), and [`write`](Sink::write) seldom: a file whose bytes go to the system's cache first. They
     /// come in pieces that are worth a hand-over to another thread.
     OnCommit,
+    /// As [`OnCommit`](Self::OnCommit), and [`commit`](Sink::commit) for seconds, because it asks somebody else. No other
+    /// transfer's disk waits behind it.
+    OnCommitForLong,
     /// Both [`write`](Sink::write) and [`commit`](Sink::commit).
     Always,
 }

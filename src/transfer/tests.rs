@@ -338,8 +338,23 @@ fn what_of_a_sink_may_wait_is_done_where_waiting_is_allowed() {
     let commit = || vec!["commit".to_owned()];
     assert_eq!(asked_of(MayWait::Never), [both.clone(), commit(), vec![]]);
     let all = vec!["write 515".to_owned(), "commit".to_owned()];
-    for may_wait in [MayWait::OnCommit, MayWait::Always] {
+    for may_wait in [MayWait::OnCommit, MayWait::OnCommitForLong, MayWait::Always] {
         assert_eq!(asked_of(may_wait), [vec![], vec![], all.clone()], "{may_wait:?}");
+    }
+}
+
+#[test]
+fn only_the_end_takes_long_and_only_of_a_sink_that_says_so() {
+    for may_wait in [MayWait::OnCommit, MayWait::OnCommitForLong, MayWait::Always] {
+        let sink = Box::new(Noted(may_wait, Arc::default()));
+        let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), sink);
+        assert!(!settled(&mut transfer, ms(0)));
+        transfer.handle(ms(1), &data(1, &[7; 512]));
+        assert!(!transfer.storage_takes_long(), "{may_wait:?}");
+        transfer.handle(ms(1), &data(2, b"all"));
+        assert_eq!(transfer.storage_takes_long(), may_wait == MayWait::OnCommitForLong);
+        transfer.run_storage(ms(1));
+        assert!(!transfer.storage_takes_long(), "{may_wait:?}");
     }
 }
 
@@ -373,6 +388,7 @@ fn a_block_is_acknowledged_before_it_is_written_and_a_file_gets_pieces() {
     assert_eq!(dialogue_of(MayWait::OnCommit, 0, 2), always);
     let pieces = ["ACK 1", "ACK 2", "write 1024", "ACK 3", "ACK 4", "write 1024"];
     assert_eq!(dialogue_of(MayWait::OnCommit, 1024, 4), pieces);
+    assert_eq!(dialogue_of(MayWait::OnCommitForLong, 1024, 4), pieces);
     assert_eq!(dialogue_of(MayWait::OnCommit, 1025, 2), ["ACK 1", "ACK 2"]);
     // Memory is as quick as the datagram.
     assert_eq!(dialogue_of(MayWait::Never, 1024, 1), ["write 512", "ACK 1"]);

@@ -4,6 +4,7 @@
 //! the network: it starts a process for each channel that the server sends it, and kills it when the server closes that.
 //! All of them are this program under other names.
 
+use crate::on_upload;
 use crate::sandbox::{Account, Part, enter_spawner, enter_transfer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
@@ -30,18 +31,25 @@ use tftpkit::server::{Handle, Spawner, carry};
 const SPAWNER: &str = "rtftpd-spawner";
 const TRANSFER: &str = "rtftpd-transfer";
 /// Whatever has its name since: it is this very file that is started.
-const THIS: &str = "/proc/self/exe";
+pub(crate) const THIS: &str = "/proc/self/exe";
 
 /// The spawner takes a channel at once, or hangs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Does what a spawner or a transfer does, if it was started as one.
+/// Does what a part of the server does that is a process of its own, if it was started as one.
 pub(crate) fn run_as_part() -> Option<ExitCode> {
-    let mut words = std::env::args();
-    let (name, parts) = (words.next()?, words.next().unwrap_or_default());
+    // No part has any other, and a program's may be anything.
+    let mut words = std::env::args_os().map_while(|word| word.into_string().ok());
+    let (name, words) = (words.next()?, words.collect::<Vec<_>>());
+    let parts = words.first().map_or("", String::as_str);
     let done = match &*name {
-        SPAWNER => spawn_all(&parts, words.next().and_then(|most| most.parse().ok()).unwrap_or(0)),
-        TRANSFER => transfer(&parts),
+        SPAWNER => {
+            let most = words.get(1).and_then(|most| most.parse().ok());
+            spawn_all(parts, most.unwrap_or(0))
+        }
+        TRANSFER => transfer(parts),
+        on_upload::COMMANDS => on_upload::run_all(&words),
+        on_upload::COMMAND => on_upload::run_one(&words),
         _ => return None,
     };
     let told = |error| {
@@ -150,7 +158,7 @@ fn parts_of(names: &str) -> Vec<Part> {
 }
 
 /// Takes its name. Who stops the server lets its transfers go on for a while: the end of a part is the server's to say.
-fn begin(name: &CStr) -> Result<()> {
+pub(crate) fn begin(name: &CStr) -> Result<()> {
     rustix::thread::set_name(name)?;
     let mut signals = SigSet::empty();
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|it| signals.add(it));

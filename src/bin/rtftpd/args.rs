@@ -5,6 +5,7 @@ use crate::budgets::BudgetArgs;
 use crate::events::{Goal, goal};
 use crate::log::LINES_PER_SECOND;
 use crate::names::NameArgs;
+use crate::on_upload::OnUploadArgs;
 use crate::sandbox::Part;
 use crate::service::ServiceArgs;
 use crate::tap::TapArgs;
@@ -88,6 +89,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) archive: ArchiveArgs,
+
+    #[command(flatten)]
+    pub(crate) on_upload: OnUploadArgs,
 
     /// Send files that grow meanwhile, as long as they were at first (logs); without this their transfers end with an
     /// error

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::commands;
 use crate::explain::{Noted, Notes};
 use crate::log;
+use crate::on_upload::OnUpload;
 use crate::rules;
 use crate::sandbox::{self, Account};
 use anyhow::{Context, Result, ensure};
@@ -36,6 +37,8 @@ pub(crate) struct Folders<'a> {
     open: Vec<Open>,
     /// Notes what each is asked for, where somebody wants to know that.
     notes: Option<Notes>,
+    /// Who is asked about uploads.
+    on_upload: Option<Arc<OnUpload>>,
 }
 
 /// A folder that is open.
@@ -48,13 +51,18 @@ struct Open {
 
 impl<'a> Folders<'a> {
     pub(crate) fn new(args: &'a Args, cards: Cards, account: Option<Account>) -> Self {
-        Self { args, cards, account, open: Vec::new(), notes: None }
+        Self { args, cards, account, open: Vec::new(), notes: None, on_upload: None }
     }
 
     /// Notes what each folder is asked for.
     pub(crate) fn noted(mut self, notes: Option<Notes>) -> Self {
         self.notes = notes;
         self
+    }
+
+    /// From now on this is asked about uploads to those that are opened.
+    pub(crate) fn ask(&mut self, on_upload: Option<Arc<OnUpload>>) {
+        self.on_upload = on_upload;
     }
 
     /// Who serves them in the end, where this process is root still.
@@ -91,6 +99,10 @@ impl<'a> Folders<'a> {
         if let Some(name) = args.archive.upload_name.clone() {
             let cards = Arc::clone(&self.cards);
             folder = folder.upload_names(move |upload| name.path(upload, &cards));
+        }
+        if let Some(on_upload) = self.on_upload.clone() {
+            let path = wanted.place.folder.clone();
+            folder = folder.before_uploads_appear(move |upload| on_upload.ask(&path, upload));
         }
         for other in &wanted.links {
             let what =

@@ -16,6 +16,7 @@ mod lines;
 mod log;
 mod misses;
 mod names;
+mod on_upload;
 mod outcome;
 #[cfg(test)]
 #[path = "../shared/pages.rs"]
@@ -50,6 +51,7 @@ use folders::Folders;
 use lines::Lines;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
+use on_upload::OnUpload;
 use pid_file::PidFile;
 use prepared::Prepared;
 use reload::{Current, Reloader};
@@ -108,11 +110,12 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     blocked.add(Signal::SIGXFSZ);
     blocked.thread_block().context("cannot block signals")?;
     let is_root = nix::unistd::geteuid().is_root();
-    let Prepared { policy, folders, main, rules, macs } = Prepared::new(&given)?;
+    let Prepared { policy, folders, main, rules, macs, on_upload } = Prepared::new(&given)?;
     let watch = args.watch.bind()?;
     let mut service = Service::begin(&args.service, &args.listen())?;
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let own = own + args.descriptors_of_processes();
+    let own = own + on_upload.as_ref().map_or(0, |_| OnUpload::DESCRIPTORS);
     let sessions = allow_sessions(args.sessions(), folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
@@ -133,6 +136,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
         by_inetd: args.service.inetd,
     };
     let processes = processes.then(|| Processes::prepare(&wanted)).transpose()?;
+    on_upload.iter().try_for_each(|it| it.start(folders.account()))?;
     let server = bind(args, sessions, &main, &policy, &observers, (&service, &processes))?;
     let Observers { log, watch, events, .. } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
@@ -156,8 +160,9 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     drop(folders);
     let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
     let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
-    let reloader = Reloader { given, policy: current, macs, held, log: told, verbosity };
-    let stop = Stop { handle, notify: service.notify(), pid_file, had_terminal };
+    let asked = on_upload.clone();
+    let reloader = Reloader { given, policy: current, macs, asked, held, log: told, verbosity };
+    let stop = Stop { handle, notify: service.notify(), pid_file, on_upload, had_terminal };
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || obey_signals(&signals, reloader, &stop))
@@ -206,7 +211,7 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -
         again: given.files(),
         has_spool: folders.may_spool(),
         accepts: args.service.hands_over() || watch.address().is_some(),
-        has_processes: args.has_processes(),
+        has_processes: args.has_processes() || args.on_upload.on_upload.is_some(),
         captures: args.tap.pcap_on_failure.clone(),
     };
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
@@ -331,6 +336,7 @@ struct Stop {
     notify: Notify,
     /// It is given up first: the next server may start.
     pid_file: Arc<Mutex<Option<PidFile>>>,
+    on_upload: Option<Arc<OnUpload>>,
     had_terminal: bool,
 }
 
@@ -352,6 +358,7 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
         tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
         stop.notify.stopping(left);
         stop.handle.drain(left);
+        stop.on_upload.iter().for_each(|it| it.end_in(left));
     }
 }
 

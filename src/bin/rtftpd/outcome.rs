@@ -53,6 +53,9 @@ pub(crate) fn judge(summary: &Summary, operation: Operation) -> (Level, &'static
             (Level::INFO, "unanswered", "the client did not answer".into())
         }
         Some(Outcome::Unreachable) => (Level::WARN, "lost", "the client's port is closed".into()),
+        Some(Outcome::Local(ErrorCode::AccessViolation, why)) => {
+            (Level::WARN, "refused", why.clone())
+        }
         Some(Outcome::Local(_, error)) => (Level::ERROR, "failed", error.clone()),
         Some(Outcome::Oversized) => (Level::WARN, "failed", "a block larger than agreed".into()),
         Some(Outcome::Short) => {

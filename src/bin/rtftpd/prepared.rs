@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::commands::Given;
 use crate::explain::Notes;
 use crate::folders::{Cards, Folders};
+use crate::on_upload::OnUpload;
 use crate::rules::{self, RuleFile};
 use crate::sandbox::{self, Account};
 use anyhow::{Context, Result, anyhow, ensure};
@@ -27,6 +28,8 @@ pub(crate) struct Prepared<'a> {
     pub(crate) rules: Vec<(usize, PathBuf)>,
     /// Where hardware addresses are known from.
     pub(crate) macs: Option<Macs>,
+    /// Who is asked about uploads.
+    pub(crate) on_upload: Option<Arc<OnUpload>>,
 }
 
 impl<'a> Prepared<'a> {
@@ -54,12 +57,16 @@ impl<'a> Prepared<'a> {
         };
         let names = given.args.names.rules()?;
         let account = become_whom(&given.args)?;
-        let kinds = (macs, account, notes);
+        let kinds = (macs, account, notes, OnUpload::of(&given.args.on_upload));
         Self::open(given, &rules, names, kinds)
     }
 
     /// Reads and opens all again, for a server that runs.
-    pub(crate) fn again(given: &'a Given, macs: Option<Macs>) -> Result<Self> {
+    pub(crate) fn again(
+        given: &'a Given,
+        macs: Option<Macs>,
+        on_upload: Option<Arc<OnUpload>>,
+    ) -> Result<Self> {
         let of_their_own = given.args.rules.as_deref().map(RuleFile::read).transpose()?;
         let rules = all_rules(given, of_their_own.as_ref());
         let wants_mac =
@@ -68,14 +75,19 @@ impl<'a> Prepared<'a> {
             macs.is_some() || !wants_mac,
             "the sandbox has no way to ask for hardware addresses: start the server again"
         );
-        Self::open(given, &rules, given.args.names.rules()?, (macs, None, None))
+        Self::open(given, &rules, given.args.names.rules()?, (macs, None, None, on_upload))
     }
 
     fn open(
         given: &'a Given,
         rules: &[&RuleFile],
         names: NameRules,
-        (macs, account, notes): (Option<Macs>, Option<Account>, Option<Notes>),
+        (macs, account, notes, on_upload): (
+            Option<Macs>,
+            Option<Account>,
+            Option<Notes>,
+            Option<Arc<OnUpload>>,
+        ),
     ) -> Result<Self> {
         let args = &given.args;
         let (of_folders, of_rules) = (macs.clone(), macs.clone());
@@ -84,6 +96,7 @@ impl<'a> Prepared<'a> {
         let policy = policy.mac_addresses(move |peer| of_rules.as_ref()?(peer));
         let place = rules::main_folder(args);
         let mut folders = Folders::new(args, cards, account).noted(notes);
+        folders.ask(on_upload.clone());
         let main = folders.get(&place)?;
         let policy = policy.store(Arc::clone(&main));
         let add = |policy, rules: &&RuleFile| rules.add_to(policy, &mut folders, &place);
@@ -94,7 +107,7 @@ impl<'a> Prepared<'a> {
         }
         let rules = rules.iter().map(|rules| (rules.len(), rules.path().to_owned()));
         let rules = rules.filter(|(count, _)| *count > 0).collect();
-        Ok(Self { policy, folders, main, rules, macs })
+        Ok(Self { policy, folders, main, rules, macs, on_upload })
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::args::Args;
 use crate::commands::Given;
 use crate::log::{Log, Verbosity};
+use crate::on_upload::OnUpload;
 use crate::pid_file;
 use crate::prepared::{Macs, Prepared};
 use crate::sandbox::Held;
@@ -107,6 +108,8 @@ pub(crate) struct Reloader {
     pub(crate) given: Given,
     pub(crate) policy: Current,
     pub(crate) macs: Option<Macs>,
+    /// Who is asked about uploads, until the end.
+    pub(crate) asked: Option<Arc<OnUpload>>,
     /// What the sandbox leaves.
     pub(crate) held: Held,
     pub(crate) log: Arc<Log>,
@@ -138,7 +141,8 @@ impl Reloader {
     /// How many rules there are now, and which options have changed that only a start obeys.
     fn try_reload(&mut self) -> Result<(usize, Vec<String>)> {
         let given = self.given.again().map_err(with_advice)?;
-        let prepared = Prepared::again(&given, self.macs.clone()).map_err(with_advice)?;
+        let prepared = Prepared::again(&given, self.macs.clone(), self.asked.clone());
+        let prepared = prepared.map_err(with_advice)?;
         if let Some(lacks) =
             self.held.lacks(prepared.folders.places(), prepared.folders.may_spool())
         {

@@ -236,10 +236,11 @@ impl Failure {
         let kind = match ErrorCode::from(self.code) {
             ErrorCode::DiskFull => ErrorKind::StorageFull,
             ErrorCode::FileExists => ErrorKind::AlreadyExists,
+            ErrorCode::AccessViolation => ErrorKind::PermissionDenied,
             _ => ErrorKind::Other,
         };
         match self.words {
-            Some(words) => io::Error::new(kind, PeerWords(words.leak())),
+            Some(words) => PeerWords(words.leak()).because(kind, self.text),
             None => io::Error::new(kind, self.text),
         }
     }
@@ -293,6 +294,11 @@ mod tests {
         let error = Failure::of(&full).into_error();
         assert_eq!(error_code(&error), ErrorCode::DiskFull);
         assert_eq!(PeerWords::of(&error), Some(PeerWords("too much")));
+        let refused = PeerWords("no").because(ErrorKind::PermissionDenied, "not by us");
+        let error = Failure::of(&refused).into_error();
+        let (code, words) = (error_code(&error), PeerWords::of(&error));
+        assert_eq!((code, words), (ErrorCode::AccessViolation, Some(PeerWords("no"))));
+        assert_eq!(error.to_string(), "not by us");
         let other = Failure::of(&io::Error::other("of ours")).into_error();
         assert_eq!((other.to_string(), PeerWords::of(&other)), ("of ours".into(), None));
     }

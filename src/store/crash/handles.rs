@@ -232,6 +232,10 @@ impl NewFile for Handle {
         Ok((0, self.node as u64))
     }
 
+    fn to_read(&self) -> io::Result<std::fs::File> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn is_remote(&self) -> bool {
         self.disk.state().is_remote
     }

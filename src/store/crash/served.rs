@@ -22,7 +22,8 @@ impl Disk {
         let largest = limits::UPLOAD_BYTES;
         let notices = Notices::default();
         let (keep, can_link, how) = (0, true, Lookup::Own);
-        let rules = Rules { uploads, create_dirs, largest, keep, can_link, how, notices };
+        let rules =
+            Rules { uploads, create_dirs, largest, keep, can_link, how, notices, check: None };
         Served { root: self.root(), rules }
     }
 

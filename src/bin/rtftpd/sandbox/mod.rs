@@ -59,7 +59,7 @@ pub(crate) struct Sandbox {
     pub(crate) has_spool: bool,
     /// Whether others connect to a socket of its own, which is bound: the page's, or that of the server after it.
     pub(crate) accepts: bool,
-    /// Whether a process of its own is started for each transfer.
+    /// Whether it has processes started, for each transfer or for each upload.
     pub(crate) has_processes: bool,
     /// Where files are made that nobody reads.
     pub(crate) captures: Option<PathBuf>,
