@@ -206,8 +206,9 @@ fn a_check_finds_what_would_keep_the_server_from_serving_and_serves_nothing() {
 fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_on() {
     let (root, here) = place("");
     let single_port: [&[&str]; 2] = [&["--single-port"], &["--single-port", "--sandbox", "none"]];
-    let models: [&[&str]; 2] = [&["--model", "threads"], &["--model", "events"]];
-    for options in if common::single_port() { single_port } else { models } {
+    let models: [&[&str]; 3] =
+        [&["--model", "threads"], &["--model", "events"], &["--model", "processes"]];
+    for options in if common::single_port() { &single_port[..] } else { &models } {
         write(here.path(), "max-blksize = 600\n[[rule]]\nname = \"g\"\naction = \"deny\"\n");
         let server = serve(root.path(), here.path(), options);
         assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");

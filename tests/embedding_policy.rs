@@ -445,6 +445,8 @@ fn settings_that_make_no_sense_are_no_server() {
     let listening = || Config::default().listen((Ipv4Addr::LOCALHOST, 0));
     assert_eq!(check(Config::default()), Some(ConfigError::NoAddress));
     assert_eq!(check(listening().sessions(0)), Some(ConfigError::NoSessions));
+    let no_process = listening().model(Model::Processes(0));
+    assert_eq!(check(no_process), Some(ConfigError::NoSessions));
     assert_eq!(check(listening().sessions(1)), None);
     assert_eq!(check(listening().progress(Duration::ZERO)), Some(ConfigError::ProgressTooOften));
     assert_eq!(

@@ -61,7 +61,7 @@ fn begun(daemon: &Daemon, wanted: usize) -> Vec<(Peer, SocketAddr, Vec<u8>)> {
 #[test]
 fn without_descriptors_transfers_go_on_and_others_are_served_when_there_are_some() {
     const DESCRIPTORS: usize = 24;
-    for model in ["threads", "events"] {
+    for model in ["threads", "events", "processes"] {
         let bytes = pattern(20_000, 3);
         let root = folder(&[("file", &bytes)]);
         let daemon = Daemon::serve(root.path(), &["--uploads", "create", "--model", model]);

@@ -1,4 +1,4 @@
-//! SIGKILL to either program at random moments of uploads and downloads. Whoever looks sees the old file or the new
+//! SIGKILL to either program, or to the process of a transfer, at random moments of uploads and downloads. Whoever looks sees the old file or the new
 //! one, never a part of it, and what a killed process leaves is gone after the next start.
 //!
 //! `KILL_SEED=n` repeats the moments of a run, `KILLS=n` kills so often in each test.
@@ -61,7 +61,16 @@ const STYLES: [(&[&str], usize); 4] = [
 ];
 
 /// How the server drives it.
-const MODELS: [&str; 2] = ["threads", "events"];
+const MODELS: [&str; 3] = ["threads", "events", "processes"];
+const PROCESSES: usize = 2;
+
+/// Without `/proc` no process can be started of the program.
+const fn models(temporaries: Temporaries) -> usize {
+    match temporaries {
+        Temporaries::Unnamed => MODELS.len(),
+        Temporaries::Named => PROCESSES,
+    }
+}
 
 /// How often it is looked whether a client lives.
 const LOOK: Duration = Duration::from_millis(10);
@@ -128,8 +137,8 @@ struct Moment {
 }
 
 impl Moment {
-    fn random(random: &mut StdRng) -> Self {
-        let model = random.random_range(0..MODELS.len());
+    fn random(random: &mut StdRng, models: usize) -> Self {
+        let model = random.random_range(0..models);
         let style = STYLES[random.random_range(0..STYLES.len())];
         let blocks = SIZE / style.1 + 1;
         // A good part of them when the last block is there, and the file gets its name.
@@ -245,12 +254,16 @@ struct Tally {
 }
 
 /// Runs the moments of a test, one by one; `kill` tells what is seen afterwards.
-fn moments(what: &str, tally: &mut Tally, mut one: impl FnMut(&Moment, &mut Tally) -> Seen) {
+fn moments(
+    (what, models): (&str, usize),
+    tally: &mut Tally,
+    mut one: impl FnMut(&Moment, &mut Tally) -> Seen,
+) {
     let kills = setting("KILLS").unwrap_or(25);
     println!("{what}: KILLS={kills}");
     let mut random = random("KILL_SEED");
     for _ in 0..kills {
-        let moment = Moment::random(&mut random);
+        let moment = Moment::random(&mut random, models);
         match one(&moment, tally) {
             Seen::New => tally.whole += 1,
             _ => tally.before += 1,
@@ -294,7 +307,8 @@ fn kill_servers(verb: &'static str, temporaries: Temporaries) -> Tally {
     };
     write(&if verb == "put" { client.file() } else { there }, &contents.new);
     let mut tally = Tally::default();
-    moments(&format!("server killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
+    let what = format!("server killed, {verb}, {temporaries:?}");
+    moments((&what, models(of_server)), &mut tally, |moment, tally| {
         let before = contents.before(&target, moment.old);
         let mut server = serve(root.path(), of_server, moment.model);
         let (relay, told) = moment.relay(&server);
@@ -331,14 +345,17 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
     let (target, source) =
         if verb == "put" { (there, client.file()) } else { (client.file(), there) };
     write(&source, &contents.new);
-    let servers = [0, 1].map(|model| serve(root.path(), temporaries, model));
-    let idle = servers.each_ref().map(|server| {
+    let models = models(temporaries);
+    let servers: Vec<_> = (0..models).map(|model| serve(root.path(), temporaries, model)).collect();
+    let idle = servers.iter().map(|server| {
         // All that it has open always is open when it has served something.
         server.peer().fetch(&rrq(".list", &[])).expect("a listing");
         server.files()
     });
+    let idle: Vec<_> = idle.collect();
     let mut tally = Tally::default();
-    moments(&format!("client killed, {verb}, {temporaries:?}"), &mut tally, |moment, tally| {
+    let what = format!("client killed, {verb}, {temporaries:?}");
+    moments((&what, models), &mut tally, |moment, tally| {
         let before = contents.before(&target, moment.old);
         let server = &servers[moment.model];
         let (relay, told) = moment.relay(server);
@@ -366,6 +383,44 @@ fn kill_clients(verb: &'static str, temporaries: Temporaries) -> Tally {
         seen
     });
     tally
+}
+
+/// Kills the process of the transfer in the middle of `verb`; its server goes on.
+fn kill_processes(verb: &'static str) {
+    let (contents, root) = (Contents::new(), folder(&[]));
+    let mut client = Client::new();
+    let there = root.path().join("file");
+    let (target, source) =
+        if verb == "put" { (there, client.file()) } else { (client.file(), there) };
+    write(&source, &contents.new);
+    let server = serve(root.path(), Temporaries::Unnamed, PROCESSES);
+    let what = format!("process killed, {verb}");
+    moments((&what, MODELS.len()), &mut Tally::default(), |moment, tally| {
+        let before = contents.before(&target, moment.old);
+        let (relay, told) = moment.relay(&server);
+        client.start(verb, moment, &relay, Temporaries::Unnamed);
+        moment.pass(&told, &mut client, &server);
+        for pid in server.transfer_processes() {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let done = client.status().success();
+        drop(relay);
+        tally.too_late += usize::from(done);
+        until("the server gives up", || server.transfer_processes().is_empty().then_some(()));
+        let seen = contents.seen(&target);
+        assert!(seen == Seen::New || seen == before && !done, "{seen:?}, client done: {done}");
+        for folder in [root.path(), client.here.path()] {
+            let others = everything_in(folder).into_iter().filter(|name| name != "file").count();
+            assert_eq!(others, 0, "{:?}", everything_in(folder));
+        }
+        seen
+    });
+}
+
+#[test]
+fn a_process_killed_during_its_transfer_shows_no_part_of_it_and_its_server_goes_on() {
+    kill_processes("put");
+    kill_processes("get");
 }
 
 #[test]

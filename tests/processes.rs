@@ -466,6 +466,21 @@ fn a_repeat_of_the_request_has_its_answer_again() {
 }
 
 #[test]
+fn what_makes_no_sense_with_processes_is_told() {
+    let root = folder(&[]);
+    for (options, why) in [
+        (["--single-port"].as_slice(), "'--model processes' cannot be used with '--single-port'"),
+        (&["--max-threads", "0"], "--model processes needs a process: --max-threads 0 leaves none"),
+    ] {
+        let mut command = Command::new(Daemon::program());
+        command.arg(root.path()).args(["--model", "processes"]).args(options);
+        let told = child::output(&mut command);
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains(why), "{told}");
+    }
+}
+
+#[test]
 fn packets_of_other_processes_cannot_be_heard_and_that_is_told() {
     let root = folder(&[]);
     for option in ["--trace", "--pcap-on-failure=captures"] {

@@ -21,6 +21,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use tftpkit::limits;
 
 /// Two folders and a file beside them, with their path in words.
 fn place() -> (TempDir, String) {
@@ -102,6 +103,28 @@ fn of_all_files_those_in_the_folder_and_beside_it_are_left_and_only_to_read() {
     let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("its own trade");
     let own = udp.local_addr().expect("an address");
     assert!(udp.send_to(b"x", own).is_ok());
+}
+
+#[test]
+fn a_transfer_has_so_many_descriptors_and_so_much_memory_and_no_more() {
+    let test = a_transfer_has_so_many_descriptors_and_so_much_memory_and_no_more;
+    if in_own_process(test, "").is_none() {
+        return;
+    }
+    // Whatever part of the sandbox it has.
+    sandbox::enter_transfer(&[Part::None]).expect("its bounds");
+    let all = Vec::<u8>::new().try_reserve_exact(limits::PROCESS_BYTES as usize);
+    assert!(all.is_err(), "its code is there already");
+    let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let mut copies = Vec::with_capacity(limits::PROCESS_DESCRIPTORS as usize);
+    let full = loop {
+        match udp.try_clone() {
+            Ok(copy) => copies.push(copy),
+            Err(error) => break error.raw_os_error(),
+        }
+        assert!((copies.len() as u64) < limits::PROCESS_DESCRIPTORS);
+    };
+    assert_eq!(full, Some(Errno::EMFILE as i32));
 }
 
 #[test]
