@@ -4,8 +4,10 @@
 //! (`beneath`), so that neither `..` nor a link, however it is planted or swapped, leads out. An upload has its name when
 //! it is whole, as far as the file system allows (`temporary`).
 
+mod named;
+
 use super::contents::Contents;
-use super::disk::{Directory as _, FileKind, Lookup, may};
+use super::disk::{FileKind, Lookup, may};
 use super::error::is_shortage;
 use super::letters::Search;
 use super::listing::is_listable;
@@ -478,19 +480,9 @@ impl Store for Folder {
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        let Some(names) = self.names.as_ref().filter(|_| self.rules.uploads != Uploads::Off) else {
+        let Some(named) = self.name_of(query)? else {
             return self.write_by(query, &self.rules);
         };
-        let root = self.root.now(&self.rules.notices)?;
-        let place =
-            self.below.as_ref().map_or_else(|| Some(PathBuf::new()), |below| below.of(query));
-        let place = place.ok_or_else(StoreError::no_such_directory)?;
-        let named = names.name(query, (root.identity, &place), |path| {
-            match root.dir.look(path, self.rules.how).map_err(StoreError::from) {
-                Err(StoreError::NotFound) => Ok(false),
-                found => found.map(|_| true),
-            }
-        })?;
         let mut rules = self.rules.clone();
         if named.is_numbered() && rules.uploads == Uploads::Overwrite {
             rules.uploads = Uploads::Create;
