@@ -288,3 +288,38 @@ fn nothing_stays_of_an_upload_that_is_explained() {
     assert_eq!(common::everything_in(here.path()), before);
     assert_eq!(std::fs::read(here.path().join("root/f")).expect("a file"), pattern(2000, 1));
 }
+
+#[test]
+fn the_name_under_which_an_upload_is_stored_is_explained() {
+    let peer = Peer::at(Ipv4Addr::LOCALHOST, ([127, 0, 0, 1], 9).into());
+    let today = || jiff::Timestamp::now().strftime("%Y%m%d").to_string();
+    let with = |template: &str| {
+        place(&format!("uploads = \"create\"\ncreate-dirs = true\nupload-name = \"{template}\"\n"))
+    };
+    let stored = |here: &TempDir, request| {
+        let told = explained(here.path(), &peer, &request);
+        let root = here.path().join("root").canonicalize().expect("a path");
+        let path = told["looked"][0]["stored"].as_str().map(Path::new);
+        path.map(|path| {
+            path.strip_prefix(root).expect("it is below the root").display().to_string()
+        })
+    };
+    let here = with("{ip}/{stem}-{date}{ext}");
+    let before = today();
+    let name = stored(&here, ask(WRITE, "conf/sw.cfg", &[]));
+    let expected = [before, today()].map(|day| Some(format!("127.0.0.1/sw-{day}.cfg")));
+    assert!(expected.contains(&name), "{name:?}");
+    assert!(!here.path().join("root/127.0.0.1").exists(), "nothing stays of it");
+    assert_eq!(stored(&here, ask(READ, "f", &[])), None);
+
+    let here = with("{stem}-{seq}{ext}");
+    assert_eq!(stored(&here, ask(WRITE, "sw.cfg", &[])).as_deref(), Some("sw-1.cfg"));
+    std::fs::write(here.path().join("root/sw-1.cfg"), "").expect("a file");
+    let mut command = rtftpd();
+    command.args(["explain", "--write", "--from", "127.0.0.1", "--config"]);
+    command.arg(here.path().join("rtftpd.toml")).arg("sw.cfg");
+    let output = command.env("RTFTPD_USER", nix::unistd::Uid::effective().to_string()).output();
+    let text = String::from_utf8(output.expect("it runs").stdout).expect("UTF-8");
+    let line = text.lines().find(|line| line.starts_with("  stored   /"));
+    assert!(line.is_some_and(|line| line.ends_with("/root/sw-2.cfg")), "{text}");
+}

@@ -236,8 +236,11 @@ fn files_that_one_client_looks_for_in_vain_are_one_line() {
     let mut server = Daemon::serve(root.path(), &[]);
     let boot = Peer::at([127, 0, 0, 7], server.address);
     let names = ["01-52-54-00-12-34-56", "C0A80007", "C0A8000", "C0A800", "C0A80"];
+    let is_told =
+        |server: &Daemon| until("it is told", || (server.transfer_threads() == 0).then_some(()));
     for name in names {
         boot.fetch(&rrq(format!("pxelinux.cfg/{name}"), &[])).expect_err("it is not there");
+        is_told(&server);
     }
     boot.fetch(&rrq("pxelinux.cfg/default", &[])).expect("a download");
     let line = server.log_line(&[
@@ -262,7 +265,7 @@ fn files_that_one_client_looks_for_in_vain_are_one_line() {
         lost.fetch(&rrq(name, &[])).expect_err("it is not there");
     }
     // What became of it is told when the client knows already.
-    until("the last thread's end", || (server.transfer_threads() == 0).then_some(()));
+    is_told(&server);
     server.signal(Signal::SIGTERM);
     assert_eq!(until("its end", || server.exit_status()), 0);
     server.log_line(&["127.0.0.8 looked for 2 files that are not there"]);

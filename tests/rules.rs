@@ -101,6 +101,31 @@ fn reading_creating_overwriting_and_listing_are_allowed_apart() {
 }
 
 #[test]
+fn a_listing_has_nothing_that_a_rule_keeps_from_its_client() {
+    let files: [(&str, &[u8]); 4] =
+        [("f", b"all"), ("own.key", b""), ("d/own.key", b""), ("secret/f", b"")];
+    let (root, here) = (folder(&files), folder(&[]));
+    let rules = "[[rule]]\nfrom = \"127.8.0.9\"\nallow = [\"read\", \"list\"]\n\
+        [[rule]]\nname = \"*.key\"\naction = \"deny\"\n\
+        [[rule]]\nname = \"secret/**\"\naction = \"drop\"\n";
+    let server = ruled(here.path(), root.path(), rules, &[]);
+    let [client, friend] = [1, 9].map(|last| at(&server, [0, last]));
+    let all = ["d/", "f", "own.key", "secret/"].map(str::to_owned);
+    assert_eq!(listed(&client, ""), Ok(all[..2].to_vec()));
+    assert_eq!(listed(&client, "d"), Ok(vec![]));
+    let uefi = client.fetch(&list("", &[])).expect("a listing");
+    let uefi = String::from_utf8_lossy(&uefi).into_owned();
+    assert!(
+        uefi.starts_with("d/\0") && !uefi.contains("key") && !uefi.contains("secret"),
+        "{uefi}"
+    );
+    let json = client.fetch(&list("", &[("x-list", "json")]));
+    assert!(json.is_ok_and(|json| String::from_utf8_lossy(&json).contains("\"entries\":2")));
+    assert_eq!(listed(&friend, ""), Ok(all.to_vec()));
+    assert_eq!(read(&friend, "secret/f"), Ok(String::new()));
+}
+
+#[test]
 fn each_client_has_its_own_root_and_the_common_one_behind_it() {
     let here = folder(&[
         ("phones/127.8.0.1/own.cfg", b"one"),

@@ -229,6 +229,11 @@ fn the_folder_is_listed_as_far_as_clients_may_list_it_and_no_further() {
         let no_folder = answer.starts_with("HTTP/1.1 404 ") || answer.contains("x&lt;b&gt;");
         assert!(no_folder, "{outside}: {answer}");
     }
+    let rules = folder(&[("rules.toml", b"[[rule]]\nname = \"*.cfg\"\naction = \"deny\"\n")]);
+    let rules = rules.path().join("rules.toml").display().to_string();
+    let (_server, page) = serve(&root, &["--rules", &rules]);
+    let ruled = get(page, "/?dir=dir");
+    assert!(ruled.starts_with("HTTP/1.1 200 ") && !ruled.contains("b.cfg"), "{ruled}");
     let (_server, page) = serve(&root, &["--no-list"]);
     let answer = get(page, "/");
     assert!(answer.contains("No listing is offered") && !answer.contains("x&lt;b&gt;"));

@@ -40,7 +40,7 @@ pub use event::{Event, Gauges};
 pub use explain::{Explanation, explain};
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
-    Refusal, Rule, Serving, StandardPolicy, Verdict,
+    Refusal, Rule, Serving, Shown, StandardPolicy, Verdict,
 };
 pub use process::{Spawner, carry};
 pub use running::Running;

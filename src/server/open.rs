@@ -88,10 +88,8 @@ pub(super) fn open(
     let path = query.path()?;
     let listed = profile.listed_directory(&path);
     match (query.operation, listed) {
-        (Operation::Read, None) if path.is_directory() => {
-            read_directory(store, query, profile.listing.is_some())
-        }
-        (Operation::Read, listed) => read(store, query, listed.as_ref()),
+        (Operation::Read, None) if path.is_directory() => read_directory(store, query, profile),
+        (Operation::Read, listed) => read(store, query, profile, listed.as_ref()),
         (Operation::Write, Some(_)) => {
             Err(StoreError::reserved_name("the name of the generated listing").into())
         }
@@ -107,7 +105,7 @@ pub(super) fn open(
             Err(StoreError::refused(ErrorCode::IllegalOperation, why).into())
         }
         (Operation::List, _) => {
-            list(store, query, query.list_format().map_or(Form::Uefi, Form::from))
+            list(store, query, profile, query.list_format().map_or(Form::Uefi, Form::from))
         }
     }
 }
@@ -116,6 +114,7 @@ pub(super) fn open(
 fn read(
     store: &dyn Store,
     query: &Query,
+    profile: &Profile,
     listed: Option<&RootedPath>,
 ) -> Result<Payload, Unserved> {
     let found = ask(|| match (store.read(query), listed) {
@@ -125,19 +124,23 @@ fn read(
     match (found?, listed) {
         (None, Some(directory)) => {
             let directory = directory.path().as_os_str().as_bytes();
-            list(store, &query.for_list(directory), Form::Text)
+            list(store, &query.for_list(directory), profile, Form::Text)
         }
         (file, _) => file.map(Payload::of).ok_or_else(|| StoreError::NotFound.into()),
     }
 }
 
 /// Lists the directory that a name with a slash at its end means, unless the store has a file of that name.
-fn read_directory(store: &dyn Store, query: &Query, lists: bool) -> Result<Payload, Unserved> {
+fn read_directory(
+    store: &dyn Store,
+    query: &Query,
+    profile: &Profile,
+) -> Result<Payload, Unserved> {
     let read = ask(|| store.read(query)).map(Payload::of);
-    if !lists || read.is_ok() {
+    if profile.listing.is_none() || read.is_ok() {
         return read;
     }
-    match list(store, &query.for_list(query.name.clone()), Form::Text) {
+    match list(store, &query.for_list(query.name.clone()), profile, Form::Text) {
         Err(Unserved::Refused(refusal)) if refusal.code == ErrorCode::NotFound => read,
         listed => listed,
     }
@@ -163,8 +166,19 @@ impl From<ListFormat> for Form {
     }
 }
 
-fn list(store: &dyn Store, query: &Query, form: Form) -> Result<Payload, Unserved> {
-    let listing = ask(|| store.list(query))?;
+fn list(
+    store: &dyn Store,
+    query: &Query,
+    profile: &Profile,
+    form: Form,
+) -> Result<Payload, Unserved> {
+    let listing = ask(|| {
+        let mut listing = store.list(query)?;
+        if let Some(shown) = &profile.shown {
+            shown.filter(query.path()?.path(), &mut listing);
+        }
+        Ok(listing)
+    })?;
     Ok(Payload::of(Readable::bytes(match form {
         Form::Uefi => listing.to_uefi(),
         Form::Json => listing.to_json(),

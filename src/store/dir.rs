@@ -4,9 +4,13 @@
 //! (`beneath`), so that neither `..` nor a link, however it is planted or swapped, leads out. An upload has its name when
 //! it is whole, as far as the file system allows (`temporary`).
 
+mod named;
+mod seen;
+
+use self::seen::{AT_ONCE, Seen};
 use super::check::{Check, WholeUpload};
 use super::contents::Contents;
-use super::disk::{Directory as _, FileKind, Lookup, may};
+use super::disk::{FileKind, Lookup, may};
 use super::error::is_shortage;
 use super::letters::Search;
 use super::listing::is_listable;
@@ -23,12 +27,12 @@ use crate::query::Query;
 use crate::transfer::Sink;
 use crate::wire::{ErrorCode, Filename};
 use cap_std::fs::Dir;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -495,19 +499,9 @@ impl Store for Folder {
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        let Some(names) = self.names.as_ref().filter(|_| self.rules.uploads != Uploads::Off) else {
+        let Some(named) = self.name_of(query)? else {
             return self.write_by(query, &self.rules);
         };
-        let root = self.root.now(&self.rules.notices)?;
-        let place =
-            self.below.as_ref().map_or_else(|| Some(PathBuf::new()), |below| below.of(query));
-        let place = place.ok_or_else(StoreError::no_such_directory)?;
-        let named = names.name(query, (root.identity, &place), |path| {
-            match root.dir.look(path, self.rules.how).map_err(StoreError::from) {
-                Err(StoreError::NotFound) => Ok(false),
-                found => found.map(|_| true),
-            }
-        })?;
         let mut rules = self.rules.clone();
         if named.is_numbered() && rules.uploads == Uploads::Overwrite {
             rules.uploads = Uploads::Create;
@@ -562,42 +556,6 @@ impl Store for Folder {
             let names = dir.entries()?.map(|found| Ok(found?.file_name()));
             Listing::gather(names, |name| self.entry(&served, &dir, path, name))
         })
-    }
-}
-
-/// To read, without waiting for anybody.
-const AT_ONCE: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
-
-/// A file that was found and not opened.
-struct Seen {
-    file: OwnedFd,
-    about: Stat,
-}
-
-impl Seen {
-    /// Opens this very file, whatever its name stands for by now, if it is a regular one. Another program's lease on it
-    /// is an error, and not waited for.
-    fn open(&self) -> Result<std::fs::File, StoreError> {
-        FileKind::of(&self.about).regular()?;
-        let file = rustix::fs::openat(CWD, self.name(), AT_ONCE | OFlags::CLOEXEC, Mode::empty());
-        Ok(file.map_err(io::Error::from)?.into())
-    }
-
-    /// A name of this very file, for as long as it is open.
-    fn name(&self) -> PathBuf {
-        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
-    }
-
-    /// Opens it by its name, where `/proc` is missing, and only if it is still the same.
-    fn open_by_name(
-        &self,
-        open: impl FnOnce() -> io::Result<OwnedFd>,
-    ) -> Result<std::fs::File, StoreError> {
-        FileKind::of(&self.about).regular()?;
-        let file = open()?;
-        let now = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-        let same = (now.st_ino, now.st_dev) == (self.about.st_ino, self.about.st_dev);
-        if same { Ok(file.into()) } else { Err(StoreError::NotFound) }
     }
 }
 

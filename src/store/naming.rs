@@ -119,6 +119,11 @@ impl Names {
 }
 
 impl Named {
+    /// Its name, below the client's directory.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Whether nothing else may have its name.
     pub(super) const fn is_numbered(&self) -> bool {
         self.claim.is_some()

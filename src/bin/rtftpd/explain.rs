@@ -117,6 +117,8 @@ pub(crate) struct Note {
     /// The file that is there.
     file: Option<PathBuf>,
     bytes: Option<u64>,
+    /// Where an upload is stored, if that is not under its own name.
+    stored: Option<PathBuf>,
     /// Why there is nothing.
     why: Option<String>,
 }
@@ -137,12 +139,14 @@ impl Noted {
     fn note<T>(
         &self,
         found: Result<T, StoreError>,
+        stored: Option<PathBuf>,
         of: impl FnOnce(&T) -> (Option<PathBuf>, Option<u64>),
     ) -> Result<T, StoreError> {
         let (file, bytes) = found.as_ref().map_or((None, None), of);
+        let stored = stored.filter(|_| found.is_ok()).map(|path| self.root.join(path));
         let why = found.as_ref().err().map(ToString::to_string);
         let file = file.map(|file| self.root.join(file));
-        let note = Note { root: self.root.clone(), file, bytes, why };
+        let note = Note { root: self.root.clone(), file, bytes, stored, why };
         self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
         found
     }
@@ -150,17 +154,19 @@ impl Noted {
 
 impl Store for Noted {
     fn read(&self, query: &Query) -> Result<Readable, StoreError> {
-        self.note(self.folder.read(query), |file| {
+        self.note(self.folder.read(query), None, |file| {
             (file.place().map(Path::to_owned), file.known_size())
         })
     }
 
     fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        self.note(self.folder.write(query), |_| (None, None))
+        // Before it is opened, for its number is taken then.
+        let stored = self.folder.stored_as(query).ok().flatten();
+        self.note(self.folder.write(query), stored, |_| (None, None))
     }
 
     fn list(&self, query: &Query) -> Result<Listing, StoreError> {
-        self.note(self.folder.list(query), |_| (None, None))
+        self.note(self.folder.list(query), None, |_| (None, None))
     }
 
     fn may_wait(&self, query: &Query) -> bool {
@@ -261,7 +267,7 @@ impl Told {
         if let Some(served) = &self.served {
             line("name", &format!("{served} is looked for"));
         }
-        for Note { root, file, bytes, why } in &self.looked {
+        for Note { root, file, bytes, stored, why } in &self.looked {
             let root = root.display();
             match (file, why) {
                 (Some(file), _) => {
@@ -270,6 +276,9 @@ impl Told {
                 }
                 (None, Some(why)) => line("looked", &format!("in {root}: {why}")),
                 (None, None) => line("folder", &root.to_string()),
+            }
+            if let Some(stored) = stored {
+                line("stored", &stored.display().to_string());
             }
         }
         line("answer", self.answer.as_deref().unwrap_or("none"));

@@ -7,11 +7,13 @@
 mod quirks;
 mod rewrite;
 mod rule;
+mod shown;
 mod standard;
 
 pub use quirks::Quirks;
 pub use rewrite::{MapError, NameRules};
 pub use rule::{Action, Operations, Rule, Serving};
+pub use shown::Shown;
 pub use standard::StandardPolicy;
 
 use crate::proto::{GrantLimits, Timing};
@@ -70,6 +72,8 @@ pub struct Profile {
     /// The name under which a read gets the generated listing of a directory. Without one there are no listings, by LIST
     /// neither.
     pub listing: Option<Arc<str>>,
+    /// Which names its listings have. Without it they have all.
+    pub shown: Option<Shown>,
     /// The store that serves it. Without one it is the server's.
     pub store: Option<OwnStore>,
     /// The name that the store is asked for, where it is not the one that came.
@@ -101,6 +105,7 @@ impl Default for Profile {
             tell_empty: false,
             timing: Timing::default(),
             listing: Some(".list".into()),
+            shown: None,
             store: None,
             name: None,
         }
@@ -168,6 +173,13 @@ impl Profile {
     #[must_use]
     pub fn no_listing(mut self) -> Self {
         self.listing = None;
+        self
+    }
+
+    /// Has only those names in its listings that pass a test.
+    #[must_use]
+    pub fn shown(mut self, shown: Shown) -> Self {
+        self.shown = Some(shown);
         self
     }
 

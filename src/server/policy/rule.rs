@@ -175,6 +175,11 @@ impl Rule {
         self.taken.load(Ordering::Relaxed)
     }
 
+    /// Whether it serves nothing.
+    pub(super) const fn turns_away(&self) -> bool {
+        matches!(self.action, Action::Deny | Action::Drop)
+    }
+
     /// Whether it wants to know hardware addresses.
     pub(super) fn wants_mac(&self) -> bool {
         !self.cards.is_empty()

@@ -2,15 +2,16 @@
 //! is different by network.
 
 use super::rule::{Asked, Rule};
-use super::{NameRules, Policy, Profile, Quirks, Verdict};
+use super::{NameRules, Policy, Profile, Quirks, Shown, Verdict};
 use crate::net::MacAddress;
 use crate::query::Query;
-use crate::store::Store;
-use crate::wire::BlockSize;
+use crate::store::{Kind, Store};
+use crate::wire::{BlockSize, Operation};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock};
 
 /// The policy of `rtftpd`: the first [`Rule`] that is for a request decides, and where none is, it is served with the
 /// profile of all clients, but for what is different in some networks.
@@ -21,7 +22,7 @@ pub struct StandardPolicy {
     profile: Profile,
     quirks_of: Vec<(IpNet, Quirks)>,
     names: NameRules,
-    rules: Vec<Rule>,
+    rules: Arc<Vec<Rule>>,
     cards: Option<Arc<Cards>>,
 }
 
@@ -42,23 +43,30 @@ impl Policy for StandardPolicy {
         if self.rules.is_empty() {
             return Verdict::Serve(profile);
         }
-        match self.first_rule(&profile.served(query)) {
+        let served = profile.served(query).into_owned();
+        if lists(&served, &profile) {
+            profile.shown = self.shown_to(&served);
+        }
+        match self.first_rule(&served) {
             Some(rule) => rule.verdict(query, profile),
             None => Verdict::Serve(profile),
         }
     }
 }
 
+/// Whether it is answered by a listing, if there is no file of that name.
+fn lists(served: &Query, profile: &Profile) -> bool {
+    let is_named = || {
+        let path = served.path();
+        path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
+    };
+    served.operation == Operation::List || served.operation == Operation::Read && is_named()
+}
+
 impl StandardPolicy {
     /// Serves everybody with `profile`.
-    pub const fn new(profile: Profile) -> Self {
-        Self {
-            profile,
-            quirks_of: Vec::new(),
-            names: NameRules::NONE,
-            rules: Vec::new(),
-            cards: None,
-        }
+    pub fn new(profile: Profile) -> Self {
+        Self { profile, ..Self::default() }
     }
 
     /// Serves this store where no rule names another. Rules that are for names need to know it: a name may begin with its
@@ -72,7 +80,7 @@ impl StandardPolicy {
     /// Adds a rule behind those that there are.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
-        self.rules.push(rule);
+        Arc::make_mut(&mut self.rules).push(rule);
         self
     }
 
@@ -94,13 +102,49 @@ impl StandardPolicy {
         self.first_rule(&profile.served(query))
     }
 
+    /// What the listings have of whoever sent `query`: all but files whose reading a rule denies or drops, and directories
+    /// whose listings' reading one does. `None` where no rule does that to anything.
+    pub fn shown_to(&self, query: &Query) -> Option<Shown> {
+        if !self.rules.iter().any(Rule::turns_away) {
+            return None;
+        }
+        // What is rewritten are names that are asked for, and these were not.
+        let policy = Self {
+            rules: Arc::clone(&self.rules),
+            cards: self.cards.clone(),
+            ..Self::new(self.profile.clone())
+        };
+        let (query, mac) = (query.clone(), OnceLock::new());
+        Some(Shown::new(move |path, kind| {
+            let mut name = path.as_os_str().as_bytes().to_vec();
+            if kind == Kind::Directory {
+                name.push(b'/');
+            }
+            let read = Query { operation: Operation::Read, name: name.into(), ..query.clone() };
+            let look_up = || *mac.get_or_init(|| policy.card_of(&query));
+            let rule = policy.first_rule_by(&read, &look_up);
+            rule.is_none_or(|rule| !rule.turns_away())
+        }))
+    }
+
+    fn card_of(&self, query: &Query) -> Option<MacAddress> {
+        self.cards.as_ref().and_then(|cards| cards(&query.peer))
+    }
+
     /// The first rule that is for a request. Rules are about files: about the name that is looked for, whatever was asked
     /// for.
     fn first_rule(&self, served: &Query) -> Option<&Rule> {
+        self.first_rule_by(served, &|| self.card_of(served))
+    }
+
+    fn first_rule_by(
+        &self,
+        served: &Query,
+        look_up: &dyn Fn() -> Option<MacAddress>,
+    ) -> Option<&Rule> {
         let listing = self.profile.listing.as_deref().unwrap_or(".list");
         let servers = self.profile.store.as_ref().map(|own| &*own.0);
-        let look_up = || self.cards.as_ref().and_then(|cards| cards(&served.peer));
-        let mut asked = Asked::new(served, (&self.rules, servers), listing, &look_up);
+        let mut asked = Asked::new(served, (&self.rules, servers), listing, look_up);
         self.rules.iter().find(|rule| rule.is_for(&mut asked))
     }
 
@@ -156,8 +200,10 @@ impl fmt::Debug for StandardPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Operation;
+    use crate::server::policy::{Action, Operations, Serving};
+    use crate::store::Listing;
     use std::net::Ipv4Addr;
+    use std::path::Path;
 
     #[test]
     fn the_first_network_that_fits_lowers_the_block_size_and_none_raises_it() {
@@ -177,5 +223,62 @@ mod tests {
         };
         let clients = [[192, 0, 2, 127], [192, 0, 2, 128], [192, 0, 3, 0], [198, 51, 100, 7]];
         assert_eq!(clients.map(granted), [512, 1024, 1428, 1428]);
+    }
+
+    #[test]
+    fn a_listing_has_no_name_whose_reading_a_rule_turns_away() {
+        let deny = |label: &str| Rule::new(label, Action::Deny);
+        let inside = |directory: &'static str| move |path: &Path| path.starts_with(directory);
+        let is_key = |path: &Path| path.extension().is_some_and(|ext| ext == "key");
+        let network = |text: &str| text.parse::<IpNet>().expect("a network");
+        let read = Operations::NONE.with(Operation::Read);
+        let policy = StandardPolicy::default()
+            .rule(Rule::new("r:1", Action::Serve(Serving::default())).from(network("192.0.2.9/32")))
+            .rule(Rule::new("r:2", Action::Serve(Serving::default())).name(inside("secret/open")))
+            .rule(deny("r:3").name(is_key))
+            .rule(Rule::new("r:4", Action::Drop).name(inside("secret")))
+            .rule(
+                deny("r:5")
+                    .name(inside("drop"))
+                    .operations(Operations::NONE.with(Operation::Write)),
+            )
+            .rule(
+                deny("r:6").name(inside("boot")).operations(Operations::NONE.with(Operation::List)),
+            )
+            .rule(deny("r:7").name(inside("cfg")).operations(read));
+        let shown = |peer: [u8; 4], operation, name: &str, directory: &str, kind| {
+            let query =
+                Query::new((peer, 2000).into(), Ipv4Addr::LOCALHOST.into(), operation, name);
+            let Verdict::Serve(profile) = policy.decide(&query) else { panic!("{name} is served") };
+            let names = ["a.key", "boot", "cfg", "drop", "f", "open", "secret", "x.key"];
+            let line = |name: &str| match kind {
+                Kind::File => format!("- 0 2026-01-01 00:00:00 {name}\n"),
+                Kind::Directory => format!("d 0 2026-01-01 00:00:00 {name}/\n"),
+            };
+            let text = format!("# 8 entries\n{}", names.map(line).concat());
+            let mut listing = Listing::from_text(text.as_bytes()).expect("a listing");
+            if let Some(shown) = profile.shown {
+                shown.filter(Path::new(directory), &mut listing);
+            }
+            let names = listing.entries.iter().map(|entry| entry.name.to_string_lossy());
+            names.collect::<Vec<_>>().join(" ")
+        };
+        let (client, friend) = ([192, 0, 2, 7], [192, 0, 2, 9]);
+        let all = "a.key boot cfg drop f open secret x.key";
+        for (operation, name) in
+            [(Operation::List, ""), (Operation::Read, ".list"), (Operation::Read, "/")]
+        {
+            let files = shown(client, operation, name, "", Kind::File);
+            assert_eq!(files, "boot drop f open", "{operation} {name}");
+            let directories = shown(client, operation, name, "", Kind::Directory);
+            assert_eq!(directories, "a.key boot drop f open x.key", "{operation} {name}");
+            assert_eq!(shown(friend, operation, name, "", Kind::File), all);
+        }
+        let in_open = shown(client, Operation::List, "secret/open", "secret/open", Kind::File);
+        assert_eq!(in_open, all);
+        // What is no list has no need to know.
+        assert_eq!(shown(client, Operation::Read, "f", "", Kind::File), all);
+        let counts = policy.rules().iter().map(Rule::turned_away);
+        assert_eq!(counts.sum::<u64>(), 0, "nobody was turned away");
     }
 }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::query::Query;
-use tftpkit::store::{Listing, Store};
+use tftpkit::store::{Listing, Store, StoreError};
 use tftpkit::wire::Operation;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -141,7 +141,7 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
     (found, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 
-/// Lists a directory of the folder, as a client would see it. The disk is waited for elsewhere, and not for ever.
+/// Lists a directory of the folder, as a client on this machine would see it. The disk is waited for elsewhere, and not for ever.
 async fn list(
     app: &Arc<App>,
     store: Arc<dyn Store>,
@@ -151,13 +151,18 @@ async fn list(
     let disk = timeout(limits::PAGE_LISTING, Arc::clone(&app.disk).acquire_owned()).await;
     let disk = disk.map_err(|_| slow())?;
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let query = Query::new((here, 1).into(), here, Operation::List, directory);
+    let shown = app.watched.policy.shown_to(&query);
     let listing = tokio::task::spawn_blocking(move || {
         let _disk = disk;
-        let query = Query::new((here, 1).into(), here, Operation::List, directory);
-        store.list(&query).map_err(|error| error.to_string())
+        let mut listing = store.list(&query)?;
+        if let Some(shown) = shown {
+            shown.filter(query.path()?.path(), &mut listing);
+        }
+        Ok(listing)
     });
     match timeout(limits::PAGE_LISTING, listing).await {
-        Ok(Ok(listing)) => listing,
+        Ok(Ok(listing)) => listing.map_err(|error: StoreError| error.to_string()),
         Ok(Err(_)) | Err(_) => Err(slow()),
     }
 }

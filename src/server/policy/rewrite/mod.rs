@@ -29,10 +29,6 @@ pub struct NameRules {
 }
 
 impl NameRules {
-    /// Leaves every name as it came.
-    pub(super) const NONE: Self =
-        Self { strips_junk: false, prefixes: Vec::new(), rules: Vec::new() };
-
     /// Leaves out bytes of 0xFF and control characters at the end of a name: some firmware does not end what DHCP told
     /// it.
     #[must_use]

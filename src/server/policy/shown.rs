@@ -1,0 +1,37 @@
+//! Which names a client's listings have.
+
+use crate::store::{Kind, Listing};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Says which names are in a client's listings. Two are equal if they are the same one.
+#[derive(Clone)]
+pub struct Shown(Arc<Test>);
+
+type Test = dyn Fn(&Path, Kind) -> bool + Send + Sync;
+
+impl Shown {
+    /// Those that pass this test, each with the directory that is listed in front. It is called for each name of a listing,
+    /// which is as many times as a listing may have entries.
+    pub fn new(test: impl Fn(&Path, Kind) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(test))
+    }
+
+    /// Takes all others out of the listing of this directory.
+    pub fn filter(&self, directory: &Path, listing: &mut Listing) {
+        listing.entries.retain(|entry| (self.0)(&directory.join(&entry.name), entry.kind));
+    }
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shown")
+    }
+}
