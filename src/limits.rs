@@ -319,8 +319,8 @@ pub(crate) const PROCESS_SILENT: Duration = Duration::from_secs(15);
 /// A transfer that is told to end has 2 s to tell its peer, which takes a packet.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Threads that wait for disks in the place of an event loop: a disk has so much to do at once at most, and a network
-/// file system that hangs must not take all threads there are.
+/// Threads that wait for disks in the place of an event loop, so many to read and so many to write: a disk has so much to do
+/// at once at most, and a network file system that hangs must not take all threads there are.
 pub(crate) const STORAGE_THREADS: usize = 4;
 
 /// Threads beside an event loop that make listings, for which anybody may ask: they take no thread from those who wait for a

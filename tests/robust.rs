@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Server};
 use tftpkit::store::{Listing, Readable, Store, StoreError};
+use tftpkit::transfer::{Discard, Sink};
 
 #[test]
 fn a_name_of_hundreds_of_directories_neither_kills_the_server_nor_leaves_any() {
@@ -112,33 +113,44 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     drop(go_on);
 }
 
-/// A directory that is listed when somebody says so, and a file that is there.
-struct HangingListings(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
+/// Files that are there, and a disk that is frozen for all else until somebody says so.
+struct Frozen(Mutex<mpsc::Receiver<()>>, mpsc::Sender<()>);
 
-impl Store for HangingListings {
+impl Frozen {
+    fn wait(&self) {
+        let _ = self.1.send(());
+        let _ = self.0.lock().expect("no panic").recv();
+    }
+}
+
+impl Store for Frozen {
     fn read(&self, _: &Query) -> Result<Readable, StoreError> {
         Ok(Readable::bytes(*b"here"))
     }
 
+    fn write(&self, _: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        self.wait();
+        Ok(Box::new(Discard))
+    }
+
     fn list(&self, _: &Query) -> Result<Listing, StoreError> {
-        let _ = self.1.send(());
-        let _ = self.0.lock().expect("no panic").recv();
+        self.wait();
         Ok(Listing::default())
     }
 }
 
 #[test]
-fn listings_that_take_long_leave_the_disk_to_others() {
-    let (go_on, hang) = mpsc::channel();
-    let (listing, listed) = mpsc::channel();
-    let server = Running::start(common::config(), HangingListings(Mutex::new(hang), listing));
-    let asking = [(); 8].map(|()| server.peer());
-    asking.iter().for_each(|peer| peer.ask(&list("", &[])));
-    next("it lists", &listed);
-    assert_eq!(server.peer().fetch(&rrq("f", &[])).expect("nobody waits for it"), b"here");
-    drop(go_on);
-    for peer in asking {
-        peer.fetch(&list("", &[])).expect("a listing");
+fn who_lists_or_writes_for_long_leaves_the_disk_to_those_who_read() {
+    for request in [list("", &[]), wrq("f", &[])] {
+        let (go_on, thaw) = mpsc::channel();
+        let (waiting, waits) = mpsc::channel();
+        let server = Running::start(common::config(), Frozen(Mutex::new(thaw), waiting));
+        let asking = [(); 8].map(|()| server.peer());
+        asking.iter().for_each(|peer| peer.ask(&request));
+        next("it waits", &waits);
+        assert_eq!(server.peer().fetch(&rrq("f", &[])).expect("nobody waits for it"), b"here");
+        drop(go_on);
+        asking.iter().for_each(|peer| drop(peer.answer(&request)));
     }
 }
 

@@ -6,7 +6,7 @@
 use super::ask::{Ask, Question};
 use super::latency::Latency;
 use super::{Client, Failure, Progress, Wishes, refuse_nul};
-use crate::net::{Ending, EventLoop, Handler, Session, System};
+use crate::net::{Ending, EventLoop, Handler, Pools, Session, System};
 use crate::proto::Time;
 use crate::transfer::{Discard, MayWait, Outcome, Sink, Summary, Transfer};
 use crate::wire::{ErrorCode, Operation};
@@ -262,7 +262,7 @@ impl<'a> Traffic<'a> {
             system,
             start,
             // Nothing that is done here waits for a disk.
-            event_loop: EventLoop::new(Arc::clone(system), system.pool(1), system.pool(1))?,
+            event_loop: EventLoop::new(Arc::clone(system), Pools::new(&**system))?,
             sessions: Slab::new(),
             ended,
             tell,

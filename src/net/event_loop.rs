@@ -6,9 +6,10 @@
 
 use super::deadlines::Deadlines;
 use super::flow::{Bell, Flow};
+use super::pools::Pools;
 use super::session::{Driver, Next, Session};
 use super::socket::RequestSocket;
-use super::system::{Poller, Pool, System, WOKEN};
+use super::system::{Poller, System, WOKEN};
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Summary, Transfer};
@@ -32,9 +33,7 @@ pub(crate) trait Handler: Send + 'static {
 /// Drives many transfers on the thread that calls it.
 pub(crate) struct EventLoop<H> {
     system: Arc<dyn System>,
-    pool: Arc<dyn Pool>,
-    /// For what takes longer than a disk does.
-    asking: Arc<dyn Pool>,
+    pools: Pools,
     mailbox: Mailbox<H>,
     entries: Slab<Entry<H>>,
     /// By the keys of `entries`.
@@ -78,17 +77,12 @@ pub(crate) struct SocketId(pub(crate) usize);
 const WATCHED: u64 = 1 << 32;
 
 impl<H: Handler> EventLoop<H> {
-    /// A loop without transfers. What would wait for a disk goes to `pool`, what would wait for somebody else to `asking`.
-    pub(crate) fn new(
-        system: Arc<dyn System>,
-        pool: Arc<dyn Pool>,
-        asking: Arc<dyn Pool>,
-    ) -> io::Result<Self> {
+    /// A loop without transfers. What would wait goes to `pools`.
+    pub(crate) fn new(system: Arc<dyn System>, pools: Pools) -> io::Result<Self> {
         let shared = Shared { poller: system.poller()?, mail: Mutex::new(Some(Vec::new())) };
         Ok(Self {
             system,
-            pool,
-            asking,
+            pools,
             mailbox: Mailbox(Arc::new(shared)),
             entries: Slab::new(),
             deadlines: Deadlines::default(),
@@ -282,14 +276,14 @@ impl<H: Handler> EventLoop<H> {
         let Some(handler) = self.entries[key].handler.take() else { return };
         // To listen to nothing would not do: what the network reports is an event even then, and would stay one.
         listen_no_more(self.poller(), &self.entries[key].session);
-        let takes_long = self.entries[key].session.lock().storage_takes_long();
-        let pool = if takes_long { &self.asking } else { &self.pool };
+        let work = self.entries[key].session.lock().storage_work();
         let turn = Turn { mailbox: self.mailbox(), key, done: None };
-        pool.run(Box::new(move || {
+        let wait = move || {
             let session = handler.session();
             let next = session.advance(&mut session.lock(), Driver::Storage);
             turn.end(handler, next);
-        }));
+        };
+        self.pools.run(work.into(), Box::new(wait));
     }
 
     fn remove(&mut self, key: usize, how: io::Result<()>) {
@@ -302,11 +296,12 @@ impl<H: Handler> EventLoop<H> {
         }
         let transfer = session.lock();
         let (summary, may_wait) = (transfer.summary().clone(), transfer.drop_may_wait());
+        let work = transfer.storage_work();
         drop(transfer);
         drop(session);
         let end = move || handler.map_or((), |handler| handler.ended(how.map(|()| summary)));
         match may_wait {
-            true => self.pool.run(Box::new(end)),
+            true => self.pools.run(work.into(), Box::new(end)),
             false => end(),
         }
     }

@@ -1,7 +1,7 @@
 //! The dispatcher: what drives a transfer, a thread of its own or an event loop.
 
 use super::active::ActiveTransfer;
-use super::open::Place;
+use super::open;
 use super::permit::Permit;
 use super::policy::{DropReason, Profile};
 use super::process::ActiveProcess;
@@ -9,7 +9,7 @@ use super::pulse::Pulse;
 use super::start::{start, start_apart};
 use super::{Model, Shared, StartError, answer};
 use crate::limits;
-use crate::net::{Delivery, EventLoop, Mailbox, Pool, RequestSocket, Requested, SocketId, System};
+use crate::net::{Delivery, EventLoop, Mailbox, Pools, RequestSocket, Requested, SocketId, System};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,10 +24,8 @@ pub(super) struct Dispatcher {
     others: Vec<OtherLoop>,
     next_loop: usize,
     system: Arc<dyn System>,
-    /// Threads for what may wait for a disk.
-    pool: Arc<dyn Pool>,
-    /// Threads for listings.
-    listings: Arc<dyn Pool>,
+    /// Threads for what may wait.
+    pools: Pools,
     threads: Arc<AtomicUsize>,
     /// How many request ports there are.
     ports: usize,
@@ -49,13 +47,9 @@ impl Dispatcher {
         system: &Arc<dyn System>,
         sockets: &[Arc<RequestSocket>],
     ) -> Result<Self, StartError> {
-        let pool = system.pool(limits::STORAGE_THREADS);
-        let listings = system.pool(limits::LISTING_THREADS);
-        let asking = system.pool(limits::ASKING_THREADS);
-        let event_loop = || {
-            EventLoop::new(Arc::clone(system), Arc::clone(&pool), Arc::clone(&asking))
-                .map_err(StartError::Loop)
-        };
+        let pools = Pools::new(&**system);
+        let event_loop =
+            || EventLoop::new(Arc::clone(system), pools.clone()).map_err(StartError::Loop);
         let others = match model {
             Model::Events(loops) => loops.get() - 1,
             Model::Threads(_) | Model::Processes(_) | Model::SinglePort | Model::Iterative => 0,
@@ -71,8 +65,7 @@ impl Dispatcher {
             others,
             next_loop,
             system,
-            pool,
-            listings,
+            pools,
             threads,
             ports,
             ready,
@@ -218,12 +211,7 @@ impl Dispatcher {
         let other = self.next_loop.checked_sub(1).map(|n| &self.others[n].mailbox);
         let store = task.profile.store_or(&*shared.store);
         let served = task.profile.served(&task.permit.entry().query);
-        let pool = match Place::of(store, &served, &task.profile) {
-            Place::Here => None,
-            Place::Storage => Some(&self.pool),
-            Place::Listings => Some(&self.listings),
-        };
-        if let Some(pool) = pool {
+        if let Some(waiting) = open::waiting(store, &served, &task.profile) {
             let mailbox = other.cloned().unwrap_or_else(|| self.mailbox());
             let (shared, wake) = (Arc::clone(shared), WakeOnDrop(self.mailbox()));
             let work = move || {
@@ -232,7 +220,7 @@ impl Dispatcher {
                     mailbox.add(transfer);
                 }
             };
-            return pool.run(Box::new(work));
+            return self.pools.run(waiting, Box::new(work));
         }
         match (task.start(shared), other) {
             (None, _) => {}

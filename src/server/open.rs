@@ -2,6 +2,7 @@
 
 use super::guard::{Guarded, Panicked, guard};
 use super::policy::{DropReason, Profile, Refusal};
+use crate::net::Waiting;
 use crate::query::Query;
 use crate::store::{Readable, RootedPath, Store, StoreError, is_shortage};
 use crate::transfer::{Sink, Source};
@@ -53,28 +54,19 @@ impl From<Panicked> for Unserved {
     }
 }
 
-/// Where what `query` is about can be opened.
-pub(super) enum Place {
-    /// Anywhere: it takes no time.
-    Here,
-    /// Where somebody may wait for a disk.
-    Storage,
-    /// Where somebody may wait for a disk, or look at ten thousand names.
-    Listings,
-}
-
-impl Place {
-    pub(super) fn of(store: &dyn Store, query: &Query, profile: &Profile) -> Self {
-        let is_listed = || {
-            let path = query.path();
-            path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
-        };
-        match query.operation {
-            Operation::List => Self::Listings,
-            Operation::Read if is_listed() => Self::Listings,
-            Operation::Read if !guard(|| store.may_wait(query)).unwrap_or(true) => Self::Here,
-            Operation::Read | Operation::Write => Self::Storage,
+/// What may have to be waited for when what `query` is about is opened.
+pub(super) fn waiting(store: &dyn Store, query: &Query, profile: &Profile) -> Option<Waiting> {
+    let is_listed = || {
+        let path = query.path();
+        path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
+    };
+    match query.operation {
+        Operation::List => Some(Waiting::Listing),
+        Operation::Read if is_listed() => Some(Waiting::Listing),
+        Operation::Read => {
+            guard(|| store.may_wait(query)).unwrap_or(true).then_some(Waiting::Reading)
         }
+        Operation::Write => Some(Waiting::Writing),
     }
 }
 

@@ -138,8 +138,8 @@ impl Incoming {
         self.is_whole() || self.unwritten.len() >= piece
     }
 
-    /// Whether what is to be done by [`storage`](Self::storage) may take longer than a disk does.
-    pub(super) fn storage_takes_long(&self) -> bool {
+    /// Whether [`storage`](Self::storage) is to ask somebody else, which may take longer than a disk does.
+    pub(super) fn asks(&self) -> bool {
         self.is_whole() && self.may_wait == MayWait::OnCommitForLong
     }
 

@@ -29,7 +29,7 @@ pub use error::{PeerWords, error_code};
 pub use sink::{Discard, MayWait, Sink, Writer};
 pub use source::{Blocking, Memory, Source};
 pub use summary::{Outcome, Summary};
-pub use terms::{Action, Terms};
+pub use terms::{Action, StorageWork, Terms};
 
 use crate::limits;
 use crate::proto::{Agreed, End, Receiver, Sender, Step, Time, Timing, accept};
@@ -400,9 +400,13 @@ impl Transfer {
         matches!(&self.machine, Machine::Receiving(incoming) if incoming.drop_may_wait())
     }
 
-    /// Whether [`run_storage`](Self::run_storage) may now take longer than a disk does, because it asks somebody else.
-    pub fn storage_takes_long(&self) -> bool {
-        matches!(&self.machine, Machine::Receiving(incoming) if incoming.storage_takes_long())
+    /// What [`run_storage`](Self::run_storage) does now, if it is called.
+    pub fn storage_work(&self) -> StorageWork {
+        match &self.machine {
+            Machine::Sending(_) => StorageWork::Read,
+            Machine::Receiving(incoming) if incoming.asks() => StorageWork::Ask,
+            Machine::Receiving(_) => StorageWork::Write,
+        }
     }
 
     /// What comes is in windows for which the path has no room, from a sender that does not pace them: the window that seems

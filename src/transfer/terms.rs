@@ -18,6 +18,17 @@ pub enum Action<'a> {
     Done,
 }
 
+/// What [`Action::Storage`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageWork {
+    /// The file is read.
+    Read,
+    /// The upload is written, committed or taken back.
+    Write,
+    /// The upload is whole, and somebody else is asked whether it may appear ([`MayWait::OnCommitForLong`](super::MayWait)).
+    Ask,
+}
+
 /// What a server has granted one client, and by which times their transfer runs. `agreed` and `answer` are what
 /// [`grant`](crate::proto::grant) gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

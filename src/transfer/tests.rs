@@ -344,17 +344,18 @@ fn what_of_a_sink_may_wait_is_done_where_waiting_is_allowed() {
 }
 
 #[test]
-fn only_the_end_takes_long_and_only_of_a_sink_that_says_so() {
+fn only_at_the_end_somebody_is_asked_and_only_by_a_sink_that_says_so() {
     for may_wait in [MayWait::OnCommit, MayWait::OnCommitForLong, MayWait::Always] {
         let sink = Box::new(Noted(may_wait, Arc::default()));
         let mut transfer = Transfer::serve_write(ms(0), &terms(Options::NONE), sink);
         assert!(!settled(&mut transfer, ms(0)));
         transfer.handle(ms(1), &data(1, &[7; 512]));
-        assert!(!transfer.storage_takes_long(), "{may_wait:?}");
+        assert_eq!(transfer.storage_work(), StorageWork::Write, "{may_wait:?}");
         transfer.handle(ms(1), &data(2, b"all"));
-        assert_eq!(transfer.storage_takes_long(), may_wait == MayWait::OnCommitForLong);
+        let asks = transfer.storage_work() == StorageWork::Ask;
+        assert_eq!(asks, may_wait == MayWait::OnCommitForLong);
         transfer.run_storage(ms(1));
-        assert!(!transfer.storage_takes_long(), "{may_wait:?}");
+        assert_eq!(transfer.storage_work(), StorageWork::Write, "{may_wait:?}");
     }
 }
 
