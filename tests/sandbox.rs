@@ -128,6 +128,20 @@ fn a_transfer_has_so_many_descriptors_and_so_much_memory_and_no_more() {
 }
 
 #[test]
+fn a_transfer_that_has_its_threads_makes_no_other_and_no_process() {
+    let test = a_transfer_that_has_its_threads_makes_no_other_and_no_process;
+    if in_own_process(test, "").is_none() {
+        return;
+    }
+    let thread = || std::thread::Builder::new().stack_size(64 << 10).spawn(|| ()).map(drop);
+    thread().expect("it may have some");
+    sandbox::leave_calls_of_transfer(&[Part::Calls]).expect("nobody fails");
+    assert!(is_missing(thread()));
+    assert!(Command::new("/bin/true").spawn().is_err());
+    assert!(is_missing(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))), "it opens nothing");
+}
+
+#[test]
 fn of_a_folder_that_is_meant_alone_nothing_beside_it_is_left() {
     let (_place, words) = place();
     let test = of_a_folder_that_is_meant_alone_nothing_beside_it_is_left;

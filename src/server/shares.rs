@@ -33,7 +33,8 @@ struct Client {
     transfers: u64,
     /// What it may take in a second.
     allowed: u64,
-    /// Bytes that it has sent and not taken yet: a block is sent at once, and taken while the next has to wait.
+    /// Bytes that it has sent and not taken yet, one block for each transfer: it is sent at once, and taken while the next has
+    /// to wait.
     ahead: u64,
     own: Arc<Own>,
 }
@@ -134,12 +135,15 @@ fn level(all: u64, wants: &mut [u64]) -> u64 {
 }
 
 impl Client {
-    /// Bytes in a second that it has taken in so many microseconds: no more than it may, for that is what its transfers are
-    /// held to.
+    /// Bytes in a second that it has taken in so many microseconds: hardly more than it may, for that is what its transfers
+    /// are held to.
     fn took(&mut self, since: u64) -> u64 {
         self.ahead = self.ahead.saturating_add(self.own.sent.swap(0, Ordering::Relaxed));
         let may = self.own.rate.load(Ordering::Relaxed).saturating_mul(self.transfers);
-        let taken = self.ahead.min(may.saturating_mul(since) / 1_000_000);
+        let may = may.saturating_mul(since) / 1_000_000;
+        // The first block of many short files waits for nothing; more than a block for each transfer is taken all the same.
+        let most = self.transfers.saturating_mul(limits::DATAGRAM_BYTES as u64);
+        let taken = self.ahead.min(may).max(self.ahead.saturating_sub(most));
         self.ahead -= taken;
         taken.saturating_mul(1_000_000) / since.max(1)
     }
@@ -231,6 +235,20 @@ mod tests {
         assert!(used[1] > ALL * 9 / 10 && used[0] + used[1] <= ALL, "{used:?}");
         let used = taken(10, &[(&*slow, u64::MAX), (&*fast, u64::MAX)]);
         assert!(is_about(used[0], ALL / 2) && is_about(used[1], ALL / 2), "{used:?}");
+    }
+
+    #[test]
+    fn who_had_many_short_files_and_takes_no_more_leaves_all_to_others_within_a_second() {
+        let shares = shares();
+        let [stays, other] = [1, 2].map(|host| shares.join(client(host), Time::START));
+        for _ in 0..1000 {
+            // The first block of each waits for nothing.
+            shares.join(client(1), Time::START).sent(60_000);
+        }
+        let used = taken(1, &[(&*stays, 0), (&*other, u64::MAX)]);
+        assert!(is_about(used[1], ALL), "{used:?}");
+        let ahead = shares.state().clients[&client(1)].ahead;
+        assert!(ahead <= limits::DATAGRAM_BYTES as u64, "{ahead}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 pub(super) trait Directory: Send + Sync + Sized {
     type File: NewFile;
 
+    fn identity(&self) -> io::Result<Identity>;
+
     /// What `path` stands for.
     fn look(&self, path: &Path, how: Lookup) -> io::Result<About>;
 
@@ -225,6 +227,11 @@ fn is_dead_end(error: &io::Error) -> bool {
 
 impl Directory for Dir {
     type File = File;
+
+    fn identity(&self) -> io::Result<Identity> {
+        let about = rustix::fs::fstat(self)?;
+        Ok((about.st_dev, about.st_ino))
+    }
 
     fn look(&self, path: &Path, how: Lookup) -> io::Result<About> {
         // What is no link is looked at without a descriptor, which there may be none of.

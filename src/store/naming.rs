@@ -95,7 +95,14 @@ impl Names {
         let at = SystemTime::now();
         let of = |number| {
             let path = (self.0)(&UploadName::new(query, last, at, number));
-            path.ok_or_else(|| StoreError::denied("something is unknown that its name is made of"))
+            let path = path.ok_or_else(|| {
+                StoreError::denied("something is unknown that its name is made of")
+            })?;
+            // What was made of the client's name leads no way up.
+            let stays = path.as_os_str().as_bytes().split(|byte| *byte == b'/');
+            let stays = stays.into_iter().all(|part| !matches!(part, b"" | b"." | b".."));
+            let leads = || StoreError::denied("the name that is made for it leads elsewhere");
+            if stays { Ok(path) } else { Err(leads()) }
         };
         let named = |path: PathBuf, claim| {
             let name = path.as_os_str().as_bytes().into();
@@ -263,5 +270,16 @@ mod tests {
             "{within:?}"
         );
         assert!(within.iter().all(|name| name.len() == 1), "{within:?}");
+        // What a part of it makes of itself is no way up either.
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
+        let stem = |upload: &UploadName<'_>| Path::new(upload.last).file_stem().map(Into::into);
+        let folder = folder.upload_names(move |upload| {
+            stem(upload).map(|stem: PathBuf| Path::new("in").join(stem).join("new"))
+        });
+        for name in ["...cfg", "..x"] {
+            let refused = folder.write(&query(name)).map(drop).expect_err(name);
+            assert!(refused.to_string().contains("leads elsewhere"), "{refused}");
+        }
+        assert_eq!(names(root.path()), ["in"]);
     }
 }

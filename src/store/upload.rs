@@ -69,12 +69,6 @@ impl Rules {
         if name.is_directory() {
             return Err(StoreError::is_a_directory());
         }
-        if path.file_name().is_some_and(is_temporary) {
-            return Err(StoreError::reserved_name("a name that only unfinished uploads have"));
-        }
-        if self.keep > 0 && path.file_name().is_some_and(is_version) {
-            return Err(StoreError::reserved_name("a name that only kept versions have"));
-        }
         let is_regular = |about: &About| about.kind == FileKind::Regular;
         if existing.as_ref().is_some_and(is_regular) && self.uploads == Uploads::Create {
             return Err(StoreError::Exists);
@@ -84,6 +78,14 @@ impl Rules {
         }
         // What a link leads to is replaced, and not the link.
         let place = existing.as_ref().map_or(path, |about| &*about.place).to_owned();
+        for name in [path, &*place].into_iter().filter_map(Path::file_name) {
+            if is_temporary(name) {
+                return Err(StoreError::reserved_name("a name that only unfinished uploads have"));
+            }
+            if self.keep > 0 && is_version(name) {
+                return Err(StoreError::reserved_name("a name that only kept versions have"));
+            }
+        }
         let upload = self.begin(root, &place, existing, query.announced_size())?;
         let asked = self.check.as_ref().map(|check| check.about(query.peer));
         Ok(Upload { asked, ..upload })

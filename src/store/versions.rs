@@ -6,14 +6,16 @@
 
 use super::disk::{Directory, Identity, Lookup};
 use super::temporary::{Target, replaceable, sync};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// Digits of a number. Nobody replaces a file a thousand million times.
 const DIGITS: usize = 9;
+const LAST_NUMBER: u32 = 999_999_999;
 
 /// The most bytes that a version has behind its name.
 pub(super) const SUFFIX_BYTES: usize = b".~~".len() + DIGITS;
@@ -21,9 +23,31 @@ pub(super) const SUFFIX_BYTES: usize = b".~~".len() + DIGITS;
 /// Tries to keep what has a name that others give away as fast.
 const TRIES: usize = 100;
 
-/// Held from the last look at what is replaced to the rename that replaces it: of two uploads of this process to one name,
-/// which end in the same moment, the second keeps what the first has stored.
-static LAST_LOOK: Mutex<()> = Mutex::new(());
+/// The names, each in its directory, between the last look at what is replaced and the rename that replaces it: of two uploads
+/// of this process to one name, which end in the same moment, the second keeps what the first has stored.
+static LOOKED_AT: Mutex<BTreeSet<(Identity, OsString)>> = Mutex::new(BTreeSet::new());
+static LEFT: Condvar = Condvar::new();
+
+/// The one who looks at a name. Others wait for it, and only for this name: a disk that hangs holds up its own uploads.
+struct LastLook(Identity, OsString);
+
+impl LastLook {
+    fn at<D: Directory>(dir: &D, name: &OsStr) -> io::Result<Self> {
+        let key = (dir.identity()?, name.to_owned());
+        let names = LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = LEFT.wait_while(names, |names| names.contains(&key));
+        free.unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        Ok(Self(key.0, key.1))
+    }
+}
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        let key = (self.0, std::mem::take(&mut self.1));
+        LOOKED_AT.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        LEFT.notify_all();
+    }
+}
 
 /// Why an upload is refused that would replace something for good.
 pub(super) fn cannot_keep(why: impl std::fmt::Display) -> io::Error {
@@ -72,7 +96,13 @@ pub(super) fn rename<D: Directory>(from: &D, name: &OsStr, dir: &D, to: &Target)
     for _ in 0..TRIES {
         let old = there()?;
         let kept = old.map(|old| Kept::new(dir, to, old)).transpose()?;
-        let _last = LAST_LOOK.lock().unwrap_or_else(PoisonError::into_inner);
+        let _last = match LastLook::at(dir, &to.name) {
+            Ok(last) => last,
+            Err(error) => {
+                kept.iter().for_each(|kept| kept.undo(dir));
+                return Err(error);
+            }
+        };
         let renamed = match there() {
             Ok(now) if now != old || kept.as_ref().is_some_and(|kept| !kept.is_there(dir)) => {
                 continue;
@@ -125,14 +155,14 @@ impl Kept {
 
 /// Gives what has the name `of` the number behind `newest`.
 fn link<D: Directory>(dir: &D, of: &OsStr, newest: u32) -> io::Result<OsString> {
-    for number in (newest.saturating_add(1)..).take(TRIES) {
+    for number in (newest.saturating_add(1)..=LAST_NUMBER).take(TRIES) {
         let name = version(of, number);
         match dir.hard_link(of, dir, &name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             linked => return linked.map(|()| name).map_err(cannot_keep),
         }
     }
-    Err(cannot_keep("no number is free"))
+    Err(cannot_keep(format!("no number behind '.~{newest}~' is free: remove that version")))
 }
 
 /// Removes the oldest versions beyond those that are kept. What cannot be removed now may be at the next upload.

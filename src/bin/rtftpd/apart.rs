@@ -5,7 +5,7 @@
 //! All of them are this program under other names.
 
 use crate::on_upload;
-use crate::sandbox::{Account, Part, enter_spawner, enter_transfer};
+use crate::sandbox::{Account, Part, enter_spawner, enter_transfer, leave_calls_of_transfer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use nix::sys::signal::{SigSet, Signal};
@@ -240,8 +240,9 @@ fn transfer(parts: &str) -> Result<()> {
     set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
     ensure!(rustix::process::getppid().is_some_and(|pid| !pid.is_init()), "the spawner is gone");
-    enter_transfer(&parts_of(parts))?;
-    match carry(channel) {
+    let parts = parts_of(parts);
+    enter_transfer(&parts)?;
+    match carry(channel, || leave_calls_of_transfer(&parts)) {
         // The server is gone, or no longer wants to know.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot go on"),

@@ -61,7 +61,11 @@ impl Misses {
     /// Notes a file that is not there; one that is asked for again, without options perhaps, is one file. Tells whether it is
     /// held back, and whether it is the first of its client that is.
     pub(crate) fn hold(&mut self, now: Time, client: IpAddr, name: &str) -> Option<bool> {
-        if let Some(missed) = self.0.get_mut(&client).filter(|missed| now - missed.last < QUIET) {
+        // One that is not told of later, because it asks for nothing new, is told of again.
+        let goes_on = |missed: &&mut Missed| {
+            now - missed.last < QUIET && (missed.held > 0 || now - missed.first < LONGEST)
+        };
+        if let Some(missed) = self.0.get_mut(&client).filter(goes_on) {
             missed.last = now;
             if !missed.is_new(name) {
                 return Some(false);
@@ -183,6 +187,13 @@ mod tests {
         assert_eq!(counts, [61, 61, 61]);
         assert!(told[0].names.ends_with('…') && told[0].names.chars().count() <= NAMES_CHARS + 20);
         assert_eq!(misses.rest().len(), 1);
+    }
+
+    #[test]
+    fn one_that_asks_for_the_same_all_the_time_is_told_of_now_and_then() {
+        let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
+        let told = |second: &u64| misses.hold(at(second * 1000), client, "boot.img").is_none();
+        assert_eq!((0..200).filter(told).collect::<Vec<_>>(), [0, 60, 120, 180]);
     }
 
     #[test]

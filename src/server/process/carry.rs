@@ -18,9 +18,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Carries out one transfer of the server at the other end of `channel`, which a [`Spawner`](super::Spawner) was given, and
 /// returns when it is over.
 ///
-/// It opens nothing: a process that calls this can give up all files and all but a few system calls before. It starts one
-/// thread.
-pub fn carry(channel: OwnedFd) -> io::Result<()> {
+/// It opens nothing: a process that calls this can give up all files before. It starts one thread, calls `confine`, and hears
+/// the network only then: `confine` can give up all but a few system calls, that for threads among them.
+pub fn carry(channel: OwnedFd, confine: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let server = Arc::new(Channel::from(channel));
     let mut first = vec![0; MOST_BYTES];
     let (len, [socket, orders]) = server.receive_with(&mut first)?;
@@ -55,6 +55,7 @@ pub fn carry(channel: OwnedFd) -> io::Result<()> {
     let obeyed = Arc::clone(&repeats);
     orders.set_timeout(ALIVE_EVERY)?;
     system.spawn("orders", Box::new(move || obey(&orders, &theirs, &alive, &obeyed)))?;
+    confine()?;
     if let Some(ending) = job.ending {
         session.end(ending);
     }

@@ -214,7 +214,8 @@ impl ActiveProcess {
         };
         if summary.outcome.is_some() {
             // What it was told to do is done, by whom does not matter: it may have waited for a disk of this side.
-            if let Some(Ending::Stop(words)) = ended.filter(|_| !self.telling.is_told()) {
+            let is_to_be_said = self.upload != Upload::Stored && !self.telling.is_told();
+            if let Some(Ending::Stop(words)) = ended.filter(|_| is_to_be_said) {
                 self.say(&words);
             }
             self.telling.finished(&summary);
@@ -256,6 +257,10 @@ impl ActiveProcess {
                 };
                 if self.upload != Upload::Open {
                     self.file.payload = None;
+                }
+                // It may have taken long, and the process has its last words only now.
+                if let Some((told_at, _)) = &mut *self.elsewhere.ended() {
+                    *told_at = self.shared.system.now();
                 }
                 let answer = done.map_or_else(failed, |()| Ok(vec![DONE]))?;
                 self.process.try_send(&answer)?;

@@ -45,6 +45,10 @@ impl Handle {
 impl Directory for Handle {
     type File = Self;
 
+    fn identity(&self) -> io::Result<Identity> {
+        Ok((0, self.node as u64))
+    }
+
     fn look(&self, path: &Path, _: Lookup) -> io::Result<About> {
         self.disk.call(Call::Look, |state| {
             let node = state.find(self.node, path)?;

@@ -138,6 +138,16 @@ fn what_cannot_be_kept_is_not_replaced() {
 }
 
 #[test]
+fn behind_the_last_number_nothing_is_replaced() {
+    let disk = after(1, None);
+    // A client may have made it while no versions were kept.
+    disk.put("there/sw.cfg.~999999999~", &contents(7), 0o644);
+    let refused = store(&disk, 2).expect_err("there is no number");
+    assert!(refused.to_string().contains("remove that version"), "{refused}");
+    assert_eq!(found(&disk), named(&[("", 1), (".~999999999~", 7)]));
+}
+
+#[test]
 fn of_uploads_that_end_together_each_is_kept() {
     let disk = after(1, None);
     let mut sinks = [2, 3].map(|upload| begin(&disk, upload).expect("an upload"));

@@ -124,7 +124,7 @@ const CHANGES: &[c_long] = &[
 /// other port.
 const ACCEPT: &[c_long] = &[libc::SYS_accept4];
 
-/// All that the process of one transfer needs: it opens nothing.
+/// All that the process of one transfer needs: it opens nothing, and makes no thread.
 const TRANSFER: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_read,
@@ -210,6 +210,11 @@ fn sockets() -> Vec<(c_long, Vec<Bits>)> {
     all.map(|bits| (libc::SYS_socket, bits.to_vec())).collect()
 }
 
+/// A thread, and no process. What `clone3` is told no filter can see; libc takes this one then.
+fn threads() -> Vec<(c_long, Vec<Bits>)> {
+    vec![(libc::SYS_clone, vec![(0, libc::CLONE_THREAD as u64, libc::CLONE_THREAD as u64)])]
+}
+
 /// Channels to processes, which somebody else starts.
 fn pairs() -> Vec<(c_long, Vec<Bits>)> {
     let bits = [(0, WORD, libc::AF_UNIX as u64), (1, TYPE, libc::SOCK_SEQPACKET as u64)];
@@ -223,8 +228,6 @@ fn conditional() -> Vec<(c_long, Vec<Bits>)> {
     let mut all = vec![
         (libc::SYS_mmap, vec![(2, executable, 0)]),
         (libc::SYS_mprotect, vec![(2, executable, 0)]),
-        // A thread, and no process. What `clone3` is told no filter can see; libc takes this one then.
-        (libc::SYS_clone, vec![(0, libc::CLONE_THREAD as u64, libc::CLONE_THREAD as u64)]),
         // To itself, where it aborts.
         (libc::SYS_tgkill, is(0, std::process::id().cast_signed())),
         // To ask for its own limits, and not to set them.
@@ -281,7 +284,7 @@ fn of_server(does: Does, arch: TargetArch) -> Filtered {
     let accepting = if does.accepts { ACCEPT } else { &[] };
     let free = [ALWAYS, OLDER, accepting].into_iter().chain(changes);
     let pairs = if does.has_processes { pairs() } else { Vec::new() };
-    filter(free, [conditional(), sockets(), pairs].concat(), arch)
+    filter(free, [conditional(), threads(), sockets(), pairs].concat(), arch)
 }
 
 fn of_transfer(arch: TargetArch) -> Filtered {

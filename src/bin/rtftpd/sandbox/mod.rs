@@ -174,11 +174,10 @@ pub(crate) fn enter_spawner(parts: &[Part]) -> io::Result<()> {
     Ok(())
 }
 
-/// What the process of a transfer gives up: all files, all system calls but a few, and more of the machine than a transfer
-/// takes. It gets no right back that its spawner gave up.
+/// What the process of a transfer gives up before it has threads: all files, and more of the machine than a transfer takes. It
+/// gets no right back that its spawner gave up.
 pub(crate) fn enter_transfer(parts: &[Part]) -> io::Result<()> {
     let has = |part| parts.contains(&part);
-    // Threads are counted for all processes of a user together: these have the memory of this one.
     for (resource, most) in [
         (Resource::RLIMIT_AS, limits::PROCESS_BYTES),
         (Resource::RLIMIT_NOFILE, limits::PROCESS_DESCRIPTORS),
@@ -195,7 +194,13 @@ pub(crate) fn enter_transfer(parts: &[Part]) -> io::Result<()> {
     if has(Part::Rights) {
         give_up_rights()?;
     }
-    if has(Part::Calls) {
+    Ok(())
+}
+
+/// What it gives up when it has its threads: all system calls but a few, of which none makes another thread. The kernel counts
+/// threads for all processes of a user together, so that one that makes thousands would take them from the server.
+pub(crate) fn leave_calls_of_transfer(parts: &[Part]) -> io::Result<()> {
+    if parts.contains(&Part::Calls) {
         let _ = calls::allow_transfer();
     }
     Ok(())
