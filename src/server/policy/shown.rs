@@ -18,6 +18,11 @@ impl Shown {
         Self(Arc::new(test))
     }
 
+    /// Those that are in both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self::new(move |path, kind| (self.0)(path, kind) && (other.0)(path, kind))
+    }
+
     /// Takes all others out of the listing of this directory.
     pub fn filter(&self, directory: &Path, listing: &mut Listing) {
         listing.entries.retain(|entry| (self.0)(&directory.join(&entry.name), entry.kind));
