@@ -12,8 +12,8 @@ pub struct Shown(Arc<Test>);
 type Test = dyn Fn(&Path, Kind) -> bool + Send + Sync;
 
 impl Shown {
-    /// Those that pass this test, each with the directory that is listed in front. It is called for each name of a listing,
-    /// which is as many times as a listing may have entries.
+    /// Those that pass this test, each with the directory that is listed in front. It is called up to 10,000 times for a
+    /// listing.
     pub fn new(test: impl Fn(&Path, Kind) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(test))
     }
