@@ -216,7 +216,7 @@ fn it_is_only_asked_and_loads_nothing_from_elsewhere() {
 }
 
 #[test]
-fn the_folder_is_listed_as_far_as_clients_may_list_it_and_no_further() {
+fn the_folder_is_listed_as_it_is_whatever_the_rules_are_and_nothing_else() {
     let root = folder(&[("dir/a & b.cfg", b"few"), (".hidden", b"few"), ("x<b>", b"few")]);
     let (_server, page) = serve(&root, &[]);
     let top = get(page, "/");
@@ -229,11 +229,13 @@ fn the_folder_is_listed_as_far_as_clients_may_list_it_and_no_further() {
         let no_folder = answer.starts_with("HTTP/1.1 404 ") || answer.contains("x&lt;b&gt;");
         assert!(no_folder, "{outside}: {answer}");
     }
-    let rules = folder(&[("rules.toml", b"[[rule]]\nname = \"*.cfg\"\naction = \"deny\"\n")]);
+    // Whoever runs the server is no client: rules that end with a refusal of everybody else are the rule.
+    let rules = folder(&[("rules.toml", b"[[rule]]\naction = \"deny\"\n")]);
     let rules = rules.path().join("rules.toml").display().to_string();
     let (_server, page) = serve(&root, &["--rules", &rules]);
+    assert!(get(page, "/").contains("x&lt;b&gt;"));
     let ruled = get(page, "/?dir=dir");
-    assert!(ruled.starts_with("HTTP/1.1 200 ") && !ruled.contains("b.cfg"), "{ruled}");
+    assert!(ruled.starts_with("HTTP/1.1 200 ") && ruled.contains("b.cfg"), "{ruled}");
     let (_server, page) = serve(&root, &["--no-list"]);
     let answer = get(page, "/");
     assert!(answer.contains("No listing is offered") && !answer.contains("x&lt;b&gt;"));

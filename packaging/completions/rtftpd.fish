@@ -72,7 +72,7 @@ folder\t'The same for this very folder alone: one that is swapped or mounted lat
 calls\t'Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file'
 rights\t'No capability, and none to be had by a program that is started (no_new_privs)'
 none\t'Nothing of it'"
-complete -c rtftpd -n "__fish_rtftpd_needs_command" -l http -d 'Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l http -d 'Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l http-name -d 'A name by which browsers and monitors reach the page; may be given several times. Without it they do by address, or as localhost' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l events-to -d 'Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them (\'| COMMAND\'); it is started before the server gives up its rights, as the user that serves' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l progress-log -d 'Log each transfer that is under way once in so much time, with how far it is' -r
@@ -145,7 +145,7 @@ folder\t'The same for this very folder alone: one that is swapped or mounted lat
 calls\t'Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file'
 rights\t'No capability, and none to be had by a program that is started (no_new_privs)'
 none\t'Nothing of it'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l http -d 'Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l http -d 'Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l http-name -d 'A name by which browsers and monitors reach the page; may be given several times. Without it they do by address, or as localhost' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l events-to -d 'Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them (\'| COMMAND\'); it is started before the server gives up its rights, as the user that serves' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l progress-log -d 'Log each transfer that is under way once in so much time, with how far it is' -r
@@ -218,7 +218,7 @@ folder\t'The same for this very folder alone: one that is swapped or mounted lat
 calls\t'Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file'
 rights\t'No capability, and none to be had by a program that is started (no_new_privs)'
 none\t'Nothing of it'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l http -d 'Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l http -d 'Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l http-name -d 'A name by which browsers and monitors reach the page; may be given several times. Without it they do by address, or as localhost' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l events-to -d 'Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them (\'| COMMAND\'); it is started before the server gives up its rights, as the user that serves' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l progress-log -d 'Log each transfer that is under way once in so much time, with how far it is' -r
@@ -289,7 +289,7 @@ folder\t'The same for this very folder alone: one that is swapped or mounted lat
 calls\t'Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file'
 rights\t'No capability, and none to be had by a program that is started (no_new_privs)'
 none\t'Nothing of it'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l http -d 'Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l http -d 'Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l http-name -d 'A name by which browsers and monitors reach the page; may be given several times. Without it they do by address, or as localhost' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l events-to -d 'Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them (\'| COMMAND\'); it is started before the server gives up its rights, as the user that serves' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l progress-log -d 'Log each transfer that is under way once in so much time, with how far it is' -r
@@ -357,7 +357,7 @@ folder\t'The same for this very folder alone: one that is swapped or mounted lat
 calls\t'Seccomp: only the system calls of a TFTP server; without --uploads none that changes a file'
 rights\t'No capability, and none to be had by a program that is started (no_new_privs)'
 none\t'Nothing of it'"
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l http -d 'Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l http -d 'Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this machine only [default: off]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l http-name -d 'A name by which browsers and monitors reach the page; may be given several times. Without it they do by address, or as localhost' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l events-to -d 'Write each event as a line of JSON to a file, to a socket (unix:PATH), or to a command that reads them (\'| COMMAND\'); it is started before the server gives up its rights, as the user that serves' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l progress-log -d 'Log each transfer that is under way once in so much time, with how far it is' -r

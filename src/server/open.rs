@@ -4,11 +4,10 @@ use super::guard::{Guarded, Panicked, guard};
 use super::policy::{DropReason, Profile, Refusal};
 use crate::net::Waiting;
 use crate::query::Query;
-use crate::store::{Readable, RootedPath, Store, StoreError, is_shortage};
+use crate::store::{Readable, Store, StoreError, is_shortage};
 use crate::transfer::{Sink, Source};
 use crate::wire::{ErrorCode, Filename, ListFormat, Mode, Operation};
 use std::io::ErrorKind;
-use std::os::unix::ffi::OsStrExt;
 
 /// What a query turned out to be about.
 pub(super) enum Payload {
@@ -48,6 +47,12 @@ impl From<StoreError> for Unserved {
     }
 }
 
+impl Unserved {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.code == ErrorCode::NotFound)
+    }
+}
+
 impl From<Panicked> for Unserved {
     fn from(panicked: Panicked) -> Self {
         StoreError::Io(panicked.into()).into()
@@ -56,17 +61,14 @@ impl From<Panicked> for Unserved {
 
 /// What may have to be waited for when what `query` is about is opened.
 pub(super) fn waiting(store: &dyn Store, query: &Query, profile: &Profile) -> Option<Waiting> {
-    let is_listed = || {
-        let path = query.path();
-        path.is_ok_and(|path| path.is_directory() || profile.listed_directory(&path).is_some())
-    };
     match query.operation {
-        Operation::List => Some(Waiting::Listing),
-        Operation::Read if is_listed() => Some(Waiting::Listing),
+        _ if profile.lists(query).is_some() => Some(Waiting::Listing),
         Operation::Read => {
             guard(|| store.may_wait(query)).unwrap_or(true).then_some(Waiting::Reading)
         }
         Operation::Write => Some(Waiting::Writing),
+        // It is refused.
+        Operation::List => None,
     }
 }
 
@@ -78,63 +80,46 @@ pub(super) fn open(
 ) -> Result<Payload, Unserved> {
     // Whatever the store is, no name leaves its root.
     let path = query.path()?;
-    let listed = profile.listed_directory(&path);
-    match (query.operation, listed) {
-        (Operation::Read, None) if path.is_directory() => read_directory(store, query, profile),
-        (Operation::Read, listed) => read(store, query, profile, listed.as_ref()),
-        (Operation::Write, Some(_)) => {
+    match query.operation {
+        Operation::Read => read(store, query, profile, path.is_directory()),
+        Operation::Write if profile.listed_directory(&path).is_some() => {
             Err(StoreError::reserved_name("the name of the generated listing").into())
         }
-        (Operation::Write, None) => {
+        Operation::Write => {
             let sink = ask(|| store.write(query))?;
             Ok(Payload::Sink(Box::new(Guarded::new(sink))))
         }
-        (Operation::List, _) if profile.listing.is_none() => {
+        Operation::List if profile.listing.is_none() => {
             Err(StoreError::refused(ErrorCode::IllegalOperation, "listings are off").into())
         }
-        (Operation::List, _) if query.mode != Mode::Octet => {
+        Operation::List if query.mode != Mode::Octet => {
             let why = "a listing travels in octet mode";
             Err(StoreError::refused(ErrorCode::IllegalOperation, why).into())
         }
-        (Operation::List, _) => {
+        Operation::List => {
             list(store, query, profile, query.list_format().map_or(Form::Uefi, Form::from))
         }
     }
 }
 
-/// Opens a file, or makes up the listing that has its name.
+/// Opens a file, or makes up the listing that is read by its name.
 fn read(
     store: &dyn Store,
     query: &Query,
     profile: &Profile,
-    listed: Option<&RootedPath>,
-) -> Result<Payload, Unserved> {
-    let found = ask(|| match (store.read(query), listed) {
-        (Err(error), Some(_)) if error.code() == ErrorCode::NotFound => Ok(None),
-        (found, _) => found.map(Some),
-    });
-    match (found?, listed) {
-        (None, Some(directory)) => {
-            let directory = directory.path().as_os_str().as_bytes();
-            list(store, &query.for_list(directory), profile, Form::Text)
-        }
-        (file, _) => file.map(Payload::of).ok_or_else(|| StoreError::NotFound.into()),
-    }
-}
-
-/// Lists the directory that a name with a slash at its end means, unless the store has a file of that name.
-fn read_directory(
-    store: &dyn Store,
-    query: &Query,
-    profile: &Profile,
+    is_directory: bool,
 ) -> Result<Payload, Unserved> {
     let read = ask(|| store.read(query)).map(Payload::of);
-    if profile.listing.is_none() || read.is_ok() {
-        return read;
-    }
-    match list(store, &query.for_list(query.name.clone()), profile, Form::Text) {
-        Err(Unserved::Refused(refusal)) if refusal.code == ErrorCode::NotFound => read,
-        listed => listed,
+    let Some(directory) = profile.lists(query) else { return read };
+    match read {
+        // Stores differ in what they say to who reads a directory.
+        Err(unserved) if is_directory || unserved.is_missing() => {
+            match list(store, &directory, profile, Form::Text) {
+                Err(listed) if is_directory && listed.is_missing() => Err(unserved),
+                listed => listed,
+            }
+        }
+        read => read,
     }
 }
 

@@ -3,6 +3,7 @@
 use super::StoreError;
 use crate::limits;
 use crate::query::Query;
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,13 @@ impl RootedPath {
     /// The path with slashes for backslashes, unless that leaves the root.
     pub(crate) fn with_slashes(&self) -> &Path {
         self.slashed.as_ref().and_then(Option::as_ref).unwrap_or(&self.literal)
+    }
+
+    /// The path of a file as [`with_slashes`](Self::with_slashes) has it where the file is asked for by it.
+    pub(crate) fn with_slashes_in(path: &Path) -> Cow<'_, Path> {
+        let raw = path.as_os_str().as_bytes();
+        let parsed = raw.contains(&b'\\').then(|| Self::parse(raw).ok()).flatten();
+        parsed.map_or(Cow::Borrowed(path), |name| Cow::Owned(name.with_slashes().to_owned()))
     }
 
     /// The directory and the last part, where there is one.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tftpkit::query::Query;
 use tftpkit::server::{Policy, StandardPolicy, Verdict};
 #[cfg(feature = "http")]
-use tftpkit::{server::Shown, store::Store};
+use tftpkit::store::Store;
 
 /// The options that count from the next request on when they are read again. All others want a restart: what they are
 /// about was bound, started or given up before the first request.
@@ -87,12 +87,6 @@ impl Current {
         let profile = policy.profile();
         let store = profile.store.as_ref().filter(|_| profile.listing.is_some());
         store.map(|store| Arc::clone(&store.0))
-    }
-
-    /// Which names the listings of whoever sends `query` have.
-    #[cfg(feature = "http")]
-    pub(crate) fn shown_to(&self, query: &Query) -> Option<Shown> {
-        self.get().shown_to(query)
     }
 
     /// Tells what its rules have turned away.

@@ -19,7 +19,7 @@ pub use standard::StandardPolicy;
 use crate::proto::{GrantLimits, Timing};
 use crate::query::Query;
 use crate::store::{RootedPath, Store, StoreError, is_shortage};
-use crate::wire::{BlockSize, ErrorCode, Filename, OptionSet, WindowSize};
+use crate::wire::{BlockSize, ErrorCode, Filename, Operation, OptionSet, WindowSize};
 use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fmt;
@@ -207,6 +207,25 @@ impl Profile {
         match &self.name {
             Some(name) => Cow::Owned(Query { name: name.clone(), ..query.clone() }),
             None => Cow::Borrowed(query),
+        }
+    }
+
+    /// The query for the listing that answers `query`, where the store has no file of its name: for it is a LIST, or reads the
+    /// generated listing of a directory or a name that is a directory's.
+    pub(super) fn lists(&self, query: &Query) -> Option<Query> {
+        self.listing.as_ref()?;
+        match query.operation {
+            Operation::List => Some(query.clone()),
+            Operation::Write => None,
+            Operation::Read => {
+                let path = query.path().ok()?;
+                match self.listed_directory(&path) {
+                    Some(directory) => {
+                        Some(query.for_list(directory.path().as_os_str().as_bytes()))
+                    }
+                    None => path.is_directory().then(|| query.for_list(query.name.clone())),
+                }
+            }
         }
     }
 

@@ -6,8 +6,9 @@ use crate::query::Query;
 use crate::store::{RootedPath, Store};
 use crate::wire::{ErrorCode, Operation};
 use ipnet::IpNet;
+use std::cell::OnceCell;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -175,9 +176,17 @@ impl Rule {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Whether it serves nothing.
-    pub(super) const fn turns_away(&self) -> bool {
-        matches!(self.action, Action::Deny | Action::Drop)
+    /// Whether it turns away such requests, where it is for them.
+    pub(super) const fn turns_away(&self, operation: Operation) -> bool {
+        match &self.action {
+            Action::Serve(serving) => !serving.allowed.contains(operation),
+            Action::Deny | Action::Drop => true,
+        }
+    }
+
+    /// Whether it is for names of any kind.
+    pub(super) const fn is_for_any_name(&self) -> bool {
+        self.name.is_none()
     }
 
     /// Whether it wants to know hardware addresses.
@@ -186,40 +195,50 @@ impl Rule {
     }
 
     /// The store from which its clients read, where it has one.
-    pub(super) fn store(&self) -> Option<&dyn Store> {
+    pub(super) const fn store(&self) -> Option<&OwnStore> {
         match &self.action {
-            Action::Serve(serving) => serving.files.as_ref().map(|store| &*store.0),
+            Action::Serve(serving) => serving.files.as_ref(),
             Action::Deny | Action::Drop => None,
         }
     }
 
-    /// Whether it is for this request.
-    pub(super) fn is_for(&self, asked: &mut Asked<'_>) -> bool {
-        let operation = asked.query.operation;
+    /// Whether it is for such a request of this client. One whose name is no path has none.
+    pub(super) fn is_for(
+        &self,
+        operation: Operation,
+        client: &Client<'_>,
+        name: Option<&Named<'_>>,
+    ) -> bool {
+        let has_name = || name.is_some_and(|name| self.has_name(operation, name));
+        self.is_of(operation, client)
+            && (self.is_for_any_name() || has_name())
+            && self.has_card(client)
+    }
+
+    /// Whether it is for such requests of this client, as far as their names do not matter.
+    pub(super) fn is_for_client(&self, operation: Operation, client: &Client<'_>) -> bool {
+        self.is_of(operation, client) && self.has_card(client)
+    }
+
+    fn is_of(&self, operation: Operation, client: &Client<'_>) -> bool {
         self.operations.is_none_or(|operations| operations.contains(operation))
             && (self.networks.is_empty()
-                || self.networks.iter().any(|network| network.contains(&asked.client)))
-            && self.has_name(asked)
-            && (self.cards.is_empty()
-                || asked.mac().is_some_and(|mac| self.cards.iter().any(|card| card.contains(&mac))))
+                || self.networks.iter().any(|network| network.contains(&client.ip)))
+    }
+
+    fn has_card(&self, client: &Client<'_>) -> bool {
+        self.cards.is_empty()
+            || client.mac().is_some_and(|mac| self.cards.iter().any(|card| card.contains(&mac)))
     }
 
     /// Whether the name passes its test. One that begins with the path of a root means what is behind that. Where nothing is
     /// served it is enough that the name may mean so in any of the roots that there are.
-    fn has_name(&self, asked: &mut Asked<'_>) -> bool {
+    pub(super) fn has_name(&self, operation: Operation, name: &Named<'_>) -> bool {
         let Some(test) = &self.name else { return true };
-        let (rules, servers) = (asked.rules, asked.servers);
-        let Some(path) = asked.path() else { return false };
         match &self.action {
-            Action::Serve(serving) => {
-                let own = serving.store_for(asked.query.operation).map(|store| &*store.0);
-                let inside = own.or(servers).and_then(|store| store.inside(&path));
-                test(inside.unwrap_or(&path))
-            }
+            Action::Serve(serving) => test(name.inside(serving.store_for(operation))),
             Action::Deny | Action::Drop => {
-                let mut stores = rules.iter().filter_map(Self::store).chain(servers);
-                test(&path)
-                    || stores.any(|store| store.inside(&path).is_some_and(|path| test(path)))
+                test(name.path) || name.inside_any().iter().any(|path| test(path))
             }
         }
     }
@@ -278,45 +297,69 @@ fn canonical(network: IpNet) -> IpNet {
     v4.and_then(|(len, ip)| IpNet::new(ip, len).ok()).unwrap_or(network)
 }
 
-/// A request, with what is found out of it when the first rule wants to know.
-pub(super) struct Asked<'a> {
-    query: &'a Query,
-    client: IpAddr,
-    /// The rules, and the store that serves where they name none: a name may begin with the path of any of their roots.
-    rules: &'a [Rule],
-    servers: Option<&'a dyn Store>,
-    look_up: &'a dyn Fn() -> Option<MacAddress>,
-    mac: Option<Option<MacAddress>>,
-    listing: &'a str,
-    path: Option<Option<PathBuf>>,
+/// Tells the hardware address of a client, where that is known.
+pub(super) type Cards = dyn Fn(&SocketAddr) -> Option<MacAddress> + Send + Sync;
+
+/// A client, with its hardware address, which is looked up when the first rule wants to know it.
+pub(super) struct Client<'a> {
+    ip: IpAddr,
+    peer: &'a SocketAddr,
+    cards: Option<&'a Cards>,
+    mac: OnceCell<Option<MacAddress>>,
 }
 
-impl<'a> Asked<'a> {
-    pub(super) fn new(
-        query: &'a Query,
-        (rules, servers): (&'a [Rule], Option<&'a dyn Store>),
-        listing: &'a str,
-        look_up: &'a dyn Fn() -> Option<MacAddress>,
-    ) -> Self {
-        let client = query.peer.ip().to_canonical();
-        Self { query, client, rules, servers, look_up, mac: None, listing, path: None }
+impl<'a> Client<'a> {
+    pub(super) fn new(peer: &'a SocketAddr, cards: Option<&'a Cards>) -> Self {
+        Self { ip: peer.ip().to_canonical(), peer, cards, mac: OnceCell::new() }
     }
 
-    fn mac(&mut self) -> Option<MacAddress> {
-        *self.mac.get_or_insert_with(|| (self.look_up)())
+    fn mac(&self) -> Option<MacAddress> {
+        *self.mac.get_or_init(|| self.cards?(self.peer))
+    }
+}
+
+/// The stores from which clients read, each once. A name may begin with the path of any of their roots.
+#[derive(Clone)]
+pub(super) struct Roots {
+    pub(super) of_rules: Arc<Vec<OwnStore>>,
+    /// The one that serves where rules name none.
+    pub(super) servers: Option<OwnStore>,
+}
+
+/// A name that rules are for or not, as a path beneath the root.
+pub(super) struct Named<'a> {
+    path: &'a Path,
+    roots: &'a Roots,
+    /// What is behind the path of each root with which it begins.
+    inside: OnceCell<Vec<&'a Path>>,
+}
+
+impl<'a> Named<'a> {
+    pub(super) const fn new(path: &'a Path, roots: &'a Roots) -> Self {
+        Self { path, roots, inside: OnceCell::new() }
     }
 
-    /// The name, as a path beneath the root.
-    fn path(&mut self) -> Option<PathBuf> {
-        let read = || {
-            let name = RootedPath::parse(self.query.name.as_bytes()).ok()?;
-            let is_list = self.query.operation == Operation::List;
-            let is_directory = name.is_directory() && self.query.operation == Operation::Read;
-            let path = name.with_slashes();
-            Some(if is_list || is_directory { path.join(self.listing) } else { path.to_owned() })
-        };
-        self.path.get_or_insert_with(read).clone()
+    /// What it means in this store, or in the server's.
+    fn inside(&self, own: Option<&OwnStore>) -> &'a Path {
+        let store = own.or(self.roots.servers.as_ref());
+        store.and_then(|store| store.0.inside(self.path)).unwrap_or(self.path)
     }
+
+    fn inside_any(&self) -> &[&'a Path] {
+        let Roots { of_rules, servers } = self.roots;
+        let servers = servers.iter().filter(|own| !of_rules.contains(own));
+        let stores = || of_rules.iter().chain(servers);
+        self.inside.get_or_init(|| stores().filter_map(|own| own.0.inside(self.path)).collect())
+    }
+}
+
+/// The path beneath the root that rules look at: that of the name, or of a directory's generated listing.
+pub(super) fn path_of(query: &Query, listing: &str) -> Option<PathBuf> {
+    let name = RootedPath::parse(query.name.as_bytes()).ok()?;
+    let is_list = query.operation == Operation::List;
+    let is_directory = name.is_directory() && query.operation == Operation::Read;
+    let path = name.with_slashes();
+    Some(if is_list || is_directory { path.join(listing) } else { path.to_owned() })
 }
 
 #[cfg(test)]
@@ -324,7 +367,6 @@ mod tests {
     use super::*;
     use crate::server::{Policy, StandardPolicy};
     use crate::store::{Folder, InMemory};
-    use std::cell::Cell;
     use std::net::Ipv4Addr;
     use std::sync::atomic::AtomicUsize;
 
@@ -526,14 +568,15 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!([of("192.0.2.7"), of("192.0.2.8")], [512, 65464]);
-        let looked = Cell::new(0);
-        let look_up = || {
-            looked.set(looked.get() + 1);
+        let looked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&looked);
+        let look_up = move |_: &SocketAddr| {
+            count.fetch_add(1, Ordering::Relaxed);
             None
         };
         let read = query("192.0.2.7", Operation::Read, "a");
-        let mut asked = Asked::new(&read, (&[], None), ".list", &look_up);
-        assert_eq!([asked.mac(), asked.mac()], [None; 2]);
-        assert_eq!(looked.get(), 1, "that there is none is known, too");
+        let client = Client::new(&read.peer, Some(&look_up));
+        assert_eq!([client.mac(), client.mac()], [None; 2]);
+        assert_eq!(looked.load(Ordering::Relaxed), 1, "that there is none is known, too");
     }
 }

@@ -12,10 +12,15 @@ pub struct Shown(Arc<Test>);
 type Test = dyn Fn(&Path, Kind) -> bool + Send + Sync;
 
 impl Shown {
-    /// Those that pass this test, each with the directory that is listed in front. It is called for each name of a listing,
-    /// which is as many times as a listing may have entries.
+    /// Those that pass this test, each with the directory that is listed in front. It is called up to 10,000 times for a
+    /// listing.
     pub fn new(test: impl Fn(&Path, Kind) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(test))
+    }
+
+    /// Those that are in both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self::new(move |path, kind| (self.0)(path, kind) && (other.0)(path, kind))
     }
 
     /// Takes all others out of the listing of this directory.

@@ -27,8 +27,8 @@ use tracing_appender::non_blocking::ErrorCounter;
 /// The options of it.
 #[derive(Debug, Args)]
 pub(crate) struct WatchArgs {
-    /// Show what the server does on a page at http://ADDRESS:PORT/, and its metrics at /metrics; a port alone is for this
-    /// machine only [default: off]
+    /// Show what the server does, and the folder itself whatever the rules are, on a page at http://ADDRESS:PORT/, and its
+    /// metrics at /metrics; a port alone is for this machine only [default: off]
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address, env = "RTFTPD_HTTP")]
     http: Option<SocketAddr>,
 
