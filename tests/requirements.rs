@@ -299,6 +299,28 @@ fn the_same_request_is_served_again_although_its_transfer_is_just_ending() {
 }
 
 #[test]
+fn the_same_request_right_behind_an_error_8_is_served_however_they_are_read() {
+    let root = folder(&[("f", b"few")]);
+    let request = rrq("f", &[("blksize", "1024")]);
+    for model in [Model::default(), Model::Events(NonZeroUsize::new(3).expect("loops"))] {
+        let config = Config::default().model(model).listen((Ipv4Addr::LOCALHOST, 0));
+        let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
+        let peer = server.peer();
+        let (_, mut tid) = peer.answer(&request);
+        for round in 0..200 {
+            peer.send(&error(8, "that is too much"), tid);
+            let (oack, second) = peer.answer(&request);
+            assert_eq!(
+                (show(&oack), second == tid),
+                ("OACK blksize=1024".into(), false),
+                "{model:?} {round}"
+            );
+            tid = second;
+        }
+    }
+}
+
+#[test]
 fn block_sizes_are_lowered_for_all_for_some_and_to_what_the_path_carries() {
     let file = pattern(10_000, 2);
     let root = folder(&[("f", &file)]);

@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
@@ -337,20 +338,24 @@ impl Session {
         let mut transfer = self.lock();
         while let Some(until) = waits_until(self.advance(&mut transfer, Driver::Thread)) {
             buffer.resize(self.socket.room_for(&transfer), 0);
-            drop(transfer);
-            let received = match busy_poll.receive(&self.socket, &mut buffer, until)? {
-                Received::Nothing => match until - self.system.now() {
-                    brief if brief < limits::BRIEF_WAIT => {
-                        self.socket.receive_within(&mut buffer, brief)?
-                    }
-                    long => {
-                        timeout.set(&self.socket, long)?;
-                        self.socket.receive(&mut buffer)?
-                    }
-                },
-                received => received,
-            };
-            transfer = self.lock();
+            // What is taken without the lock, a repeat that comes meanwhile knows nothing of.
+            let mut held = (!transfer.is_proven()).then_some(transfer);
+            let mut received = busy_poll.receive(&self.socket, &mut buffer, until)?;
+            if received == Received::Nothing {
+                let most = until - self.system.now();
+                received = if held.take().is_some() {
+                    self.socket.wait(most);
+                    held = Some(self.lock());
+                    self.socket.try_receive(&mut buffer)?
+                } else if most < limits::BRIEF_WAIT {
+                    self.socket.wait(most);
+                    self.socket.try_receive(&mut buffer)?
+                } else {
+                    timeout.set(&self.socket, most)?;
+                    self.socket.receive(&mut buffer)?
+                };
+            }
+            transfer = held.unwrap_or_else(|| self.lock());
             let now = self.hear(&mut transfer, received, &mut buffer)?;
             progress(now, &mut transfer);
         }
@@ -368,7 +373,8 @@ impl Session {
         self.lock().is_dallying()
     }
 
-    /// The client repeated its request. Never waits: where somebody is at the transfer, the answer leaves when that is over.
+    /// The client repeated its request. Never waits: where somebody is at the transfer, or has to hear what the client said,
+    /// the answer leaves when that is over.
     pub(crate) fn repeat(&self) {
         self.repeated.store(true, Ordering::Relaxed);
         self.answer_repeat();
@@ -379,7 +385,7 @@ impl Session {
         self.repeated.swap(false, Ordering::Relaxed)
     }
 
-    /// Answers a repeat, unless somebody is at the transfer, who will do that, or it is over.
+    /// Answers a repeat, unless somebody is at the transfer, or is about to hear something, who will do that, or it is over.
     fn answer_repeat(&self) {
         loop {
             // Who repeats and who lets go each leave a mark, and then look for the other's: one of them sees it.
@@ -388,7 +394,8 @@ impl Session {
                 return;
             }
             let Ok(mut transfer) = self.transfer.try_lock() else { return };
-            if transfer.is_over() {
+            // By what waits it may be over: the client may have refused the answer, and ask anew.
+            if transfer.is_over() || (!transfer.is_proven() && self.socket.wait(Duration::ZERO)) {
                 return;
             }
             self.repeated.store(false, Ordering::Relaxed);

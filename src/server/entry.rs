@@ -352,6 +352,38 @@ mod tests {
     }
 
     #[test]
+    fn what_the_client_said_before_is_heard_before_its_repeat_is_answered() {
+        let port = port();
+        let begun = |said: &[u8]| {
+            let (entry, session, client) = download();
+            entry.repeat(&port);
+            let mut packet = [0; 600];
+            let (_, tid) = client.recv_from(&mut packet).expect("the block");
+            client.send_to(said, tid).expect("sent");
+            assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
+            client.set_nonblocking(true).expect("a socket's mode");
+            assert_eq!(opcode(&client), None, "it may be over by {said:?}");
+            (entry, session)
+        };
+        // It refuses what it got, and asks anew.
+        let (entry, session) = begun(b"\0\x05\0\x08\0");
+        let summary = session.run(|_, _| {}).expect("it ends");
+        assert!(matches!(summary.outcome, Some(Outcome::PeerError(..))), "{summary:?}");
+        assert!(entry.detach().is_some_and(|at| at.ptr_eq(&Arc::downgrade(&port))));
+        // What means nothing ends nothing, and the answer leaves behind it.
+        let (entry, session, client) = download();
+        let tid = session.socket().local_address().expect("an address");
+        client.send_to(&[0], tid).expect("sent");
+        assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
+        let running = Arc::clone(&session);
+        let running = std::thread::spawn(move || running.run(|_, _| {}));
+        assert_eq!([opcode(&client), opcode(&client)], [Some(3); 2], "the first, and the repeat");
+        entry.end(Ending::Abandon);
+        running.join().expect("no panic").expect("it ends");
+        assert!(entry.detach().is_none());
+    }
+
+    #[test]
     fn a_session_that_is_over_leaves_its_socket() {
         let (entry, session, _client) = upload();
         let session = Arc::downgrade(&entry.attach(session));
