@@ -280,6 +280,8 @@ impl Session {
                 self.handle_one(now, transfer, &buffer[..len]);
                 if !transfer.is_asking() {
                     self.socket.settle(from)?;
+                    // What the network said before was about another port.
+                    self.refused.store(false, Ordering::Relaxed);
                 } else if let Some(code) = transfer.word_to_stranger() {
                     self.socket.turn_away(from, code);
                 }
@@ -462,8 +464,8 @@ mod tests {
     use super::*;
     use crate::net::Kernel;
     use crate::proto::{Agreed, Timing};
-    use crate::transfer::{Source, Terms};
-    use crate::wire::{Mode, Options};
+    use crate::transfer::{Outcome, Source, Terms};
+    use crate::wire::{Mode, Operation, Options, Request};
     use std::io::IoSliceMut;
     use std::net::{IpAddr, Ipv4Addr};
 
@@ -482,6 +484,32 @@ mod tests {
         fn try_read(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
             Ok(None)
         }
+    }
+
+    #[test]
+    fn a_port_that_was_closed_before_the_server_answered_is_not_the_servers() {
+        let system: Arc<dyn System> = Kernel::start();
+        let local = Ipv4Addr::LOCALHOST;
+        let [server, stranger] = [(); 2].map(|()| system.bind((local, 0).into()).expect("a port"));
+        let address = server.local_address().expect("an address");
+        let socket = TransferSocket::ask(&*system, address).expect("a socket");
+        let to = (local, socket.local_address().expect("an address").port()).into();
+        let (mode, options) = (Mode::Octet, Options::NONE);
+        let request = Request { operation: Operation::Read, name: b"f", mode, options };
+        let sink = Box::new(Vec::new());
+        let get = Transfer::get(system.now(), Timing::default(), &request, sink);
+        // It is turned away, and no longer there.
+        stranger.send_to(b"\0\x06blksize\x001024\0", to).expect("sent");
+        drop(stranger);
+        let data = |number: u8, len| [&[0, 3, 0, number][..], &[7; 512][..len]].concat();
+        server.send_to(&data(1, 512), to).expect("sent");
+        let session = Session::new(socket, system, get);
+        let running = std::thread::spawn(move || session.run(|_, _| {}));
+        server.set_timeout(limits::PATIENCE).expect("a time limit");
+        while server.receive(&mut [0; 64], true).expect("the request, and ACK 1") != 4 {}
+        server.send_to(&data(2, 3), to).expect("sent");
+        let summary = running.join().expect("no panic").expect("it ends");
+        assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 515));
     }
 
     #[test]
