@@ -282,7 +282,7 @@ impl Session {
                     self.socket.settle(from)?;
                     // What the network said before was about another port.
                     self.refused.store(false, Ordering::Relaxed);
-                } else if let Some(code) = transfer.word_to_stranger() {
+                } else if let Some(code) = transfer.take_refusal() {
                     self.socket.turn_away(from, code);
                 }
             }
