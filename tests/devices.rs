@@ -257,6 +257,38 @@ fn options_that_are_refused_in_any_way_are_left_out_and_what_was_said_of_them_is
     }
 }
 
+/// A server that acknowledges what nobody asked for, as tftpd64 does with `udpport`, and so that each option is understood.
+fn spoils_options() -> Scripted {
+    Scripted::new(|packet| match packet {
+        Packet::Request(Request { options, .. }) if !options.is_empty() => {
+            vec![[&Packet::Oack(*options).to_vec()[..], b"udpport\x001069\0"].concat()]
+        }
+        Packet::Request(Request { operation: Operation::Write, .. }) => vec![ack(0)],
+        Packet::Request(_) => vec![data(1, b"plain")],
+        Packet::Data { block, .. } => vec![ack(block.0)],
+        _ => Vec::new(),
+    })
+}
+
+#[test]
+fn a_server_whose_oack_cannot_be_accepted_is_asked_once_with_options_for_all_files() {
+    let here = folder(&[("a", b"few"), ("b", b"more")]);
+    let cases = [(["download x y", "download x z"], "RRQ"), (["upload a", "upload b"], "WRQ")];
+    for (commands, opcode) in cases {
+        let (server, began) = (spoils_options(), Instant::now());
+        // Nothing is sent again for a minute.
+        let mut menu = rtftp(here.path());
+        menu.args([&server.remote(), "--timeout", "60"]).write_stdin(commands.join("\n"));
+        menu.assert().success();
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let heard: Vec<_> = server.end().into_iter().map(|(_, packet)| packet).collect();
+        let asked: Vec<_> = heard.iter().filter(|packet| packet.starts_with(opcode)).collect();
+        let with_options = asked.iter().filter(|packet| packet.contains("blksize")).count();
+        assert_eq!((asked.len(), with_options), (3, 1), "{heard:?}");
+        assert!(heard[1].starts_with("ERROR 8"), "{heard:?}");
+    }
+}
+
 #[test]
 fn an_upload_that_is_not_answered_names_the_options_for_a_slow_device() {
     let here = folder(&[("mine", b"few")]);

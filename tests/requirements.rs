@@ -116,23 +116,23 @@ fn the_first_port_that_answers_is_the_servers_and_a_second_answer_disturbs_nothi
 
 #[test]
 fn an_oack_for_somebody_who_had_the_port_before_is_turned_away_and_the_answer_waited_for() {
-    let asking = Asking::get(Wishes::default().every(Duration::from_secs(5)));
+    let asking = Asking::get(Wishes::default());
     let (_, peer) = asking.port.receive();
-    let stranger = asking.tid();
+    let (first, stranger, other) = (asking.tid(), asking.tid(), asking.tid());
     let oack = |name: &str| [b"\0\x06", name.as_bytes(), b"\x001024\0"].concat();
-    for _ in 0..2 {
+    // All of it comes at once: the answer is waited for no longer than 100 ms.
+    for stranger in [&stranger, &stranger, &other] {
         stranger.send(&oack("utimeout"), peer);
     }
-    assert_eq!(error_code(&stranger.receive().0), 8);
-    let first = asking.tid();
     first.exchange(&oack("blksize"), peer, "ACK 0");
     first.exchange(&data(1, b"true"), peer, "ACK 1");
     assert_eq!(asking.stored.get(), (b"true".to_vec(), 1));
-    assert_eq!(
-        stranger.pending(),
-        [],
-        "what the network said of its port might be about the server's"
-    );
+    assert_eq!(error_code(&stranger.receive().0), 8);
+    for stranger in [stranger, other] {
+        let why = "what the network said of a second port might be about the server's";
+        assert_eq!(stranger.pending(), [], "{why}");
+    }
+    assert_eq!(asking.port.pending(), [], "it was asked once");
     asking.ends().expect("a download");
 }
 
@@ -295,6 +295,28 @@ fn the_same_request_is_served_again_although_its_transfer_is_just_ending() {
         let (oack, second) = peer.receive();
         assert_eq!((show(&oack), second == tid), ("OACK blksize=1024".into(), false), "{model:?}");
         assert_eq!(peer.rest(oack, second, 1024), Ok(b"few".to_vec()));
+    }
+}
+
+#[test]
+fn the_same_request_right_behind_an_error_8_is_served_however_they_are_read() {
+    let root = folder(&[("f", b"few")]);
+    let request = rrq("f", &[("blksize", "1024")]);
+    for model in [Model::default(), Model::Events(NonZeroUsize::new(3).expect("loops"))] {
+        let config = Config::default().model(model).listen((Ipv4Addr::LOCALHOST, 0));
+        let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
+        let peer = server.peer();
+        let (_, mut tid) = peer.answer(&request);
+        for round in 0..200 {
+            peer.send(&error(8, "that is too much"), tid);
+            let (oack, second) = peer.answer(&request);
+            assert_eq!(
+                (show(&oack), second == tid),
+                ("OACK blksize=1024".into(), false),
+                "{model:?} {round}"
+            );
+            tid = second;
+        }
     }
 }
 

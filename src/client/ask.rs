@@ -33,12 +33,15 @@ pub(super) struct Server {
     pub(super) lists_by_file: AtomicBool,
     /// It has granted options.
     knows_options: AtomicBool,
+    /// It answers a request with options by an OACK that cannot be accepted.
+    spoils_options: AtomicBool,
 }
 
 impl Server {
     pub(super) fn new(first: SocketAddr, others: Vec<SocketAddr>) -> Self {
-        let [lists_by_file, knows_options] = [const { AtomicBool::new(false) }; 2];
-        Self { first, others, answered: OnceLock::new(), lists_by_file, knows_options }
+        let [lists_by_file, knows_options, spoils_options] = [const { AtomicBool::new(false) }; 3];
+        let answered = OnceLock::new();
+        Self { first, others, answered, lists_by_file, knows_options, spoils_options }
     }
 
     pub(super) const fn first(&self) -> SocketAddr {
@@ -47,6 +50,12 @@ impl Server {
 
     pub(super) fn answered(&self) -> Option<SocketAddr> {
         self.answered.get().copied()
+    }
+
+    /// Whether to ask it without options from the start. One that has granted some knows them: it was a stranger's OACK then.
+    fn is_plain(&self) -> bool {
+        let [knows, spoils] = [&self.knows_options, &self.spoils_options];
+        spoils.load(Ordering::Relaxed) && !knows.load(Ordering::Relaxed)
     }
 
     /// The addresses to ask.
@@ -105,8 +114,9 @@ impl Client {
         done.or_else(|failure| self.canceller.check(call).and(Err(failure)))
     }
 
-    pub(super) const fn ask(&self, address: SocketAddr, call: Call) -> Ask<'_> {
-        Ask { system: &self.system, address, wishes: self.wishes, call }
+    pub(super) fn ask(&self, address: SocketAddr, call: Call) -> Ask<'_> {
+        let plain = self.wishes.plain || self.server.is_plain();
+        Ask { system: &self.system, address, wishes: Wishes { plain, ..self.wishes }, call }
     }
 
     /// Asks with options, and once more without them where a server ignores or refuses a request that has any, as
@@ -219,6 +229,9 @@ impl Client {
         let total = summary.agreed.transfer_size().or(own);
         if summary.agreed != Agreed::default() {
             self.server.knows_options.store(true, Ordering::Relaxed);
+        }
+        if matches!(summary.outcome, Some(Outcome::Disagreement(_))) {
+            self.server.spoils_options.store(true, Ordering::Relaxed);
         }
         match &summary.outcome {
             Some(Outcome::Complete) => Ok(summary),

@@ -279,7 +279,9 @@ impl Udp for Flow {
         self.inner.inbox().most = bytes;
     }
 
-    fn wait(&self, _: Duration) {}
+    fn wait(&self, _: Duration) -> bool {
+        self.has_something()
+    }
 
     fn set_timeout(&self, _: Duration) -> io::Result<()> {
         Ok(())

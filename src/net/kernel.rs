@@ -302,8 +302,8 @@ impl Udp for KernelSocket {
         }
     }
 
-    fn wait(&self, most: Duration) {
-        wait_briefly(&self.0, most);
+    fn wait(&self, most: Duration) -> bool {
+        wait_briefly(&self.0, most)
     }
 
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
@@ -451,11 +451,10 @@ fn own(socket: &dyn Udp) -> io::Result<&KernelSocket> {
     (socket as &dyn Any).downcast_ref().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Waits until `fd` can be read, or for so long.
-fn wait_briefly(fd: &impl AsFd, most: Duration) {
+/// Waits until `fd` can be read, or for so long. Tells whether it can.
+fn wait_briefly(fd: &impl AsFd, most: Duration) -> bool {
     let timeout = Timespec::try_from(most).ok();
-    // Whoever waits looks himself what there is.
-    let _ = poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref());
+    poll(&mut [PollFd::new(fd, PollFlags::IN)], timeout.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// A time in epoll's milliseconds, rounded down: what is left of it is a brief wait.

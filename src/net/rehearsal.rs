@@ -163,7 +163,9 @@ impl Udp for Mute {
         self.buffer.ask_receive_buffer(bytes);
     }
 
-    fn wait(&self, _: Duration) {}
+    fn wait(&self, _: Duration) -> bool {
+        false
+    }
 
     fn set_timeout(&self, _: Duration) -> io::Result<()> {
         Ok(())

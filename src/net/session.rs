@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 /// A transfer on its socket. Whoever has something to tell it takes the lock, tells it, and lets it act: the loop
 /// that drives it when a datagram or a deadline comes, the request port when its client asks again, a shutdown.
@@ -279,7 +280,9 @@ impl Session {
                 self.handle_one(now, transfer, &buffer[..len]);
                 if !transfer.is_asking() {
                     self.socket.settle(from)?;
-                } else if let Some(code) = transfer.word_to_stranger() {
+                    // What the network said before was about another port.
+                    self.refused.store(false, Ordering::Relaxed);
+                } else if let Some(code) = transfer.take_refusal() {
                     self.socket.turn_away(from, code);
                 }
             }
@@ -337,20 +340,24 @@ impl Session {
         let mut transfer = self.lock();
         while let Some(until) = waits_until(self.advance(&mut transfer, Driver::Thread)) {
             buffer.resize(self.socket.room_for(&transfer), 0);
-            drop(transfer);
-            let received = match busy_poll.receive(&self.socket, &mut buffer, until)? {
-                Received::Nothing => match until - self.system.now() {
-                    brief if brief < limits::BRIEF_WAIT => {
-                        self.socket.receive_within(&mut buffer, brief)?
-                    }
-                    long => {
-                        timeout.set(&self.socket, long)?;
-                        self.socket.receive(&mut buffer)?
-                    }
-                },
-                received => received,
-            };
-            transfer = self.lock();
+            // What is taken without the lock, a repeat that comes meanwhile knows nothing of.
+            let mut held = (!transfer.is_proven()).then_some(transfer);
+            let mut received = busy_poll.receive(&self.socket, &mut buffer, until)?;
+            if received == Received::Nothing {
+                let most = until - self.system.now();
+                received = if held.take().is_some() {
+                    self.socket.wait(most);
+                    held = Some(self.lock());
+                    self.socket.try_receive(&mut buffer)?
+                } else if most < limits::BRIEF_WAIT {
+                    self.socket.wait(most);
+                    self.socket.try_receive(&mut buffer)?
+                } else {
+                    timeout.set(&self.socket, most)?;
+                    self.socket.receive(&mut buffer)?
+                };
+            }
+            transfer = held.unwrap_or_else(|| self.lock());
             let now = self.hear(&mut transfer, received, &mut buffer)?;
             progress(now, &mut transfer);
         }
@@ -368,7 +375,8 @@ impl Session {
         self.lock().is_dallying()
     }
 
-    /// The client repeated its request. Never waits: where somebody is at the transfer, the answer leaves when that is over.
+    /// The client repeated its request. Never waits: where somebody is at the transfer, or has to hear what the client said,
+    /// the answer leaves when that is over.
     pub(crate) fn repeat(&self) {
         self.repeated.store(true, Ordering::Relaxed);
         self.answer_repeat();
@@ -379,7 +387,7 @@ impl Session {
         self.repeated.swap(false, Ordering::Relaxed)
     }
 
-    /// Answers a repeat, unless somebody is at the transfer, who will do that, or it is over.
+    /// Answers a repeat, unless somebody is at the transfer, or is about to hear something, who will do that, or it is over.
     fn answer_repeat(&self) {
         loop {
             // Who repeats and who lets go each leave a mark, and then look for the other's: one of them sees it.
@@ -388,7 +396,8 @@ impl Session {
                 return;
             }
             let Ok(mut transfer) = self.transfer.try_lock() else { return };
-            if transfer.is_over() {
+            // By what waits it may be over: the client may have refused the answer, and ask anew.
+            if transfer.is_over() || (!transfer.is_proven() && self.socket.wait(Duration::ZERO)) {
                 return;
             }
             self.repeated.store(false, Ordering::Relaxed);
@@ -455,8 +464,8 @@ mod tests {
     use super::*;
     use crate::net::Kernel;
     use crate::proto::{Agreed, Timing};
-    use crate::transfer::{Source, Terms};
-    use crate::wire::{Mode, Options};
+    use crate::transfer::{Outcome, Source, Terms};
+    use crate::wire::{Mode, Operation, Options, Request};
     use std::io::IoSliceMut;
     use std::net::{IpAddr, Ipv4Addr};
 
@@ -475,6 +484,32 @@ mod tests {
         fn try_read(&mut self, _: &mut [IoSliceMut<'_>]) -> io::Result<Option<usize>> {
             Ok(None)
         }
+    }
+
+    #[test]
+    fn a_port_that_was_closed_before_the_server_answered_is_not_the_servers() {
+        let system: Arc<dyn System> = Kernel::start();
+        let local = Ipv4Addr::LOCALHOST;
+        let [server, stranger] = [(); 2].map(|()| system.bind((local, 0).into()).expect("a port"));
+        let address = server.local_address().expect("an address");
+        let socket = TransferSocket::ask(&*system, address).expect("a socket");
+        let to = (local, socket.local_address().expect("an address").port()).into();
+        let (mode, options) = (Mode::Octet, Options::NONE);
+        let request = Request { operation: Operation::Read, name: b"f", mode, options };
+        let sink = Box::new(Vec::new());
+        let get = Transfer::get(system.now(), Timing::default(), &request, sink);
+        // It is turned away, and no longer there.
+        stranger.send_to(b"\0\x06blksize\x001024\0", to).expect("sent");
+        drop(stranger);
+        let data = |number: u8, len| [&[0, 3, 0, number][..], &[7; 512][..len]].concat();
+        server.send_to(&data(1, 512), to).expect("sent");
+        let session = Session::new(socket, system, get);
+        let running = std::thread::spawn(move || session.run(|_, _| {}));
+        server.set_timeout(limits::PATIENCE).expect("a time limit");
+        while server.receive(&mut [0; 64], true).expect("the request, and ACK 1") != 4 {}
+        server.send_to(&data(2, 3), to).expect("sent");
+        let summary = running.join().expect("no panic").expect("it ends");
+        assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 515));
     }
 
     #[test]

@@ -457,10 +457,9 @@ impl TransferSocket {
         let _ = self.socket.send_to(&error.to_vec(), stranger);
     }
 
-    /// Takes datagrams from the peer, and waits for them no longer than `most`, which is short.
-    pub(super) fn receive_within(&self, buffer: &mut [u8], most: Duration) -> io::Result<Received> {
-        self.socket.wait(most);
-        self.try_receive(buffer)
+    /// Waits until there is something to take, no longer than `most`. Tells whether there is.
+    pub(super) fn wait(&self, most: Duration) -> bool {
+        self.socket.wait(most)
     }
 
     /// How long [`receive`](Self::receive) waits.

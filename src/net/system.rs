@@ -119,9 +119,9 @@ pub(crate) trait Udp: Any + Debug + Send + Sync {
     /// Asks for a receive buffer of so many bytes.
     fn ask_receive_buffer(&self, bytes: usize);
 
-    /// Waits until there is something to receive, no longer than `most`, which is short and kept to the microsecond as far
-    /// as the system can.
-    fn wait(&self, most: Duration);
+    /// Waits until there is something to receive, no longer than `most`, which is kept to the microsecond as far as the system
+    /// can. Tells whether there is.
+    fn wait(&self, most: Duration) -> bool;
 
     /// How long a receive waits, by a coarse clock.
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;

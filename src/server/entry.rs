@@ -63,6 +63,15 @@ impl UnderWay for Session {
     }
 }
 
+/// What a repeat of a request is, as far as the session knows that it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Repeated {
+    /// The session answers it, or gives it back when its transfer is let go.
+    IsSeenTo,
+    /// The session is over: it is a request like any other.
+    IsNew,
+}
+
 /// How far a session is.
 enum Stage {
     /// What it asks for is being opened.
@@ -171,17 +180,19 @@ impl SessionEntry {
     }
 
     /// Sends the current packet again, for the client asked again at this port. While its file is being opened the answer
-    /// is on its way. Where the transfer is over, it tells that the client asks for another: now, or when the transfer is
-    /// [let go](Self::detach).
-    pub(super) fn repeat(&self, asked_at: &Arc<RequestSocket>) -> bool {
+    /// is on its way. Where the transfer turns out to be over, this is known here, or when it is [let go](Self::detach).
+    pub(super) fn repeat(&self, asked_at: &Arc<RequestSocket>) -> Repeated {
         let session = match &*self.stage() {
-            Stage::Opening => return true,
+            Stage::Opening => return Repeated::IsSeenTo,
             Stage::Running(session) => Arc::clone(session),
-            Stage::Ended(_) => return false,
+            Stage::Ended(_) => return Repeated::IsNew,
         };
         let _ = self.repeated_at.set(Arc::downgrade(asked_at));
         session.repeat();
-        !(self.is_ended() && session.leaves_repeat())
+        match self.is_ended() && session.leaves_repeat() {
+            true => Repeated::IsNew,
+            false => Repeated::IsSeenTo,
+        }
     }
 
     /// Lets go of the transfer, which is over. Gives the port at which its request was repeated, if that is still to be
@@ -246,15 +257,15 @@ mod tests {
     #[test]
     fn a_repeat_of_the_request_gets_the_answer_again_once_there_is_one() {
         let ((entry, session, client), port) = (upload(), port());
-        assert!(entry.repeat(&port));
+        assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
         let session = entry.attach(session);
         for _ in 0..2 {
-            assert!(entry.repeat(&port));
+            assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
             assert_eq!(opcode(&client), Some(4));
         }
         // The same while somebody is at it, who takes long.
         session.with_transfer(|_, _| {
-            assert!(entry.repeat(&port));
+            assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
             client.set_nonblocking(true).expect("a socket's mode");
             assert_eq!(opcode(&client), None);
             client.set_nonblocking(false).expect("a socket's mode");
@@ -276,18 +287,18 @@ mod tests {
         // Before its driver has seen the end, after that, and when the entry is let go.
         let (entry, session, _client) = begun();
         session.with_transfer(|now, transfer| {
-            assert!(entry.repeat(&port));
+            assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
             transfer.stop(now, "the client says so");
         });
         assert!(is_of(entry.detach()) && entry.detach().is_none());
         let (entry, session, _client) = begun();
         session.with_transfer(|now, transfer| transfer.stop(now, "the client says so"));
-        assert!(entry.repeat(&port));
+        assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
         assert!(is_of(entry.detach()));
-        assert!(!entry.repeat(&port));
+        assert_eq!(entry.repeat(&port), Repeated::IsNew);
         // One that was answered is not left.
         let (entry, _session, client) = begun();
-        assert!(entry.repeat(&port));
+        assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
         assert_eq!((opcode(&client), entry.detach().is_none()), (Some(4), true));
     }
 
@@ -338,6 +349,38 @@ mod tests {
         entry.end(Ending::Abandon);
         let summary = session.run(|_, _| {}).expect("it ends");
         assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Superseded), 0));
+    }
+
+    #[test]
+    fn what_the_client_said_before_is_heard_before_its_repeat_is_answered() {
+        let port = port();
+        let begun = |said: &[u8]| {
+            let (entry, session, client) = download();
+            entry.repeat(&port);
+            let mut packet = [0; 600];
+            let (_, tid) = client.recv_from(&mut packet).expect("the block");
+            client.send_to(said, tid).expect("sent");
+            assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
+            client.set_nonblocking(true).expect("a socket's mode");
+            assert_eq!(opcode(&client), None, "it may be over by {said:?}");
+            (entry, session)
+        };
+        // It refuses what it got, and asks anew.
+        let (entry, session) = begun(b"\0\x05\0\x08\0");
+        let summary = session.run(|_, _| {}).expect("it ends");
+        assert!(matches!(summary.outcome, Some(Outcome::PeerError(..))), "{summary:?}");
+        assert!(entry.detach().is_some_and(|at| at.ptr_eq(&Arc::downgrade(&port))));
+        // What means nothing ends nothing, and the answer leaves behind it.
+        let (entry, session, client) = download();
+        let tid = session.socket().local_address().expect("an address");
+        client.send_to(&[0], tid).expect("sent");
+        assert_eq!(entry.repeat(&port), Repeated::IsSeenTo);
+        let running = Arc::clone(&session);
+        let running = std::thread::spawn(move || running.run(|_, _| {}));
+        assert_eq!([opcode(&client), opcode(&client)], [Some(3); 2], "the first, and the repeat");
+        entry.end(Ending::Abandon);
+        running.join().expect("no panic").expect("it ends");
+        assert!(entry.detach().is_none());
     }
 
     #[test]

@@ -57,6 +57,7 @@ use crate::wire::{ErrorCode, Operation};
 use active::ActiveTransfer;
 use admit::{Admission, Known};
 use dispatch::{Dispatcher, Task};
+use entry::Repeated;
 use guard::{Panicked, guard};
 use permit::Permit;
 use pulse::Pulse;
@@ -108,7 +109,8 @@ struct Shared {
     /// The way to the loop that takes requests.
     mailbox: Mailbox<ActiveTransfer>,
     pulse: Arc<Pulse>,
-    /// Requests, and the ports that they came to, that were repeated while their transfers ended: one of each at most.
+    /// Requests, and the ports that they came to, that were repeated while their transfers ended: at most one for each
+    /// session that ends.
     again: Mutex<Vec<(Weak<RequestSocket>, Query)>>,
     /// Once set, no requests are taken, and at that time transfers are ended.
     stop_at: Mutex<Option<Time>>,
@@ -406,7 +408,7 @@ fn take_request(
         Known::Repeat(entry) => {
             // Each repeat is answered, as it would be from another port; so many they may be as ERRORs.
             let may_answer = shared.admission.may_answer(query.peer.ip(), shared.system.now());
-            if !may_answer || entry.repeat(socket) {
+            if !may_answer || entry.repeat(socket) == Repeated::IsSeenTo {
                 return;
             }
         }

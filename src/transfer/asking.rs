@@ -1,10 +1,11 @@
 //! What a client takes for the answer to its request.
 //!
 //! An OACK that cannot be the answer may be meant for somebody who had this port before: the server took a late copy of a
-//! request that is long forgotten. Its sender is turned away, and the answer still waited for. Who sends such a one again
-//! once it was asked again is the server, and means it.
+//! request that is long forgotten. Its sender is turned away, and the answer waited for, but not for long and without asking
+//! again: it may be the server's own.
 
-use super::{Outcome, Phase, Transfer};
+use super::{Action, Outcome, Phase, Transfer};
+use crate::limits;
 use crate::proto::{Disagreement, Time};
 use crate::wire::{ErrorCode, Options};
 
@@ -14,11 +15,11 @@ pub(super) struct Asking {
     refused: Option<Refused>,
 }
 
-/// An OACK that cannot be the answer.
+/// An OACK that cannot be the answer: the first, for those that follow change nothing.
 struct Refused {
     why: Option<Disagreement>,
-    /// Packets that had left when it came.
-    packets: u64,
+    /// The answer is waited for until then.
+    until: Time,
     /// Whether its sender was turned away.
     is_told: bool,
 }
@@ -32,31 +33,39 @@ impl Asking {
 impl Transfer {
     /// Takes an OACK that is not what was asked for.
     pub(super) fn refuse(&mut self, now: Time, why: Option<Disagreement>) {
-        let packets = self.summary.packets;
-        let Phase::Asking(asking) = &mut self.phase else { return };
-        match &asking.refused {
-            None => asking.refused = Some(Refused { why, packets, is_told: false }),
-            // The same stranger may send it twice.
-            Some(refused) if refused.packets == packets => {}
-            Some(_) => {
-                let outcome = Outcome::Disagreement(why);
-                self.fail(now, ErrorCode::OptionRefused, "not what was asked for", outcome);
-            }
+        if let Phase::Asking(asking) = &mut self.phase {
+            let until = now + limits::ANOTHER_ANSWER;
+            asking.refused.get_or_insert(Refused { why, until, is_told: false });
         }
     }
 
-    /// What is to be said to the sender of what [`handle`](Self::handle) took last, if that is to be turned away. It is said
-    /// once: what the network says of a stranger's port is not told apart from what it says of the server's.
-    pub fn word_to_stranger(&mut self) -> Option<ErrorCode> {
-        let Phase::Asking(asking) = &mut self.phase else { return None };
-        let refused = asking.refused.as_mut().filter(|refused| !refused.is_told)?;
+    /// The ERROR for the sender of what [`handle`](Self::handle) took last, if that is to be turned away. Given once: a second
+    /// ERROR could bring an ICMP "port closed", which looks as if it came from the server.
+    pub fn take_refusal(&mut self) -> Option<ErrorCode> {
+        let refused = self.refused_mut().filter(|refused| !refused.is_told)?;
         refused.is_told = true;
         Some(ErrorCode::OptionRefused)
     }
 
-    /// How it ends if nothing else comes than an OACK that was refused.
-    pub(super) fn refused(&self) -> Option<Outcome> {
-        let Phase::Asking(asking) = &self.phase else { return None };
-        asking.refused.as_ref().map(|refused| Outcome::Disagreement(refused.why))
+    /// Whether an OACK was refused, and the answer is still waited for.
+    pub(super) fn waits_for_another(&mut self) -> bool {
+        self.refused_mut().is_some()
+    }
+
+    /// Waits for the answer after an OACK that was refused. Where none comes, that is how it ends.
+    pub(super) fn poll_refused(&mut self, now: Time) -> Option<Action<'static>> {
+        let Refused { why, until, .. } = *self.refused_mut()?;
+        if now < until {
+            return Some(Action::Wait(until));
+        }
+        self.end(now, Outcome::Disagreement(why));
+        Some(Action::Done)
+    }
+
+    fn refused_mut(&mut self) -> Option<&mut Refused> {
+        match &mut self.phase {
+            Phase::Asking(asking) => asking.refused.as_mut(),
+            _ => None,
+        }
     }
 }

@@ -308,7 +308,7 @@ impl Transfer {
             return self.supply_end(now);
         }
         // It may be the port of the stranger that was turned away.
-        if self.refused().is_none() {
+        if !self.waits_for_another() {
             self.end(now, Outcome::of(self.lost(), Outcome::Unreachable));
         }
     }
@@ -451,6 +451,9 @@ impl Transfer {
         if self.wants_storage() && !self.answers_first() {
             return Action::Storage;
         }
+        if let Some(action) = self.poll_refused(now) {
+            return action;
+        }
         match self.phase {
             Phase::Over => return Action::Done,
             Phase::Failing => self.phase = Phase::Over,
@@ -483,7 +486,6 @@ impl Transfer {
 
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
         let (gives_up_end, wants_storage) = (self.gives_up_end(), self.wants_storage());
-        let silent = self.refused().unwrap_or(Outcome::Silent);
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
             Machine::Receiving(incoming) => {
@@ -505,7 +507,7 @@ impl Transfer {
             Step::Wait(until) => Action::Wait(gives_up_end.map_or(until, |end| end.min(until))),
             Step::Done(end) => {
                 self.phase = Phase::Over;
-                self.summary.conclude(now - self.started, Outcome::of(end, silent));
+                self.summary.conclude(now - self.started, Outcome::of(end, Outcome::Silent));
                 Action::Done
             }
         }

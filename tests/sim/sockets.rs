@@ -390,10 +390,12 @@ impl Udp for Socket {
 
     fn ask_receive_buffer(&self, _: usize) {}
 
-    fn wait(&self, most: Duration) {
-        if !self.machine.state().sockets.is_ready(self.id) {
+    fn wait(&self, most: Duration) -> bool {
+        let is_ready = || self.machine.state().sockets.is_ready(self.id);
+        if !is_ready() && !most.is_zero() {
             self.machine.wait_for(self.id, Some(most));
         }
+        is_ready()
     }
 
     fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
