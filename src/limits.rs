@@ -343,6 +343,17 @@ pub const UPLOAD_COMMANDS: usize = 4;
 #[doc(hidden)]
 pub const UPLOADS_WAITING: usize = 32;
 
+/// Of both, other networks have a part left by the busiest, as of the sessions: one that sends what takes long to look at, or
+/// many uploads, keeps nobody else's out.
+#[doc(hidden)]
+pub const UPLOAD_COMMANDS_OF_NETWORK: usize =
+    UPLOAD_COMMANDS - UPLOAD_COMMANDS / OTHERS_RESERVE_DIVISOR;
+
+/// The same of those that wait.
+#[doc(hidden)]
+pub const UPLOADS_WAITING_OF_NETWORK: usize =
+    UPLOADS_WAITING - UPLOADS_WAITING / OTHERS_RESERVE_DIVISOR;
+
 const _: () = assert!(UPLOAD_COMMANDS + UPLOADS_WAITING < ASKING_THREADS);
 
 /// A thread that waited for a disk is there for the next wait for so long: to make one costs more than most waits.

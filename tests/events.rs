@@ -8,9 +8,12 @@ use common::{Daemon, folder, pattern, rrq, until, wrq};
 use nix::sys::signal::Signal;
 use predicates::str::contains;
 use serde_json::Value;
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::Command;
 
 /// The events in a file, once there are so many.
 fn events(file: &Path, count: usize) -> Vec<Value> {
@@ -76,6 +79,25 @@ fn a_command_reads_what_is_told_to_the_last_word_and_is_not_killed_with_the_serv
     server.signal(Signal::SIGTERM);
     assert_eq!(until("its end", || server.exit_status()), 0);
     assert_eq!(events(&file, 2)[1]["event"], "finished");
+}
+
+#[test]
+fn a_command_is_in_all_groups_of_the_user_that_serves() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    for place in [&root, &here] {
+        std::fs::set_permissions(place.path(), Permissions::from_mode(0o777)).expect("a mode");
+    }
+    let file = here.path().join("status");
+    let command = format!("|cat /proc/self/status > '{}'", file.display());
+    let mut server = Command::new(Daemon::program());
+    server.arg(root.path()).args(["--listen", "127.0.0.1:0", "--events-to", &command]);
+    let server = Daemon::spawn_as_any(&mut server);
+    let line = |file: &Path, field: &str| {
+        let all = std::fs::read_to_string(file).ok()?;
+        all.lines().find(|line| line.starts_with(field)).map(str::to_owned)
+    };
+    let own = until("what the command has", || line(&file, "Groups:"));
+    assert_eq!(Some(own), line(&server.proc("status"), "Groups:"));
 }
 
 #[test]

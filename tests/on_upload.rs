@@ -2,16 +2,21 @@
 
 mod common;
 
-use common::{Daemon, Peer, data, everything_in, folder, list, pattern, rrq, show, until, wrq};
+use common::apart::in_own_mounts;
+use common::{
+    Daemon, Peer, child, data, everything_in, folder, list, pattern, rrq, show, until, wrq,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, Uid, mkfifo};
 use std::fs::{self, Permissions};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// Each way to drive transfers.
@@ -223,6 +228,82 @@ fn without_the_process_that_runs_commands_no_upload_is_taken() {
     }
 }
 
+/// Has a process have no more than this, for the time being.
+fn limit(pid: Pid, limit: &str) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let id = |field| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a line");
+        line.split_whitespace().next().and_then(|id| id.parse().ok()).expect("a number")
+    };
+    // Its own user may, and root may not wherever tests run.
+    let mut prlimit = Command::new("prlimit");
+    prlimit.args(["--pid".into(), pid.to_string(), format!("--{limit}:")]);
+    let told = child::output(prlimit.uid(id("Uid:")).gid(id("Gid:")));
+    assert!(told.status.success(), "{told:?}");
+}
+
+#[test]
+fn for_want_of_a_thread_or_a_descriptor_one_upload_is_refused_and_the_next_is_taken() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let mut command = server(root.path(), here.path(), "true", &[]);
+    if Uid::effective().is_root() {
+        // Root may have as many threads as it likes.
+        command.env("RTFTPD_USER", "65534");
+        for place in [&root, &here] {
+            fs::set_permissions(place.path(), Permissions::from_mode(0o777)).expect("a mode");
+        }
+    }
+    let server = Daemon::spawn(&mut command);
+    server.peer().store(&wrq("good", &[]), b"good").expect("it is stored");
+    let runner = runner(&server);
+    let lacks = |name: &str, least: &str| {
+        let has_done =
+            || fs::read_dir(format!("/proc/{runner}/task")).expect("it lives").count() == 1;
+        until("it has done with the one before", || has_done().then_some(()));
+        limit(runner, least);
+        let told = server.peer().store(&wrq(name, &[]), b"new").expect_err(least);
+        (show(&told), server.log_line(&[name, "--on-upload"]))
+    };
+    // With each descriptor more it comes a step further, in the end to the command itself, which needs some, too.
+    let all = (3..99).map(|most| lacks(&format!("cfg-{most}"), &format!("nofile={most}")));
+    let all: Vec<_> = all.map_while(|(told, why)| (told == UNCHECKED).then_some(why)).collect();
+    let nothing = "the process that runs it has no descriptor for that";
+    for why in [nothing, "no descriptor for the file", "Too many open files"] {
+        assert!(all.iter().any(|line| line.contains(why)), "{why}: {all:?}");
+    }
+    limit(runner, "nofile=1024");
+    server.peer().store(&wrq("good", &[]), b"good").expect("it is stored");
+    let (told, why) = lacks("thread", "nproc=0");
+    assert_eq!(told, UNCHECKED);
+    assert!(why.contains("Resource temporarily unavailable"), "{why}");
+    limit(runner, "nproc=1024");
+    server.peer().store(&wrq("good", &[]), b"good").expect("it is stored");
+    assert_eq!(everything_in(root.path()), ["good"]);
+}
+
+#[test]
+fn the_process_that_runs_commands_has_no_socket_of_inetds() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let given = || Stdio::from(OwnedFd::from(socket.try_clone().expect("the socket once more")));
+    let tells = format!("readlink /proc/$PPID/fd/* >'{}'", here.path().join("all").display());
+    let mut server = Command::new(Daemon::program());
+    server.arg(root.path()).args(["--inetd", "--uploads", "create", "--on-upload", &tells]);
+    server.args(["--user", &Uid::effective().to_string()]);
+    server.stdin(given()).stdout(given()).stderr(given());
+    let mut server = server.spawn().expect("a server");
+    let peer = Peer::of(socket.local_addr().expect("an address"));
+    peer.store(&wrq("new", &[]), b"new").expect("it is stored");
+    server.kill().expect("killed");
+    child::end("the server", &mut server);
+    let all = fs::read_to_string(here.path().join("all")).expect("the command was run");
+    let name = fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).expect("its name");
+    assert!(
+        all.contains("socket:") && !all.contains(&*name.to_string_lossy()),
+        "{name:?} in {all}"
+    );
+}
+
 #[test]
 fn a_process_that_runs_no_command_any_more_is_not_waited_for() {
     let (root, here) = (folder(&[]), folder(&[]));
@@ -303,8 +384,7 @@ fn the_command_runs_as_the_user_that_serves_and_the_sandbox_holds_all_the_same()
     for place in [&root, &here] {
         fs::set_permissions(place.path(), Permissions::from_mode(0o777)).expect("a mode");
     }
-    let tells =
-        "id -u >user && grep Seccomp: /proc/self/status >calls && cat \"$RTFTPD_PATH\" >seen";
+    let tells = "id -u >user && cat \"$RTFTPD_PATH\" >seen && cat /proc/self/status >status";
     let mut command = server(root.path(), here.path(), tells, &["--upload-name", "{ip}-{name}"]);
     let server = Daemon::spawn_as_any(&mut command);
     server.peer().store(&wrq("new", &[]), b"new").expect("it is stored");
@@ -312,10 +392,35 @@ fn the_command_runs_as_the_user_that_serves_and_the_sandbox_holds_all_the_same()
     let user: u32 = read("user").trim().parse().expect("a number");
     let is_own = user == Uid::effective().as_raw();
     assert_eq!(is_own, !Uid::effective().is_root(), "{user}");
-    assert_eq!((read("calls").trim_end(), &*read("seen")), ("Seccomp:\t0", "new"));
+    assert_eq!(read("seen"), "new");
+    let (all, of_server) = (read("status"), fs::read_to_string(server.proc("status")));
+    let line =
+        |all: &str, field| all.lines().find(|line| line.starts_with(field)).map(str::to_owned);
+    assert_eq!(line(&all, "Seccomp:"), Some("Seccomp:\t0".into()));
+    assert_eq!(line(&all, "Groups:"), line(&of_server.expect("it lives"), "Groups:"));
     assert_eq!(everything_in(root.path()), ["127.0.0.1-new"]);
     if server.logged(&["the sandbox is not whole"]).is_none() {
         assert_eq!(server.status("Seccomp"), 2);
+    }
+}
+
+#[test]
+fn signals_mean_to_commands_what_they_do_to_any_other_program() {
+    // Where `sh` is another one, it may unblock by itself what is blocked when it begins.
+    let bash = "mount --bind \"$(command -v bash)\" \"$(readlink -f /bin/sh)\"";
+    if !in_own_mounts(signals_mean_to_commands_what_they_do_to_any_other_program, bash) {
+        return;
+    }
+    let (root, here) = (folder(&[]), folder(&[]));
+    let tells = "grep SigBlk: /proc/self/status";
+    let told = here.path().join("told");
+    let events = format!("|{tells} >'{}' && cat >/dev/null", told.display());
+    let asked = format!("{tells} >asked");
+    let server = serve(root.path(), here.path(), &asked, &["--events-to", &events]);
+    server.peer().store(&wrq("new", &[]), b"new").expect("it is stored");
+    for file in [told, here.path().join("asked")] {
+        let line = || fs::read_to_string(&file).ok().filter(|line| line.ends_with('\n'));
+        assert_eq!(until("what is blocked", line), "SigBlk:\t0000000000000000\n", "{file:?}");
     }
 }
 
@@ -365,7 +470,8 @@ fn another_command_counts_from_the_next_start_on_and_until_then_the_first() {
 #[test]
 fn a_time_that_is_longer_than_clients_wait_is_told() {
     let (root, here) = (folder(&[]), folder(&[]));
-    for (within, is_told) in [("10s", false), ("10.1s", true)] {
+    // As long for its turn, and as long again for the command.
+    for (within, is_told) in [("5s", false), ("5.1s", true)] {
         let server = serve(root.path(), here.path(), "exit 3", &["--on-upload-within", within]);
         // Whatever there is to tell at the start is told before that.
         assert_eq!(refusal(&server, b"new", b"new"), REFUSED);

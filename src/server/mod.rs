@@ -38,6 +38,8 @@ pub use budgets::Budgets;
 pub use config::{Config, ConfigError, Model};
 pub use event::{Event, Gauges};
 pub use explain::{Explanation, explain};
+#[doc(hidden)]
+pub use network::network_of;
 pub use policy::{
     Action, DropReason, MapError, NameRules, Operations, OwnStore, Policy, Profile, Quirks,
     Refusal, Rule, Serving, Shown, StandardPolicy, Verdict,

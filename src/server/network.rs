@@ -4,7 +4,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
 /// The network that an address is counted with, as large as one customer usually has: an IPv4 /24 or an IPv6 /56.
-pub(super) fn network_of(address: IpAddr) -> IpNet {
+pub fn network_of(address: IpAddr) -> IpNet {
     match address {
         IpAddr::V4(v4) => Ipv4Net::new_assert(v4, 24).trunc().into(),
         IpAddr::V6(v6) if v6.is_loopback() => address.into(),

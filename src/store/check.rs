@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// An upload that is whole and safe on the disk, and that nobody sees yet.
+/// An upload that is whole, and that nobody sees yet. It is safe on the disk, but for one that will be written over an old file.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct WholeUpload<'a> {

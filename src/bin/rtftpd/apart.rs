@@ -1,23 +1,21 @@
-//! `--model processes`: who starts the process of each transfer, and what that process does before it begins.
+//! The parts of the server that are processes of their own, and `--model processes`: who starts the process of each transfer,
+//! and what that process does before it begins.
 //!
 //! A server that has entered its sandbox can start nothing. So it starts one process before, the spawner, which never hears
 //! the network: it starts a process for each channel that the server sends it, and kills it when the server closes that.
 //! All of them are this program under other names.
 
+use crate::descriptors;
 use crate::on_upload;
 use crate::sandbox::{Account, Part, enter_spawner, enter_transfer, leave_calls_of_transfer};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::ValueEnum;
 use nix::sys::signal::{SigSet, Signal};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, set_parent_process_death_signal};
 use std::ffi::CStr;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -28,6 +26,8 @@ use std::time::Duration;
 use tftpkit::limits;
 use tftpkit::server::{Handle, Spawner, carry};
 
+/// What becomes the command of `--events-to`.
+pub(crate) const EVENTS: &str = "rtftpd-events";
 const SPAWNER: &str = "rtftpd-spawner";
 const TRANSFER: &str = "rtftpd-transfer";
 /// Whatever has its name since: it is this very file that is started.
@@ -41,14 +41,11 @@ pub(crate) fn run_as_part() -> Option<ExitCode> {
     // No part has any other, and a program's may be anything.
     let mut words = std::env::args_os().map_while(|word| word.into_string().ok());
     let (name, words) = (words.next()?, words.collect::<Vec<_>>());
-    let parts = words.first().map_or("", String::as_str);
     let done = match &*name {
-        SPAWNER => {
-            let most = words.get(1).and_then(|most| most.parse().ok());
-            spawn_all(parts, most.unwrap_or(0))
-        }
-        TRANSFER => transfer(parts),
-        on_upload::COMMANDS => on_upload::run_all(&words),
+        SPAWNER => owned(&words).and_then(spawn_all),
+        EVENTS => owned(&words).and_then(run_for_events),
+        on_upload::COMMANDS => owned(&words).and_then(on_upload::run_all),
+        TRANSFER => transfer(words.first().map_or("", String::as_str)),
         on_upload::COMMAND => on_upload::run_one(&words),
         _ => return None,
     };
@@ -57,6 +54,65 @@ pub(crate) fn run_as_part() -> Option<ExitCode> {
         ExitCode::FAILURE
     };
     Some(done.map_or_else(told, |()| ExitCode::SUCCESS))
+}
+
+/// Whose the parts are that the server starts before it has its sandbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owner<'a> {
+    /// Who they become. It is done there: who starts a program as somebody else cannot give it all of that one's groups.
+    pub(crate) account: Option<&'a Account>,
+    /// Whether standard output and standard error are the socket that takes the requests, as inetd has it: that is none of
+    /// theirs.
+    pub(crate) by_inetd: bool,
+}
+
+impl Owner<'_> {
+    /// Starts the part of this name with this standard input, and whatever `more` gives it.
+    pub(crate) fn start(
+        self,
+        name: &str,
+        stdin: Stdio,
+        more: impl FnOnce(&mut Command),
+    ) -> io::Result<Child> {
+        let mut part = Command::new(THIS);
+        // What is for the server's terminal is not for it: it ends when the server has ended.
+        part.arg0(name).process_group(0).stdin(stdin).stdout(Stdio::null());
+        part.arg(self.account.map_or_else(String::new, Account::to_word));
+        more(&mut part);
+        if self.by_inetd {
+            part.stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        part.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                let why = "there is no /proc, where this program finds itself";
+                io::Error::new(ErrorKind::NotFound, why)
+            }
+            _ => error,
+        })
+    }
+}
+
+/// Becomes who a part is to be that was started by an [`Owner`], and gives its other words.
+fn owned(words: &[String]) -> Result<&[String]> {
+    let (owner, words) = words.split_first().context("it is started by rtftpd alone")?;
+    if !owner.is_empty() {
+        let account = Account::of_word(owner).context("it is started by rtftpd alone")?;
+        account.r#become().context("it cannot become who serves")?;
+    }
+    Ok(words)
+}
+
+/// The shell that this process is to become for a command of the operator's. Signals mean to it what they do to any other.
+pub(crate) fn shell(text: &str) -> Result<Command> {
+    SigSet::empty().thread_set_mask().context("cannot unblock signals")?;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", text]);
+    Ok(shell)
+}
+
+fn run_for_events(words: &[String]) -> Result<()> {
+    let [text] = words else { bail!("it is started by rtftpd alone") };
+    Err(shell(text)?.exec()).context("cannot start /bin/sh")
 }
 
 /// The way to the spawner.
@@ -68,39 +124,25 @@ pub(crate) struct Processes {
 
 /// Who the processes are, and how many.
 pub(crate) struct Wanted<'a> {
-    pub(crate) account: Option<&'a Account>,
+    pub(crate) owner: Owner<'a>,
     /// The parts of the sandbox that hold in them.
     pub(crate) parts: &'a [Part],
     pub(crate) most: usize,
-    /// Whether standard error is the socket that takes the requests, as inetd has it: that is none of theirs.
-    pub(crate) by_inetd: bool,
 }
 
 impl Processes {
     /// Starts the spawner.
     pub(crate) fn prepare(wanted: &Wanted<'_>) -> Result<Self> {
-        let Wanted { account, parts, most, by_inetd } = *wanted;
+        let Wanted { owner, parts, most } = *wanted;
         let what = "cannot start the process that starts those of --model processes";
         let (ours, theirs) = UnixStream::pair().context(what)?;
         let names = parts.iter().filter_map(ValueEnum::to_possible_value);
         let names: Vec<_> = names.map(|part| part.get_name().to_owned()).collect();
-        let mut command = Command::new(THIS);
-        // What is for the server's terminal is not for it: it ends when the server has ended.
-        command.arg0(SPAWNER).arg(names.join(",")).env_clear().process_group(0);
-        command.arg(most.saturating_add(limits::PROCESSES_ENDING).to_string());
-        if by_inetd {
-            command.stderr(Stdio::null());
-        }
-        if let Some(account) = account {
-            account.runs(&mut command);
-        }
-        let stdin = Stdio::from(OwnedFd::from(theirs));
-        match command.stdin(stdin).stdout(Stdio::null()).spawn() {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                bail!("{what}: there is no /proc, where this program finds itself")
-            }
-            started => started.context(what)?,
-        };
+        let most = most.saturating_add(limits::PROCESSES_ENDING).to_string();
+        let started = owner.start(SPAWNER, Stdio::from(OwnedFd::from(theirs)), |part| {
+            part.args([names.join(","), most]).env_clear();
+        });
+        started.context(what)?;
         ours.set_write_timeout(Some(PATIENCE))?;
         Ok(Self { spawner: Arc::new(ours), is_lost: Arc::default() })
     }
@@ -130,27 +172,8 @@ impl Processes {
 
 impl Spawner for Processes {
     fn start(&self, channel: OwnedFd) -> io::Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let descriptors = [channel.as_fd()];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let byte = [IoSlice::new(&[0])];
-        Ok(sendmsg(&*self.spawner, &byte, &mut control, SendFlags::NOSIGNAL).map(drop)?)
+        descriptors::send(&*self.spawner, &[0], &[channel.as_fd()], SendFlags::empty())
     }
-}
-
-/// The next channel; nothing where the server is gone.
-fn next_channel(server: &OwnedFd) -> io::Result<Option<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let mut parts = [IoSliceMut::new(&mut byte)];
-    recvmsg(server, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    let channels = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(channels) => Some(channels),
-        _ => None,
-    });
-    Ok(channels.flatten().next())
 }
 
 fn parts_of(names: &str) -> Vec<Part> {
@@ -188,7 +211,9 @@ impl Started {
     }
 }
 
-fn spawn_all(parts: &str, most: usize) -> Result<()> {
+fn spawn_all(words: &[String]) -> Result<()> {
+    let [parts, most] = words else { bail!("it is started by rtftpd alone") };
+    let most = most.parse()?;
     begin(c"rtftpd-spawner")?;
     enter_spawner(&parts_of(parts))?;
     let server = io::stdin().as_fd().try_clone_to_owned()?;
@@ -216,7 +241,12 @@ fn spawn_all(parts: &str, most: usize) -> Result<()> {
             !over
         });
         if seen[0] {
-            let Some(channel) = next_channel(&server)? else { return Ok(()) };
+            let (len, channels) = descriptors::receive(&server, &mut [0])?;
+            if len == 0 {
+                return Ok(());
+            }
+            // Where there was no descriptor for it, it is closed by now, which tells the server.
+            let Some(channel) = channels.into_iter().next() else { continue };
             // A server that was taken over starts no more than one that was not.
             let one = if started.len() < most {
                 Started::with(channel, parts)

@@ -3,19 +3,18 @@
 //! All of it is opened, connected or started before the server gives up its rights, and a thread writes: whoever reads slowly
 //! or not at all loses lines, and holds up nobody.
 
+use crate::apart::{EVENTS, Owner};
 use crate::lines::LINES_HELD;
 use crate::outcome::{error_of, judge, pace};
 use crate::ration::Ration;
-use crate::sandbox::Account;
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -61,13 +60,9 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Opens the way to `goal`, of so many lines in each second; `account` is who a command runs as.
-    pub(crate) fn open(
-        goal: Option<&Goal>,
-        per_second: u32,
-        account: Option<&Account>,
-    ) -> Result<Self> {
-        let way = goal.map(|goal| Way::open(goal, account)).transpose()?;
+    /// Opens the way to `goal`, of so many lines in each second; `owner` is who a command runs as.
+    pub(crate) fn open(goal: Option<&Goal>, per_second: u32, owner: Owner<'_>) -> Result<Self> {
+        let way = goal.map(|goal| Way::open(goal, owner)).transpose()?;
         Ok(Self {
             start: Instant::now(),
             ration: Mutex::new(Ration::of(per_second, Time::START)),
@@ -111,7 +106,7 @@ impl Events {
 struct Way(Option<Box<dyn Write + Send>>);
 
 impl Way {
-    fn open(goal: &Goal, account: Option<&Account>) -> Result<Self> {
+    fn open(goal: &Goal, owner: Owner<'_>) -> Result<Self> {
         let way: Box<dyn Write + Send> = match goal {
             Goal::File(path) => {
                 let what = || format!("cannot write events to '{}'", path.display());
@@ -120,13 +115,9 @@ impl Way {
             }
             Goal::Socket(path) => Box::new(connected(path)?),
             Goal::Command(command) => {
-                let mut shell = Command::new("/bin/sh");
-                // What is for the server's terminal is not for it: it ends when the server has ended.
-                shell.args(["-c", command]).process_group(0).stdin(Stdio::piped());
-                if let Some(account) = account {
-                    account.runs(&mut shell);
-                }
-                let child = shell.spawn();
+                let child = owner.start(EVENTS, Stdio::piped(), |part| {
+                    part.arg(command).stdout(Stdio::inherit());
+                });
                 let child =
                     child.with_context(|| format!("cannot start '{command}' for events"))?;
                 let pipe = child.stdin.context("a command without standard input")?;

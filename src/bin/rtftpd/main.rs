@@ -8,6 +8,7 @@ mod budgets;
 mod check;
 mod commands;
 mod config;
+mod descriptors;
 mod events;
 mod explain;
 mod folders;
@@ -42,7 +43,7 @@ mod watch;
 mod watch;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use apart::{Processes, Wanted};
+use apart::{Owner, Processes, Wanted};
 use args::Args;
 use banner::GivenUp;
 use commands::{Given, Task};
@@ -119,7 +120,8 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let sessions = allow_sessions(args.sessions(), folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
-    let events = Events::open(args.events_to.as_ref(), args.log_rate, folders.account())?;
+    let owner = Owner { account: folders.account(), by_inetd: args.service.inetd };
+    let events = Events::open(args.events_to.as_ref(), args.log_rate, owner)?;
     let captures = args.tap.pcap_on_failure.as_deref().map(Captures::open).transpose()?;
     let observers = Observers {
         log,
@@ -129,14 +131,9 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
         packets: Listening::new(&args.tap, captures.clone(), args.log_rate),
     };
     let processes = args.has_processes();
-    let wanted = Wanted {
-        account: folders.account(),
-        parts: &args.sandbox,
-        most: args.sessions(),
-        by_inetd: args.service.inetd,
-    };
+    let wanted = Wanted { owner, parts: &args.sandbox, most: args.sessions() };
     let processes = processes.then(|| Processes::prepare(&wanted)).transpose()?;
-    on_upload.iter().try_for_each(|it| it.start(folders.account()))?;
+    on_upload.iter().try_for_each(|it| it.start(owner))?;
     let server = bind(args, sessions, &main, &policy, &observers, (&service, &processes))?;
     let Observers { log, watch, events, .. } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;

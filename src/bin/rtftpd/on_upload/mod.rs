@@ -9,13 +9,15 @@ mod turns;
 
 pub(crate) use process::{COMMAND, COMMANDS, run_all, run_one};
 
-use crate::sandbox::Account;
+use crate::apart::Owner;
 use crate::shown::harmless;
 use crate::values::setting;
 use anyhow::{Context, Result};
-use process::{About, How, Told, channel, handed_over, heard};
+use ipnet::IpNet;
+use process::{About, Exit, Told, channel, handed_over, heard, is_gone};
 use rustix::net::{Shutdown, shutdown};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -23,9 +25,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tftpkit::limits;
+use tftpkit::server::network_of;
 use tftpkit::store::WholeUpload;
 use tftpkit::transfer::PeerWords;
-use turns::{NoTurn, Turns};
+use turns::{Most, NoTurn, Turns};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct OnUploadArgs {
@@ -37,7 +40,7 @@ pub(crate) struct OnUploadArgs {
     pub(crate) on_upload: Option<String>,
 
     /// The time that the command of --on-upload has, and as much before that for its turn, for four run at once; then it is
-    /// killed, with all that it started, and the upload is refused. Clients wait no longer than 13 (busybox) or 25 seconds
+    /// killed with its process group, and the upload is refused. Clients wait no longer than 13 (busybox) or 25 seconds
     #[arg(long, value_name = "TIME", default_value = "5", value_parser = setting, env = "RTFTPD_ON_UPLOAD_WITHIN")]
     pub(crate) on_upload_within: Duration,
 }
@@ -52,6 +55,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The process that runs commands has so much longer than they have to tell how they ended.
 const ANSWER: Duration = Duration::from_secs(2);
+
+const AT_ONCE: Most =
+    Most { of_all: limits::UPLOAD_COMMANDS, of_network: limits::UPLOAD_COMMANDS_OF_NETWORK };
+const MAY_WAIT: Most =
+    Most { of_all: limits::UPLOADS_WAITING, of_network: limits::UPLOADS_WAITING_OF_NETWORK };
 
 /// What a client is told.
 const REFUSED: PeerWords = PeerWords("refused by a check of the server");
@@ -78,24 +86,26 @@ impl OnUpload {
             command: args.on_upload.clone()?,
             within: args.on_upload_within,
             process: OnceLock::new(),
-            turns: Turns::new(limits::UPLOAD_COMMANDS, limits::UPLOADS_WAITING),
+            turns: Turns::new(AT_ONCE, MAY_WAIT),
             is_stopping: AtomicBool::new(false),
         }))
     }
 
-    /// What it takes here: the channel of each command, both ends for a moment, and the file to read.
-    pub(crate) const DESCRIPTORS: u64 = 1 + 3 * limits::UPLOAD_COMMANDS as u64;
+    /// What it takes here: the channel of each command, both ends for a moment, and the file to read, which those have, too,
+    /// that wait for their turn.
+    pub(crate) const DESCRIPTORS: u64 =
+        1 + 3 * limits::UPLOAD_COMMANDS as u64 + limits::UPLOADS_WAITING as u64;
 
-    /// Starts the process that runs the command as `account`.
-    pub(crate) fn start(&self, account: Option<&Account>) -> Result<()> {
-        if self.within > PATIENCE {
+    /// Starts the process that runs the command.
+    pub(crate) fn start(&self, owner: Owner<'_>) -> Result<()> {
+        if self.within.saturating_mul(2) > PATIENCE {
             tracing::warn!(
-                "clients may give up before --on-upload-within is over, and never hear how it ended: busybox's after 13 s, \
-                 tftp-hpa's after 25"
+                "clients may give up before --on-upload-within is over, once for its turn and once for the command, and never \
+                 hear how it ended: busybox's after 13 s, tftp-hpa's after 25"
             );
         }
         let what = "cannot start the process that runs the command of --on-upload";
-        let process = process::start(&self.command, self.within, account).context(what)?;
+        let process = process::start(&self.command, self.within, owner).context(what)?;
         let _ = self.process.set(process);
         Ok(())
     }
@@ -107,15 +117,17 @@ impl OnUpload {
             let why = "the command of --on-upload is told no name with control characters";
             return Err(BAD_NAME.because(ErrorKind::PermissionDenied, why));
         }
+        let client = upload.peer.ip().to_canonical();
         let about = About {
             name: name.to_owned(),
             folder: std::path::absolute(folder)?.as_os_str().as_bytes().to_owned(),
-            peer: upload.peer.ip().to_canonical().to_string(),
+            peer: client.to_string(),
             size: upload.size,
         };
         let began = Instant::now();
         let told = {
-            let _turn = self.turns.wait(self.within).map_err(|why| self.unasked(why))?;
+            let turn = self.turns.wait(counted(client), self.within);
+            let _turn = turn.map_err(|why| self.unasked(why))?;
             self.told(&about, upload)
         };
         let took = began.elapsed();
@@ -145,37 +157,48 @@ impl OnUpload {
         };
         let other = ErrorKind::Other;
         match told {
-            Ok(Some(Told { how: How::Exited(0), .. })) => Ok(()),
-            Ok(Some(Told { how: How::Exited(status), said })) => {
-                let why = format!("exit status {status}{}", shown(&said));
+            Ok(Some(Told { exit: Exit::Exited(0), .. })) => Ok(()),
+            Ok(Some(Told { exit: Exit::Exited(status), stderr })) => {
+                let why = format!("exit status {status}{}", shown(&stderr));
                 because(REFUSED, ErrorKind::PermissionDenied, why)
             }
-            Ok(Some(Told { how: How::Killed(signal), said })) => {
-                let why = format!("killed by signal {signal}{}", shown(&said));
+            Ok(Some(Told { exit: Exit::Killed(signal), stderr })) => {
+                let why = format!("killed by signal {signal}{}", shown(&stderr));
                 because(REFUSED, ErrorKind::PermissionDenied, why)
             }
-            Ok(Some(Told { how: How::Late, said })) => {
-                let why = format!("killed after {} s{}", self.within.as_secs_f64(), shown(&said));
+            Ok(Some(Told { exit: Exit::Late, stderr })) => {
+                let why = format!("killed after {} s{}", self.within.as_secs_f64(), shown(&stderr));
                 because(LATE, other, why)
             }
-            Ok(Some(Told { how: How::NotStarted, said })) => {
-                because(UNCHECKED, other, format!("cannot be started{}", shown(&said)))
+            Ok(Some(Told { exit: Exit::NotStarted, stderr })) => {
+                because(UNCHECKED, other, format!("cannot be started{}", shown(&stderr)))
             }
             _ if self.is_stopping.load(Ordering::Relaxed) => {
                 because(STOPPING, other, "the server stops".into())
             }
             Ok(None) => {
-                let why = "the process that runs it is gone: no upload is taken before a restart";
+                let why = if self.process.get().is_none_or(is_gone) {
+                    "the process that runs it is gone: no upload is taken before a restart"
+                } else {
+                    "the process that runs it has no descriptor for that"
+                };
                 because(UNCHECKED, other, why.into())
             }
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.judge(Ok(None)),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) =>
+            {
+                self.judge(Ok(None))
+            }
             Err(error) => because(UNCHECKED, other, format!("cannot be asked: {error}")),
         }
     }
 
     fn unasked(&self, why: NoTurn) -> io::Error {
         let why = match why {
-            NoTurn::TooMany => format!("more than {} uploads wait for it", limits::UPLOADS_WAITING),
+            NoTurn::TooMany => format!("more than {} uploads wait for it", MAY_WAIT.of_all),
+            NoTurn::TooManyOfNetwork => {
+                format!("more than {} uploads of its network wait for it", MAY_WAIT.of_network)
+            }
             NoTurn::Late => format!("no turn within {} s", self.within.as_secs_f64()),
         };
         UNCHECKED.because(ErrorKind::Other, format!("--on-upload: {why}"))
@@ -196,11 +219,16 @@ impl OnUpload {
     }
 }
 
+/// The network that a client is counted with. This machine's own clients are left alone, as nobody else has their address.
+fn counted(client: IpAddr) -> Option<IpNet> {
+    (!client.is_loopback()).then(|| network_of(client))
+}
+
 /// The last line that the command wrote to its standard error, as far as a log has room for it.
-fn shown(said: &[u8]) -> String {
+fn shown(stderr: &[u8]) -> String {
     const MOST: usize = 200;
-    let said = String::from_utf8_lossy(said);
-    let last = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    let stderr = String::from_utf8_lossy(stderr);
+    let last = stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
     last.map_or_else(String::new, |line| {
         let cut: String = line.chars().take(MOST).collect();
         format!(": {}", harmless(&cut))
@@ -210,6 +238,18 @@ fn shown(said: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_are_counted_by_their_networks_and_those_of_this_machine_are_not() {
+        let counted = |client: &str| {
+            let client: IpAddr = client.parse().expect("an address");
+            counted(client.to_canonical()).map(|network| network.to_string())
+        };
+        assert_eq!(counted("192.0.2.7"), Some("192.0.2.0/24".into()));
+        assert_eq!(counted("::ffff:192.0.2.8"), Some("192.0.2.0/24".into()));
+        assert_eq!(counted("2001:db8::7"), Some("2001:db8::/56".into()));
+        assert_eq!([counted("127.0.0.1"), counted("::1")], [None, None]);
+    }
 
     #[test]
     fn a_command_has_words() {

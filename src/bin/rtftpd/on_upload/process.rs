@@ -1,30 +1,30 @@
 //! The process that runs the command, what it is told and tells, and the process that becomes the command.
 
-use crate::apart::{THIS, begin};
-use crate::sandbox::Account;
+use crate::apart::{Owner, THIS, begin, shell};
+use crate::descriptors;
 use anyhow::{Context, Result, ensure};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg,
-    socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 use rustix::process::{
     Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, set_parent_process_death_signal,
 };
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs::File;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{ChildStderr, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 use tftpkit::limits;
 
@@ -36,7 +36,7 @@ pub(crate) const COMMAND: &str = "rtftpd-command";
 const MESSAGE_BYTES: usize = 64 << 10;
 
 /// So much of what a command writes to its standard error is kept: the end.
-const SAID_BYTES: usize = 1 << 10;
+const STDERR_BYTES: usize = 1 << 10;
 
 /// What a command is told of an upload.
 #[derive(Debug, Serialize, Deserialize)]
@@ -50,12 +50,12 @@ pub(super) struct About {
 /// How a command ended, and the last of what it wrote to its standard error.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
-    pub(super) how: How,
-    pub(super) said: Vec<u8>,
+    pub(super) exit: Exit,
+    pub(super) stderr: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) enum How {
+pub(super) enum Exit {
     Exited(i32),
     Killed(i32),
     Late,
@@ -68,20 +68,12 @@ pub(super) fn channel() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, kind, flags, None)?)
 }
 
-/// Starts the process that runs `command`, which has so much time, as `account`.
-pub(super) fn start(
-    command: &str,
-    within: Duration,
-    account: Option<&Account>,
-) -> io::Result<OwnedFd> {
+/// Starts the process that runs `command`, which has so much time.
+pub(super) fn start(command: &str, within: Duration, owner: Owner<'_>) -> io::Result<OwnedFd> {
     let (ours, theirs) = channel()?;
-    let mut process = Command::new(THIS);
-    // What is for the server's terminal is not for it: it ends when the server has ended.
-    process.arg0(COMMANDS).arg(command).arg(within.as_millis().to_string()).process_group(0);
-    if let Some(account) = account {
-        account.runs(&mut process);
-    }
-    process.stdin(Stdio::from(theirs)).stdout(Stdio::null()).spawn()?;
+    owner.start(COMMANDS, Stdio::from(theirs), |part| {
+        part.arg(command).arg(within.as_millis().to_string());
+    })?;
     Ok(ours)
 }
 
@@ -92,17 +84,20 @@ pub(super) fn handed_over(
     answer: &OwnedFd,
     file: &File,
 ) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let descriptors = [answer.as_fd(), file.as_fd()];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
     let message = serde_json::to_vec(about)?;
     // A process that takes nothing any more is not waited for.
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    Ok(sendmsg(process, &[IoSlice::new(&message)], &mut control, flags).map(drop)?)
+    let flags = SendFlags::DONTWAIT;
+    descriptors::send(process, &message, &[answer.as_fd(), file.as_fd()], flags)
 }
 
-/// What the process says, if it does so in this time; nothing where it is gone.
+/// Whether the process is gone. Its end of this channel may be closed a moment after others.
+pub(super) fn is_gone(process: &OwnedFd) -> bool {
+    const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    let closed = poll(&mut [PollFd::new(process, PollFlags::empty())], Some(&MOMENT));
+    closed.is_ok_and(|closed| closed > 0)
+}
+
+/// What the process says, if it does so in this time; nothing where it closes the channel without a word.
 pub(super) fn heard(channel: &OwnedFd, within: Duration) -> io::Result<Option<Told>> {
     set_socket_timeout(channel, Timeout::Recv, Some(within))?;
     let mut message = vec![0; MESSAGE_BYTES];
@@ -123,33 +118,19 @@ pub(super) fn heard(channel: &OwnedFd, within: Duration) -> io::Result<Option<To
     }
 }
 
-/// What the server tells; nothing where it is gone.
-fn next(server: &OwnedFd) -> io::Result<Option<(About, OwnedFd, OwnedFd)>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut message = vec![0; MESSAGE_BYTES];
-    let mut parts = [IoSliceMut::new(&mut message)];
-    let received = loop {
-        match recvmsg(server, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            received => break received?.bytes,
-        }
-    };
-    if received == 0 {
-        return Ok(None);
+/// Says how a command ended to whoever waits for that.
+fn tell(answer: &OwnedFd, told: &Told) {
+    if let Ok(told) = serde_json::to_vec(told) {
+        let _ = send(answer, &told, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
     }
-    let came = control.drain().filter_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(came) => Some(came),
-        _ => None,
-    });
-    let mut came = came.flatten();
-    let about = serde_json::from_slice(&message[..received])?;
-    let lacks = || io::Error::new(ErrorKind::InvalidData, "a message without descriptors");
-    let (answer, file) = (came.next().ok_or_else(lacks)?, came.next().ok_or_else(lacks)?);
-    Ok(Some((about, answer, file)))
 }
 
-/// Runs the command for each upload that the server tells of, until the server is gone; then none is left.
+fn not_started(why: &dyn Display) -> Told {
+    Told { exit: Exit::NotStarted, stderr: why.to_string().into_bytes() }
+}
+
+/// Runs the command for each upload that the server tells of, until the server is gone; then none is left. Where this process
+/// lacks something for one of them, that one is refused.
 pub(crate) fn run_all(words: &[String]) -> Result<()> {
     begin(c"rtftpd-commands")?;
     let [text, within] = words else { anyhow::bail!("it is started by rtftpd alone") };
@@ -158,26 +139,45 @@ pub(crate) fn run_all(words: &[String]) -> Result<()> {
     // The server waits for turns; one that makes no sense any more starts no more than this. A turn is over a moment before
     // its thread is.
     let (running, most) = (AtomicUsize::new(0), 2 * limits::UPLOAD_COMMANDS);
+    let mut message = vec![0; MESSAGE_BYTES];
     std::thread::scope(|scope| {
-        while let Some((about, answer, file)) = next(&server)? {
-            if running.fetch_add(1, Ordering::Relaxed) >= most {
-                running.fetch_sub(1, Ordering::Relaxed);
+        loop {
+            let (len, came) = descriptors::receive(&server, &mut message)?;
+            if len == 0 {
+                return Ok(());
+            }
+            let mut came = came.into_iter();
+            // Without it nobody can be told; the server sees that it is closed.
+            let Some(answer) = came.next().map(Arc::new) else { continue };
+            let Some(file) = came.next() else {
+                tell(&answer, &not_started(&"no descriptor for the file"));
+                continue;
+            };
+            let about: About = match serde_json::from_slice(&message[..len]) {
+                Ok(about) => about,
+                Err(error) => {
+                    tell(&answer, &not_started(&error));
+                    continue;
+                }
+            };
+            if running.load(Ordering::Relaxed) >= most {
+                tell(&answer, &not_started(&"as many run as may"));
                 continue;
             }
-            let (server, running) = (&server, &running);
-            scope.spawn(move || {
-                let not_started = |error: io::Error| {
-                    Some(Told { how: How::NotStarted, said: error.to_string().into_bytes() })
-                };
-                let watched = [server, &answer];
-                let told = run(text, within, &about, file, watched).unwrap_or_else(not_started);
-                if let Some(told) = told.and_then(|told| serde_json::to_vec(&told).ok()) {
-                    let _ = send(&answer, &told, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+            running.fetch_add(1, Ordering::Relaxed);
+            let (server, running, watched) = (&server, &running, Arc::clone(&answer));
+            let run = move || {
+                let told = run(text, within, &about, file, [server, &watched]);
+                if let Some(told) = told.unwrap_or_else(|error| Some(not_started(&error))) {
+                    tell(&watched, &told);
                 }
                 running.fetch_sub(1, Ordering::Relaxed);
-            });
+            };
+            if let Err(error) = Builder::new().spawn_scoped(scope, run) {
+                running.fetch_sub(1, Ordering::Relaxed);
+                tell(&answer, &not_started(&error));
+            }
         }
-        Ok(())
     })
 }
 
@@ -197,22 +197,22 @@ fn run(
     process.stdin(Stdio::from(file)).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = process.spawn()?;
     let group = Pid::from_child(&child);
-    let mut said = Said::of(child.stderr.take());
+    let mut stderr = Stderr::of(child.stderr.take());
     let until = Instant::now() + within;
     let ended = pidfd_open(group, PidfdFlags::empty())
-        .and_then(|ends| watch(&ends, watched, &mut said, until));
+        .and_then(|ends| watch(&ends, watched, &mut stderr, until));
     // Before it is waited for, or its number may be another's.
     let _ = kill_process_group(group, Signal::KILL);
     let status = child.wait()?;
-    said.read();
-    let how = match ended? {
+    stderr.read();
+    let exit = match ended? {
         Ended::Unwanted => return Ok(None),
-        Ended::Late => How::Late,
+        Ended::Late => Exit::Late,
         Ended::Itself => status
             .code()
-            .map_or_else(|| How::Killed(status.signal().unwrap_or_default()), How::Exited),
+            .map_or_else(|| Exit::Killed(status.signal().unwrap_or_default()), Exit::Exited),
     };
-    Ok(Some(Told { how, said: said.end }))
+    Ok(Some(Told { exit, stderr: stderr.end }))
 }
 
 /// Why a command is over.
@@ -226,7 +226,7 @@ enum Ended {
 fn watch(
     ends: &OwnedFd,
     watched: [&OwnedFd; 2],
-    said: &mut Said,
+    stderr: &mut Stderr,
     until: Instant,
 ) -> rustix::io::Result<Ended> {
     loop {
@@ -236,7 +236,7 @@ fn watch(
         }
         let mut polled = vec![PollFd::new(ends, PollFlags::IN)];
         polled.extend(watched.iter().map(|closed| PollFd::new(*closed, PollFlags::empty())));
-        polled.extend(said.pipe.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        polled.extend(stderr.pipe.iter().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         let left = Timespec::try_from(left).map_err(|_| Errno::INVAL)?;
         match poll(&mut polled, Some(&left)) {
             Err(Errno::INTR) => continue,
@@ -250,18 +250,18 @@ fn watch(
         if seen[0] {
             return Ok(Ended::Itself);
         }
-        said.read();
+        stderr.read();
     }
 }
 
 /// What a command writes to its standard error.
-struct Said {
+struct Stderr {
     /// There until it is closed.
     pipe: Option<ChildStderr>,
     end: Vec<u8>,
 }
 
-impl Said {
+impl Stderr {
     fn of(pipe: Option<ChildStderr>) -> Self {
         // One that could make this wait is not read.
         let is_ready = |pipe: &ChildStderr| {
@@ -277,7 +277,7 @@ impl Said {
         match self.pipe.as_mut().map(|pipe| pipe.read(&mut buffer)) {
             Some(Ok(len @ 1..)) => {
                 self.end.extend_from_slice(&buffer[..len]);
-                self.end.drain(..self.end.len().saturating_sub(SAID_BYTES));
+                self.end.drain(..self.end.len().saturating_sub(STDERR_BYTES));
             }
             Some(Err(error))
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
@@ -296,6 +296,5 @@ pub(crate) fn run_one(words: &[String]) -> Result<()> {
     let file = fcntl_dupfd_cloexec(io::stdin(), NUMBER).context("no descriptor for the file")?;
     fcntl_setfd(&file, FdFlags::empty())?;
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let mut shell = Command::new("/bin/sh");
-    Err(shell.args(["-c", text]).env("RTFTPD_PATH", path).exec()).context("cannot start /bin/sh")
+    Err(shell(text)?.env("RTFTPD_PATH", path).exec()).context("cannot start /bin/sh")
 }

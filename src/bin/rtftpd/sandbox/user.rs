@@ -4,8 +4,6 @@ use nix::unistd::{Gid, Uid, User, getgrouplist, setgroups, setresgid, setresuid}
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::CString;
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 /// Who root becomes where it was not told: the first that there is.
 const DEFAULTS: [&str; 2] = ["tftp", "nobody"];
@@ -83,13 +81,25 @@ impl Account {
         Ok(act())
     }
 
-    /// Has a command run as this user, in no group but its own.
-    pub(crate) fn runs(&self, command: &mut Command) {
-        command.uid(self.uid.as_raw()).gid(self.gid.as_raw());
+    /// Who it is in one word, for a process that is to become it and may find no users to ask for.
+    pub(crate) fn to_word(&self) -> String {
+        let groups: Vec<_> = self.groups.iter().map(Gid::to_string).collect();
+        format!("{}:{}:{}", self.uid, self.gid, groups.join(","))
+    }
+
+    /// Who this word says.
+    pub(crate) fn of_word(word: &str) -> Option<Self> {
+        let mut parts = word.split(':');
+        let mut number = || parts.next()?.parse().ok();
+        let (uid, gid): (u32, u32) = (number()?, number()?);
+        let group = |text: &str| text.parse().ok().map(Gid::from_raw);
+        let groups = parts.next()?.split(',').map(group).collect::<Option<_>>()?;
+        let (name, uid, gid) = (uid.to_string(), Uid::from_raw(uid), Gid::from_raw(gid));
+        Some(Self { name, uid, gid, groups })
     }
 
     /// Makes the process this user, for good. It has no capability then, nor a way back.
-    pub(super) fn r#become(&self) -> io::Result<()> {
+    pub(crate) fn r#become(&self) -> io::Result<()> {
         setgroups(&self.groups)?;
         setresgid(self.gid, self.gid, self.gid)?;
         Ok(setresuid(self.uid, self.uid, self.uid)?)
@@ -129,6 +139,18 @@ impl Drop for Back {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_is_told_who_to_become_with_all_groups() {
+        let groups = [7, 100, 4_000_000_002].map(Gid::from_raw).to_vec();
+        let account = Account { groups, ..Account::number("4000000001".into(), 4_000_000_001) };
+        let word = account.to_word();
+        assert_eq!(word, "4000000001:4000000001:7,100,4000000002");
+        assert_eq!(Account::of_word(&word), Some(account));
+        for nonsense in ["", "1", "1:1", "1:1:", "1:1:x", "x:1:1", "1::1"] {
+            assert_eq!(Account::of_word(nonsense), None, "{nonsense}");
+        }
+    }
 
     #[test]
     fn a_user_has_a_name_or_a_number() {

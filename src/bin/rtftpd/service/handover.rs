@@ -6,16 +6,14 @@
 //! A server in its sandbox can start no program, and needs none for this: whoever starts the new one has the rights that a
 //! start needs, as at the first time. The local socket is open to the user alone who started the old one, and to root.
 
+use crate::descriptors;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Mode, fchmod};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen,
-    recvmsg, sendmsg, socket_with,
+    AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with,
 };
 use std::fs;
-use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::UdpSocket;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
@@ -25,7 +23,7 @@ use std::thread::Builder;
 use std::time::Duration;
 
 /// Sockets that are handed over at most, in one message.
-pub(super) const MOST_SOCKETS: usize = 64;
+pub(super) const MOST_SOCKETS: usize = descriptors::MOST;
 
 /// New servers that wait to be heard: there is one at a time.
 const WAITING: i32 = 4;
@@ -61,23 +59,14 @@ pub(super) fn take(path: &Path) -> Result<Option<(Predecessor, Vec<UdpSocket>)>>
         Err(error) => return Err(error.into()),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
-    let (mut control, mut how) = (RecvAncillaryBuffer::new(&mut space), [0]);
-    let got =
-        recvmsg(&stream, &mut [IoSliceMut::new(&mut how)], &mut control, RecvFlags::CMSG_CLOEXEC)
-            .map_err(io::Error::from)
-            .context("it does not answer")?;
-    let mut sockets = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(theirs) = message {
-            sockets.extend(theirs.map(UdpSocket::from));
-        }
-    }
+    let mut how = [0];
+    let (len, sockets) = descriptors::receive(&stream, &mut how).context("it does not answer")?;
     let shares = match how {
-        [OWN_PORTS] if got.bytes == 1 => false,
-        [SHARED_PORTS] if got.bytes == 1 => true,
+        [OWN_PORTS] if len == 1 => false,
+        [SHARED_PORTS] if len == 1 => true,
         _ => bail!("what answers there is no rtftpd"),
     };
+    let sockets = sockets.into_iter().map(UdpSocket::from).collect();
     Ok(Some((Predecessor { stream, shares }, sockets)))
 }
 
@@ -156,10 +145,7 @@ impl Post {
 fn hand(mut stream: UnixStream, sockets: &[OwnedFd], shares: bool) -> io::Result<UnixStream> {
     let how = [if shares { SHARED_PORTS } else { OWN_PORTS }];
     let fds: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(&stream, &[IoSlice::new(&how)], &mut control, SendFlags::NOSIGNAL)?;
+    descriptors::send(&stream, &how, &fds, SendFlags::empty())?;
     stream.set_read_timeout(Some(LONGEST_START))?;
     let mut word = [0];
     stream.read_exact(&mut word)?;
