@@ -194,7 +194,7 @@ mod tests {
             let waits: Vec<_> = (0..3)
                 .map(|n| {
                     let waits = scope.spawn(move || turns.wait(busy, LONG).map(drop));
-                    while turns.state().waiting.len() <= n {
+                    while turns.state().waiting.len() <= n && !waits.is_finished() {
                         std::thread::yield_now();
                     }
                     waits
