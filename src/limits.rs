@@ -13,8 +13,9 @@ pub const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// silent for as long. What is lost by chance the probe before it repairs.
 pub const SHORTEST_INTERVAL: Duration = Duration::from_millis(200);
 
-/// A client that has turned an OACK away waits 100 ms for another answer. A server in the same network has answered by then,
-/// and where the OACK was the server's own, a person does not notice the wait.
+/// A client that asked for options and has turned an OACK away waits 100 ms for another answer, and then asks without them. A
+/// server in the same network has answered by then, and where the OACK was the server's own, a person does not notice the
+/// wait.
 pub(crate) const ANOTHER_ANSWER: Duration = Duration::from_millis(100);
 
 /// The shortest constant interval at which a client asks: a server that repeats what it answers is heard in between.

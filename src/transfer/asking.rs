@@ -1,8 +1,8 @@
 //! What a client takes for the answer to its request.
 //!
 //! An OACK that cannot be the answer may be meant for somebody who had this port before: the server took a late copy of a
-//! request that is long forgotten. Its sender is turned away, and the answer waited for, but not for long and without asking
-//! again: it may be the server's own.
+//! request that is long forgotten. Its sender is turned away, and the answer waited for. Where options were asked for that is
+//! not for long and without asking again: it may be the server's own. Where none were, it is no server's answer.
 
 use super::{Action, Outcome, Phase, Transfer};
 use crate::limits;
@@ -18,8 +18,8 @@ pub(super) struct Asking {
 /// An OACK that cannot be the answer: the first, for those that follow change nothing.
 struct Refused {
     why: Option<Disagreement>,
-    /// The answer is waited for until then.
-    until: Time,
+    /// The answer is waited for until then, if not as if nothing had come.
+    until: Option<Time>,
     /// Whether its sender was turned away.
     is_told: bool,
 }
@@ -34,7 +34,7 @@ impl Transfer {
     /// Takes an OACK that is not what was asked for.
     pub(super) fn refuse(&mut self, now: Time, why: Option<Disagreement>) {
         if let Phase::Asking(asking) = &mut self.phase {
-            let until = now + limits::ANOTHER_ANSWER;
+            let until = (asking.offer != Options::NONE).then(|| now + limits::ANOTHER_ANSWER);
             asking.refused.get_or_insert(Refused { why, until, is_told: false });
         }
     }
@@ -52,14 +52,20 @@ impl Transfer {
         self.refused_mut().is_some()
     }
 
-    /// Waits for the answer after an OACK that was refused. Where none comes, that is how it ends.
+    /// Waits for the answer to a request with options after an OACK that was refused. Where none comes, that is how it ends.
     pub(super) fn poll_refused(&mut self, now: Time) -> Option<Action<'static>> {
-        let Refused { why, until, .. } = *self.refused_mut()?;
+        let until = self.refused_mut()?.until?;
         if now < until {
             return Some(Action::Wait(until));
         }
-        self.end(now, Outcome::Disagreement(why));
+        let silent = self.silent();
+        self.end(now, silent);
         Some(Action::Done)
+    }
+
+    /// How it ends if nothing else comes.
+    pub(super) fn silent(&mut self) -> Outcome {
+        self.refused_mut().map_or(Outcome::Silent, |refused| Outcome::Disagreement(refused.why))
     }
 
     fn refused_mut(&mut self) -> Option<&mut Refused> {

@@ -486,6 +486,7 @@ impl Transfer {
 
     fn poll_machine(&mut self, now: Time) -> Action<'_> {
         let (gives_up_end, wants_storage) = (self.gives_up_end(), self.wants_storage());
+        let silent = self.silent();
         let step = match &mut self.machine {
             Machine::Sending(outgoing) => outgoing.poll(now, &self.opening),
             Machine::Receiving(incoming) => {
@@ -507,7 +508,7 @@ impl Transfer {
             Step::Wait(until) => Action::Wait(gives_up_end.map_or(until, |end| end.min(until))),
             Step::Done(end) => {
                 self.phase = Phase::Over;
-                self.summary.conclude(now - self.started, Outcome::of(end, Outcome::Silent));
+                self.summary.conclude(now - self.started, Outcome::of(end, silent));
                 Action::Done
             }
         }
