@@ -282,8 +282,19 @@ fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() 
     let root = folder(&[("sub/a", b"new"), ("sub/my file", b"blank")]);
     let here = folder(&[("a", b"old"), ("of mine/b c", b"mine")]);
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let lines =
-        ["cd s\t\r", "get a\r", "n\r", "get 'my\t\r", "put of\tb\t\r", "get a\r", "y\r", "quit\r"];
+    // What was listed is completed at once; what was not, only if the server tells it in a moment.
+    let lines = [
+        "ls\r",
+        "cd s\t\r",
+        "get a\r",
+        "n\r",
+        "ls\r",
+        "get 'my\t\r",
+        "put of\tb\t\r",
+        "get a\r",
+        "y\r",
+        "quit\r",
+    ];
     let screen = on_a_terminal(here.path(), &menu_at(&server.address.to_string()), &lines);
     assert!(screen.contains("rtftp sub/> "), "{screen}");
     assert!(screen.contains("'a' exists here. Replace it (y/N)?"), "{screen}");
