@@ -123,10 +123,10 @@ const REPEATS: u32 = 2;
 /// When nobody asked for other times, a request to read is repeated after so long: on the paths of today a loss is
 /// far likelier than a longer way, and a second is a hundred times what a small file takes. A request to write is
 /// not, for there are servers that open, and so cut, the file for each of them.
-const EARLY_REPEAT: Duration = Duration::from_millis(100);
+const EARLY_REPEAT: Duration = Duration::from_millis(50);
 
-/// How often then, doubling as before: last after 3.1 seconds, and after 6.3 there is no answer.
-const EARLY_REPEATS: u32 = 5;
+/// How often then, doubling as before: last after 3.15 seconds, and after 6.35 there is no answer.
+const EARLY_REPEATS: u32 = 6;
 
 /// Asked at a constant interval, a server has so long before it is asked in another way.
 const SHORTEST_ROUND: Duration = Duration::from_secs(10);
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_request_to_read_is_repeated_early_and_times_that_were_asked_for_are_kept() {
         let standard = Wishes::default();
-        assert_eq!(waits(standard, Operation::Read), (100, 6300));
+        assert_eq!(waits(standard, Operation::Read), (50, 6350));
         assert_eq!(waits(standard, Operation::Write), (1000, 7000));
         let counted = standard.retries(2);
         assert_eq!(waits(counted, Operation::Read), (1000, 7000));

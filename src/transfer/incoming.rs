@@ -22,6 +22,8 @@ pub(super) struct Incoming {
     piece: usize,
     /// Bytes of the file that came in order.
     bytes: u64,
+    /// How often the request went out again. Each copy may have an answer of its own.
+    copies: u32,
     /// Since when as many as were told are there, and no end.
     has_all_since: Option<Time>,
     /// Whether a size that is told is that of the bytes that come: the size of a text is not that of its netascii.
@@ -57,6 +59,7 @@ impl Incoming {
             unwritten: Vec::new(),
             piece: 0,
             bytes: 0,
+            copies: 0,
             has_all_since: None,
             is_octet: mode == Mode::Octet,
         }
@@ -187,6 +190,14 @@ impl Incoming {
         done.map(|()| true)
     }
 
+    /// An OACK came again. Unless a copy of the request brought it, ACK 0 was lost.
+    pub(super) fn opening_repeated(&mut self, now: Time) {
+        match self.copies.checked_sub(1) {
+            Some(copies) => self.copies = copies,
+            None => self.receiver.opening_repeated(now),
+        }
+    }
+
     pub(super) fn poll<'a>(
         &mut self,
         now: Time,
@@ -200,6 +211,7 @@ impl Incoming {
                 self.acknowledged = ack.block;
             }
             if ack.block == BlockNumber::OPENING {
+                self.copies += u32::from(ack.again && !self.receiver.is_answered());
                 return Burst::single(opening, ack.again);
             }
             small.clear();

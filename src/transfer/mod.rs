@@ -265,9 +265,9 @@ impl Transfer {
 
     fn handle_oack(&mut self, now: Time, answer: &Options) {
         let Phase::Asking(asking) = &self.phase else {
-            // It came again: our answer to it was lost. A sender's answer is DATA 1, which has its own timer.
+            // It came again. A sender's answer is DATA 1, which has its own timer.
             if let (Role::Client, Machine::Receiving(incoming)) = (self.role, &mut self.machine) {
-                incoming.receiver.opening_repeated(now);
+                incoming.opening_repeated(now);
             }
             return;
         };

@@ -179,13 +179,13 @@ fn loss_costs_no_more_than_it_should() {
         let mut all = cells().iter();
         *all.find(|it| (it.loss, it.trip, it.window) == (loss, trip, window)).expect("a cell")
     };
-    for (window, most) in [(1, 130), (16, 160), (64, 160)] {
+    for (window, most) in [(1, 130), (16, 145), (64, 145)] {
         let short = cell(1, 1, window);
         assert!(short.mean_time <= most, "{short:?}");
     }
-    for (window, most) in [(1, 300), (16, 440), (64, 460)] {
+    for window in [1, 16, 64] {
         let (short, long) = (cell(5, 1, window), cell(5, 20, window));
-        assert!(short.mean_time <= most && long.mean_time <= 400, "{short:?}, {long:?}");
+        assert!(short.mean_time <= 400 && long.mean_time <= 400, "{short:?}, {long:?}");
     }
     // Our receiver keeps what lies behind a gap: little more than what was lost is sent again.
     for (loss, most) in [(1, 106), (5, 130)] {
@@ -207,7 +207,8 @@ fn a_path_without_loss_and_one_datagram_held_up_cost_a_few_packets() {
             let held = hold.map(|(place, ms)| (place, Duration::from_millis(ms)));
             let packets = matrix::held_up(micros, window, held);
             // Where the answer takes longer than the request waits, it is sent twice.
-            let least = 201 + u64::from(2 * micros > 100_000);
+            let least =
+                201 + [50_000, 150_000].iter().filter(|&&asked| 2 * micros > asked).count() as u64;
             let most = least + if held.is_some() { 6 * u64::from(window) + 6 } else { 0 };
             if packets > most {
                 chains.push(format!(
