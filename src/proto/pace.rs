@@ -239,7 +239,7 @@ impl Pace {
         }
         // The buffer that overflowed is full still: half of it may empty first.
         let queued = under_way.min(self.room.max(limits::BURST_PACKETS));
-        let wait = ((queued / 2).max(2) * self.spacing).min(2 * SLOWEST);
+        let wait = ((queued / 2).max(2) * self.spacing).min(2 * self.slowest());
         self.queued = queued - queued / 2;
         if self.limit.is_some() || self.spacing > before {
             self.due = now + Duration::from_nanos(wait);
@@ -258,7 +258,7 @@ impl Pace {
         if blocks < FEWEST_MEASURED {
             if goes_back && is_congested {
                 let spacing = self.spacing.max(self.smallest());
-                self.spacing = each.clamp(spacing, 8 * spacing).min(SLOWEST);
+                self.spacing = each.clamp(spacing, 8 * spacing).min(self.slowest());
                 self.count_from(gap.again_from);
             } else {
                 self.count_losses(gap);
@@ -267,7 +267,7 @@ impl Pace {
         }
         self.room = blocks;
         if is_congested {
-            let each = each.clamp(self.smallest(), SLOWEST);
+            let each = each.clamp(self.smallest(), self.slowest());
             self.slow(each + each / 7, each);
             return self.count_from(gap.again_from);
         }
@@ -337,8 +337,14 @@ impl Pace {
     /// The path lost blocks: from now on they leave by `spacing`, and soon by `limit` if they arrive so.
     fn slow(&mut self, spacing: u64, limit: u64) {
         self.failed = self.failed.max(self.spacing.max(self.smallest() / 2));
-        (self.spacing, self.limit) = (spacing.min(SLOWEST), Some(limit.min(SLOWEST)));
+        let slowest = self.slowest();
+        (self.spacing, self.limit) = (spacing.min(slowest), Some(limit.min(slowest)));
         (self.raises, self.hold, self.before_silence) = (0, HOLD, None);
+    }
+
+    /// The largest spacing that the next loss may show.
+    fn slowest(&self) -> u64 {
+        (2 * self.spacing).clamp(SLOW * self.packets, SLOWEST * self.packets)
     }
 
     /// The smallest spacing at which a window does not leave in one piece.
@@ -366,9 +372,11 @@ const FEWEST_COUNTED: u64 = 32;
 const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;
 
-/// No pace is slower than a block in 2 ms: a peer that was only busy for a moment must not slow a transfer to a crawl, and a
-/// receiver takes a long pause within a window for a loss.
-const SLOWEST: u64 = 2_000_000;
+/// A peer that was only busy for a moment must not slow a transfer to a crawl: one loss makes no pace slower than a packet in
+/// 2 ms, the next may halve that, and none makes it slower than one in 8 ms. A receiver takes a longer pause within a window
+/// for a loss.
+const SLOW: u64 = 2_000_000;
+const SLOWEST: u64 = 4 * SLOW;
 
 const fn nanos(span: Duration) -> u64 {
     span.as_nanos() as u64
@@ -502,16 +510,21 @@ mod tests {
     }
 
     #[test]
-    fn no_pace_is_slower_than_a_block_in_two_milliseconds() {
-        let mut pace = begun(64, 1428);
-        for n in 0..40 {
-            leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
-            let base = BlockNumber(2 + 64 * n);
-            pace.tail_lost(
-                us(2_000_000 * n + 1_900_000),
-                Gap { base, under_way: 1, again_from: base },
-            );
+    fn one_loss_makes_no_pace_slower_than_a_packet_in_two_milliseconds_and_none_slower_than_one_in_eight()
+     {
+        for block in [1428, 65_464] {
+            let mut pace = begun(64, block);
+            for n in 0..40 {
+                let before = pace.spacing;
+                leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
+                let base = BlockNumber(2 + 64 * n);
+                pace.tail_lost(
+                    us(2_000_000 * n + 1_900_000),
+                    Gap { base, under_way: 1, again_from: base },
+                );
+                assert!(pace.spacing <= (2 * before).max(pace.packets * SLOW), "{before} {pace:?}");
+            }
+            assert_eq!(pace.spacing, pace.packets * SLOWEST);
         }
-        assert_eq!(pace.spacing, SLOWEST);
     }
 }

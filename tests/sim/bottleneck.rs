@@ -48,9 +48,15 @@ impl Case {
         }
     }
 
-    /// A third of a second's worth.
+    /// A third of a second's worth, or what any pace can be found with.
     fn bytes(&self) -> usize {
-        (self.mbits * 1_000_000 / 8 / 3).min(8_000_000) as usize + 7
+        (self.mbits * 1_000_000 / 8 / 3).clamp(1_000_000, 8_000_000) as usize + 7
+    }
+
+    /// Whether firmware's timer fires within a window, which it then asks for again.
+    pub(crate) fn outlasts_the_receiver(&self) -> bool {
+        let bits = u64::from(self.window) * 8 * u64::from(BLOCK);
+        !matches!(self.receiver, "get" | "put") && bits > self.mbits * 1_000_000
     }
 
     /// Microseconds that it takes.
@@ -118,8 +124,15 @@ pub(crate) struct Cell {
     pub(crate) deep: u64,
 }
 
-const PORTS: [(u64, u64); 5] =
-    [(10, 6_000), (100, 9_000), (100, 15_000), (100, 60_000), (1000, 120_000)];
+const PORTS: [(u64, u64); 7] = [
+    (2, 6_000),
+    (2, 20_000),
+    (10, 6_000),
+    (100, 9_000),
+    (100, 15_000),
+    (100, 60_000),
+    (1000, 120_000),
+];
 const RECEIVERS: [&str; 4] = ["get", "plain", "eager", "put"];
 const WINDOWS: [u16; 4] = [8, 16, 64, 256];
 

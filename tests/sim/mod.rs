@@ -163,7 +163,7 @@ fn a_narrow_path_with_little_room_is_used_whatever_the_window() {
         std::fs::write(&path, &table).expect("it can be written");
     }
     println!("{table}");
-    for cell in &cells {
+    for cell in cells.iter().filter(|cell| !cell.case.outlasts_the_receiver()) {
         assert!(10 * cell.share >= 6 * cell.deep, "{cell:?}");
     }
     let most = cells.iter().filter(|cell| 10 * cell.share >= 9 * cell.deep).count();
