@@ -105,11 +105,12 @@ impl Admission {
         let (replaces, superseded) =
             if self.single_port { (None, replaces) } else { (replaces, superseded) };
         let mut evicted = Vec::new();
-        let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
-            // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
-            if superseded.is_some() && !state.answers.try_take(query.peer.ip(), now) {
-                return Err(DropReason::TooManyAnswers);
-            }
+        // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR. Without one
+        // nobody has to make room.
+        if superseded.is_some() && !state.answers.try_take(query.peer.ip(), now) {
+            return Err(DropReason::TooManyAnswers);
+        }
+        let admitted = state.make_room(member, now, &mut evicted).map(|()| {
             if state.quota.is_full() {
                 evicted.extend(state.evict_longest_dallying());
             }
@@ -118,7 +119,7 @@ impl Admission {
             state.quota.add(member);
             let id = state.registry.insert(Arc::clone(&entry));
             state.unproven.insert(id, query.peer.ip(), now);
-            Ok(NewSession { id, entry, replaces })
+            NewSession { id, entry, replaces }
         });
         drop(state);
         if let Some(superseded) = superseded.filter(|_| admitted.is_ok()) {

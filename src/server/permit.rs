@@ -318,6 +318,20 @@ mod tests {
         assert!(dropped.iter().all(|why| *why == DropReason::TooManyAnswers));
     }
 
+    #[test]
+    fn who_gets_no_answer_any_more_takes_the_place_of_nobody() {
+        let admission = admission(&Config::default().sessions(4));
+        let silent = permit(&admission, peer(256), "a");
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 2000));
+        let _before = ["a", "b"].map(|name| permit(&admission, own, name));
+        let later = NOW + limits::UNPROVEN_STAY;
+        while admission.may_answer(own.ip(), later) {}
+        let query = Query::new(own, LOCAL, Operation::Read, "c");
+        let admitted = admission.admit(&query, later).map(|new| Permit::new(&admission, new));
+        assert_eq!(admitted.err(), Some(DropReason::TooManyAnswers));
+        assert!(!silent.entry().is_ended(), "it gave way to a request that was not served");
+    }
+
     /// Looks, when it goes, how many are under way.
     struct Looks(Arc<Admission>, Arc<AtomicUsize>);
 
