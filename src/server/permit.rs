@@ -88,7 +88,7 @@ impl Drop for Permit {
 mod tests {
     use super::super::admit::Known;
     use super::super::policy::DropReason;
-    use super::super::{Config, Gauges};
+    use super::super::{Budgets, Config, Gauges};
     use super::*;
     use crate::limits;
     use crate::net::{Kernel, Session, TransferSocket};
@@ -330,6 +330,23 @@ mod tests {
         let admitted = admission.admit(&query, later).map(|new| Permit::new(&admission, new));
         assert_eq!(admitted.err(), Some(DropReason::TooManyAnswers));
         assert!(!silent.entry().is_ended(), "it gave way to a request that was not served");
+    }
+
+    #[test]
+    fn where_one_that_gives_way_is_not_enough_none_does() {
+        let budgets = Budgets::default().unproven_sessions(1, 1).sessions_of_network(1);
+        let admission = admission(&Config::default().sessions(9).budgets(budgets));
+        let mut still = permit(&admission, peer(1), "a");
+        assert!(still.prove());
+        let stay = NOW + limits::STILL_STAY;
+        let ask = |peer| {
+            let query = Query::new(peer, LOCAL, Operation::Read, "a");
+            admission.admit(&query, stay).map(|new| Permit::new(&admission, new))
+        };
+        // There is no room for one more that has not answered, wherever it is.
+        let _young = ask(peer(256)).expect("a place");
+        assert_eq!(ask(peer(2)).err(), Some(DropReason::TooManyUnproven));
+        assert!(!still.entry().is_ended(), "it gave way to a request that was not served");
     }
 
     /// Looks, when it goes, how many are under way.
