@@ -265,11 +265,17 @@ fn what_only_a_start_obeys_is_told_in_one_line_and_the_rest_counts() {
     let (root, here) = place("");
     let server = serve(root.path(), here.path(), &[]);
     let text = "listen = \"127.0.0.1:1\"\nmax-threads = 7\njson = true\nmax-blksize = 600\n";
-    write(here.path(), text);
-    let line = reload(&server, &["WARN", "counts from the next start on"]);
+    write(here.path(), &format!("{text}drain = 7\n"));
+    let next_start = ["WARN", "counts from the next start on"];
+    let line = reload(&server, &next_start);
     // It was given where it listens, which goes before the file.
     assert!(line.contains("a change of --max-threads, --json counts"), "{line}");
     assert_eq!(terms(&server.peer()), "OACK blksize=600 windowsize=64");
+    reload(&server, AGAIN);
+    server.signal(Signal::SIGTERM);
+    server.log_line(&["stopping", "grace=7"]);
+    let told = server.all_logged(&next_start);
+    assert_eq!(told.len(), 1, "of what has not changed since nothing is told: {told:?}");
 }
 
 #[test]

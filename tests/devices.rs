@@ -11,6 +11,7 @@ use common::{
 use predicates::prelude::*;
 use predicates::str::contains;
 use programs::{NO_HOST, rtftp};
+use std::net::UdpSocket;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -25,11 +26,15 @@ fn asking(words: &[&str], here: &Path) -> Child {
     let mut child = child::started(rtftp.args(words).current_dir(here));
     until("it has a socket", || {
         assert!(child.try_wait().expect("a child").is_none(), "it does not wait: {words:?}");
-        let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it lives");
-        let links = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-        links.into_iter().any(|link| link.to_string_lossy().starts_with("socket:")).then_some(())
+        has_socket(&child).then_some(())
     });
     child
+}
+
+fn has_socket(child: &Child) -> bool {
+    let fds = std::fs::read_dir(format!("/proc/{}/fd", child.id())).expect("it lives");
+    let mut links = fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
+    links.any(|link| link.to_string_lossy().starts_with("socket:"))
 }
 
 fn succeeds(child: Child) {
@@ -117,6 +122,31 @@ fn the_wait_ends_when_its_time_is_over_and_says_what_it_waited_for() {
     let began = Instant::now();
     rtftp(here.path()).args(["put", "mine", &closed]).assert().code(3);
     assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_wait_that_ends_in_the_middle_of_an_attempt_says_why_those_before_failed() {
+    let (own, here) = (Own::new(), folder(&[("mine", b"few")]));
+    let remote = own.any_port().replace(":0", &format!(":{}", Own::FIRST));
+    let listens = || {
+        let silent = UdpSocket::bind((own.ip, Own::FIRST)).expect("it is this test's");
+        silent.set_read_timeout(Some(DEADLINE)).expect("a time");
+        silent
+    };
+    let device = listens();
+    let wait = ["--wait", "--interval", "0.3", "--max-time", "3"];
+    let child = asking(&[&["put", "mine", &remote][..], &wait].concat(), here.path());
+    device.recv(&mut [0; 600]).expect("the first attempt");
+    drop(device);
+    until("it has failed", || (!has_socket(&child)).then_some(()));
+    let device = listens();
+    device.recv(&mut [0; 600]).expect("another attempt");
+    let output = child::said_within(DEADLINE, child).unwrap_or_else(|said| said);
+    let told = child::text(&output);
+    assert!(
+        told.contains("--max-time gives is over") && told.contains("nothing listens"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -160,7 +160,8 @@ mod tests {
         // A device that erases its flash is waited for with its last block as with its request; nobody gets less time.
         let patience = |wishes: Wishes| wishes.timing(Operation::Write).patience.as_secs();
         let slow = standard.timeout(NonZeroU8::new(20)).retries(10);
-        assert_eq!([standard, both, slow].map(patience), [30, 30, 220]);
+        let long = standard.timeout(NonZeroU8::new(20));
+        assert_eq!([standard, both, long, slow].map(patience), [30, 30, 60, 220]);
         assert_eq!(slow.timing(Operation::Write).first.as_secs(), 20, "one request for 18 seconds");
         assert_eq!(patience(standard.retries(20)), 97);
         // No wait is longer than five seconds, unless that was asked for.

@@ -105,11 +105,13 @@ impl Admission {
         let (replaces, superseded) =
             if self.single_port { (None, replaces) } else { (replaces, superseded) };
         let mut evicted = Vec::new();
-        let admitted = state.make_room(member, now, &mut evicted).and_then(|()| {
-            // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR.
-            if superseded.is_some() && !state.answers.try_take(query.peer.ip(), now) {
-                return Err(DropReason::TooManyAnswers);
-            }
+        // So that nobody is flooded with first packets, each session that is superseded counts like an ERROR. Without one
+        // nobody has to make room.
+        if superseded.is_some() && !state.answers.try_take(query.peer.ip(), now) {
+            return Err(DropReason::TooManyAnswers);
+        }
+        let admitted = state.who_gives_way(member, now).map(|ids| {
+            evicted.extend(ids.into_iter().filter_map(|id| state.remove(id)));
             if state.quota.is_full() {
                 evicted.extend(state.evict_longest_dallying());
             }
@@ -118,7 +120,7 @@ impl Admission {
             state.quota.add(member);
             let id = state.registry.insert(Arc::clone(&entry));
             state.unproven.insert(id, query.peer.ip(), now);
-            Ok(NewSession { id, entry, replaces })
+            NewSession { id, entry, replaces }
         });
         drop(state);
         if let Some(superseded) = superseded.filter(|_| admitted.is_ok()) {
@@ -189,22 +191,20 @@ impl Admission {
 }
 
 impl State {
-    /// Sees to it that there is room for one more session, for which others may have to end.
-    fn make_room(
-        &mut self,
-        member: Member,
-        now: Time,
-        evicted: &mut Vec<Arc<SessionEntry>>,
-    ) -> Result<(), DropReason> {
-        while let Err(full) = self.quota.check(member, self.dallying.len()) {
+    /// The sessions that have to end so that there is room for one more. Where that would not be enough, none has to.
+    fn who_gives_way(&mut self, member: Member, now: Time) -> Result<Vec<SessionId>, DropReason> {
+        let (mut ids, mut leaving) = (Vec::new(), Vec::new());
+        while let Err(full) = self.quota.check(member, self.dallying.len(), &leaving) {
             use DropReason::{TooManyOfNetwork, TooManySessions, TooManyUnprovenOfNetwork};
             let of_network = [TooManyOfNetwork, TooManyUnprovenOfNetwork].contains(&full);
             let of_network = of_network.then_some(member.client());
             let of_proven = [TooManyOfNetwork, TooManySessions].contains(&full);
             let silent = self.longest_silent(of_network, of_proven, now);
-            evicted.push(silent.and_then(|id| self.remove(id)).ok_or(full)?);
+            let id = silent.filter(|id| !ids.contains(id)).ok_or_else(|| full.clone())?;
+            leaving.push(member_of(self.registry.entry(id).ok_or(full)?));
+            ids.push(id);
         }
-        Ok(())
+        Ok(ids)
     }
 
     /// Takes the session that has dallied longest out, to be ended.
@@ -252,7 +252,7 @@ impl State {
         if is_new {
             self.unproven.remove(id, entry.query.peer.ip());
             let client = entry.query.peer.ip();
-            self.quota.change(Member::unproven(client), member(entry), entry.bytes());
+            self.quota.change(Member::unproven(client), member_of(entry), entry.bytes());
         }
         is_new
     }
@@ -263,14 +263,14 @@ impl State {
         if !self.registry.has(id) {
             return 0;
         }
-        let bytes = self.quota.reserve(member(entry), entry.bytes(), wanted);
+        let bytes = self.quota.reserve(member_of(entry), entry.bytes(), wanted);
         entry.set_bytes(bytes);
         bytes
     }
 
     /// The most memory that a session could ever have.
     pub(super) fn most_bytes(&self, entry: &SessionEntry) -> usize {
-        self.quota.most_bytes(member(entry))
+        self.quota.most_bytes(member_of(entry))
     }
 
     /// Notes that a session, which has no memory any more, only dallies. Gives the session that must end for that.
@@ -279,10 +279,10 @@ impl State {
         id: SessionId,
         entry: &SessionEntry,
     ) -> (DallyTurn, Option<Arc<SessionEntry>>) {
-        let before = member(entry);
+        let before = member_of(entry);
         entry.set_served();
         if self.registry.has(id) {
-            self.quota.change(before, member(entry), entry.bytes());
+            self.quota.change(before, member_of(entry), entry.bytes());
         }
         let (turn, evicted) = self.dallying.insert(id);
         (turn, evicted.and_then(|id| self.remove(id)))
@@ -292,7 +292,7 @@ impl State {
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<SessionEntry>> {
         let entry = self.registry.remove(id)?;
         self.unproven.remove(id, entry.query.peer.ip());
-        self.quota.remove(member(&entry), entry.bytes());
+        self.quota.remove(member_of(&entry), entry.bytes());
         Some(entry)
     }
 
@@ -341,7 +341,7 @@ fn give_up(entry: &SessionEntry) {
     });
 }
 
-fn member(entry: &SessionEntry) -> Member {
+fn member_of(entry: &SessionEntry) -> Member {
     Member::new(entry.query.peer.ip(), entry.client())
 }
 

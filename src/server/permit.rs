@@ -88,7 +88,7 @@ impl Drop for Permit {
 mod tests {
     use super::super::admit::Known;
     use super::super::policy::DropReason;
-    use super::super::{Config, Gauges};
+    use super::super::{Budgets, Config, Gauges};
     use super::*;
     use crate::limits;
     use crate::net::{Kernel, Session, TransferSocket};
@@ -316,6 +316,37 @@ mod tests {
         let dropped: Vec<_> = (0..most + 500).filter_map(&mut ask).collect();
         assert!((1..=500).contains(&dropped.len()), "{}", dropped.len());
         assert!(dropped.iter().all(|why| *why == DropReason::TooManyAnswers));
+    }
+
+    #[test]
+    fn who_gets_no_answer_any_more_takes_the_place_of_nobody() {
+        let admission = admission(&Config::default().sessions(4));
+        let silent = permit(&admission, peer(256), "a");
+        let own = SocketAddr::from((Ipv4Addr::LOCALHOST, 2000));
+        let _before = ["a", "b"].map(|name| permit(&admission, own, name));
+        let later = NOW + limits::UNPROVEN_STAY;
+        while admission.may_answer(own.ip(), later) {}
+        let query = Query::new(own, LOCAL, Operation::Read, "c");
+        let admitted = admission.admit(&query, later).map(|new| Permit::new(&admission, new));
+        assert_eq!(admitted.err(), Some(DropReason::TooManyAnswers));
+        assert!(!silent.entry().is_ended(), "it gave way to a request that was not served");
+    }
+
+    #[test]
+    fn where_one_that_gives_way_is_not_enough_none_does() {
+        let budgets = Budgets::default().unproven_sessions(1, 1).sessions_of_network(1);
+        let admission = admission(&Config::default().sessions(9).budgets(budgets));
+        let mut still = permit(&admission, peer(1), "a");
+        assert!(still.prove());
+        let stay = NOW + limits::STILL_STAY;
+        let ask = |peer| {
+            let query = Query::new(peer, LOCAL, Operation::Read, "a");
+            admission.admit(&query, stay).map(|new| Permit::new(&admission, new))
+        };
+        // There is no room for one more that has not answered, wherever it is.
+        let _young = ask(peer(256)).expect("a place");
+        assert_eq!(ask(peer(2)).err(), Some(DropReason::TooManyUnproven));
+        assert!(!still.entry().is_ended(), "it gave way to a request that was not served");
     }
 
     /// Looks, when it goes, how many are under way.

@@ -133,10 +133,18 @@ impl Quota {
         self.used(Pool::All).sessions >= self.most.sessions
     }
 
-    /// Whether there is room for one more session, if as many others as `may_leave`, which are proven, leave for it.
-    pub(super) fn check(&self, member: Member, may_leave: usize) -> Result<(), DropReason> {
+    /// Whether there is room for one more session, if as many others as `may_leave`, which are proven, and those that are
+    /// `leaving` leave for it.
+    pub(super) fn check(
+        &self,
+        member: Member,
+        may_leave: usize,
+        leaving: &[Member],
+    ) -> Result<(), DropReason> {
         let full = |pool: &Pool| {
-            let leaving = if *pool == Pool::All { may_leave } else { 0 };
+            let may_leave = if *pool == Pool::All { may_leave } else { 0 };
+            let is_in_it = |other: &&Member| other.pools().any(|its| its == *pool);
+            let leaving = may_leave + leaving.iter().filter(is_in_it).count();
             self.used(*pool).sessions.saturating_sub(leaving) >= self.most(*pool).sessions
         };
         match member.pools().find(full) {
@@ -227,34 +235,43 @@ mod tests {
     fn a_quarter_of_the_sessions_is_kept_for_proven_clients() {
         let mut quota = quota(8, 0);
         for _ in 0..6 {
-            assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Ok(()));
+            assert_eq!(quota.check(Member::unproven(LOOPBACK), 0, &[]), Ok(()));
             quota.add(Member::unproven(LOOPBACK));
         }
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManyUnproven));
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1), Err(DropReason::TooManyUnproven));
+        assert_eq!(
+            quota.check(Member::unproven(LOOPBACK), 0, &[]),
+            Err(DropReason::TooManyUnproven)
+        );
+        assert_eq!(
+            quota.check(Member::unproven(LOOPBACK), 1, &[]),
+            Err(DropReason::TooManyUnproven)
+        );
         quota.change(Member::unproven(LOOPBACK), PROVEN, 0);
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Ok(()));
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0, &[]), Ok(()));
         for _ in 0..2 {
             assert!(!quota.is_full());
             quota.add(PROVEN);
         }
         assert!(quota.is_full());
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0), Err(DropReason::TooManySessions));
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1), Ok(()));
+        assert_eq!(
+            quota.check(Member::unproven(LOOPBACK), 0, &[]),
+            Err(DropReason::TooManySessions)
+        );
+        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1, &[]), Ok(()));
     }
 
     #[test]
     fn a_network_has_a_quarter_of_the_unproven_sessions_rounded_up() {
         let mut quota = quota(9, 0);
         for host in 0..3 {
-            assert_eq!(quota.check(Member::unproven(client(2, host)), 0), Ok(()));
+            assert_eq!(quota.check(Member::unproven(client(2, host)), 0, &[]), Ok(()));
             quota.add(Member::unproven(client(2, host)));
         }
         let full = Err(DropReason::TooManyUnprovenOfNetwork);
-        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0), full);
-        assert_eq!(quota.check(Member::unproven(client(3, 9)), 0), Ok(()), "the next network");
+        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0, &[]), full);
+        assert_eq!(quota.check(Member::unproven(client(3, 9)), 0, &[]), Ok(()), "the next network");
         quota.remove(Member::unproven(client(2, 0)), 0);
-        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0), Ok(()));
+        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0, &[]), Ok(()));
     }
 
     #[test]
@@ -299,19 +316,23 @@ mod tests {
         let proven = |network, host| Member::new(client(network, host), Client::Proven);
         let mut quota = quota(9, 1000);
         for host in 0..7 {
-            assert_eq!(quota.check(proven(2, host), 0), Ok(()));
+            assert_eq!(quota.check(proven(2, host), 0, &[]), Ok(()));
             quota.add(proven(2, host));
         }
         assert_eq!(quota.reserve(proven(2, 0), 0, 900), 750, "memory likewise");
-        assert_eq!(quota.check(proven(2, 9), 0), Err(DropReason::TooManyOfNetwork));
+        assert_eq!(quota.check(proven(2, 9), 0, &[]), Err(DropReason::TooManyOfNetwork));
         assert_eq!(
-            quota.check(Member::unproven(client(2, 9)), 0),
+            quota.check(Member::unproven(client(2, 9)), 0, &[]),
             Err(DropReason::TooManyOfNetwork)
         );
-        assert_eq!(quota.check(proven(3, 9), 0), Ok(()), "the next network");
-        assert_eq!(quota.check(PROVEN, 0), Ok(()), "nobody can forge that");
+        assert_eq!(quota.check(proven(3, 9), 0, &[]), Ok(()), "the next network");
+        assert_eq!(quota.check(PROVEN, 0, &[]), Ok(()), "nobody can forge that");
         quota.change(proven(2, 1), Member::new(client(2, 1), Client::Served), 0);
-        assert_eq!(quota.check(proven(2, 9), 0), Ok(()), "who dallies keeps nothing from others");
+        assert_eq!(
+            quota.check(proven(2, 9), 0, &[]),
+            Ok(()),
+            "who dallies keeps nothing from others"
+        );
     }
 
     #[test]
@@ -320,9 +341,9 @@ mod tests {
         let mut quota = Quota::new(&Config::default().sessions(100).ports(ports));
         let proven = Member::new(client(2, 1), Client::Proven);
         for _ in 0..6 {
-            assert_eq!(quota.check(proven, 0), Ok(()));
+            assert_eq!(quota.check(proven, 0, &[]), Ok(()));
             quota.add(proven);
         }
-        assert_eq!(quota.check(proven, 0), Err(DropReason::TooManyOfNetwork));
+        assert_eq!(quota.check(proven, 0, &[]), Err(DropReason::TooManyOfNetwork));
     }
 }

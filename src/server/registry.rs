@@ -73,6 +73,11 @@ impl Registry {
         self.sessions.contains_key(&id)
     }
 
+    /// A session, if it is still in.
+    pub(super) fn entry(&self, id: SessionId) -> Option<&Arc<SessionEntry>> {
+        self.sessions.get(&id)
+    }
+
     /// Takes a session out, if it is still in.
     pub(super) fn remove(&mut self, id: SessionId) -> Option<Arc<SessionEntry>> {
         let entry = self.sessions.remove(&id)?;

@@ -390,7 +390,9 @@ mod tests {
         let no_room = || Err("no room: the store is full".into());
         assert_eq!(upload(&store, "new", b""), no_room(), "what is under way counts, too");
         drop(half);
-        assert_eq!(store.clone().most_bytes(files(4)).contents().used, cost(Path::new("old"), 3));
+        let full = Err(io::ErrorKind::StorageFull.to_string());
+        assert_eq!(upload(&store.clone().most_bytes(files(4)), "new", b"12345"), full);
+        assert_eq!(store.contents().used, cost(Path::new("old"), 3), "what is given up is counted");
         assert_eq!(upload(&store, "new", b"12345"), Ok(()));
         assert_eq!(upload(&store, "", b""), Err("is a directory".into()));
         assert_eq!(upload(&store, "more", b""), no_room(), "a name has its price");

@@ -140,8 +140,11 @@ mod tests {
 
     #[test]
     fn the_listing_of_several_is_no_longer_than_that_of_one_and_says_so() {
-        let half = limits::LISTING_ENTRIES / 2;
-        for (more, cut) in [(0, false), (1, true)] {
+        let (all, half) = (limits::LISTING_ENTRIES, limits::LISTING_ENTRIES / 2);
+        let of_both = [(half, half, false), (half, half + 1, true)];
+        // One that is cut itself, whichever it is.
+        let of_one = [(all + 1, 0, true), (0, all + 1, true)];
+        for (first, second, cut) in of_both.into_iter().chain(of_one) {
             let named = |letter: char, count| {
                 let store = InMemory::new().most_bytes(usize::MAX);
                 for n in 0..count {
@@ -149,9 +152,9 @@ mod tests {
                 }
                 shared(store)
             };
-            let both = InOrder::new([named('a', half), named('b', half + more)]);
+            let both = InOrder::new([named('a', first), named('b', second)]);
             let listing = both.list(&query(Operation::List, "")).expect("a list");
-            assert_eq!((listing.entries.len(), listing.cut), (limits::LISTING_ENTRIES, cut));
+            assert_eq!((listing.entries.len(), listing.cut), (all, cut), "{first} and {second}");
         }
     }
 

@@ -222,6 +222,13 @@ mod tests {
         std::fs::write(root.path().join("a-5"), "faster").expect("a file");
         late.commit().expect_err("it is there");
         assert_eq!(std::fs::read(root.path().join("a-5")).expect("a file"), b"faster");
+        // What is free counts where it is stored: in the client's own directory.
+        let own = folder(Uploads::Create).create_dirs(true).below(|_| Some("own".into()));
+        for number in 1..=2 {
+            let stored = own.write(&query("a")).and_then(|mut sink| Ok(sink.commit()?));
+            stored.unwrap_or_else(|error| panic!("number {number} of a client: {error}"));
+        }
+        assert_eq!(names(&root.path().join("own")), ["a-1", "a-2"]);
     }
 
     #[test]

@@ -85,13 +85,14 @@ fn fits_rest(pattern: &[u8], name: &[u8]) -> bool {
 /// The length of the set in brackets that a pattern begins with, where it has this byte. A bracket that is not closed is
 /// itself.
 fn one_of(pattern: &[u8], byte: u8) -> Option<usize> {
-    let Some(end) = pattern.iter().skip(2).position(|end| *end == b']').map(|end| end + 2) else {
+    let is_not = matches!(pattern.get(1), Some(b'!' | b'^'));
+    let start = if is_not { 2 } else { 1 };
+    // The first of a set is in it, a closing bracket too.
+    let end = pattern.iter().skip(start + 1).position(|end| *end == b']');
+    let Some(end) = end.map(|end| start + 1 + end) else {
         return (byte == b'[').then_some(1);
     };
-    let (set, is_not) = match pattern[1] {
-        b'!' | b'^' => (&pattern[2..end], true),
-        _ => (&pattern[1..end], false),
-    };
+    let set = &pattern[start..end];
     let mut has = set.contains(&byte);
     for range in set.windows(3).filter(|range| range[1] == b'-') {
         has |= (range[0]..=range[2]).contains(&byte);
@@ -187,6 +188,8 @@ mod tests {
             ("[a-c]1", "b1"),
             ("[!a-c]1", "d1"),
             ("[]]", "]"),
+            ("[!]a]1", "b1"),
+            ("[!]", "[!]"),
             ("a[", "a["),
             ("*", "caf\u{e9}"),
             (".*", ".hidden"),
@@ -198,6 +201,9 @@ mod tests {
             ("?", ""),
             ("?", "ab"),
             ("[a-c]1", "d1"),
+            ("[!]a]1", "]1"),
+            ("[!]a]1", "a1"),
+            ("[!]", "x"),
             ("*", ".hidden"),
             ("a*b", "a"),
             ("", "a"),

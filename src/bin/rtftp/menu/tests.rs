@@ -146,6 +146,16 @@ fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
 }
 
 #[test]
+fn where_the_menu_goes_no_list_was_shown_yet() {
+    let session = Rc::new(RefCell::new(session("sub")));
+    let obeyed = |line| obey(&session, line, |question| panic!("{line} asks {question}"));
+    assert!(matches!(obeyed("cd"), Line::Done));
+    assert_eq!(session.borrow().directory, b"");
+    let picked = obeyed("5");
+    assert!(matches!(picked, Line::Failed(Class::Usage)), "it is a line of the directory before");
+}
+
+#[test]
 fn a_file_that_is_here_is_asked_about_where_a_person_types() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("fine");

@@ -153,6 +153,13 @@ struct Lag {
     asked: Option<Instant>,
 }
 
+/// A transfer that is under way.
+struct One<'a> {
+    number: u64,
+    query: &'a Query,
+    served: Option<&'a Filename>,
+}
+
 fn locked<T>(one: &Mutex<T>) -> MutexGuard<'_, T> {
     one.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -222,20 +229,37 @@ impl Figures {
     /// Looks at what is under way, and asks how the loop keeps up. It is called once in a second, or so.
     pub(super) fn look(self: &Arc<Self>, handle: &Handle) {
         self.ask_for_lag(handle);
+        self.look_at(|look| {
+            handle.each_running(|one| {
+                look(
+                    One { number: one.number, query: one.query, served: one.served },
+                    one.size,
+                    one.figures,
+                );
+            });
+        });
+    }
+
+    /// Looks at what `each` tells of.
+    fn look_at(&self, each: impl FnOnce(&mut dyn FnMut(One<'_>, Option<u64>, Option<Summary>))) {
         let now = Instant::now();
-        let before = std::mem::take(&mut locked(&self.known).look.transfers);
+        let (before, over) = {
+            let mut known = locked(&self.known);
+            // What ends from here on is not in it, for it may have been looked at before.
+            (std::mem::take(&mut known.look.transfers), known.over)
+        };
         let (mut under_way, mut look) = (Both::default(), Look::default());
-        handle.each_running(|one| {
-            if one.figures.as_ref().is_some_and(|figures| figures.outcome.is_some()) {
+        each(&mut |one, size, figures| {
+            if figures.as_ref().is_some_and(|figures| figures.outcome.is_some()) {
                 return;
             }
-            let seen = Seen::next(before.get(&one.number), one.figures, now);
+            let seen = Seen::next(before.get(&one.number), figures, now);
             if let Some(figures) = &seen.figures {
                 under_way[Way::of(one.query.operation) as usize].add(Moved::of(figures));
             }
             if look.running.len() < limits::LISTED_TRANSFERS {
                 let about = About::of(one.query.peer, Some(one.query), one.served);
-                look.running.push(seen.shown(one.number, about, one.size, now));
+                look.running.push(seen.shown(one.number, about, size, now));
             } else {
                 look.more_running += 1;
             }
@@ -243,7 +267,7 @@ impl Figures {
         });
         let mut known = locked(&self.known);
         for way in Way::BOTH {
-            let mut moved = known.over[way as usize];
+            let mut moved = over[way as usize];
             moved.add(under_way[way as usize]);
             look.moved[way as usize] = moved;
             self.metrics.moved(way, &moved);
@@ -505,6 +529,21 @@ mod tests {
         assert_eq!(names[0].name.as_bytes(), b"1", "the oldest is gone");
         assert_eq!((known.totals.complete, known.totals.refused), (1, 201));
         assert_eq!(known.over[Way::Sent as usize].bytes, 9);
+    }
+
+    #[test]
+    fn a_transfer_that_ends_while_it_is_looked_at_is_counted_once() {
+        let (figures, query) = (Figures::new(), query("f"));
+        let whole = summary(9, Some(Outcome::Complete));
+        figures.look_at(|look| {
+            let one = One { number: 1, query: &query, served: None };
+            look(one, None, Some(summary(9, None)));
+            figures.tell(&Event::Finished { query: &query, served: None, summary: &whole });
+        });
+        let sent = || locked(&figures.known).look.moved[Way::Sent as usize].bytes;
+        assert_eq!(sent(), 9, "what a counter has once it never gives back");
+        figures.look_at(|_| {});
+        assert_eq!(sent(), 9);
     }
 
     #[test]
