@@ -194,3 +194,23 @@ impl Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn what_will_pass_is_not_answered_and_all_else_is_refused() {
+        let of = |kind: ErrorKind| match Unserved::from(StoreError::Io(io::Error::from(kind))) {
+            Unserved::Dropped(reason) => Some(reason),
+            Unserved::Refused(_) => None,
+        };
+        assert_eq!(
+            of(ErrorKind::WouldBlock),
+            Some(DropReason::Leased),
+            "another has a lease on it"
+        );
+        assert_eq!(of(ErrorKind::PermissionDenied), None);
+    }
+}

@@ -51,7 +51,7 @@ impl Store for InOrder {
         for store in &self.0 {
             match store.list(query) {
                 Ok(listing) => {
-                    (is_there, cut) = (true, cut | listing.cut);
+                    (is_there, cut) = (true, cut || listing.cut);
                     for entry in listing.entries {
                         entries.entry(entry.name.clone()).or_insert(entry);
                     }
