@@ -349,6 +349,17 @@ fn what_is_written_over_is_what_has_the_name_at_the_end() {
             assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
         });
 
+        // What has the name by then and cannot be opened is not taken for gone.
+        let (disk, mut sink) = begun();
+        disk.put(case.path, b"kept", OLD_MODE);
+        let mut is_first = true;
+        disk.fail(move |_, call| match call {
+            Call::OpenToWrite if std::mem::take(&mut is_first) => Some(Errno::IO),
+            _ => closed.error(call),
+        });
+        let failed = sink.commit().expect_err("it cannot be opened");
+        assert_eq!(Errno::from_io_error(&failed), Some(Errno::IO), "{case:?}, {closed:?}");
+
         let (disk, mut sink) = begun();
         disk.put(case.path, b"kept", 0o444);
         let refused = sink.commit().expect_err("it may not be written");
