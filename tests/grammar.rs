@@ -36,6 +36,18 @@ fn commands_have_the_names_that_the_menu_and_other_programs_give_them() {
 }
 
 #[test]
+fn help_is_no_mistake_and_a_record_is_written_of_a_mistake_alone() {
+    let here = folder(&[]);
+    for command in ["get", "put", "list", "bench"] {
+        let asked = |option| rtftp(here.path()).args([command, "--json", option]).assert();
+        asked("--help").success().stdout(contains("Usage:").and(contains("{\"").not()));
+        asked("--none").code(2).stdout(contains("{\""));
+        let plain = rtftp(here.path()).args([command, "--none"]).assert();
+        plain.code(2).stdout(is_empty());
+    }
+}
+
+#[test]
 fn options_stand_anywhere_and_help_is_a_word_too() {
     let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);

@@ -186,6 +186,8 @@ fn said(code: ErrorCode, message: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::accept;
+    use crate::wire::{Options, TransferOption};
 
     #[test]
     fn each_end_of_a_transfer_is_told_and_what_may_fare_better_is_tried() {
@@ -244,27 +246,34 @@ mod tests {
 
     #[test]
     fn where_block_numbers_end_the_size_that_fits_is_told() {
-        let failed = |bytes: u64, total: Option<u64>| {
-            let summary = Summary { bytes, ..Summary::default() };
+        let failed_with = |block_size: u16, blocks: u64, total: Option<u64>| {
+            let size = BlockSize::new(block_size).expect("a size");
+            let answer = Options::NONE.with(TransferOption::BlockSize(size));
+            let agreed = accept(&answer, &answer).expect("what was asked for");
+            let bytes = blocks * u64::from(block_size);
+            let summary = Summary { bytes, agreed, ..Summary::default() };
             match Failure::Cancelled.with_blocks(&summary, total) {
                 Failure::Blocks { blocks, fits, .. } => Some((blocks, fits.map(BlockSize::get))),
                 Failure::Cancelled => None,
                 other => panic!("{other}"),
             }
         };
-        let at = |blocks: u64| blocks * 512;
-        assert_eq!(failed(at(65_533), None), None);
+        let failed = |blocks, total| failed_with(512, blocks, total);
+        assert_eq!(failed(65_533, None), None);
         for blocks in [65_534, 65_535, 65_536, 32_767] {
-            assert_eq!(failed(at(blocks), None), Some((blocks, Some(1428))));
+            assert_eq!(failed(blocks, None), Some((blocks, Some(1428))));
         }
-        assert_eq!(failed(at(65_537), None), None);
-        assert_eq!(failed(at(65_535), Some(64 << 20)), Some((65_535, Some(1428))));
-        assert_eq!(failed(at(65_535), Some(200 << 20)), Some((65_535, Some(4096))));
-        assert_eq!(failed(at(32_767), Some(200 << 20)), Some((32_767, Some(7168))));
+        assert_eq!(failed(65_537, None), None);
+        assert_eq!(failed(65_535, Some(64 << 20)), Some((65_535, Some(1428))));
+        assert_eq!(failed(65_535, Some(200 << 20)), Some((65_535, Some(4096))));
+        assert_eq!(failed(32_767, Some(200 << 20)), Some((32_767, Some(7168))));
+        assert_eq!(failed(65_535, Some(4096 * 65_535)), Some((65_535, Some(5120))), "one too many");
+        assert_eq!(failed_with(1428, 65_535, None), Some((65_535, Some(65_464))));
+        assert_eq!(failed_with(1428, 65_535, Some(64 << 20)), Some((65_535, None)), "it fits");
         // No block is so large.
-        assert_eq!(failed(at(65_535), Some(8 << 30)), Some((65_535, None)));
+        assert_eq!(failed(65_535, Some(8 << 30)), Some((65_535, None)));
         let most = 65_464 * 65_535 - 1;
-        assert_eq!(failed(at(65_535), Some(most)), Some((65_535, Some(65_464))));
-        assert_eq!(failed(at(65_535), Some(most + 1)), Some((65_535, None)));
+        assert_eq!(failed(65_535, Some(most)), Some((65_535, Some(65_464))));
+        assert_eq!(failed(65_535, Some(most + 1)), Some((65_535, None)));
     }
 }

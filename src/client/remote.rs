@@ -310,6 +310,7 @@ mod tests {
         assert!(matches!(parsed("http://h/a"), Err(E::Scheme(_))));
         assert!(matches!(parsed("h:0"), Err(E::Port(_))));
         assert!(matches!(parsed("h:65536"), Err(E::Port(_))));
+        assert!(matches!(parsed("tftp://h:+7/a"), Err(E::Port(_))));
         assert!(matches!(parsed("tftp://h:x/a"), Err(E::Port(_))));
         for port in ["h:0/a", "h:65536:a", "h:20240101/a", "[::1]:70000/a"] {
             assert!(matches!(parsed(port), Err(E::Port(_))), "{port}");

@@ -95,3 +95,28 @@ fn note(found: &mut Explanation, event: &Event<'_>) {
     found.served = served.cloned();
     found.why = why;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::Query;
+    use crate::server::{Profile, Verdict};
+    use crate::store::InMemory;
+
+    #[test]
+    fn it_is_told_what_is_served_instead_and_why_nothing_is() {
+        let told = |policy: fn(&Query) -> Verdict| {
+            let store = InMemory::new();
+            store.insert("other", *b"few").expect("a file");
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), [127, 0, 0, 1].into());
+            let config = Config::default().policy(policy);
+            explain(&config, store, b"\0\x01file\0octet\0", peer, local).expect("an answer")
+        };
+        let served = told(|_| Verdict::Serve(Profile::default().name("other")));
+        assert_eq!(served.served, Some("other".into()));
+        assert!(served.answer.is_some_and(|block| block.ends_with(b"few")) && served.why.is_none());
+        let dropped = told(|_| Verdict::Drop("not today".into()));
+        assert_eq!((dropped.answer, dropped.served), (None, None));
+        assert_eq!(dropped.why, Some("not today".into()));
+    }
+}

@@ -176,4 +176,18 @@ mod tests {
         assert_eq!(Guarded::new(Panics("none")).may_wait(), MayWait::Never);
         drop(Guarded::new(Panics("drop")));
     }
+
+    #[test]
+    fn an_error_keeps_the_words_that_the_client_is_told_and_no_code_of_others() {
+        const WORDS: PeerWords = PeerWords("the file became shorter");
+        let told = plain(WORDS.into());
+        assert_eq!(PeerWords::of(&told).map(|words| words.0), Some(WORDS.0));
+        let plain = plain(io::Error::new(io::ErrorKind::NotFound, Panicked));
+        let inner = plain.get_ref().expect("its words");
+        assert!(!inner.is::<Panicked>(), "what others wrote is still in it");
+        assert_eq!(
+            (plain.kind(), plain.to_string()),
+            (io::ErrorKind::NotFound, Panicked.to_string())
+        );
+    }
 }

@@ -194,3 +194,54 @@ impl Payload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Listing;
+    use std::io;
+
+    #[test]
+    fn what_will_pass_is_not_answered_and_all_else_is_refused() {
+        let of = |kind: ErrorKind| match Unserved::from(StoreError::Io(io::Error::from(kind))) {
+            Unserved::Dropped(reason) => Some(reason),
+            Unserved::Refused(_) => None,
+        };
+        assert_eq!(
+            of(ErrorKind::WouldBlock),
+            Some(DropReason::Leased),
+            "another has a lease on it"
+        );
+        assert_eq!(of(ErrorKind::PermissionDenied), None);
+    }
+
+    /// One that has a directory whose list is refused so, if it is.
+    struct Closed(fn() -> StoreError);
+
+    impl Store for Closed {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::is_a_directory())
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Err((self.0)())
+        }
+
+        fn may_wait(&self, _: &Query) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn why_a_directory_is_not_listed_is_told_unless_it_is_none() {
+        let (peer, local) = (([192, 0, 2, 7], 2000).into(), [127, 0, 0, 1].into());
+        let query = Query::new(peer, local, Operation::Read, "d/");
+        let told = |why| match open(&Closed(why), &query, &Profile::default()) {
+            Err(Unserved::Refused(refusal)) => refusal.text,
+            _ => panic!("it is not served"),
+        };
+        let closed = || StoreError::refused(ErrorCode::AccessViolation, "no permission");
+        assert_eq!(told(closed), "no permission");
+        assert_eq!(told(|| StoreError::NotFound), "is a directory");
+    }
+}

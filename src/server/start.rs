@@ -166,13 +166,16 @@ fn ready(
     let (agreed, answer) = grant(query.operation, &asked, &limits, size);
     permit.reserve(need.bytes(agreed.packet_bytes(), agreed.window()));
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
-    let is_wide =
-        agreed.window() > WindowSize::LOCKSTEP && agreed.block_size() > BlockSize::ETHERNET;
-    let path_block =
-        (is_wide && !receives).then(|| TransferSocket::path_block_size(system, query.peer));
+    let may_split = !receives && may_split(agreed.block_size(), agreed.window());
+    let path_block = may_split.then(|| TransferSocket::path_block_size(system, query.peer));
     let share = shared.shares.as_ref().filter(|_| !receives);
     let share = share.map(|shares| shares.join(query.peer.ip(), system.now()));
     Ok(Ready { socket, terms, payload, path_block, share })
+}
+
+/// Whether several packets at once may each leave in fragments, so that it matters what the path takes in one.
+fn may_split(block_size: BlockSize, window: WindowSize) -> bool {
+    window > WindowSize::LOCKSTEP && block_size > BlockSize::ETHERNET
 }
 
 fn listen(
@@ -246,4 +249,21 @@ fn fit_to_buffer(
         limits.window = WindowSize::new(blocks).unwrap_or(WindowSize::LOCKSTEP);
     }
     Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_path_takes_in_one_packet_matters_to_windows_of_large_blocks() {
+        let ethernet = BlockSize::ETHERNET.get() as u16;
+        for (bytes, blocks, matters) in
+            [(ethernet + 1, 2, true), (ethernet + 1, 1, false), (ethernet, 2, false)]
+        {
+            let size = BlockSize::new(bytes).expect("a size");
+            let window = WindowSize::new(blocks).expect("a window");
+            assert_eq!(may_split(size, window), matters, "{blocks} blocks of {bytes} bytes");
+        }
+    }
 }

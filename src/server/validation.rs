@@ -370,5 +370,8 @@ mod tests {
         (0..=limits::HEARD_ADDRESSES).for_each(|n| state.validate(client(n), now));
         assert!(!state.is_valid(client(0), now) && state.is_valid(client(1), now));
         assert_eq!(state.valid.len(), limits::HEARD_ADDRESSES);
+        let end = now + limits::HEARD_FOR;
+        let before = now + (limits::HEARD_FOR - Duration::from_micros(1));
+        assert!(state.is_valid(client(1), before) && !state.is_valid(client(1), end));
     }
 }

@@ -280,3 +280,59 @@ pub(super) fn lstat(root: impl AsFd, path: &Path) -> io::Result<Stat> {
     }
     Ok(rustix::fs::fstat(open(root, path, OFlags::PATH | OFlags::NOFOLLOW)?)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cap_std::ambient_authority;
+    use std::os::unix::fs::symlink;
+
+    fn root() -> (tempfile::TempDir, Dir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("sub")).expect("a directory");
+        std::fs::write(folder.path().join("sub/file"), "").expect("a file");
+        let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("it opens");
+        (folder, dir)
+    }
+
+    #[test]
+    fn what_is_not_below_the_root_is_not_known() {
+        let (folder, dir) = root();
+        for (name, to) in [("out", "/etc"), ("above", "..")] {
+            symlink(to, folder.path().join(name)).expect("a link");
+        }
+        let known = |name: &str| is_known(&dir, Path::new(name));
+        assert!(known("") && known("sub/file"));
+        for name in ["out", "above", "..", "none"] {
+            assert!(!known(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_link_is_is_told_of_itself_however_deep_it_is() {
+        let (folder, dir) = root();
+        symlink("file", folder.path().join("sub/link")).expect("a link");
+        symlink("sub/file", folder.path().join("link")).expect("a link");
+        let kind = |path: &str| {
+            let about = lstat(&dir, Path::new(path)).expect("it is there");
+            FileType::from_raw_mode(about.st_mode)
+        };
+        assert_eq!([kind("link"), kind("sub/link")], [FileType::Symlink; 2]);
+        assert_eq!([kind("sub/file"), kind("sub")], [FileType::RegularFile, FileType::Directory]);
+    }
+
+    #[test]
+    fn a_name_leads_through_so_many_links_and_no_more() {
+        let (folder, dir) = root();
+        let mut to = "sub/file".to_owned();
+        for n in 0..=limits::WALK_LINKS {
+            let name = n.to_string();
+            symlink(&to, folder.path().join(&name)).expect("a link");
+            let found = open_as_others(&dir, Path::new(&name), OFlags::RDONLY);
+            let is_loop =
+                found.is_err_and(|error| Errno::from_io_error(&error) == Some(Errno::LOOP));
+            assert_eq!(is_loop, n == limits::WALK_LINKS, "behind {} links", n + 1);
+            to = name;
+        }
+    }
+}

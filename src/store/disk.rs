@@ -12,6 +12,7 @@ use rustix::fs::{
     StatxAttributes, StatxFlags,
 };
 use rustix::io::Errno;
+use rustix::process::Uid;
 use std::ffi::OsStr;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsRawFd;
@@ -221,6 +222,14 @@ fn is_closed_to_others(about: &Stat) -> bool {
     !has(Mode::ROTH | Mode::WOTH) || !has(Mode::WUSR | Mode::WGRP | Mode::WOTH)
 }
 
+/// Whether a directory keeps a file of `owner` from being replaced by `own`: where only their owners may replace files, it
+/// must be ours; root may do so nearly everywhere.
+fn keeps(dir: &Stat, owner: u32, own: Uid) -> bool {
+    let is_other = |owner: u32| owner != own.as_raw();
+    let is_sticky = dir.st_mode & Mode::SVTX.bits() != 0;
+    is_sticky && !own.is_root() && is_other(owner) && is_other(dir.st_uid)
+}
+
 fn is_dead_end(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::LOOP))
 }
@@ -263,13 +272,8 @@ impl Directory for Dir {
         let fixed = StatxAttributes::MOUNT_ROOT | StatxAttributes::APPEND;
         let (asked, unfollowed) = (StatxFlags::BASIC_STATS, AtFlags::SYMLINK_NOFOLLOW);
         let Ok(about) = rustix::fs::statx(self, name, unfollowed, asked) else { return true };
-        // In a directory whose files only their owners may replace, it must be ours; root may do so nearly everywhere.
         let own = rustix::process::geteuid();
-        let is_sticky = |dir: Stat| dir.st_mode & Mode::SVTX.bits() != 0;
-        let is_kept = !own.is_root()
-            && own.as_raw() != about.stx_uid
-            && rustix::fs::fstat(self)
-                .is_ok_and(|dir| is_sticky(dir) && dir.st_uid != own.as_raw());
+        let is_kept = rustix::fs::fstat(self).is_ok_and(|dir| keeps(&dir, about.stx_uid, own));
         !is_kept && !about.stx_attributes.intersects(fixed)
     }
 
@@ -405,5 +409,71 @@ impl NewFile for File {
 
     fn is_remote(&self) -> bool {
         remote::is_remote(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cap_std::ambient_authority;
+
+    fn open(path: &Path) -> Dir {
+        Dir::open_ambient_dir(path, ambient_authority()).expect("a directory")
+    }
+
+    #[test]
+    fn in_a_directory_of_others_a_file_of_others_stays_where_only_owners_replace() {
+        let mut dir = rustix::fs::stat("/").expect("a directory");
+        const STICKY: u32 = 0o1777;
+        for (mode, dir_owner, owner, own, kept) in [
+            (STICKY, 1, 2, 3, true),
+            (0o777, 1, 2, 3, false),
+            (STICKY, 1, 3, 3, false),
+            (STICKY, 3, 2, 3, false),
+            (STICKY, 1, 2, 0, false),
+        ] {
+            (dir.st_mode, dir.st_uid) = (mode, dir_owner);
+            let found = keeps(&dir, owner, Uid::from_raw(own));
+            assert_eq!(found, kept, "mode {mode:o} of {dir_owner}, a file of {owner}, by {own}");
+        }
+    }
+
+    #[test]
+    fn on_what_something_is_mounted_is_not_replaced() {
+        let root = open(Path::new("/"));
+        assert!(!root.can_replace(OsStr::new("proc")), "something is mounted there");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("file"), "").expect("a file");
+        let folder = open(folder.path());
+        assert!(["file", "none"].iter().all(|name| folder.can_replace(OsStr::new(name))));
+    }
+
+    #[test]
+    fn what_a_file_system_does_not_count_has_no_bound() {
+        let mut about = rustix::fs::statvfs("/").expect("a file system");
+        let mut room = |blocks, size, longest| {
+            (about.f_blocks, about.f_frsize, about.f_namemax) = (blocks, size, longest);
+            about.f_bavail = 3;
+            let Room { free, longest_name } = Room::of(&about);
+            (free, longest_name)
+        };
+        assert_eq!(room(9, 512, 255), (3 * 512, 255));
+        assert_eq!(room(9, u64::MAX, 1), (u64::MAX, 1));
+        assert_eq!(room(0, 512, 255), (u64::MAX, 255));
+        assert_eq!(room(9, 0, 0), (u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn a_new_file_is_ours_until_another_has_its_lock_or_its_name_is_gone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, name) = (open(folder.path()), OsStr::new("new"));
+        let new = Directory::create(&dir, Some(name)).expect("a file");
+        let other: File = dir.open(name).expect("the same file");
+        assert!(other.lock().expect("a lock"));
+        assert!(!new.lock().expect("none"), "another has its lock");
+        drop(other);
+        assert!(new.lock().expect("a lock"));
+        Directory::remove_file(&dir, name).expect("removed");
+        assert!(!new.lock().expect("a lock"), "its name is gone");
     }
 }

@@ -376,13 +376,15 @@ mod tests {
         let files = |n| 2 * FILE_BYTES + "old".len() + "old".len() + "new".len() + n;
         let store =
             store(&["old"]).uploads(Uploads::Overwrite).largest_upload(5).most_bytes(files(5));
-        let said = |size| {
+        let said = |store: &InMemory, size| {
             let tsize = Options::NONE.with(TransferOption::TransferSize(size));
             let query = Query { options: tsize, ..query(Operation::Write, "new") };
             store.write(&query).map(drop).map_err(|error| error.to_string())
         };
         let too_large = || Err("larger than an upload may be".into());
-        assert_eq!((said(5), said(6)), (Ok(()), too_large()));
+        assert_eq!((said(&store, 5), said(&store, 6)), (Ok(()), too_large()));
+        let tight = store.clone().most_bytes(files(4));
+        assert_eq!((said(&tight, 4), said(&tight, 5)), (Ok(()), too_large()), "there is no room");
         assert_eq!(upload(&store, "new", b"123456"), Err(io::ErrorKind::FileTooLarge.to_string()));
         let mut half = store.write(&query(Operation::Write, "new")).expect("a sink");
         half.write(b"123").expect("there is room");

@@ -51,7 +51,7 @@ impl Store for InOrder {
         for store in &self.0 {
             match store.list(query) {
                 Ok(listing) => {
-                    (is_there, cut) = (true, cut | listing.cut);
+                    (is_there, cut) = (true, cut || listing.cut);
                     for entry in listing.entries {
                         entries.entry(entry.name.clone()).or_insert(entry);
                     }
@@ -127,7 +127,7 @@ mod tests {
     fn a_listing_has_what_all_have_and_each_name_once() {
         let both = InOrder::new([
             shared(store(&[("d/a", 1), ("x", 1)])),
-            shared(store(&[("d/a", 2), ("d/b", 2)])),
+            shared(store(&[("d/a", 2), ("d/b", 2), ("e/c", 3)])),
         ]);
         let listed = |name| {
             let listing = both.list(&query(Operation::List, name))?;
@@ -135,6 +135,7 @@ mod tests {
             Ok::<_, StoreError>((seen.collect::<Vec<_>>(), listing.cut))
         };
         assert_eq!(listed("d").expect("a list"), (vec![("a".into(), 1), ("b".into(), 2)], false));
+        assert_eq!(listed("e").expect("the other's"), (vec![("c".into(), 3)], false));
         assert_eq!(listed("no").map_err(|error| error.text()), Err("no such directory"));
     }
 

@@ -106,5 +106,8 @@ mod tests {
         assert!(code == ErrorCode::NotFound && why.contains("too many names"), "{why}");
         assert_eq!(found("Sub/D", 0), Ok(None), "what is there is not looked for");
         assert_eq!(found("sub/none/x", 6), Ok(Some("Sub/none/x".into())));
+        std::os::unix::fs::symlink("/etc", folder.path().join("out")).expect("a link");
+        let (code, why) = found("out", 0).expect_err("it is there, and leads out");
+        assert!(code == ErrorCode::AccessViolation, "no other is looked for: {why}");
     }
 }

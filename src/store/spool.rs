@@ -106,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn where_there_is_no_room_none_waits() {
+        let kind = |bytes| create(bytes).map(drop).map_err(|error| error.kind());
+        assert_eq!(kind(1), Ok(()));
+        assert_eq!(kind(u64::MAX), Err(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
     fn a_file_has_the_new_bytes_and_no_more_whatever_it_had() {
         for (new, old) in [(0, 9), (9, 0), (200_000, 100), (100, 200_000), (CHUNK_BYTES, 1)] {
             let (from, to) = (file(&vec![7; new]), file(&vec![8; old]));

@@ -187,5 +187,9 @@ mod tests {
         assert_eq!((told(&failed, "ok"), told(&failed, "exit")), (false.into(), 6.into()));
         assert_eq!((told(&failed, "code"), told(&failed, "seconds")), (3.into(), 1.5.into()));
         assert_eq!((told(&misused, "kind"), told(&misused, "exit")), ("usage".into(), 2.into()));
+        let load = |class| Record::of_load(&task, &Tally::default(), class);
+        assert_eq!(told(&load(Class::Done), "ok"), true);
+        let none_whole = load(Class::NoAnswer);
+        assert_eq!((told(&none_whole, "ok"), told(&none_whole, "exit")), (false.into(), 3.into()));
     }
 }

@@ -40,3 +40,15 @@ impl fmt::Debug for Shown {
         f.write_str("Shown")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_is_equal_to_itself_alone() {
+        let shown = Shown::new(|_, _| true);
+        assert_eq!(shown, shown.clone());
+        assert_ne!(shown, Shown::new(|_, _| true), "nobody can tell that they mean the same");
+    }
+}

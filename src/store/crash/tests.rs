@@ -1,10 +1,12 @@
+use super::handles::ROOM;
 use super::*;
 use crate::query::Query;
 use crate::store::disk::{Directory, Lookup, NewFile};
 use crate::store::temporary::is_temporary;
+use crate::store::versions::SUFFIX_BYTES;
 use crate::store::{Store, StoreError, Uploads};
 use crate::transfer::{MayWait, Sink};
-use crate::wire::{ErrorCode, Operation};
+use crate::wire::{ErrorCode, Operation, Options, TransferOption};
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -347,6 +349,17 @@ fn what_is_written_over_is_what_has_the_name_at_the_end() {
             assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{case:?}");
         });
 
+        // What has the name by then and cannot be opened is not taken for gone.
+        let (disk, mut sink) = begun();
+        disk.put(case.path, b"kept", OLD_MODE);
+        let mut is_first = true;
+        disk.fail(move |_, call| match call {
+            Call::OpenToWrite if std::mem::take(&mut is_first) => Some(Errno::IO),
+            _ => closed.error(call),
+        });
+        let failed = sink.commit().expect_err("it cannot be opened");
+        assert_eq!(Errno::from_io_error(&failed), Some(Errno::IO), "{case:?}, {closed:?}");
+
         let (disk, mut sink) = begun();
         disk.put(case.path, b"kept", 0o444);
         let refused = sink.commit().expect_err("it may not be written");
@@ -494,6 +507,32 @@ fn a_file_is_synced_once_and_then_each_directory_that_has_a_new_name() {
     let calls: Vec<_> = plain.calls().into_iter().filter(|call| *call >= Call::SyncFile).collect();
     let [link, over] = [Call::Link, Call::RenameOver];
     assert_eq!(calls, [Call::SyncFile, link, link, over, Call::SyncDirectory]);
+}
+
+#[test]
+fn a_name_or_a_size_for_which_there_is_no_room_is_refused_at_once_and_no_other() {
+    const LONGEST: usize = ROOM.longest_name as usize;
+    let said = |versions, path: &str, size| {
+        let disk = Disk::new();
+        let served = match versions {
+            0 => disk.serve(Uploads::Overwrite, true),
+            _ => disk.keeping(versions),
+        };
+        let options = Options::NONE.with(TransferOption::TransferSize(size));
+        let written = served.write(&Query { options, ..query(path) });
+        written.map(drop).map_err(|error| error.text())
+    };
+    let too_long = Err("the name is too long");
+    let name = |bytes| "n".repeat(bytes);
+    assert_eq!(said(0, &name(LONGEST), 0), Ok(()));
+    assert_eq!(said(0, &name(LONGEST + 1), 0), too_long);
+    assert_eq!(said(0, &format!("made/{}/file", name(LONGEST)), 0), Ok(()));
+    assert_eq!(said(0, &format!("made/{}/file", name(LONGEST + 1)), 0), too_long);
+    // What is kept has a longer name.
+    assert_eq!(said(1, &name(LONGEST - SUFFIX_BYTES), 0), Ok(()));
+    assert_eq!(said(1, &name(LONGEST - SUFFIX_BYTES + 1), 0), too_long);
+    assert_eq!(said(0, "file", ROOM.free), Ok(()));
+    assert_eq!(said(0, "file", ROOM.free + 1), Err("larger than the free space"));
 }
 
 #[test]

@@ -351,6 +351,9 @@ mod tests {
             ("[a\\-c]", "-", None),
             ("[%--]", "&", Some(&["&"])),
             ("[a-]", "-", Some(&["-"])),
+            ("[b-b]", "abc", Some(&["b"])),
+            ("[a.b=]+", "xa.b=", Some(&["a.b="])),
+            ("[[a]+", "x[a", Some(&["[a"])),
             ("[[.-.]-/]", ".", Some(&["."])),
             ("[[=a=]]", "a", Some(&["a"])),
             ("[[:alpha:][:digit:]_]+", "-a1_", Some(&["a1_"])),
@@ -394,6 +397,30 @@ mod tests {
     }
 
     #[test]
+    fn each_class_has_the_characters_that_posix_gives_it() {
+        for (class, characters) in [
+            ("alnum", "09AZaz"),
+            ("alpha", "AZaz"),
+            ("blank", "\t "),
+            ("cntrl", "\t\n\x1f\x7f"),
+            ("digit", "09"),
+            ("graph", "!/09:AZ_az~"),
+            ("lower", "az"),
+            ("print", " !/09:AZ_az~"),
+            ("punct", "!/:_~"),
+            ("space", "\t\n "),
+            ("upper", "AZ"),
+            ("xdigit", "09Aa"),
+        ] {
+            let posix = format!("^[[:{class}:]]$");
+            let pattern = Pattern::new(posix.as_bytes(), false).expect("an expression");
+            let found = "\t\n\x1f !/09:AZ_az~\x7f".chars();
+            let found = found.filter(|one| pattern.is_match(one.to_string().as_bytes()));
+            assert_eq!(found.collect::<String>(), characters, "{class}");
+        }
+    }
+
+    #[test]
     fn what_cannot_mean_the_same_is_refused_with_the_reason() {
         let why = |posix: &str| Pattern::new(posix.as_bytes(), false).expect_err(posix);
         for (posix, words) in [
@@ -419,6 +446,8 @@ mod tests {
             ("[[:foo:]]", "no such class"),
             ("[[:alpha]", "ends with ':]'"),
             ("[[.hyphen.]]", "not known here"),
+            ("[[.a.x]", "not known here"),
+            ("[[.ax]]", "not known here"),
             ("a\\", "a backslash ends"),
             ("(a)\\1", "a reference to a group ('\\1')"),
             ("((a{255}){255}){255}", "too large"),
