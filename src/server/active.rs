@@ -83,7 +83,10 @@ impl Handler for ActiveTransfer {
     fn ended(mut self, how: io::Result<Summary>) {
         match how {
             Ok(summary) => self.finished(&summary),
-            Err(error) => self.telling.failed(&error),
+            Err(error) => {
+                let summary = self.session.with_transfer(|_, transfer| transfer.summary().clone());
+                self.telling.failed(&summary, &error);
+            }
         }
     }
 }

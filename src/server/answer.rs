@@ -78,7 +78,7 @@ fn send_error(
         make_room(shared, &reason);
         drop(&reason);
     } else if let Some(query) = query {
-        shared.tell(Event::Failed { query, served: None, error: &error });
+        shared.tell(Event::Failed { query, served: None, summary: None, error: &error });
     }
     false
 }

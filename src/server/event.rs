@@ -79,6 +79,8 @@ pub enum Event<'a> {
         query: &'a Query,
         /// The name that was served, where it is not the one that was asked for.
         served: Option<&'a Filename>,
+        /// How far it came, where it had begun.
+        summary: Option<&'a Summary>,
         /// What the system said.
         error: &'a std::io::Error,
     },

@@ -93,7 +93,7 @@ fn begin<T>(
                 Some(reason) => answer::lacking(shared, query, &reason),
                 None => {
                     let served = served.as_ref();
-                    shared.tell(Event::Failed { query, served, error: &error });
+                    shared.tell(Event::Failed { query, served, summary: None, error: &error });
                 }
             }
             None

@@ -84,8 +84,9 @@ impl Telling {
     }
 
     /// Tells why it could not be driven, unless its end was told.
-    pub(super) fn failed(&mut self, error: &io::Error) {
-        self.tell_end(|query, served| Event::Failed { query, served, error });
+    pub(super) fn failed(&mut self, summary: &Summary, error: &io::Error) {
+        let summary = Some(summary);
+        self.tell_end(|query, served| Event::Failed { query, served, summary, error });
     }
 
     fn tell_end<'a>(

@@ -220,7 +220,7 @@ impl Line {
             Event::Malformed { peer, why } => {
                 Self { why: Some(why.to_string()), ..Self::of_peer("malformed", peer) }
             }
-            Event::Failed { query, served, error } => {
+            Event::Failed { query, served, error, .. } => {
                 Self { why: Some(error.to_string()), ..Self::of_query("failed", query, *served) }
             }
             // It is part of no transfer, and of no use.

@@ -165,7 +165,7 @@ impl Log {
                 warn!(file = query.map(file), %peer, operation, why = %reason, "dropped");
             }
             Event::Stray { peer } => debug!(%peer, "stray packet"),
-            Event::Failed { query, served, error } => {
+            Event::Failed { query, served, error, .. } => {
                 let (file, served) = (file(query), served.map(name));
                 error!(file, served, peer = %query.peer, %error, "failed");
             }
@@ -436,6 +436,7 @@ mod tests {
             log.tell(Event::Failed {
                 query: &query,
                 served: None,
+                summary: None,
                 error: &io::Error::other("no descriptor"),
             });
             log.tell(Event::Finished { query: &query, served: None, summary: &summary });
@@ -483,7 +484,7 @@ mod tests {
         );
         let error = io::Error::other("no descriptor");
         assert_eq!(
-            level(&Event::Failed { query: &query, served: None, error: &error }),
+            level(&Event::Failed { query: &query, served: None, summary: None, error: &error }),
             Some(Level::ERROR)
         );
     }

@@ -228,7 +228,7 @@ impl ActiveProcess {
         if !self.telling.is_told() {
             self.say(words);
         }
-        self.telling.failed(&io::Error::other(format!("{why}{behind}")));
+        self.telling.failed(&summary, &io::Error::other(format!("{why}{behind}")));
     }
 
     fn say(&self, words: &str) {

@@ -194,11 +194,14 @@ impl Figures {
                 known.totals.dropped += 1;
                 known.turn_away(over);
             }
-            Event::Failed { query, served, error } => {
+            Event::Failed { query, served, summary, error } => {
                 metrics.failed();
                 let how = How::Failed(error.to_string());
                 let over = Over::new(query.peer, Some(query), served, how);
                 let mut known = locked(&self.known);
+                if let Some(summary) = summary {
+                    known.over[Way::of(query.operation) as usize].add(Moved::of(summary));
+                }
                 known.totals.failed += 1;
                 known.keep(over);
             }
@@ -544,6 +547,11 @@ mod tests {
         assert_eq!(sent(), 9, "what a counter has once it never gives back");
         figures.look_at(|_| {});
         assert_eq!(sent(), 9);
+        let (broken, error) = (summary(7, None), std::io::Error::other("its process is gone"));
+        let (query, summary) = (&query, Some(&broken));
+        figures.tell(&Event::Failed { query, served: None, summary, error: &error });
+        figures.look_at(|_| {});
+        assert_eq!(sent(), 9 + 7, "what was sent before it failed was sent");
     }
 
     #[test]
