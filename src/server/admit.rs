@@ -95,7 +95,7 @@ impl Admission {
 
     /// Makes room for the session of a query that is no repeat.
     pub(super) fn admit(&self, query: &Query, now: Time) -> Result<NewSession, DropReason> {
-        let member = Member::unproven(query.peer.ip());
+        let member = Member::new(query.peer.ip(), Client::Unproven, query.operation);
         let mut state = self.state();
         let (replaces, superseded) = match state.registry.relation(query) {
             Relation::New { replaces, superseded } => (replaces, superseded),
@@ -112,8 +112,9 @@ impl Admission {
         }
         let admitted = state.who_gives_way(member, now).map(|ids| {
             evicted.extend(ids.into_iter().filter_map(|id| state.remove(id)));
-            if state.quota.is_full() {
-                evicted.extend(state.evict_longest_dallying());
+            while state.quota.is_full(member) {
+                let Some(longest) = state.evict_longest_dallying() else { break };
+                evicted.push(longest);
             }
             let entry = Arc::new(SessionEntry::new(query.clone()));
             entry.gets_on(now);
@@ -248,11 +249,11 @@ impl State {
 
     /// Counts a session among the proven, if it is still in. Tells whether that is new.
     pub(super) fn prove(&mut self, id: SessionId, entry: &SessionEntry) -> bool {
+        let before = member_of(entry);
         let is_new = self.registry.has(id) && entry.prove();
         if is_new {
             self.unproven.remove(id, entry.query.peer.ip());
-            let client = entry.query.peer.ip();
-            self.quota.change(Member::unproven(client), member_of(entry), entry.bytes());
+            self.quota.change(before, member_of(entry), entry.bytes());
         }
         is_new
     }
@@ -342,7 +343,7 @@ fn give_up(entry: &SessionEntry) {
 }
 
 fn member_of(entry: &SessionEntry) -> Member {
-    Member::new(entry.query.peer.ip(), entry.client())
+    Member::new(entry.query.peer.ip(), entry.client(), entry.query.operation)
 }
 
 #[cfg(test)]

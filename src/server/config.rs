@@ -73,6 +73,7 @@ pub struct Config {
     pub(super) model: Model,
     pub(super) policy: Arc<dyn Policy>,
     pub(super) sessions: usize,
+    pub(super) descriptors: usize,
     pub(super) windows_bytes: usize,
     pub(super) budgets: Budgets,
     pub(super) offload: bool,
@@ -91,6 +92,7 @@ impl Default for Config {
             model: Model::default(),
             policy: Arc::new(StandardPolicy::default()),
             sessions: limits::SESSIONS,
+            descriptors: usize::MAX,
             windows_bytes: limits::WINDOWS_BYTES,
             budgets: Budgets::default(),
             offload: true,
@@ -173,6 +175,14 @@ impl Config {
     #[must_use]
     pub const fn sessions(mut self, most: usize) -> Self {
         self.sessions = most;
+        self
+    }
+
+    /// Gives transfers so many descriptors at once: a download counts as one, for its socket, an upload as three, for its socket,
+    /// its file and its directory. Without this call they are not counted.
+    #[must_use]
+    pub const fn descriptors(mut self, most: usize) -> Self {
+        self.descriptors = most;
         self
     }
 

@@ -1,5 +1,5 @@
-//! The quotas of sessions and of memory for their windows: how much there is in all, how much of it one network may have,
-//! how much clients may have who have not proven their address, and how much those of one network.
+//! The quotas of sessions, of descriptors, and of memory for windows: how much there is in all, how much of it one network may
+//! have, how much clients may have who have not proven their address, and how much those of one network.
 //!
 //! Each session counts in several pools at once. What is left for one more is what the fullest of its pools has left.
 
@@ -9,6 +9,7 @@ use super::network::network_of;
 use super::policy::DropReason;
 use crate::limits;
 use crate::net::PortRange;
+use crate::wire::Operation;
 use ipnet::IpNet;
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +18,7 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Share {
     sessions: usize,
+    descriptors: usize,
     /// Memory for their windows.
     bytes: usize,
 }
@@ -46,15 +48,18 @@ pub(super) enum Client {
 pub(super) struct Member {
     client: IpAddr,
     stage: Client,
+    descriptors: usize,
 }
 
 impl Member {
-    pub(super) const fn unproven(client: IpAddr) -> Self {
-        Self { client, stage: Client::Unproven }
-    }
-
-    pub(super) const fn new(client: IpAddr, stage: Client) -> Self {
-        Self { client, stage }
+    pub(super) const fn new(client: IpAddr, stage: Client, operation: Operation) -> Self {
+        let descriptors = match (operation, stage) {
+            (Operation::Write, Client::Unproven | Client::Proven) => limits::DESCRIPTORS_OF_UPLOAD,
+            (Operation::Read | Operation::List, _) | (_, Client::Served) => {
+                limits::DESCRIPTORS_OF_DOWNLOAD
+            }
+        };
+        Self { client, stage, descriptors: descriptors as usize }
     }
 
     pub(super) const fn client(self) -> IpAddr {
@@ -84,9 +89,16 @@ pub(super) struct Quota {
 
 impl Quota {
     pub(super) fn new(config: &Config) -> Self {
-        let most = Share { sessions: config.sessions, bytes: config.windows_bytes };
+        // Any share has room for one upload.
+        let descriptors = |some: usize| some.max(limits::DESCRIPTORS_OF_UPLOAD as usize);
+        let most = Share {
+            sessions: config.sessions,
+            descriptors: descriptors(config.descriptors),
+            bytes: config.windows_bytes,
+        };
         let of_all = |part: fn(usize) -> usize| Share {
             sessions: part(most.sessions),
+            descriptors: descriptors(part(most.descriptors)),
             bytes: part(most.bytes),
         };
         let ports = config.ports.map_or(usize::MAX, PortRange::count);
@@ -128,12 +140,20 @@ impl Quota {
         self.used.get(&pool).copied().unwrap_or_default()
     }
 
-    /// Whether all sessions that there may be are there.
-    pub(super) fn is_full(&self) -> bool {
-        self.used(Pool::All).sessions >= self.most.sessions
+    /// Whether there is no room in all for one more session, with those that are there.
+    pub(super) fn is_full(&self, member: Member) -> bool {
+        self.lacks(Pool::All, member, Share::default())
     }
 
-    /// Whether there is room for one more session, if as many others as `may_leave`, which are proven, and those that are
+    /// Whether a pool lacks room for one more session when so much of it is given back.
+    fn lacks(&self, pool: Pool, member: Member, back: Share) -> bool {
+        let (used, most) = (self.used(pool), self.most(pool));
+        used.sessions.saturating_sub(back.sessions) >= most.sessions
+            || used.descriptors.saturating_sub(back.descriptors) + member.descriptors
+                > most.descriptors
+    }
+
+    /// Whether there is room for one more session, if as many others as `may_leave`, which are served, and those that are
     /// `leaving` leave for it.
     pub(super) fn check(
         &self,
@@ -143,9 +163,13 @@ impl Quota {
     ) -> Result<(), DropReason> {
         let full = |pool: &Pool| {
             let may_leave = if *pool == Pool::All { may_leave } else { 0 };
-            let is_in_it = |other: &&Member| other.pools().any(|its| its == *pool);
-            let leaving = may_leave + leaving.iter().filter(is_in_it).count();
-            self.used(*pool).sessions.saturating_sub(leaving) >= self.most(*pool).sessions
+            // A served one has a socket.
+            let mut back = Share { sessions: may_leave, descriptors: may_leave, bytes: 0 };
+            for other in leaving.iter().filter(|other| other.pools().any(|its| its == *pool)) {
+                back.sessions += 1;
+                back.descriptors += other.descriptors;
+            }
+            self.lacks(*pool, member, back)
         };
         match member.pools().find(full) {
             None => Ok(()),
@@ -159,7 +183,9 @@ impl Quota {
     /// Counts one more session, which has no memory yet.
     pub(super) fn add(&mut self, member: Member) {
         for pool in member.pools() {
-            self.used.entry(pool).or_default().sessions += 1;
+            let used = self.used.entry(pool).or_default();
+            used.sessions += 1;
+            used.descriptors += member.descriptors;
         }
     }
 
@@ -168,6 +194,7 @@ impl Quota {
         for pool in member.pools() {
             let Some(used) = self.used.get_mut(&pool) else { continue };
             used.sessions -= 1;
+            used.descriptors -= member.descriptors;
             used.bytes -= bytes;
             if used.sessions == 0 {
                 self.used.remove(&pool);
@@ -229,49 +256,72 @@ mod tests {
     }
 
     const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const PROVEN: Member = Member::new(LOOPBACK, Client::Proven);
+    const PROVEN: Member = Member::new(LOOPBACK, Client::Proven, Operation::Read);
+
+    fn unproven(client: IpAddr) -> Member {
+        Member::new(client, Client::Unproven, Operation::Read)
+    }
+
+    #[test]
+    fn an_upload_counts_as_its_descriptors_until_its_client_has_been_served() {
+        let mut quota = Quota::new(&Config::default().sessions(100).descriptors(16));
+        let of = |network, stage, operation| Member::new(client(network, 1), stage, operation);
+        let upload = |network, stage| of(network, stage, Operation::Write);
+        let download = of(2, Client::Proven, Operation::Read);
+        for _ in 0..4 {
+            assert_eq!(quota.check(upload(2, Client::Proven), 0, &[]), Ok(()));
+            quota.add(upload(2, Client::Proven));
+        }
+        let of_network = Err(DropReason::TooManyOfNetwork);
+        assert_eq!(quota.check(download, 0, &[]), of_network, "three quarters of 16");
+        assert_eq!(quota.check(upload(3, Client::Proven), 0, &[]), Ok(()));
+        quota.add(upload(3, Client::Proven));
+        assert_eq!(quota.check(of(3, Client::Unproven, Operation::List), 0, &[]), Ok(()));
+        let third = upload(4, Client::Proven);
+        assert_eq!(quota.check(third, 0, &[]), Err(DropReason::TooManySessions), "one is left");
+        assert!(quota.is_full(third) && !quota.is_full(download));
+        assert_eq!(quota.check(third, 2, &[]), Ok(()), "those of two that are served");
+        assert_eq!(quota.check(third, 0, &[upload(3, Client::Proven)]), Ok(()));
+        assert_eq!(quota.check(download, 0, &[upload(3, Client::Proven)]), of_network);
+        quota.change(upload(2, Client::Proven), upload(2, Client::Served), 0);
+        assert_eq!(quota.check(download, 0, &[]), Ok(()), "it is stored, and has a socket");
+        let few = Quota::new(&Config::default().descriptors(1));
+        let first = upload(2, Client::Unproven);
+        assert_eq!(few.check(first, 0, &[]), Ok(()), "any share has room for one");
+    }
 
     #[test]
     fn a_quarter_of_the_sessions_is_kept_for_proven_clients() {
         let mut quota = quota(8, 0);
         for _ in 0..6 {
-            assert_eq!(quota.check(Member::unproven(LOOPBACK), 0, &[]), Ok(()));
-            quota.add(Member::unproven(LOOPBACK));
+            assert_eq!(quota.check(unproven(LOOPBACK), 0, &[]), Ok(()));
+            quota.add(unproven(LOOPBACK));
         }
-        assert_eq!(
-            quota.check(Member::unproven(LOOPBACK), 0, &[]),
-            Err(DropReason::TooManyUnproven)
-        );
-        assert_eq!(
-            quota.check(Member::unproven(LOOPBACK), 1, &[]),
-            Err(DropReason::TooManyUnproven)
-        );
-        quota.change(Member::unproven(LOOPBACK), PROVEN, 0);
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 0, &[]), Ok(()));
+        assert_eq!(quota.check(unproven(LOOPBACK), 0, &[]), Err(DropReason::TooManyUnproven));
+        assert_eq!(quota.check(unproven(LOOPBACK), 1, &[]), Err(DropReason::TooManyUnproven));
+        quota.change(unproven(LOOPBACK), PROVEN, 0);
+        assert_eq!(quota.check(unproven(LOOPBACK), 0, &[]), Ok(()));
         for _ in 0..2 {
-            assert!(!quota.is_full());
+            assert!(!quota.is_full(PROVEN));
             quota.add(PROVEN);
         }
-        assert!(quota.is_full());
-        assert_eq!(
-            quota.check(Member::unproven(LOOPBACK), 0, &[]),
-            Err(DropReason::TooManySessions)
-        );
-        assert_eq!(quota.check(Member::unproven(LOOPBACK), 1, &[]), Ok(()));
+        assert!(quota.is_full(PROVEN));
+        assert_eq!(quota.check(unproven(LOOPBACK), 0, &[]), Err(DropReason::TooManySessions));
+        assert_eq!(quota.check(unproven(LOOPBACK), 1, &[]), Ok(()));
     }
 
     #[test]
     fn a_network_has_a_quarter_of_the_unproven_sessions_rounded_up() {
         let mut quota = quota(9, 0);
         for host in 0..3 {
-            assert_eq!(quota.check(Member::unproven(client(2, host)), 0, &[]), Ok(()));
-            quota.add(Member::unproven(client(2, host)));
+            assert_eq!(quota.check(unproven(client(2, host)), 0, &[]), Ok(()));
+            quota.add(unproven(client(2, host)));
         }
         let full = Err(DropReason::TooManyUnprovenOfNetwork);
-        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0, &[]), full);
-        assert_eq!(quota.check(Member::unproven(client(3, 9)), 0, &[]), Ok(()), "the next network");
-        quota.remove(Member::unproven(client(2, 0)), 0);
-        assert_eq!(quota.check(Member::unproven(client(2, 9)), 0, &[]), Ok(()));
+        assert_eq!(quota.check(unproven(client(2, 9)), 0, &[]), full);
+        assert_eq!(quota.check(unproven(client(3, 9)), 0, &[]), Ok(()), "the next network");
+        quota.remove(unproven(client(2, 0)), 0);
+        assert_eq!(quota.check(unproven(client(2, 9)), 0, &[]), Ok(()));
     }
 
     #[test]
@@ -291,18 +341,18 @@ mod tests {
     #[test]
     fn memory_is_what_the_fullest_pool_has_left() {
         let mut quota = quota(100, 1000);
-        let a = Member::unproven(client(2, 1));
+        let a = unproven(client(2, 1));
         quota.add(a);
         assert_eq!(quota.reserve(a, 0, 300), 250, "of one network");
         assert_eq!(quota.reserve(a, 250, 200), 200, "what it had counts no more");
         let mut others = Vec::new();
         for network in 3..6 {
-            let other = Member::unproven(client(network, 1));
+            let other = unproven(client(network, 1));
             quota.add(other);
             others.push((other, quota.reserve(other, 0, 250)));
         }
         assert_eq!(others.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(), [250, 250, 50]);
-        let proven = Member::new(client(2, 1), Client::Proven);
+        let proven = Member::new(client(2, 1), Client::Proven, Operation::Read);
         quota.change(a, proven, 200);
         assert_eq!(quota.reserve(proven, 200, 900), 450, "all that is left");
         assert_eq!(quota.gauges(), (3, 1000));
@@ -313,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_network_has_three_quarters_also_where_its_clients_answer() {
-        let proven = |network, host| Member::new(client(network, host), Client::Proven);
+        let proven =
+            |network, host| Member::new(client(network, host), Client::Proven, Operation::Read);
         let mut quota = quota(9, 1000);
         for host in 0..7 {
             assert_eq!(quota.check(proven(2, host), 0, &[]), Ok(()));
@@ -321,13 +372,10 @@ mod tests {
         }
         assert_eq!(quota.reserve(proven(2, 0), 0, 900), 750, "memory likewise");
         assert_eq!(quota.check(proven(2, 9), 0, &[]), Err(DropReason::TooManyOfNetwork));
-        assert_eq!(
-            quota.check(Member::unproven(client(2, 9)), 0, &[]),
-            Err(DropReason::TooManyOfNetwork)
-        );
+        assert_eq!(quota.check(unproven(client(2, 9)), 0, &[]), Err(DropReason::TooManyOfNetwork));
         assert_eq!(quota.check(proven(3, 9), 0, &[]), Ok(()), "the next network");
         assert_eq!(quota.check(PROVEN, 0, &[]), Ok(()), "nobody can forge that");
-        quota.change(proven(2, 1), Member::new(client(2, 1), Client::Served), 0);
+        quota.change(proven(2, 1), Member::new(client(2, 1), Client::Served, Operation::Read), 0);
         assert_eq!(
             quota.check(proven(2, 9), 0, &[]),
             Ok(()),
@@ -339,7 +387,7 @@ mod tests {
     fn a_network_has_three_quarters_of_the_ports() {
         let ports = PortRange::new(6001, 6008).expect("a range");
         let mut quota = Quota::new(&Config::default().sessions(100).ports(ports));
-        let proven = Member::new(client(2, 1), Client::Proven);
+        let proven = Member::new(client(2, 1), Client::Proven, Operation::Read);
         for _ in 0..6 {
             assert_eq!(quota.check(proven, 0, &[]), Ok(()));
             quota.add(proven);

@@ -117,7 +117,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let own = own + args.descriptors_of_processes();
     let own = own + on_upload.as_ref().map_or(0, |_| OnUpload::DESCRIPTORS);
-    let sessions = allow_sessions(args.sessions(), folders.uploads(), own);
+    let most = allow_sessions(args.sessions(), folders.uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
     let owner = Owner { account: folders.account(), by_inetd: args.service.inetd };
@@ -134,7 +134,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let wanted = Wanted { owner, parts: &args.sandbox, most: args.sessions() };
     let processes = processes.then(|| Processes::prepare(&wanted)).transpose()?;
     on_upload.iter().try_for_each(|it| it.start(owner))?;
-    let server = bind(args, sessions, &main, &policy, &observers, (&service, &processes))?;
+    let server = bind(args, most, &main, &policy, &observers, (&service, &processes))?;
     let Observers { log, watch, events, .. } = observers;
     let pid_file = args.pid_file.as_deref().map(PidFile::take).transpose()?;
     let pid_file = Arc::new(Mutex::new(pid_file));
@@ -238,7 +238,7 @@ fn sweep(folders: &[Arc<Folder>]) {
 
 fn bind(
     args: &Args,
-    sessions: usize,
+    (sessions, descriptors): (usize, usize),
     folder: &Arc<dyn Store>,
     policy: &Current,
     observers: &Observers,
@@ -247,7 +247,8 @@ fn bind(
     let given = service.sockets().context("cannot use the sockets that it was given")?;
     let bind = |listen: &[SocketAddr]| {
         let observers = observers.clone();
-        let config = args.config(listen, policy.clone()).sessions(sessions);
+        let config =
+            args.config(listen, policy.clone()).sessions(sessions).descriptors(descriptors);
         let given = given.iter().filter_map(|socket| socket.try_clone().ok());
         let config = given.fold(config, Config::socket);
         let config = processes.iter().cloned().fold(config, Config::spawner);
@@ -359,25 +360,29 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
     }
 }
 
-/// Sees to it that so many transfers find the descriptors that they need beside the server's `own`, and gives how many do.
-fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> usize {
+/// Sees to it that so many transfers find the descriptors that they need beside the server's `own`. Gives how many do, and
+/// the descriptors that they have together.
+fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> (usize, usize) {
     let needed = descriptors_for(wanted, uploads, own);
-    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return wanted };
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return (wanted, usize::MAX) };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
     if needed <= hard || setrlimit(Resource::RLIMIT_NOFILE, needed, needed).is_err() {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
     let allowed = getrlimit(Resource::RLIMIT_NOFILE).map_or(hard, |(soft, _)| soft);
     // What is left of the server's own may do for one.
-    let sessions = sessions_with(allowed, uploads, own).clamp(1, wanted.max(1));
-    if sessions < wanted {
+    let most = |each| sessions_with(allowed, each, own).clamp(1, wanted.max(1));
+    let (sessions, all) = (most(limits::DESCRIPTORS_OF_DOWNLOAD), most(of_session(uploads)));
+    if all < wanted {
+        let uploads = (uploads != Uploads::Off).then_some(all);
         tracing::warn!(
             transfers = sessions,
+            uploads,
             descriptors = allowed,
             "fewer transfers at once than --max-sessions: raise 'ulimit -n' (LimitNOFILE= in a unit)"
         );
     }
-    sessions
+    (sessions, sessions_with(allowed, 1, own))
 }
 
 const fn of_session(uploads: Uploads) -> u64 {
@@ -392,9 +397,9 @@ const fn descriptors_for(sessions: usize, uploads: Uploads, own: u64) -> u64 {
     all.saturating_add(own)
 }
 
-fn sessions_with(descriptors: u64, uploads: Uploads, own: u64) -> usize {
-    let sessions = descriptors.saturating_sub(own) / of_session(uploads);
-    usize::try_from(sessions).unwrap_or(usize::MAX)
+/// How many transfers of so many descriptors `each` there can be.
+fn sessions_with(descriptors: u64, each: u64, own: u64) -> usize {
+    usize::try_from(descriptors.saturating_sub(own) / each).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
@@ -439,9 +444,10 @@ mod tests {
     fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
         for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {
             assert_eq!(descriptors_for(1000, uploads, 64), 1000 * each + 64);
-            assert_eq!(sessions_with(1000 * each + 64, uploads, 64), 1000);
-            assert_eq!(sessions_with(1000 * each + 63, uploads, 64), 999);
-            assert_eq!([0, 64].map(|few| sessions_with(few, uploads, 64)), [0, 0]);
+            assert_eq!(of_session(uploads), each);
+            assert_eq!(sessions_with(1000 * each + 64, each, 64), 1000);
+            assert_eq!(sessions_with(1000 * each + 63, each, 64), 999);
+            assert_eq!([0, 64].map(|few| sessions_with(few, each, 64)), [0, 0]);
             assert_eq!(descriptors_for(usize::MAX, uploads, 64), u64::MAX);
         }
     }
