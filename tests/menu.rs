@@ -11,7 +11,7 @@ use programs::{NO_HOST, on_a_terminal, rtftp};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
-use tftpkit::wire::{Operation, Packet};
+use tftpkit::wire::{Operation, Options, Packet, TransferOption};
 
 #[test]
 fn the_menu_obeys_a_pipe() {
@@ -454,6 +454,26 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
         assert_eq!(line.contains(":"), columns == 80, "a time where there is room: {line}");
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
+    }
+}
+
+#[test]
+fn how_far_a_download_is_has_a_bar_where_there_is_room() {
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(_) => {
+            let size = Options::NONE.with(TransferOption::TransferSize(1030));
+            vec![Packet::Oack(size).to_vec()]
+        }
+        Packet::Ack { block } if block.0 < 2 => vec![data(block.0 + 1, &[7; 512])],
+        Packet::Ack { .. } => vec![data(3, &[7; 6])],
+        _ => Vec::new(),
+    });
+    for (columns, has_bar) in [(59, false), (60, true)] {
+        let here = folder(&[]);
+        let menu = format!("sh -c 'stty cols {columns}; exec {}'", menu_at(&server.remote()));
+        let screen = on_a_terminal(here.path(), &menu, &["get a name\r", "quit\r"]);
+        let shown = (screen.contains("a ["), screen.contains("a 0% "));
+        assert_eq!(shown, (has_bar, !has_bar), "on {columns} columns: {screen}");
     }
 }
 
