@@ -11,7 +11,7 @@ use programs::{NO_HOST, on_a_terminal, rtftp};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
-use tftpkit::wire::{Operation, Packet};
+use tftpkit::wire::{Operation, Options, Packet, TransferOption};
 
 #[test]
 fn the_menu_obeys_a_pipe() {
@@ -54,15 +54,15 @@ fn a_number_behind_the_end_of_a_list_is_told_with_the_command_that_it_was() {
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let lines =
-        "download nothing\n7\nlist\n7 x\ndownload 9\nbogus\ndownload 'a\nupload\ndownload a\n";
+    let lines = "download nothing\n7\nlist\n8 x\ndownload 9\nbogus\nlsit\ndownload 'a\nupload\ndownload a\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     menu.code(4).stderr(
         contains("file not found")
             .and(contains("the list has no number 9; it ends at 1"))
             .and(contains("7 is a line of which list?"))
-            .and(contains("a number stands alone, or behind its command"))
-            .and(contains("there is no command 'bogus'"))
+            .and(contains("a number stands alone, or behind its command, as in 'download 8 NAME'"))
+            .and(contains("there is no command 'bogus'; 'help' shows what there is"))
+            .and(contains("there is no command 'lsit'; did you mean 'list'?"))
             .and(contains("a quote is not closed"))
             .and(contains("upload what?")),
     );
@@ -81,10 +81,11 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         _ => Vec::new(),
     });
     let mut menu = rtftp(here.path());
-    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nget c/\nlist\nd a\n");
+    menu.arg(server.remote()).write_stdin("cd a\ncd b\ncd\nget b\nget c/\n7\nlist\nd a\n");
     let told = "rtftp: download: b: the server says: file not found (code 1)\n  \
         This server offers no list of its names; they are case-sensitive.\n\
         rtftp: 'c/' is a directory\n\
+        rtftp: 7 is a line of no list: this server lists nothing\n\
         rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
     let moved = "(unchecked: this server lists nothing)\n".repeat(2);
     menu.assert().code(4).stderr(told).stdout(contains(moved));
@@ -278,6 +279,31 @@ fn several_files_and_patterns_are_taken_in_both_directions() {
 }
 
 #[test]
+fn the_last_word_of_an_upload_is_its_name_there_unless_it_is_a_file_here() {
+    let here = folder(&[("m-1", b"1"), ("m-2", b"2"), ("x", b"3")]);
+    let cases: [(&str, &[&str]); 6] = [
+        ("put m-1 name", &["name", "sub"]),
+        ("put m-1 m-2", &["m-1", "m-2", "sub"]),
+        // A pattern stands for several.
+        ("put m-* x", &["m-1", "m-2", "sub", "x"]),
+        ("put m-* name", &["m-1", "m-2", "sub"]),
+        // That the list has directories makes no other name one.
+        ("list\nput m-1 name", &["name", "sub"]),
+        ("list\nput m-1 sub", &["sub", "sub/m-1"]),
+    ];
+    for (lines, expected) in cases {
+        let root = folder(&[]);
+        std::fs::create_dir(root.path().join("sub")).expect("a directory");
+        let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+        let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
+        let mut there = everything_in(root.path());
+        let below = everything_in(&root.path().join("sub")).into_iter();
+        there.extend(below.map(|name| format!("sub/{name}")));
+        assert_eq!(there, expected, "{lines}: {:?}", menu.get_output());
+    }
+}
+
+#[test]
 fn at_a_terminal_the_prompt_has_the_directory_and_what_is_here_is_asked_about() {
     let root = folder(&[("sub/a", b"new"), ("sub/my file", b"blank")]);
     let here = folder(&[("a", b"old"), ("of mine/b c", b"mine")]);
@@ -409,7 +435,7 @@ fn who_is_asked_is_told_and_that_nothing_comes() {
     });
     let screen = on_a_terminal(here.path(), &menu_at(&server.remote()), &["get a\r", "quit\r"]);
     let asking = format!("asking {}\u{2026} (Ctrl-C stops)", server.remote());
-    assert!(screen.contains(&asking), "{screen}");
+    assert_eq!(screen.matches(&asking).count(), 1, "it is told once: {screen}");
     assert!(screen.contains("a 512 B, stalled for 2 s (Ctrl-C stops)"), "{screen}");
     assert!(screen.contains("a -> a: 515 B in "), "{screen}");
 }
@@ -428,6 +454,26 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
         assert_eq!(line.contains(":"), columns == 80, "a time where there is room: {line}");
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
+    }
+}
+
+#[test]
+fn how_far_a_download_is_has_a_bar_where_there_is_room() {
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(_) => {
+            let size = Options::NONE.with(TransferOption::TransferSize(1030));
+            vec![Packet::Oack(size).to_vec()]
+        }
+        Packet::Ack { block } if block.0 < 2 => vec![data(block.0 + 1, &[7; 512])],
+        Packet::Ack { .. } => vec![data(3, &[7; 6])],
+        _ => Vec::new(),
+    });
+    for (columns, has_bar) in [(59, false), (60, true)] {
+        let here = folder(&[]);
+        let menu = format!("sh -c 'stty cols {columns}; exec {}'", menu_at(&server.remote()));
+        let screen = on_a_terminal(here.path(), &menu, &["get a name\r", "quit\r"]);
+        let shown = (screen.contains("a ["), screen.contains("a 0% "));
+        assert_eq!(shown, (has_bar, !has_bar), "on {columns} columns: {screen}");
     }
 }
 

@@ -18,7 +18,7 @@ pub struct Probe {
     pub server: SocketAddr,
     /// The time from the request to its answer.
     pub elapsed: Duration,
-    /// The size of the file, where the server told it.
+    /// The size of the file, where the server told it or its first block is all of it.
     pub size: Option<u64>,
     /// How often the request had to be sent again.
     pub repeated: u64,
@@ -55,10 +55,11 @@ impl Client {
         drop(watched);
         let summary = ended?;
         match (answer, summary.outcome) {
-            (Some((elapsed, repeated)), Some(Outcome::Complete | Outcome::Stopped)) => {
-                let size = summary.agreed.transfer_size();
+            (Some((elapsed, repeated)), Some(outcome @ (Outcome::Complete | Outcome::Stopped))) => {
                 // A file of one block is all there.
-                let size = size.or_else(|| (summary.bytes > 0).then_some(summary.bytes));
+                let is_whole = outcome == Outcome::Complete;
+                let size = summary.agreed.transfer_size();
+                let size = size.or_else(|| is_whole.then_some(summary.bytes));
                 Ok(Probe { server: ask.address, elapsed, size, repeated })
             }
             (answer, outcome) => {

@@ -161,6 +161,18 @@ fn a_file_is_read_into_memory_whole_or_not_at_all() {
 }
 
 #[test]
+fn a_probe_of_a_server_that_tells_no_size_knows_that_of_one_block() {
+    let cases: [(&'static [&'static [u8]], Option<u64>); 3] =
+        [(&[b"here"], Some(4)), (&[&[7; 512], b"more"], None), (&[b""], Some(0))];
+    for (blocks, size) in cases {
+        let (address, _) = serving(blocks);
+        let client = Client::new(address).wishes(Wishes::default().plain(true));
+        let probe = client.probe("a").expect("it is served");
+        assert_eq!((probe.server, probe.size), (address, size), "{} blocks", blocks.len());
+    }
+}
+
+#[test]
 fn what_is_cancelled_before_it_begins_asks_nobody_until_it_is_reset() {
     let (address, requests) = serving(&[b"here"]);
     let canceller = Canceller::default();

@@ -57,7 +57,7 @@ pub fn explain(
         }
     };
     let listen = vec![SocketAddr::new(local, 1)];
-    let config = Config { listen, model, ports: None, progress: None, ..config.clone() };
+    let config = Config { listen, model, progress: None, ..config.clone() };
     let found = Arc::new(Mutex::new(Explanation::default()));
     let told = Arc::clone(&found);
     let observer = move |event: Event<'_>| {
@@ -118,5 +118,19 @@ mod tests {
         let dropped = told(|_| Verdict::Drop("not today".into()));
         assert_eq!((dropped.answer, dropped.served), (None, None));
         assert_eq!(dropped.why, Some("not today".into()));
+    }
+
+    #[test]
+    fn what_cannot_start_explains_nothing() {
+        let ports = crate::net::PortRange::new(6001, 6008).expect("a range");
+        let found = |model| {
+            let config = Config::default().model(model).ports(ports);
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), [127, 0, 0, 1].into());
+            explain(&config, InMemory::new(), b"\0\x01file\0octet\0", peer, local)
+        };
+        let why = found(Model::Iterative).expect("an answer").why;
+        assert_eq!(why.as_deref(), Some("not found"));
+        let refused = found(Model::SinglePort).expect_err("all share one port, and have a range");
+        assert!(matches!(refused, StartError::Config(_)), "{refused}");
     }
 }

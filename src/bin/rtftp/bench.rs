@@ -380,7 +380,7 @@ mod tests {
     }
 
     /// A load on a server that has two files, and refuses others.
-    fn under_load() -> Tally {
+    fn under_load(names: [&str; 4]) -> Tally {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("an address");
         let answer = move || {
@@ -396,14 +396,14 @@ mod tests {
             }
         };
         std::thread::spawn(answer);
-        let load = Load::of(["a", "denied", "none", "none"]).count(8).duration(Duration::MAX);
+        let load = Load::of(names).count(8).duration(Duration::MAX);
         let client = tftpkit::client::Client::new(address);
         client.load(&load, |_| ControlFlow::Continue(())).expect("a load")
     }
 
     #[test]
     fn failures_and_times_are_in_both_forms_of_the_report() {
-        let (load, tally) = (Load::of(["a"]), under_load());
+        let (load, tally) = (Load::of(["a"]), under_load(["a", "denied", "none", "none"]));
         let server = ([127, 0, 0, 1], 69).into();
         assert_eq!(class(&tally, false), Class::NotFound, "that of the most frequent failure");
         let told = in_words(server, &load, &tally);
@@ -419,6 +419,9 @@ mod tests {
             let spans = line.strip_prefix(&format!("  {what:<12}")).expect("its name");
             assert_eq!((spans.len(), spans.split_whitespace().count()), (40, 8), "{line}");
         }
+        let refused = in_words(server, &load, &under_load(["none"; 4]));
+        let times: Vec<_> = refused.lines().filter(|line| line.ends_with('s')).skip(1).collect();
+        assert!(times.len() == 1 && times[0].starts_with("  answer"), "no transfer: {refused}");
         // The octave that has the most has the longest bar.
         let bars: Vec<_> = told[10..].iter().map(|line| line.matches('#').count()).collect();
         assert_eq!(bars.iter().max(), Some(&40), "{told:?}");

@@ -177,7 +177,9 @@ mod tests {
         let done = Record::done(&task, &Summary::default());
         let code = tftpkit::wire::ErrorCode::DiskFull;
         let failure = Failure::Server { code, message: String::new() };
-        let failed = Record::whole(&task, Progress::default(), 1.5);
+        let mut so_far = Progress::default();
+        (so_far.bytes, so_far.packets, so_far.retransmitted) = (512, 9, 2);
+        let failed = Record::whole(&task, so_far, 1.5);
         let failed = failed.failed(Class::DiskFull, "refused", "no".into()).code(Some(&failure));
         assert_eq!(keys(&done), keys(&failed));
         let misused = Record::misused("put", "why".into());
@@ -186,6 +188,8 @@ mod tests {
         assert_eq!((told(&done, "ok"), told(&done, "exit")), (true.into(), 0.into()));
         assert_eq!((told(&failed, "ok"), told(&failed, "exit")), (false.into(), 6.into()));
         assert_eq!((told(&failed, "code"), told(&failed, "seconds")), (3.into(), 1.5.into()));
+        let moved = ["bytes", "packets", "retransmitted"].map(|field| told(&failed, field));
+        assert_eq!(moved, [512, 9, 2].map(serde_json::Value::from));
         assert_eq!((told(&misused, "kind"), told(&misused, "exit")), ("usage".into(), 2.into()));
         let load = |class| Record::of_load(&task, &Tally::default(), class);
         assert_eq!(told(&load(Class::Done), "ok"), true);

@@ -304,6 +304,9 @@ mod tests {
         // There is such a file, and so it is not a host.
         let known = ["x tftp://h/x", "Cargo.toml tftp://h/Cargo.toml"];
         assert_eq!(put(&["x", "Cargo.toml", "h"]), known);
+        // As the last one it is the server, also behind another file that there is.
+        let local = "Cargo.toml tftp://Cargo.lock/Cargo.toml";
+        assert_eq!(put(&["Cargo.toml", "Cargo.lock"]), [local]);
         assert_eq!(put(&["x", "g", "h:"]), ["x tftp://h/x", "g tftp://h/g"]);
         assert_eq!(put(&["x", "g:a", "h"]), ["x tftp://h/x", "g:a tftp://h/g:a"]);
         assert_eq!(put(&["x", "h"]), ["x tftp://h/x"]);

@@ -237,6 +237,7 @@ mod tests {
             );
             let long: Vec<_> = lines.iter().filter(|line| line.width() > columns).collect();
             assert_eq!(long, Vec::<&&str>::new(), "{columns}");
+            assert_eq!(lines[2].width(), columns, "a name has all the room that is left: {text}");
             assert!(lines[1].starts_with(" 1  a/") && lines[11].starts_with("11  b "), "{text}");
             let begins_and_ends = lines[2].contains("long-") && lines[2].contains(".bin ");
             assert!(begins_and_ends && lines[2].contains("\u{2026}"), "{text}");

@@ -257,7 +257,7 @@ pub(super) fn written(kind: u8, value: &impl Serialize) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::proto::{Agreed, GrantLimits, grant};
-    use crate::wire::{Operation, TransferOption};
+    use crate::wire::{Operation, TransferOption, WireBlock};
 
     fn terms(asked: Options) -> Terms {
         let limits = GrantLimits::default();
@@ -275,6 +275,10 @@ mod tests {
             assert_eq!(job.terms().expect("terms"), terms);
         }
         assert_ne!(terms(asked).agreed, Agreed::default());
+        let answer = Packet::Ack { block: WireBlock(0) }.to_vec();
+        let job = Job { answer, ..Job::new(&terms(asked), false) };
+        let refused = job.terms().expect_err("terms of what grants nothing");
+        assert_eq!(refused.kind(), ErrorKind::InvalidData);
     }
 
     #[test]

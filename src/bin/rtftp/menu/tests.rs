@@ -88,6 +88,8 @@ fn several_files_are_told_from_a_name_here() {
     assert_eq!(meant(&["fine", "-"]), is("sub/fine", Some("-")));
     assert_eq!(meant(&["fine", "first", "other"]), is("sub/fine sub/first sub/other", None));
     assert_eq!(meant(&["fine", "first", &here]), is("sub/fine sub/first", Some(&here)));
+    assert_eq!(meant(&["fine", "first", "-"]), is("sub/fine sub/first", Some("-")));
+    assert_eq!(meant(&["fine", "first", "new/"]), is("sub/fine sub/first", Some("new/")));
     assert_eq!(meant(&["fi*"]), is("sub/fine sub/first", None));
     assert_eq!(meant(&["fi*", "1"]), is("sub/fine sub/first sub/7", None));
     assert_eq!(meant(&["fi*", &here]), is("sub/fine sub/first", Some(&here)));
