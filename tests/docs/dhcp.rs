@@ -1,11 +1,12 @@
 //! What dnsmasq tells firmware that asks DHCP how to boot, by the configurations of a page.
 
-use crate::common::{DEADLINE, apart, child, next};
+use crate::common::{apart, child, next, until};
 use nix::sched::{CloneFlags, setns};
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Command};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Firmware: the number of its architecture (RFC 4578), and whether it is iPXE.
 pub(crate) type Firmware = (u16, bool);
@@ -53,7 +54,7 @@ pub(crate) fn told(config: &str, all: &'static [Firmware]) -> Vec<(String, Ipv4A
         setns(place, CloneFlags::CLONE_NEWNET).expect("a network");
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).expect("the port of clients");
         socket.set_broadcast(true).expect("a broadcast");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+        socket.set_read_timeout(Some(Duration::from_secs(1))).expect("a time-out");
         all.iter().map(|firmware| boot(&socket, *firmware)).collect()
     });
     asked.join().expect("answers")
@@ -75,17 +76,21 @@ fn boot(socket: &UdpSocket, firmware: Firmware) -> (String, Ipv4Addr) {
 }
 
 fn ask(socket: &UdpSocket, packet: &[u8], server: SocketAddr) -> Vec<u8> {
-    socket.send_to(packet, server).expect("sent");
-    let mut buffer = [0; 2048];
-    let (len, _) = socket.recv_from(&mut buffer).expect("an answer");
-    buffer[..len].to_vec()
+    let mut packet = packet.to_vec();
+    packet[4..8].copy_from_slice(&rand::random::<[u8; 4]>());
+    // As firmware does it, which asks again after a while.
+    until("an answer", || {
+        socket.send_to(&packet, server).expect("sent");
+        let mut buffer = [0; 2048];
+        let (len, _) = socket.recv_from(&mut buffer).ok()?;
+        (buffer[4..8] == packet[4..8]).then(|| buffer[..len].to_vec())
+    })
 }
 
 /// A message of this type (RFC 2132), with what PXE adds.
 fn packet(kind: u8, (architecture, is_ipxe): Firmware, item: Option<[u8; 2]>) -> Vec<u8> {
     let mut out = vec![0; 236];
     out[..4].copy_from_slice(&[1, 1, 6, 0]);
-    out[4..8].copy_from_slice(&[1, 2, 3, architecture.to_be_bytes()[1]]);
     // The answer by broadcast.
     out[10] = 0x80;
     if kind == 3 {
