@@ -113,6 +113,18 @@ mod tests {
     use tftpkit::wire::Operation;
 
     #[test]
+    fn hardware_addresses_are_asked_for_where_names_have_them_and_nowhere_else() {
+        let wants = |template: Option<&str>| {
+            let upload_name = template.map(|it| it.parse().expect(it));
+            ArchiveArgs { keep_versions: 0, upload_name }.wants_mac()
+        };
+        assert_eq!(
+            [None, Some("{ip}/{name}"), Some("{mac}/{name}")].map(wants),
+            [false, false, true]
+        );
+    }
+
+    #[test]
     fn an_upload_is_named_by_what_is_known_of_it_and_not_at_all_by_what_is_not() {
         let path = |template: &str, last: &str, mac: Option<MacAddress>| {
             let peer = "[::ffff:192.0.2.7]:2000".parse().expect("an address");

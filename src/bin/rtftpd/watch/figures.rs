@@ -501,6 +501,7 @@ impl Progress {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use tftpkit::proto::Agreed;
     use tftpkit::transfer::Outcome;
 
     fn query(name: &str) -> Query {
@@ -525,13 +526,24 @@ mod tests {
             let query = query(&n.to_string());
             figures.tell(&Event::Refused { query: &query, served: None, refusal: &refusal });
         }
+        let (first, reason) = (query("first"), DropReason::TooManySessions);
+        for _ in 0..2 {
+            let (query, agreed) = (&first, &Agreed::default());
+            figures.tell(&Event::Started { query, served: None, agreed });
+        }
         let known = locked(&figures.known);
         assert_eq!((known.recent.len(), known.turned_away.len()), (1, limits::RECENT));
         let names: Vec<_> =
             known.turned_away.iter().filter_map(|over| over.query.as_ref()).collect();
         assert_eq!(names[0].name.as_bytes(), b"1", "the oldest is gone");
-        assert_eq!((known.totals.complete, known.totals.refused), (1, 201));
+        let totals = &known.totals;
+        assert_eq!((totals.started, totals.complete, totals.refused), (2, 1, 201));
         assert_eq!(known.over[Way::Sent as usize].bytes, 9);
+        drop(known);
+        for _ in 0..2 {
+            figures.tell(&Event::Dropped { peer: first.peer, query: None, reason: &reason });
+        }
+        assert_eq!(locked(&figures.known).totals.dropped, 2);
     }
 
     #[test]
