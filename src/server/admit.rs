@@ -139,7 +139,7 @@ impl Admission {
             let evicted = {
                 let mut state = self.state();
                 state.evict_longest_dallying().or_else(|| {
-                    let id = state.longest_silent(None, true, now)?;
+                    let id = state.longest_silent(None, true, &[], now)?;
                     state.remove(id)
                 })
             };
@@ -200,8 +200,8 @@ impl State {
             let of_network = [TooManyOfNetwork, TooManyUnprovenOfNetwork].contains(&full);
             let of_network = of_network.then_some(member.client());
             let of_proven = [TooManyOfNetwork, TooManySessions].contains(&full);
-            let silent = self.longest_silent(of_network, of_proven, now);
-            let id = silent.filter(|id| !ids.contains(id)).ok_or_else(|| full.clone())?;
+            let silent = self.longest_silent(of_network, of_proven, &ids, now);
+            let id = silent.ok_or_else(|| full.clone())?;
             leaving.push(member_of(self.registry.entry(id).ok_or(full)?));
             ids.push(id);
         }
@@ -215,20 +215,26 @@ impl State {
     }
 
     /// A session that keeps its place for nothing: whose client has not answered for long or, where proven clients count,
-    /// that has stood still for longer; of all or of the network of one client.
+    /// that has stood still for longer; of all or of the network of one client, and none of `chosen`.
     fn longest_silent(
         &mut self,
         of: Option<IpAddr>,
         of_proven: bool,
+        chosen: &[SessionId],
         now: Time,
     ) -> Option<SessionId> {
-        let unproven = self.unproven.longest(of, now);
-        unproven.or_else(|| if of_proven { self.longest_still(of, now) } else { None })
+        let unproven = self.unproven.longest(of, chosen, now);
+        unproven.or_else(|| if of_proven { self.longest_still(of, chosen, now) } else { None })
     }
 
     /// The session of a proven client that has stood still for longest, if that is long enough to give way. It may wait for
     /// a time-out of 255 s.
-    fn longest_still(&mut self, of: Option<IpAddr>, now: Time) -> Option<SessionId> {
+    fn longest_still(
+        &mut self,
+        of: Option<IpAddr>,
+        chosen: &[SessionId],
+        now: Time,
+    ) -> Option<SessionId> {
         let look_at = &mut self.look_at[usize::from(of.is_some())];
         if now < *look_at {
             return None;
@@ -239,7 +245,8 @@ impl State {
             here && entry.client() == Client::Proven
                 && now >= entry.got_on_at() + limits::STILL_STAY
         };
-        let still = self.registry.entries().filter(|(_, entry)| may_go(entry));
+        let still = self.registry.entries();
+        let still = still.filter(|(id, entry)| !chosen.contains(id) && may_go(entry));
         let longest = still.min_by_key(|(_, entry)| entry.got_on_at()).map(|(id, _)| id);
         if longest.is_none() {
             *look_at = now + limits::BETWEEN_LOOKS;

@@ -415,6 +415,21 @@ mod tests {
     }
 
     #[test]
+    fn as_many_silent_downloads_give_way_as_an_upload_needs_descriptors() {
+        let admission = admission(&Config::default().sessions(100).descriptors(4));
+        let silent: Vec<_> = (1..=3).map(|n| permit(&admission, peer(n * 256), "a")).collect();
+        let upload = Query::new(peer(9 * 256), LOCAL, Operation::Write, "b");
+        let at = |now| admission.admit(&upload, now).map(|new| new.id);
+        assert_eq!(at(NOW).map(drop), Err(DropReason::TooManySessions));
+        assert!(!silent.iter().any(|permit| permit.entry.is_ended()), "it gets no session");
+        let id = at(NOW + limits::UNPROVEN_STAY).expect("three that are silent have three");
+        assert!(silent.iter().all(|permit| permit.entry.is_ended()));
+        drop(silent);
+        admission.state().remove(id);
+        assert!(is_unused(&admission));
+    }
+
+    #[test]
     fn who_dallies_leaves_when_a_session_is_wanted_and_not_before() {
         let admission = admission(&Config::default().sessions(4));
         let first = dallying(&admission, 1);

@@ -35,11 +35,18 @@ impl Unproven {
         }
     }
 
-    /// The session that has waited longest, of all or of this client's network, if that is long enough to give way.
-    pub(super) fn longest(&self, of_network: Option<IpAddr>, now: Time) -> Option<SessionId> {
+    /// The session that has waited longest, of all or of this client's network, and is none of `chosen`, if that is long
+    /// enough to give way.
+    pub(super) fn longest(
+        &self,
+        of_network: Option<IpAddr>,
+        chosen: &[SessionId],
+        now: Time,
+    ) -> Option<SessionId> {
+        let is_new = |id: &&SessionId| !chosen.contains(id);
         let id = match of_network {
-            None => self.asked.keys().next(),
-            Some(client) => self.of_network.get(&network_of(client))?.first(),
+            None => self.asked.keys().find(is_new),
+            Some(client) => self.of_network.get(&network_of(client))?.iter().find(is_new),
         }?;
         let gives_way_at = *self.asked.get(id)? + limits::UNPROVEN_STAY;
         (now >= gives_way_at).then_some(*id)
