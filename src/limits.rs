@@ -105,6 +105,11 @@ pub const READ_AHEAD_BYTES: usize = 16 << 10;
 #[doc(hidden)]
 pub const WRITE_BEHIND_BYTES: usize = 256 << 10;
 
+/// Where a thread writes itself what it receives in lock-step it does so from 60 KiB on: the largest block at once, while the
+/// next one comes, and of small ones as many as make the call cheap.
+#[doc(hidden)]
+pub const WRITE_AT_ONCE_BYTES: usize = 60 << 10;
+
 /// A plain reader is asked for so much at once: a window of 64 blocks that fit an Ethernet takes two reads.
 pub(crate) const BLOCKING_READ_BYTES: usize = 64 << 10;
 

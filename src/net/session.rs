@@ -338,6 +338,7 @@ impl Session {
         let mut timeout = Timeout::default();
         let mut busy_poll = BusyPoll::new(&*self.system);
         let mut transfer = self.lock();
+        transfer.write_itself();
         while let Some(until) = waits_until(self.advance(&mut transfer, Driver::Thread)) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             // What is taken without the lock, a repeat that comes meanwhile knows nothing of.

@@ -3,6 +3,7 @@
 use super::reorder::ReorderBuffer;
 use super::torn::Torn;
 use super::{Burst, MayWait, Sink, netascii};
+use crate::limits;
 use crate::proto::{Agreed, Arrival, BlockNumber, Receiver, Step, Time};
 use crate::wire::{Mode, Packet, WindowSize, WireBlock};
 use std::io;
@@ -20,6 +21,8 @@ pub(super) struct Incoming {
     unwritten: Vec<u8>,
     /// Bytes that a sink whose writes seldom wait is given at once, where so many come.
     piece: usize,
+    /// Whether who drives it writes itself: no piece is handed over.
+    writes_itself: bool,
     /// Bytes of the file that came in order.
     bytes: u64,
     /// How often the request went out again. Each copy may have an answer of its own.
@@ -58,6 +61,7 @@ impl Incoming {
             may_wait,
             unwritten: Vec::new(),
             piece: 0,
+            writes_itself: false,
             bytes: 0,
             copies: 0,
             has_all_since: None,
@@ -68,6 +72,11 @@ impl Incoming {
     /// Lets so many bytes come together before they are written.
     pub(super) const fn set_piece(&mut self, bytes: usize) {
         self.piece = bytes;
+    }
+
+    /// Says that no piece is handed over to be written.
+    pub(super) const fn write_itself(&mut self) {
+        self.writes_itself = true;
     }
 
     /// A block came. What is in order by that is written, at once or, where that may wait, by
@@ -135,9 +144,12 @@ impl Incoming {
     }
 
     /// Whether something is to be written or committed by [`storage`](Self::storage).
-    pub(super) fn wants_storage(&self) -> bool {
+    pub(super) fn wants_storage(&self, agreed: &Agreed) -> bool {
         let gathers = matches!(self.may_wait, MayWait::OnCommit | MayWait::OnCommitForLong);
-        let piece = if gathers { self.piece.max(1) } else { 1 };
+        // In lock-step the peer has the next block to send meanwhile, and no more: of a larger piece it waits for the rest.
+        let at_once = self.writes_itself && agreed.window() == WindowSize::LOCKSTEP;
+        let most = if at_once { limits::WRITE_AT_ONCE_BYTES } else { usize::MAX };
+        let piece = if gathers { self.piece.clamp(1, most) } else { 1 };
         self.is_whole() || self.unwritten.len() >= piece
     }
 

@@ -527,7 +527,7 @@ impl Transfer {
         match &self.machine {
             _ if self.is_over() => false,
             Machine::Sending(outgoing) => outgoing.wants_storage(&self.summary.agreed),
-            Machine::Receiving(incoming) => incoming.wants_storage(),
+            Machine::Receiving(incoming) => incoming.wants_storage(&self.summary.agreed),
         }
     }
 

@@ -24,6 +24,14 @@ impl Transfer {
         }
     }
 
+    /// Says that who drives it always calls [`run_storage`](Self::run_storage) itself, and hands nothing over: a receiver in
+    /// lock-step then writes a large block while the next one comes.
+    pub const fn write_itself(&mut self) {
+        if let Machine::Receiving(incoming) = &mut self.machine {
+            incoming.write_itself();
+        }
+    }
+
     /// Holds a sender to so many bytes in a second from now on, or to the rate of its timing where that is lower.
     pub fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
         if let Machine::Sending(outgoing) = &mut self.machine {

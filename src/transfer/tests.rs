@@ -395,6 +395,39 @@ fn a_block_is_acknowledged_before_it_is_written_and_a_file_gets_pieces() {
     assert_eq!(dialogue_of(MayWait::Never, 1024, 1), ["write 512", "ACK 1"]);
 }
 
+/// The writes of two blocks of `size` in windows of so many, where 256 KiB may come together, and the thread that drives the
+/// transfer writes itself or has a loop's hand-over.
+fn writes_of(size: u16, window: u16, itself: bool) -> Vec<String> {
+    let notes = Arc::default();
+    let sink = Box::new(Noted(MayWait::OnCommit, Arc::clone(&notes)));
+    let window = TransferOption::WindowSize(WindowSize::new(window).expect("a width"));
+    let mut transfer = Transfer::serve_write(ms(0), &terms(blksize(size).with(window)), sink);
+    if itself {
+        transfer.write_itself();
+    }
+    assert!(!settled(&mut transfer, ms(0)));
+    transfer.set_buffer(limits::WRITE_BEHIND_BYTES);
+    for block in [1, 2] {
+        transfer.handle(ms(1), &data(block, &vec![7; size.into()]));
+        while let Action::Storage | Action::Send(_) = transfer.poll(ms(1)) {
+            transfer.run_storage(ms(1));
+        }
+    }
+    std::mem::take(&mut *notes.lock().expect("notes"))
+}
+
+#[test]
+fn a_thread_writes_what_it_receives_in_lock_step_while_the_next_block_comes() {
+    let largest = ["write 65464"; 2];
+    assert_eq!(writes_of(65464, 1, true), largest);
+    let none = [""; 0];
+    assert_eq!(writes_of(65464, 1, false), none, "a hand-over is worth four blocks");
+    assert_eq!(writes_of(65464, 2, true), none, "a window comes whole");
+    let half = (limits::WRITE_AT_ONCE_BYTES / 2) as u16;
+    assert_eq!(writes_of(half, 1, true), [format!("write {}", limits::WRITE_AT_ONCE_BYTES)]);
+    assert_eq!(writes_of(half - 1, 1, true), none, "small ones share a call");
+}
+
 /// Four blocks in a ring of four, of which the second is acknowledged: blocks 3 to 6 lie in two pieces. All are asked
 /// for once more, and the first piece has left.
 fn in_two_pieces() -> Transfer {
