@@ -406,3 +406,127 @@ impl<H> Clone for Mailbox<H> {
         Self(Arc::clone(&self.0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::fake::Fake;
+    use crate::net::{Delivery, Requested, TransferSocket};
+    use crate::proto::{Timing, accept};
+    use crate::transfer::{Memory, Outcome, Terms};
+    use crate::wire::{Mode, Options, TransferOption, WindowSize};
+    use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const PEER: SocketAddr = SocketAddr::new(LOCAL, 9);
+
+    struct Driven(Arc<Session>, Arc<Mutex<Option<Summary>>>);
+
+    impl Handler for Driven {
+        fn session(&self) -> &Arc<Session> {
+            &self.0
+        }
+
+        fn progress(&mut self, _: Time, _: &mut Transfer) {}
+
+        fn ended(self, how: io::Result<Summary>) {
+            *self.1.lock().expect("no panic") = how.ok();
+        }
+    }
+
+    fn event_loop(fake: &Fake) -> EventLoop<Driven> {
+        EventLoop::new(Arc::new(fake.clone()), Pools::new(fake)).expect("a loop")
+    }
+
+    /// Adds a download in windows of four blocks, and gives what it comes to.
+    fn add(
+        event_loop: &mut EventLoop<Driven>,
+        fake: &Fake,
+        socket: TransferSocket,
+        bytes: usize,
+    ) -> Arc<Mutex<Option<Summary>>> {
+        let window = TransferOption::WindowSize(WindowSize::new(4).expect("a window"));
+        let answer = Options::NONE.with(window);
+        let agreed = accept(&answer, &answer).expect("the same");
+        let terms = Terms { agreed, answer, mode: Mode::Octet, timing: Timing::default() };
+        let memory = Box::new(Memory::new(vec![7; bytes]));
+        let transfer = Transfer::serve_read(fake.now(), &terms, memory);
+        let session = Session::new(socket, Arc::new(fake.clone()), transfer);
+        let summary = Arc::default();
+        event_loop.add(Driven(Arc::new(session), Arc::clone(&summary)));
+        summary
+    }
+
+    #[test]
+    fn a_turn_tells_who_has_something_and_that_more_may_be_left() {
+        let most = limits::EVENTS_AT_ONCE;
+        for (ready, told, crowded) in
+            [(most - 1, most - 1, false), (most, most, true), (most + 1, most, true)]
+        {
+            let (fake, mut watched) = (Fake::default(), vec![SocketId(7)]);
+            let mut event_loop = event_loop(&fake);
+            let ask = |n| {
+                let socket = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a socket");
+                event_loop.watch(&socket, SocketId(n)).expect("watched");
+                fake.comes(b"x", PEER);
+                socket
+            };
+            let sockets: Vec<_> = (0..=ready).map(ask).collect();
+            event_loop.unwatch(&sockets[ready]);
+            let has_more = event_loop.turn(None, &mut watched).expect("a turn");
+            assert_eq!((watched.len(), has_more), (told, crowded), "of {ready}");
+            assert_eq!(watched.last(), Some(&SocketId(told - 1)));
+        }
+    }
+
+    #[test]
+    fn what_found_no_room_leaves_when_the_socket_has_some_again() {
+        let (fake, watched) = (Fake::default(), &mut Vec::new());
+        let mut event_loop = event_loop(&fake);
+        let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+        let summary = add(&mut event_loop, &fake, socket, 6 * 512);
+        let mut turn = || event_loop.turn(None, watched).map(drop).expect("a turn");
+        let of_room = || fake.last(|inside| (inside.tells_of_room, inside.told_of_room));
+        assert_eq!((fake.sent().len(), of_room()), (1, (false, 0)), "the OACK");
+        fake.comes(&[0, 4, 0, 0], PEER);
+        fake.last(|inside| inside.room = 1);
+        turn();
+        assert_eq!((fake.sent().len(), of_room()), (1, (true, 1)));
+        // There is not enough for all yet.
+        fake.last(|inside| inside.room = 1);
+        turn();
+        assert_eq!((fake.sent().len(), of_room()), (1, (true, 1)), "it is told once");
+        fake.last(|inside| inside.room = 9);
+        turn();
+        assert_eq!((fake.sent().len(), of_room()), (2, (false, 2)));
+        assert_eq!(fake.now(), Time::START, "nothing was waited for");
+        fake.comes(&[0, 4, 0, 4], PEER);
+        turn();
+        assert_eq!((fake.sent().len(), of_room()), (3, (false, 2)));
+        fake.comes(&[0, 4, 0, 7], PEER);
+        turn();
+        let summary = summary.lock().expect("no panic").take().expect("it is over");
+        assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 6 * 512));
+        assert_eq!(summary.retransmitted, 0);
+    }
+
+    #[test]
+    fn on_a_shared_port_what_found_no_room_is_tried_again_within_milliseconds() {
+        let (fake, watched) = (Fake::default(), &mut Vec::new());
+        let mut event_loop = event_loop(&fake);
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port").for_all();
+        let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a flow");
+        let _ = add(&mut event_loop, &fake, socket, 6 * 512);
+        assert_eq!(fake.sent().len(), 1, "the OACK");
+        let from = Requested { len: 4, peer: PEER, local: LOCAL };
+        fake.last(|inside| inside.room = 0);
+        let Delivery::For(key) = port.deliver(&[0, 4, 0, 0], &from) else { panic!("it listens") };
+        event_loop.look(key);
+        assert_eq!(fake.sent().len(), 0);
+        fake.last(|inside| inside.room = 9);
+        event_loop.turn(None, watched).expect("a turn");
+        assert_eq!(fake.now() - Time::START, limits::ROOM_AGAIN);
+        assert!(!fake.sent().is_empty(), "its time has come");
+        assert_eq!(fake.last(|inside| inside.told_of_room), 0, "nobody could tell of it");
+    }
+}
