@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) struct State {
     pub(super) now: Time,
     /// In the order in which they were bound.
     pub(super) sockets: Vec<Inside>,
+    /// What is said to who wants another one.
+    pub(super) refuses: Option<Errno>,
 }
 
 /// The first port that is given to who wants any.
@@ -33,10 +36,14 @@ pub(super) struct Inside {
     /// What is there to be received, and from whom.
     pub(super) came: VecDeque<(Result<Vec<u8>, Errno>, SocketAddr)>,
     pub(super) sent: Vec<Sent>,
-    /// How many more datagrams find room.
+    /// How many more datagrams find room; there is room at once for who may wait for it.
     pub(super) room: usize,
     /// What is said of all that is sent.
     pub(super) fails: Option<Errno>,
+    /// Whether what is sent can be cut, and what is said when it is cut.
+    pub(super) cuts: bool,
+    pub(super) fails_to_cut: Option<Errno>,
+    cut: Option<usize>,
     pub(super) receive_buffer: usize,
     /// Bytes to which that can grow.
     pub(super) most_buffer: usize,
@@ -116,6 +123,9 @@ impl System for Fake {
 
     fn bind(&self, local: SocketAddr) -> io::Result<Box<dyn Udp>> {
         let mut state = self.state();
+        if let Some(errno) = state.refuses {
+            return Err(errno.into());
+        }
         let at = state.sockets.len();
         let is_free = |port: &u16| state.sockets.iter().all(|inside| inside.local.port() != *port);
         let port =
@@ -128,6 +138,9 @@ impl System for Fake {
             sent: Vec::new(),
             room: usize::MAX,
             fails: None,
+            cuts: false,
+            fails_to_cut: None,
+            cut: None,
             receive_buffer: 1 << 16,
             most_buffer: usize::MAX,
             joins: true,
@@ -167,8 +180,9 @@ impl FakeSocket {
         act(&mut self.system.state().sockets[self.at])
     }
 
-    fn put(&self, bytes: &[u8], cut: Option<usize>, to: SocketAddr) -> io::Result<()> {
+    fn put(&self, bytes: &[u8], cut: Option<usize>, to: SocketAddr, wait: bool) -> io::Result<()> {
         self.with(|inside| {
+            inside.room = inside.room.max(wait.into());
             if let Some(error) = inside.fails {
                 return Err(error.into());
             }
@@ -201,13 +215,17 @@ impl Udp for FakeSocket {
         Ok(())
     }
 
-    fn send(&self, bytes: &[u8], _: bool) -> io::Result<()> {
+    fn send(&self, bytes: &[u8], wait: bool) -> io::Result<()> {
         let to = self.with(|inside| inside.peer).ok_or(ErrorKind::NotConnected)?;
-        self.put(bytes, None, to)
+        let cut = self.with(|inside| inside.cut).filter(|cut| bytes.len() > *cut);
+        match self.with(|inside| inside.fails_to_cut).filter(|_| cut.is_some()) {
+            Some(errno) => Err(errno.into()),
+            None => self.put(bytes, cut, to, wait),
+        }
     }
 
     fn send_to(&self, bytes: &[u8], peer: SocketAddr) -> io::Result<()> {
-        self.put(bytes, None, peer)
+        self.put(bytes, None, peer, true)
     }
 
     fn send_from(
@@ -217,7 +235,7 @@ impl Udp for FakeSocket {
         _: IpAddr,
         peer: SocketAddr,
     ) -> io::Result<()> {
-        self.put(bytes, cut, peer)
+        self.put(bytes, cut, peer, false)
     }
 
     fn receive(&self, buffer: &mut [u8], wait: bool) -> io::Result<usize> {
@@ -242,12 +260,26 @@ impl Udp for FakeSocket {
         Ok(Asked { len, peer: Some(from), local })
     }
 
-    fn receive_requests(&self, _: &mut [u8], _: usize, _: &mut Vec<Asked>) -> io::Result<()> {
-        Err(ErrorKind::Unsupported.into())
+    fn receive_requests(
+        &self,
+        buffer: &mut [u8],
+        each: usize,
+        asked: &mut Vec<Asked>,
+    ) -> io::Result<()> {
+        for piece in buffer.chunks_mut(each) {
+            match self.receive_request(piece) {
+                Err(_) if !asked.is_empty() => break,
+                one => asked.push(one?),
+            }
+        }
+        Ok(())
     }
 
-    fn cut(&self, _: Option<usize>) -> io::Result<()> {
-        Err(ErrorKind::Unsupported.into())
+    fn cut(&self, into: Option<usize>) -> io::Result<()> {
+        self.with(|inside| {
+            inside.cut = into.filter(|_| inside.cuts);
+            inside.cuts.then_some(()).ok_or_else(|| ErrorKind::Unsupported.into())
+        })
     }
 
     fn join(&self) -> io::Result<()> {
@@ -346,6 +378,7 @@ struct AtOnce;
 
 impl Pool for AtOnce {
     fn run(&self, job: Job) {
-        job();
+        // One that panics costs no thread.
+        let _ = catch_unwind(AssertUnwindSafe(job));
     }
 }

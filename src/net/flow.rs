@@ -318,11 +318,28 @@ mod tests {
         (LOCAL, port).into()
     }
 
-    /// Whoever is told gets nothing from it.
-    struct Deaf;
+    /// Notes for whom it was rung.
+    #[derive(Default)]
+    struct Rung(Mutex<Vec<usize>>);
 
-    impl Bell for Deaf {
-        fn ring(&self, _: usize) {}
+    impl Bell for Rung {
+        fn ring(&self, key: usize) {
+            self.0.lock().expect("no panic").push(key);
+        }
+    }
+
+    #[test]
+    fn who_listens_is_named_and_woken_and_who_listens_no_more_is_not() {
+        let (flows, bell) = (flows(), Arc::new(Rung::default()));
+        let flow = flows.open(peer(1), LOCAL, 1);
+        flow.wake();
+        flow.listen(7, Arc::clone(&bell) as Arc<dyn Bell>);
+        flow.wake();
+        assert_eq!(flows.deliver(b"a", peer(1), LOCAL), Delivery::For(7));
+        flow.listen_no_more();
+        flow.wake();
+        assert_eq!(flows.deliver(b"b", peer(1), LOCAL), Delivery::Kept);
+        assert_eq!(*bell.0.lock().expect("no panic"), [7]);
     }
 
     #[test]
@@ -330,8 +347,8 @@ mod tests {
         let flows = flows();
         let newer = flows.open(peer(1), LOCAL, 2);
         let older = flows.open(peer(1), LOCAL, 1);
-        newer.listen(7, Arc::new(Deaf));
-        older.listen(8, Arc::new(Deaf));
+        newer.listen(7, Arc::new(Rung::default()));
+        older.listen(8, Arc::new(Rung::default()));
         assert_eq!(flows.deliver(b"a", peer(1), LOCAL), Delivery::For(7));
         drop(older);
         assert_eq!(flows.deliver(b"b", peer(1), LOCAL), Delivery::For(7));
@@ -366,6 +383,7 @@ mod tests {
         let most = limits::FLOW_BYTES / 600 + 1;
         assert_eq!(fill(&flow, 1, 600), (0..most).map(|n| (600, n as u8)).collect::<Vec<_>>());
         flow.ask_receive_buffer(10_000);
+        assert_eq!(flow.receive_buffer().expect("its size"), 10_000);
         assert_eq!(fill(&flow, 1, 1000).len(), 10);
         flow.ask_receive_buffer(usize::MAX);
         (0..limits::FLOW_DATAGRAMS + 9).for_each(|_| {
@@ -395,6 +413,11 @@ mod tests {
         let mut joined = |room| flow.receive_joined(&mut buffer[..room], false).ok();
         assert_eq!([joined(100), joined(100)], [Some((11, 4)), Some((4, 4))]);
         assert_eq!([joined(5), joined(5)], [Some((5, 5)), None]);
+        for len in [4, 4, 4, 0] {
+            flows.deliver(&vec![len; len.into()], peer(1), LOCAL);
+        }
+        // Two fit, and a third would not be whole.
+        assert_eq!([joined(11), joined(8), joined(8)], [Some((8, 4)), Some((4, 4)), Some((0, 0))]);
         assert_eq!(flows.waiting.load(Ordering::Relaxed), 0);
     }
 

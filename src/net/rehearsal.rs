@@ -220,6 +220,9 @@ impl Pool for AtOnce {
 mod tests {
     use super::*;
 
+    /// Sends the bytes from the socket.
+    type Way<'a> = &'a dyn Fn(&dyn Udp, &[u8]) -> io::Result<()>;
+
     #[test]
     fn what_would_be_sent_first_is_kept_nobody_answers_and_nothing_is_waited_for() {
         let system = Rehearsal::start();
@@ -248,12 +251,32 @@ mod tests {
             }
         }
         assert_eq!(system.first_sent(), None);
-        let local = (Ipv4Addr::LOCALHOST, 0).into();
-        let socket = system.bind(local).expect("a socket");
-        socket.send_to(b"first", local).expect("kept");
-        socket.send(b"second", true).expect("kept");
-        socket.send_from(b"third", None, local.ip(), local).expect("kept");
-        assert_eq!(system.first_sent().as_deref(), Some(&b"first"[..]));
+        let to = (Ipv4Addr::LOCALHOST, 9).into();
+        let ways: [Way<'_>; 3] = [
+            &|socket, bytes| socket.send(bytes, true),
+            &|socket, bytes| socket.send_to(bytes, to),
+            &|socket, bytes| socket.send_from(bytes, None, to.ip(), to),
+        ];
+        for send in ways {
+            let system = Rehearsal::start();
+            let socket = system.bind(to).expect("a socket");
+            for bytes in [&b"first"[..], b"second"] {
+                send(&*socket, bytes).expect("kept");
+            }
+            assert_eq!(system.first_sent().as_deref(), Some(&b"first"[..]));
+        }
+    }
+
+    #[test]
+    fn what_would_wait_runs_at_once_and_the_path_is_the_kernels() {
+        let system = Rehearsal::start();
+        let ran = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
+        system.pool(1).run(Box::new(move || runs.store(true, Ordering::Relaxed)));
+        assert!(ran.load(Ordering::Relaxed), "nobody waits for it");
+        assert!(system.spawn("job", Box::new(|| {})).is_err(), "nobody would wait for it");
+        let peer = (Ipv4Addr::LOCALHOST, 9).into();
+        assert!(system.path_bytes(peer).is_some_and(|bytes| bytes > 1000), "the loopback's");
     }
 
     #[test]

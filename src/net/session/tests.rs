@@ -1,6 +1,6 @@
 use super::*;
 use crate::net::fake::Fake;
-use crate::net::{Kernel, RequestSocket};
+use crate::net::{Kernel, RequestSocket, Way};
 use crate::proto::{Timing, accept};
 use crate::transfer::{Memory, Outcome, Source, Terms};
 use crate::wire::{Mode, Operation, Options, Request, TransferOption, WindowSize};
@@ -172,6 +172,66 @@ fn what_finds_no_room_is_kept_and_leaves_when_there_is_some() {
     fake.last(|inside| inside.room = 9);
     assert!(matches!(advance(&session), Next::Wait(_)));
     assert_eq!(fake.sent(), [data(3, 512), data(4, 512)], "they are not lost");
+    fake.comes(&ack(4), PEER);
+    fake.last(|inside| inside.room = 0);
+    let (mut transfer, mut buffer) = (session.lock(), [0; 600]);
+    let received = session.socket.try_receive(&mut buffer).expect("a look");
+    session.hear(&mut transfer, received, &mut buffer).expect("it is heard");
+    let next = session.advance(&mut transfer, Driver::Thread);
+    assert!(matches!(next, Next::Wait(_)), "a thread of its own waits for room: {next:?}");
+    assert_eq!(fake.sent(), [data(5, 0)]);
+}
+
+#[test]
+fn who_is_abandoned_hears_first_what_its_peer_has_said() {
+    for (said, expected) in [(true, Outcome::Complete), (false, Outcome::Superseded)] {
+        let fake = Fake::default();
+        let session = session(&fake, download(Options::NONE, 3));
+        advance(&session);
+        if said {
+            fake.comes(&ack(1), PEER);
+        }
+        session.end(Ending::Abandon);
+        assert_eq!(advance(&session), Next::Wait(fake.now()), "{expected:?}");
+        assert_eq!(outcome(&session), None, "{expected:?}");
+        assert_eq!(turn(&session), Next::Done, "{expected:?}");
+        assert_eq!(outcome(&session), Some(expected));
+    }
+}
+
+/// Keeps what it is told.
+struct Heard(Arc<Mutex<Vec<String>>>);
+
+impl Listener for Heard {
+    fn packet(&mut self, now: Time, way: Way, datagram: &[u8]) {
+        let at = now.as_micros();
+        self.0.lock().expect("no panic").push(format!("{at} {way:?} {}", datagram.len()));
+    }
+
+    fn ended(&mut self, summary: &Summary) {
+        self.0.lock().expect("no panic").push(format!("{:?}", summary.outcome));
+    }
+}
+
+#[test]
+fn who_listens_in_hears_each_datagram_and_the_end_and_figures_are_told_meanwhile() {
+    let (fake, heard) = (Fake::default(), Arc::default());
+    let listener = Box::new(Heard(Arc::clone(&heard)));
+    let session = session(&fake, download(Options::NONE, 515)).tapped(Some(listener));
+    advance(&session);
+    fake.spend(Duration::from_millis(5));
+    fake.comes(&ack(1), PEER);
+    turn(&session);
+    let figures = session.figures().expect("nobody is at it");
+    assert_eq!((figures.bytes, figures.elapsed), (512, Duration::from_millis(5)));
+    let held = session.lock();
+    assert_eq!(session.figures(), None, "who is at it may be waiting for a disk");
+    drop(held);
+    fake.comes(&ack(2), PEER);
+    turn(&session);
+    session.told(session.lock().summary());
+    let all = ["0 Out 516", "5000 In 4", "5000 Out 7", "5000 In 4", "Some(Complete)"];
+    assert_eq!(*heard.lock().expect("no panic"), all);
 }
 
 #[test]
