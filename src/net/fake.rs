@@ -54,6 +54,8 @@ pub(super) struct Inside {
     pub(super) tells_of_room: bool,
     pub(super) told_of_room: usize,
     timeout: Option<Duration>,
+    /// Who receives waits no more.
+    is_shut: bool,
 }
 
 /// What was sent in one call.
@@ -67,7 +69,7 @@ pub(super) struct Sent {
 
 impl Inside {
     fn is_ready(&self) -> bool {
-        !self.came.is_empty() || self.tells_of_room && self.room > 0
+        !self.came.is_empty() || self.is_shut || self.tells_of_room && self.room > 0
     }
 }
 
@@ -148,6 +150,7 @@ impl System for Fake {
             tells_of_room: false,
             told_of_room: 0,
             timeout: None,
+            is_shut: false,
         });
         Ok(Box::new(FakeSocket { system: self.clone(), at }))
     }
@@ -196,8 +199,11 @@ impl FakeSocket {
         if wait {
             self.wait(self.with(|inside| inside.timeout).expect("nobody waits for ever"));
         }
-        let (came, from) =
-            self.with(|inside| inside.came.pop_front()).ok_or(ErrorKind::WouldBlock)?;
+        let next = self.with(|inside| {
+            let word = inside.peer.filter(|_| inside.is_shut).map(|peer| (Ok(Vec::new()), peer));
+            inside.came.pop_front().or(word)
+        });
+        let (came, from) = next.ok_or(ErrorKind::WouldBlock)?;
         let came = came?;
         let len = came.len().min(buffer.len());
         buffer[..len].copy_from_slice(&came[..len]);
@@ -243,7 +249,17 @@ impl Udp for FakeSocket {
     }
 
     fn receive_joined(&self, buffer: &mut [u8], wait: bool) -> io::Result<(usize, usize)> {
-        self.take(buffer, wait).map(|(len, _)| (len, len))
+        let (first, _) = self.take(buffer, wait)?;
+        let mut len = first;
+        let is_like = |came: &Result<Vec<u8>, Errno>| {
+            came.as_ref().is_ok_and(|came| first > 0 && came.len() == first)
+        };
+        while len + first <= buffer.len()
+            && self.with(|inside| inside.came.front().is_some_and(|(came, _)| is_like(came)))
+        {
+            len += self.take(&mut buffer[len..], false)?.0;
+        }
+        Ok((len, first))
     }
 
     fn receive_from(
@@ -315,7 +331,9 @@ impl Udp for FakeSocket {
 
     fn forget_error(&self) {}
 
-    fn wake(&self) {}
+    fn wake(&self) {
+        self.with(|inside| inside.is_shut = true);
+    }
 }
 
 #[derive(Debug)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::Ending;
 use crate::net::fake::Fake;
 use crate::net::{Delivery, Requested, TransferSocket};
 use crate::proto::{Timing, accept};
@@ -130,6 +131,7 @@ fn what_other_threads_hand_over_is_done_in_the_next_turn_and_by_a_loop_that_is_g
     }
     mailbox.wake();
     event_loop.wait(None, watched).expect("it was woken");
+    assert_eq!(fake.now(), Time::START, "nothing was waited for");
     let one = Arc::clone(&done);
     mailbox.call(move || drop(one));
     drop(event_loop);
@@ -160,25 +162,49 @@ fn a_turn_that_waits_for_a_disk_is_taken_elsewhere_and_what_came_meanwhile_is_he
         let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a socket");
         let transfer = download(&fake, Box::new(Disk(file)));
         let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
-        let left = Arc::downgrade(&session);
+        let (left, summary) = (Arc::downgrade(&session), Arc::default());
         // It may read before it has answered, or when it was answered.
-        event_loop.add(Driven(session, Arc::default()));
-        if is_shared {
-            let from = Requested { len: 4, peer: PEER, local: LOCAL };
-            // Who listens is told; for who is away with a disk it waits.
-            if let Delivery::For(key) = port.deliver(&[0, 4, 0, 0], &from) {
-                event_loop.look(key);
-            }
-        } else {
-            fake.comes(&[0, 4, 0, 0], PEER);
-        }
-        for _ in 0..4 {
-            event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
-        }
-        let sent = fake.sent().last().map(Vec::len);
+        event_loop.add(Driven(session, Arc::clone(&summary)));
         let case = format!("shared port {is_shared}, file {file:?}");
-        assert_eq!(left.upgrade().is_some(), file.is_some(), "who panics is gone: {case}");
-        assert_eq!(sent.filter(|_| file.is_some()), file.map(|len| len + 4), "{case}");
+        for (number, answer) in [(0, file.map(|len| len + 4)), (1, None)] {
+            let ack = [0, 4, 0, number];
+            // Who listens is told; for who is away with a disk it waits.
+            match port.deliver(&ack, &Requested { len: 4, peer: PEER, local: LOCAL }) {
+                Delivery::For(key) => event_loop.look(key),
+                Delivery::Stray => fake.comes(&ack, PEER),
+                Delivery::Kept => {}
+            }
+            for _ in 0..4 {
+                event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+            }
+            let sent = fake.sent().last().map(Vec::len).filter(|_| file.is_some());
+            assert_eq!(sent, answer, "{case}");
+        }
+        assert!(left.upgrade().is_none(), "it is over: {case}");
+        let bytes = summary.lock().expect("no panic").take().map(|summary| summary.bytes as usize);
+        assert_eq!(bytes, file, "{case}");
+    }
+}
+
+#[test]
+fn what_is_stopped_from_outside_ends_in_the_next_turn() {
+    for is_shared in [false, true] {
+        let (fake, watched) = (Fake::default(), &mut Vec::new());
+        let mut event_loop = event_loop(&fake);
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
+        let port = if is_shared { port.for_all() } else { port };
+        let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a socket");
+        let transfer = download(&fake, Box::new(Memory::new(vec![7; 9])));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        let summary = Arc::<Mutex<Option<Summary>>>::default();
+        event_loop.add(Driven(Arc::clone(&session), Arc::clone(&summary)));
+        session.end(Ending::Stop("no more".into()));
+        event_loop.turn(None, watched).expect("a turn");
+        let summary = summary.lock().expect("no panic").take();
+        let outcome = summary.and_then(|summary| summary.outcome);
+        assert_eq!(outcome, Some(Outcome::Stopped), "shared port {is_shared}");
+        assert_eq!(fake.now(), Time::START, "nothing was waited for: shared port {is_shared}");
+        assert_eq!(fake.sent().last().map(Vec::len), Some(12), "it is told");
     }
 }
 

@@ -70,6 +70,10 @@ fn joined_datagrams_have_room_where_many_come_at_once_and_the_kernel_joins() {
         let rooms = [(); 2].map(|()| socket.room_for(&transfer));
         let asked = fake.last(|inside| inside.asked_to_join);
         assert_eq!((rooms, asked), ([expected.0; 2], expected.1), "case {n}");
+        (0..3).for_each(|_| fake.comes(b"data", PEER));
+        let received = socket.try_receive(&mut vec![0; expected.0]).expect("they came");
+        let len = if expected.0 == joined { 12 } else { 4 };
+        assert_eq!(received, Received::Datagrams { len, each: 4 }, "case {n}");
     }
 }
 
