@@ -117,6 +117,9 @@ fn what_other_threads_hand_over_is_done_in_the_next_turn_and_by_a_loop_that_is_g
     assert_eq!(fake.sent().len(), 0);
     event_loop.turn(None, watched).expect("a turn");
     assert_eq!(fake.sent().len(), 1, "the OACK");
+    mailbox.wake();
+    event_loop.wait(None, watched).expect("it was woken");
+    assert_eq!(fake.now(), Time::START, "nothing was waited for");
     let done = Arc::new(());
     let not_yet = |call: &Arc<()>| Arc::strong_count(call);
     for is_gone in [false, true] {
@@ -129,9 +132,6 @@ fn what_other_threads_hand_over_is_done_in_the_next_turn_and_by_a_loop_that_is_g
         event_loop.turn(None, watched).expect("a turn");
         assert_eq!(not_yet(&done), 1, "it was called");
     }
-    mailbox.wake();
-    event_loop.wait(None, watched).expect("it was woken");
-    assert_eq!(fake.now(), Time::START, "nothing was waited for");
     let one = Arc::clone(&done);
     mailbox.call(move || drop(one));
     drop(event_loop);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::{Channel, Neighbours};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::sockopt::ip_mtu_discover;
 use std::collections::BTreeSet;
@@ -161,8 +162,10 @@ fn no_program_that_is_started_has_a_socket_or_a_poller_of_this_one() {
     let given = UdpSocket::bind(local).expect("a socket");
     fcntl_setfd(&given, FdFlags::empty()).expect("it is set");
     let given = kernel.adopt(given.into());
+    let (neighbours, channel) = (Neighbours::open(), Channel::pair());
     assert_eq!(inherited().difference(&before).collect::<Vec<_>>(), NONE);
-    drop((poller, listening, shared, given));
+    assert!(given.is_ok() && neighbours.is_ok() && channel.is_ok());
+    drop((poller, listening, shared));
 }
 
 const NONE: [&String; 0] = [];
