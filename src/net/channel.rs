@@ -126,4 +126,18 @@ mod tests {
         drop(one);
         assert_eq!(other.receive(&mut buffer).expect("the end"), 0);
     }
+
+    #[test]
+    fn who_may_not_wait_is_told_that_there_is_no_room_and_that_nobody_listens() {
+        let (one, other) = Channel::pair().expect("a pair");
+        let message = [7; 1000];
+        let refused = std::iter::repeat_with(|| one.try_send(&message).err()).take(1 << 20);
+        let refused = refused.flatten().next().expect("it holds no gigabyte");
+        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        assert_eq!(other.receive(&mut [0; 1000]).expect("what was sent is there"), 1000);
+        drop(other);
+        let refused = [(); 2].map(|()| one.try_send(&message).map_err(|error| error.kind()));
+        // What was lost is told first, and no signal ends the process.
+        assert_eq!(refused, [Err(ErrorKind::ConnectionReset), Err(ErrorKind::BrokenPipe)]);
+    }
 }

@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn what_is_put_off_again_and_again_costs_one_entry_and_still_comes() {
         let mut deadlines = Deadlines::default();
-        for n in 10..1000 {
+        for n in [10; 9].into_iter().chain(10..1000) {
             deadlines.set(0, ms(n));
         }
         assert_eq!(deadlines.heap.len(), 1);

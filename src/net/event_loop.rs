@@ -406,3 +406,6 @@ impl<H> Clone for Mailbox<H> {
         Self(Arc::clone(&self.0))
     }
 }
+
+#[cfg(test)]
+mod tests;

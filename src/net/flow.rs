@@ -303,6 +303,7 @@ impl Udp for Flow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::fake::{Fake, Sent};
     use crate::net::{Kernel, System};
     use std::net::Ipv4Addr;
 
@@ -317,11 +318,28 @@ mod tests {
         (LOCAL, port).into()
     }
 
-    /// Whoever is told gets nothing from it.
-    struct Deaf;
+    /// Notes for whom it was rung.
+    #[derive(Default)]
+    struct Rung(Mutex<Vec<usize>>);
 
-    impl Bell for Deaf {
-        fn ring(&self, _: usize) {}
+    impl Bell for Rung {
+        fn ring(&self, key: usize) {
+            self.0.lock().expect("no panic").push(key);
+        }
+    }
+
+    #[test]
+    fn who_listens_is_named_and_woken_and_who_listens_no_more_is_not() {
+        let (flows, bell) = (flows(), Arc::new(Rung::default()));
+        let flow = flows.open(peer(1), LOCAL, 1);
+        flow.wake();
+        flow.listen(7, Arc::clone(&bell) as Arc<dyn Bell>);
+        flow.wake();
+        assert_eq!(flows.deliver(b"a", peer(1), LOCAL), Delivery::For(7));
+        flow.listen_no_more();
+        flow.wake();
+        assert_eq!(flows.deliver(b"b", peer(1), LOCAL), Delivery::Kept);
+        assert_eq!(*bell.0.lock().expect("no panic"), [7]);
     }
 
     #[test]
@@ -329,8 +347,8 @@ mod tests {
         let flows = flows();
         let newer = flows.open(peer(1), LOCAL, 2);
         let older = flows.open(peer(1), LOCAL, 1);
-        newer.listen(7, Arc::new(Deaf));
-        older.listen(8, Arc::new(Deaf));
+        newer.listen(7, Arc::new(Rung::default()));
+        older.listen(8, Arc::new(Rung::default()));
         assert_eq!(flows.deliver(b"a", peer(1), LOCAL), Delivery::For(7));
         drop(older);
         assert_eq!(flows.deliver(b"b", peer(1), LOCAL), Delivery::For(7));
@@ -365,8 +383,14 @@ mod tests {
         let most = limits::FLOW_BYTES / 600 + 1;
         assert_eq!(fill(&flow, 1, 600), (0..most).map(|n| (600, n as u8)).collect::<Vec<_>>());
         flow.ask_receive_buffer(10_000);
+        assert_eq!(flow.receive_buffer().expect("its size"), 10_000);
         assert_eq!(fill(&flow, 1, 1000).len(), 10);
         flow.ask_receive_buffer(usize::MAX);
+        (0..limits::FLOW_DATAGRAMS + 9).for_each(|_| {
+            flows.deliver(b"", peer(1), LOCAL);
+        });
+        assert_eq!(flow.inner.inbox().lengths.len(), limits::FLOW_DATAGRAMS, "empty ones are ones");
+        flow.inner.inbox().lengths.clear();
         let datagram = vec![0; 1 << 16];
         let most = limits::FLOWS_BYTES / datagram.len() + 1;
         (0..most + 9).for_each(|_| {
@@ -389,6 +413,51 @@ mod tests {
         let mut joined = |room| flow.receive_joined(&mut buffer[..room], false).ok();
         assert_eq!([joined(100), joined(100)], [Some((11, 4)), Some((4, 4))]);
         assert_eq!([joined(5), joined(5)], [Some((5, 5)), None]);
+        for len in [4, 4, 4, 0] {
+            flows.deliver(&vec![len; len.into()], peer(1), LOCAL);
+        }
+        // Two fit, and a third would not be whole.
+        assert_eq!([joined(11), joined(8), joined(8)], [Some((8, 4)), Some((4, 4)), Some((0, 0))]);
         assert_eq!(flows.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_is_sent_goes_to_its_one_peer_and_is_cut_as_it_was_told() {
+        let fake = Fake::default();
+        let flows = Flows::new(fake.bind((LOCAL, 0).into()).expect("a socket").into());
+        let flow = flows.open(peer(1), LOCAL, 1);
+        let mut cuts = Vec::new();
+        for (into, len) in [(None, 9), (Some(4), 9), (Some(4), 4), (Some(4), 3), (None, 9)] {
+            flow.cut(into).expect("it can be cut");
+            flow.send(&[7; 9][..len], false).expect("sent");
+            let sent = fake.last(|inside| inside.sent.pop()).expect("it was sent");
+            cuts.push(sent.cut);
+            assert_eq!(sent, Sent { bytes: vec![7; len], cut: sent.cut, to: peer(1) });
+        }
+        assert_eq!(cuts, [None, Some(4), None, None, None]);
+        // Who wants another peer, or strangers, is wrong here.
+        let buffer = &mut [0; 9];
+        let refused = [
+            flow.connect(peer(2)),
+            flow.send_to(b"a", peer(2)),
+            flow.send_from(b"a", None, LOCAL, peer(2)),
+            flow.receive_from(buffer, false).map(drop),
+            flow.receive_request(buffer).map(drop),
+            flow.receive_requests(buffer, 3, &mut Vec::new()),
+        ];
+        let refused = refused.map(|told| told.map_err(|error| error.kind()));
+        assert_eq!(refused, [Err(ErrorKind::Unsupported); 6]);
+        assert_eq!(fake.last(|inside| inside.sent.len()), 0);
+    }
+
+    #[test]
+    fn a_look_tells_whether_something_waits() {
+        let flows = flows();
+        let flow = flows.open(peer(1), LOCAL, 1);
+        assert!(!flow.wait(Duration::ZERO) && !flow.has_something());
+        flows.deliver(b"", peer(1), LOCAL);
+        assert!(flow.wait(Duration::ZERO) && flow.has_something(), "an empty one is one");
+        assert_eq!(flow.receive(&mut [0], false).expect("it was there"), 0);
+        assert!(!flow.wait(Duration::ZERO) && !flow.has_something());
     }
 }

@@ -6,6 +6,8 @@
 mod channel;
 mod deadlines;
 mod event_loop;
+#[cfg(test)]
+mod fake;
 mod flow;
 mod kernel;
 mod mac;

@@ -188,4 +188,25 @@ mod tests {
             assert_eq!(neighbours.address_of(&client), None, "{client}");
         }
     }
+
+    #[test]
+    fn the_kernel_says_which_interface_leads_to_an_address() {
+        let neighbours = Neighbours::open().expect("a way to the kernel");
+        let mut table = neighbours.0.lock().expect("no panic");
+        let lo = std::fs::read_to_string("/sys/class/net/lo/ifindex").expect("there is a loopback");
+        let lo = lo.trim().parse().ok();
+        for ip in ["127.0.0.1", "127.1.2.3", "::1"].map(|text| text.parse().expect("an address")) {
+            assert_eq!(table.interface_to(ip), lo, "{ip}");
+        }
+        // Other questions have other numbers, and an answer that nobody took is none to the next.
+        let question = (ROUTE_TO, &[127, 0, 0, 1][..]);
+        let fixed = [2, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(table.ask(GET_ROUTE, fixed, question, NEW_NEIGHBOUR), None, "of another kind");
+        assert_eq!(
+            table.ask(0xfff0, fixed, question, NEW_ROUTE),
+            None,
+            "it knows no such question"
+        );
+        assert!(table.ask(GET_ROUTE, fixed, question, NEW_ROUTE).is_some());
+    }
 }

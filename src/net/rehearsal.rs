@@ -215,3 +215,80 @@ impl Pool for AtOnce {
         job();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends the bytes from the socket.
+    type Way<'a> = &'a dyn Fn(&dyn Udp, &[u8]) -> io::Result<()>;
+
+    #[test]
+    fn what_would_be_sent_first_is_kept_nobody_answers_and_nothing_is_waited_for() {
+        let system = Rehearsal::start();
+        for local in ["127.0.0.1:69", "[::1]:69"].map(|text| text.parse().expect("an address")) {
+            let (socket, listening) = (system.bind(local), system.listen(local));
+            let (socket, listening) = (socket.expect("a socket"), listening.expect("a socket"));
+            for socket in [&socket, &listening] {
+                // Somebody else may have the port, and the right to it.
+                assert_eq!(socket.local_address().expect("its address"), local);
+                let real = system.kernel.bind(SocketAddr::new(local.ip(), 0)).expect("a socket");
+                let buffers = [socket, &real].map(|it| it.receive_buffer().expect("its size"));
+                assert_eq!(buffers[0], buffers[1]);
+                socket.connect(local).expect("connected");
+                let (buffer, all) = (&mut [0; 9], &mut Vec::new());
+                let came = [
+                    socket.receive(buffer, true).map(drop),
+                    socket.receive_joined(buffer, true).map(drop),
+                    socket.receive_from(buffer, true).map(drop),
+                    socket.receive_request(buffer).map(drop),
+                    socket.receive_requests(buffer, 3, all),
+                ];
+                let came = came.map(|came| came.map_err(|error| error.kind()));
+                assert_eq!(came, [Err(ErrorKind::WouldBlock); 5]);
+                assert!(!socket.wait(Duration::from_secs(3600)));
+                assert!(socket.cut(Some(4)).is_err(), "two packets would be taken for one");
+            }
+        }
+        assert_eq!(system.first_sent(), None);
+        let to = (Ipv4Addr::LOCALHOST, 9).into();
+        let ways: [Way<'_>; 3] = [
+            &|socket, bytes| socket.send(bytes, true),
+            &|socket, bytes| socket.send_to(bytes, to),
+            &|socket, bytes| socket.send_from(bytes, None, to.ip(), to),
+        ];
+        for send in ways {
+            let system = Rehearsal::start();
+            let socket = system.bind(to).expect("a socket");
+            for bytes in [&b"first"[..], b"second"] {
+                send(&*socket, bytes).expect("kept");
+            }
+            assert_eq!(system.first_sent().as_deref(), Some(&b"first"[..]));
+        }
+    }
+
+    #[test]
+    fn what_would_wait_runs_at_once_and_the_path_is_the_kernels() {
+        let system = Rehearsal::start();
+        let ran = Arc::new(AtomicBool::new(false));
+        let runs = Arc::clone(&ran);
+        system.pool(1).run(Box::new(move || runs.store(true, Ordering::Relaxed)));
+        assert!(ran.load(Ordering::Relaxed), "nobody waits for it");
+        assert!(system.spawn("job", Box::new(|| {})).is_err(), "nobody would wait for it");
+        let peer = (Ipv4Addr::LOCALHOST, 9).into();
+        assert!(system.path_bytes(peer).is_some_and(|bytes| bytes > 1000), "the loopback's");
+    }
+
+    #[test]
+    fn a_poller_tells_that_it_was_woken_once_and_waits_for_nothing() {
+        let poller = Rehearsal::start().poller().expect("a poller");
+        let mut ready = vec![7];
+        let mut told = || {
+            poller.wait(None, &mut ready).expect("it waits for nothing");
+            ready.clone()
+        };
+        assert!(told().is_empty());
+        poller.wake();
+        assert_eq!([told(), told()], [vec![WOKEN], vec![]]);
+    }
+}

@@ -158,12 +158,7 @@ mod tests {
                     done.send(std::thread::current().id()).expect("waited for");
                 }));
                 let id = seen.recv_timeout(DEADLINE).expect("it is done");
-                // It waits for the next job.
-                let patience = Instant::now() + DEADLINE;
-                while workers.0.state().idle == 0 {
-                    assert!(Instant::now() < patience, "it waits for no other job");
-                    std::thread::yield_now();
-                }
+                until(&workers, "it waits for no other job", |state| state.idle > 0);
                 id
             })
             .collect();
@@ -184,6 +179,30 @@ mod tests {
         }
         let next = || seen.recv_timeout(DEADLINE);
         assert_eq!((next(), next()), (Ok(0), Ok(1)), "by a second thread");
+    }
+
+    /// Waits until the state is as it is to be.
+    fn until(workers: &Workers, what: &str, is_so: impl Fn(&State) -> bool) {
+        let patience = Instant::now() + DEADLINE;
+        while !is_so(&workers.0.state()) {
+            assert!(Instant::now() < patience, "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn who_has_a_job_is_not_counted_for_the_next_and_who_has_gone_makes_room_for_another() {
+        let workers = Workers::new(2);
+        drop(held(&workers, 1));
+        until(&workers, "it waits for no other job", |state| state.idle == 1);
+        let (begun, ends) = held(&workers, 2);
+        let next = || begun.recv_timeout(DEADLINE).expect("both run at once");
+        assert_eq!(next() + next(), 1);
+        drop(ends);
+        until(&workers, "it never goes", |state| state.threads == 0);
+        let (begun, _ends) = held(&workers, 2);
+        let next = || begun.recv_timeout(DEADLINE).expect("both run at once");
+        assert_eq!(next() + next(), 1);
     }
 
     #[test]

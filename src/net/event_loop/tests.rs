@@ -1,0 +1,229 @@
+use super::*;
+use crate::net::Ending;
+use crate::net::fake::Fake;
+use crate::net::{Delivery, Requested, TransferSocket};
+use crate::proto::{Timing, accept};
+use crate::transfer::{Memory, Outcome, Source, Terms};
+use crate::wire::{Mode, Options, TransferOption, WindowSize};
+use std::io::IoSliceMut;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const PEER: SocketAddr = SocketAddr::new(LOCAL, 9);
+
+struct Driven(Arc<Session>, Arc<Mutex<Option<Summary>>>);
+
+impl Handler for Driven {
+    fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+
+    fn progress(&mut self, _: Time, _: &mut Transfer) {}
+
+    fn ended(self, how: io::Result<Summary>) {
+        *self.1.lock().expect("no panic") = how.ok();
+    }
+}
+
+fn event_loop(fake: &Fake) -> EventLoop<Driven> {
+    EventLoop::new(Arc::new(fake.clone()), Pools::new(fake)).expect("a loop")
+}
+
+/// A download in windows of four blocks.
+fn download(fake: &Fake, source: Box<dyn Source>) -> Transfer {
+    let window = TransferOption::WindowSize(WindowSize::new(4).expect("a window"));
+    let answer = Options::NONE.with(window);
+    let agreed = accept(&answer, &answer).expect("the same");
+    let terms = Terms { agreed, answer, mode: Mode::Octet, timing: Timing::default() };
+    Transfer::serve_read(fake.now(), &terms, source)
+}
+
+/// Adds a download, and gives what it comes to.
+fn add(
+    event_loop: &mut EventLoop<Driven>,
+    fake: &Fake,
+    socket: TransferSocket,
+    bytes: usize,
+) -> Arc<Mutex<Option<Summary>>> {
+    let transfer = download(fake, Box::new(Memory::new(vec![7; bytes])));
+    let session = Session::new(socket, Arc::new(fake.clone()), transfer);
+    let summary = Arc::default();
+    event_loop.add(Driven(Arc::new(session), Arc::clone(&summary)));
+    summary
+}
+
+#[test]
+fn a_turn_tells_who_has_something_and_that_more_may_be_left() {
+    let most = limits::EVENTS_AT_ONCE;
+    for (ready, told, crowded) in
+        [(most - 1, most - 1, false), (most, most, true), (most + 1, most, true)]
+    {
+        let (fake, mut watched) = (Fake::default(), vec![SocketId(7)]);
+        let mut event_loop = event_loop(&fake);
+        let ask = |n| {
+            let socket = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a socket");
+            event_loop.watch(&socket, SocketId(n)).expect("watched");
+            fake.comes(b"x", PEER);
+            socket
+        };
+        let sockets: Vec<_> = (0..=ready).map(ask).collect();
+        event_loop.unwatch(&sockets[ready]);
+        let has_more = event_loop.turn(None, &mut watched).expect("a turn");
+        assert_eq!((watched.len(), has_more), (told, crowded), "of {ready}");
+        assert_eq!(watched.last(), Some(&SocketId(told - 1)));
+    }
+}
+
+#[test]
+fn what_found_no_room_leaves_when_the_socket_has_some_again() {
+    let (fake, watched) = (Fake::default(), &mut Vec::new());
+    let mut event_loop = event_loop(&fake);
+    let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+    let summary = add(&mut event_loop, &fake, socket, 6 * 512);
+    let mut turn = || event_loop.turn(None, watched).map(drop).expect("a turn");
+    let of_room = || fake.last(|inside| (inside.tells_of_room, inside.told_of_room));
+    assert_eq!((fake.sent().len(), of_room()), (1, (false, 0)), "the OACK");
+    fake.comes(&[0, 4, 0, 0], PEER);
+    fake.last(|inside| inside.room = 1);
+    turn();
+    assert_eq!((fake.sent().len(), of_room()), (1, (true, 1)));
+    // There is not enough for all yet.
+    fake.last(|inside| inside.room = 1);
+    turn();
+    assert_eq!((fake.sent().len(), of_room()), (1, (true, 1)), "it is told once");
+    fake.last(|inside| inside.room = 9);
+    turn();
+    assert_eq!((fake.sent().len(), of_room()), (2, (false, 2)));
+    assert_eq!(fake.now(), Time::START, "nothing was waited for");
+    fake.comes(&[0, 4, 0, 4], PEER);
+    turn();
+    assert_eq!((fake.sent().len(), of_room()), (3, (false, 2)));
+    fake.comes(&[0, 4, 0, 7], PEER);
+    turn();
+    let summary = summary.lock().expect("no panic").take().expect("it is over");
+    assert_eq!((summary.outcome, summary.bytes), (Some(Outcome::Complete), 6 * 512));
+    assert_eq!(summary.retransmitted, 0);
+}
+
+#[test]
+fn what_other_threads_hand_over_is_done_in_the_next_turn_and_by_a_loop_that_is_gone_never() {
+    let (fake, watched) = (Fake::default(), &mut Vec::new());
+    let mut event_loop = event_loop(&fake);
+    let mailbox = event_loop.mailbox();
+    let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+    let transfer = download(&fake, Box::new(Memory::new(vec![7; 9])));
+    let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+    mailbox.add(Driven(session, Arc::default()));
+    assert_eq!(fake.sent().len(), 0);
+    event_loop.turn(None, watched).expect("a turn");
+    assert_eq!(fake.sent().len(), 1, "the OACK");
+    mailbox.wake();
+    event_loop.wait(None, watched).expect("it was woken");
+    assert_eq!(fake.now(), Time::START, "nothing was waited for");
+    let done = Arc::new(());
+    let not_yet = |call: &Arc<()>| Arc::strong_count(call);
+    for is_gone in [false, true] {
+        let one = Arc::clone(&done);
+        mailbox.call(move || drop(one));
+        assert_eq!(not_yet(&done), 2);
+        if is_gone {
+            break;
+        }
+        event_loop.turn(None, watched).expect("a turn");
+        assert_eq!(not_yet(&done), 1, "it was called");
+    }
+    let one = Arc::clone(&done);
+    mailbox.call(move || drop(one));
+    drop(event_loop);
+    let one = Arc::clone(&done);
+    mailbox.call(move || drop(one));
+    assert_eq!(not_yet(&done), 1, "nobody holds what nobody will do");
+}
+
+/// A disk that makes one wait, with a file of nine bytes; or one that panics.
+struct Disk(Option<usize>);
+
+impl Source for Disk {
+    fn read(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let len = self.0.replace(0).expect("a store that panics");
+        bufs[0][..len].fill(7);
+        Ok(len)
+    }
+}
+
+#[test]
+fn a_turn_that_waits_for_a_disk_is_taken_elsewhere_and_what_came_meanwhile_is_heard() {
+    let cases = [(false, Some(9)), (true, Some(9)), (false, None), (true, None)];
+    for (is_shared, file) in cases {
+        let (fake, watched) = (Fake::default(), &mut Vec::new());
+        let mut event_loop = event_loop(&fake);
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
+        let port = if is_shared { port.for_all() } else { port };
+        let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a socket");
+        let transfer = download(&fake, Box::new(Disk(file)));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        let (left, summary) = (Arc::downgrade(&session), Arc::default());
+        // It may read before it has answered, or when it was answered.
+        event_loop.add(Driven(session, Arc::clone(&summary)));
+        let case = format!("shared port {is_shared}, file {file:?}");
+        for (number, answer) in [(0, file.map(|len| len + 4)), (1, None)] {
+            let ack = [0, 4, 0, number];
+            // Who listens is told; for who is away with a disk it waits.
+            match port.deliver(&ack, &Requested { len: 4, peer: PEER, local: LOCAL }) {
+                Delivery::For(key) => event_loop.look(key),
+                Delivery::Stray => fake.comes(&ack, PEER),
+                Delivery::Kept => {}
+            }
+            for _ in 0..4 {
+                event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+            }
+            let sent = fake.sent().last().map(Vec::len).filter(|_| file.is_some());
+            assert_eq!(sent, answer, "{case}");
+        }
+        assert!(left.upgrade().is_none(), "it is over: {case}");
+        let bytes = summary.lock().expect("no panic").take().map(|summary| summary.bytes as usize);
+        assert_eq!(bytes, file, "{case}");
+    }
+}
+
+#[test]
+fn what_is_stopped_from_outside_ends_in_the_next_turn() {
+    for is_shared in [false, true] {
+        let (fake, watched) = (Fake::default(), &mut Vec::new());
+        let mut event_loop = event_loop(&fake);
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
+        let port = if is_shared { port.for_all() } else { port };
+        let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a socket");
+        let transfer = download(&fake, Box::new(Memory::new(vec![7; 9])));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        let summary = Arc::<Mutex<Option<Summary>>>::default();
+        event_loop.add(Driven(Arc::clone(&session), Arc::clone(&summary)));
+        session.end(Ending::Stop("no more".into()));
+        event_loop.turn(None, watched).expect("a turn");
+        let summary = summary.lock().expect("no panic").take();
+        let outcome = summary.and_then(|summary| summary.outcome);
+        assert_eq!(outcome, Some(Outcome::Stopped), "shared port {is_shared}");
+        assert_eq!(fake.now(), Time::START, "nothing was waited for: shared port {is_shared}");
+        assert_eq!(fake.sent().last().map(Vec::len), Some(12), "it is told");
+    }
+}
+
+#[test]
+fn on_a_shared_port_what_found_no_room_is_tried_again_within_milliseconds() {
+    let (fake, watched) = (Fake::default(), &mut Vec::new());
+    let mut event_loop = event_loop(&fake);
+    let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port").for_all();
+    let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a flow");
+    let _ = add(&mut event_loop, &fake, socket, 6 * 512);
+    assert_eq!(fake.sent().len(), 1, "the OACK");
+    let from = Requested { len: 4, peer: PEER, local: LOCAL };
+    fake.last(|inside| inside.room = 0);
+    let Delivery::For(key) = port.deliver(&[0, 4, 0, 0], &from) else { panic!("it listens") };
+    event_loop.look(key);
+    assert_eq!(fake.sent().len(), 0);
+    fake.last(|inside| inside.room = 9);
+    event_loop.turn(None, watched).expect("a turn");
+    assert_eq!(fake.now() - Time::START, limits::ROOM_AGAIN);
+    assert!(!fake.sent().is_empty(), "its time has come");
+    assert_eq!(fake.last(|inside| inside.told_of_room), 0, "nobody could tell of it");
+}
