@@ -445,6 +445,38 @@ fn each_option_that_is_read_again_counts_from_the_next_request_on() {
 }
 
 #[test]
+fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
+    let (root, here) = place("");
+    let places = [folder(&[]), folder(&[])];
+    let [rules, maps] = [(0, "own.toml"), (1, "maps")].map(|(n, name)| places[n].path().join(name));
+    let written = |rule: &str, map: &str| {
+        for (file, text) in [(&rules, rule), (&maps, map)] {
+            // As an editor does it, which writes another file and gives it the name.
+            let new = file.with_extension("new");
+            std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).expect("a file");
+        }
+    };
+    written("", "");
+    let [rules, maps] = [&rules, &maps].map(|file| file.display().to_string());
+    let sandbox = ["--sandbox", "folder,calls,rights", "--rules", &rules, "--map-file", &maps];
+    let server = serve(root.path(), here.path(), &sandbox);
+    assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Ok(1), Err(1)]);
+    written("[[rule]]\nname = \"g\"\naction = \"deny\"\n", "r ^mapped f\n");
+    reload(&server, AGAIN);
+    assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Err(2), Ok(2000)]);
+    // What rules have turned away is told before others take their place, and at the end.
+    written("[[rule]]\nname = \"f\"\naction = \"deny\"\n", "");
+    reload(&server, AGAIN);
+    let told = server.log_line(&["turned away", "own.toml:1"]);
+    assert!(told.contains("requests=1"), "{told}");
+    for _ in 0..2 {
+        assert_eq!(read(&server.peer(), "f"), Err(2));
+    }
+    server.signal(Signal::SIGTERM);
+    server.log_line(&["turned away", "own.toml:1", "requests=2"]);
+}
+
+#[test]
 fn the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where_there_is_none() {
     let test =
         the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where_there_is_none;
