@@ -129,7 +129,9 @@ fn arrow(operation: &str) -> &'static str {
     match operation {
         "write" => "↑",
         "list" => "≡",
-        _ => "↓",
+        "read" => "↓",
+        // It could not be read.
+        _ => "?",
     }
 }
 
@@ -441,7 +443,7 @@ file                client              progress                rate        roun
 file    client       outcome             size      rate        ago
 ↓ done  192.0.2.9:7  sent                2.00 KiB  3.00 MiB/s  3 s
 ↓ gone  192.0.2.9:7  refused: not found  –         –           1 min 1 s
-↓ lost  192.0.2.9:7  lost: silent        –         –           0 s
+? lost  192.0.2.9:7  lost: silent        –         –           0 s
 ";
         assert_eq!(text(&status()), expected);
     }
