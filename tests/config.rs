@@ -437,7 +437,12 @@ fn each_option_that_is_read_again_counts_from_the_next_request_on() {
             peer.send(&common::error(0, "enough"), tid);
         }
     }
-    assert_eq!(server.all_logged(&["counts from the next start on"]), [""; 0]);
+    let others = "keep-versions = 2\nupload-name = \"{name}\"\ngrowing-files = true\nwhole-packets = true\npatience = 9\n\
+        first-interval = 2\nintervals = [\"1\", \"3\"]\nlog-rate = 1000\nquiet = false\n";
+    write(here.path(), others);
+    reload(&server, AGAIN);
+    let next_start = ["counts from the next start on"];
+    assert_eq!(server.all_logged(&next_start), [""; 0]);
     write(here.path(), &found);
     reload(&server, AGAIN);
     let read = read(&server.peer(), "f");
