@@ -229,9 +229,9 @@ fn a_process_that_nobody_tells_anything_says_so_and_fails() {
 fn a_process_that_hangs_is_killed_when_its_client_asks_for_something_else() {
     let root = folder(&[("file", &pattern(3000, 1))]);
     let server = serve(root.path(), &[]);
-    let (peer, _, hangs) = begun(&server, &[]);
+    let (peer, old, hangs) = begun(&server, &[]);
     kill(hangs, Signal::SIGSTOP).expect("it lives");
-    let (oack, tid) = peer.answer(&rrq("file", &[("blksize", "1024")]));
+    let (oack, tid) = peer.answer_beside(old, &rrq("file", &[("blksize", "1024")]));
     assert_eq!(show(&oack), "OACK blksize=1024");
     // Whoever answers this is the client of both.
     peer.exchange(&ack(0), tid, "DATA 1 1024");
