@@ -4,6 +4,7 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
+use common::apart::{in_own_mounts, namespaces};
 use common::{Daemon, Peer, ack, child, error_code, folder, pattern, rrq, show, until, wrq};
 use nix::sys::signal::Signal;
 use predicates::prelude::*;
@@ -377,4 +378,147 @@ fn help_of_each_command_tells_its_exit_statuses() {
         let text = child::text(&help);
         assert!(text.contains("Exit status: 0 ") && help.status.success(), "{text}");
     }
+}
+
+#[test]
+fn each_option_that_is_read_again_counts_from_the_next_request_on() {
+    let (root, here) = place("");
+    let elsewhere = folder(&[("f", b"few"), ("far", b"far")]);
+    std::os::unix::fs::symlink(elsewhere.path().join("far"), root.path().join("link"))
+        .expect("a link");
+    let maps = here.path().join("maps");
+    std::fs::write(&maps, "r ^mapped f\n").expect("a file");
+    std::fs::write(here.path().join("own.toml"), "[[rule]]\nname = \"f\"\naction = \"deny\"\n")
+        .expect("a file");
+    let server = serve(root.path(), here.path(), &["--sandbox", "none", "--log-rate", "0"]);
+    let (size, block) = (&[("tsize", "0")][..], &[("blksize", "1428")][..]);
+    let found = format!("root = '{}'\n", elsewhere.path().display());
+    let links = format!("links-to = '{}'\n", elsewhere.path().display());
+    let (missing, denied, refused) = ("ERROR 1 ", "ERROR 2 ", "ERROR ");
+    for (config, request, before, after) in [
+        (&*links, rrq("link", size), refused, "OACK tsize=3"),
+        ("rules = \"own.toml\"\n", rrq("f", size), "OACK tsize=2000", denied),
+        ("uploads = \"create\"\n", wrq("new", &[]), denied, "ACK 0"),
+        ("uploads = \"create\"\ncreate-dirs = true\n", wrq("dir/new", &[]), denied, "ACK 0"),
+        (
+            "uploads = \"create\"\nmax-upload = 1024\n",
+            wrq("new", &[("tsize", "1025")]),
+            denied,
+            "ERROR 3 ",
+        ),
+        ("map-file = \"maps\"\n", rrq("mapped", size), missing, "OACK tsize=2000"),
+        ("map-rule = \"r ^other f\"\n", rrq("other", size), missing, "OACK tsize=2000"),
+        ("strip-prefix = \"C:\"\n", rrq("C:f", size), missing, "OACK tsize=2000"),
+        ("strip-junk = true\n", rrq(b"f\xff", size), missing, "OACK tsize=2000"),
+        ("ignore-case = true\n", rrq("F", size), missing, "OACK tsize=2000"),
+        ("no-list = true\n", rrq(".list", &[]), "DATA 1 ", missing),
+        ("list-name = \"dir.txt\"\n", rrq("dir.txt", &[]), missing, "DATA 1 "),
+        ("max-blksize = 600\n", rrq("f", block), "OACK blksize=1428", "OACK blksize=600"),
+        (
+            "max-blksize-of = \"127.0.0.0/8=700\"\n",
+            rrq("f", block),
+            "OACK blksize=1428",
+            "OACK blksize=700",
+        ),
+        (
+            "max-windowsize = 3\n",
+            rrq("f", &[("windowsize", "8")]),
+            "OACK windowsize=8",
+            "OACK windowsize=3",
+        ),
+    ] {
+        for (config, expected) in [("", before), (config, after), ("", before)] {
+            write(here.path(), config);
+            reload(&server, AGAIN);
+            let peer = server.peer();
+            let (answer, tid) = peer.answer(&request);
+            let told = show(&answer);
+            assert!(told.starts_with(expected), "{config:?}: {told} and not {expected}");
+            peer.send(&common::error(0, "enough"), tid);
+        }
+    }
+    let others = "keep-versions = 2\nupload-name = \"{name}\"\ngrowing-files = true\nwhole-packets = true\npatience = 9\n\
+        first-interval = 2\nintervals = [\"1\", \"3\"]\nlog-rate = 1000\nquiet = false\n";
+    write(here.path(), others);
+    reload(&server, AGAIN);
+    let next_start = ["counts from the next start on"];
+    assert_eq!(server.all_logged(&next_start), [""; 0]);
+    write(here.path(), &found);
+    reload(&server, AGAIN);
+    let read = read(&server.peer(), "f");
+    assert_eq!(read, Ok(2000), "the folder of the command line goes before that of the file");
+}
+
+#[test]
+fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
+    let (root, here) = place("");
+    let places = [folder(&[]), folder(&[])];
+    let [rules, maps] = [(0, "own.toml"), (1, "maps")].map(|(n, name)| places[n].path().join(name));
+    let written = |rule: &str, map: &str| {
+        for (file, text) in [(&rules, rule), (&maps, map)] {
+            // As an editor does it, which writes another file and gives it the name.
+            let new = file.with_extension("new");
+            std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, file)).expect("a file");
+        }
+    };
+    written("", "");
+    let [rules, maps] = [&rules, &maps].map(|file| file.display().to_string());
+    let sandbox = ["--sandbox", "folder,calls,rights", "--rules", &rules, "--map-file", &maps];
+    let server = serve(root.path(), here.path(), &sandbox);
+    assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Ok(1), Err(1)]);
+    written("[[rule]]\nname = \"g\"\naction = \"deny\"\n", "r ^mapped f\n");
+    reload(&server, AGAIN);
+    assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Err(2), Ok(2000)]);
+    // What rules have turned away is told before others take their place, and at the end.
+    written("[[rule]]\nname = \"f\"\naction = \"deny\"\n", "");
+    reload(&server, AGAIN);
+    let told = server.log_line(&["turned away", "own.toml:1"]);
+    assert!(told.contains("requests=1"), "{told}");
+    for _ in 0..2 {
+        assert_eq!(read(&server.peer(), "f"), Err(2));
+    }
+    server.signal(Signal::SIGTERM);
+    server.log_line(&["turned away", "own.toml:1", "requests=2"]);
+}
+
+#[test]
+fn the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where_there_is_none() {
+    let test =
+        the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where_there_is_none;
+    if !in_own_mounts(test, "mount -t tmpfs none /etc && mkdir /etc/rtftpd") {
+        return;
+    }
+    let (root, usual) = (folder(&[("f", &pattern(2000, 1))]), Path::new("/etc/rtftpd"));
+    let granted = || terms(&Daemon::serve(root.path(), &[]).peer());
+    assert_eq!(granted(), "OACK blksize=1428 windowsize=64");
+    write(usual, "max-blksize = 600\n");
+    assert_eq!(granted(), "OACK blksize=600 windowsize=64");
+    // One that cannot be read may have rules: nothing is served without them.
+    std::fs::remove_file(usual.join("rtftpd.toml")).expect("it is there");
+    std::fs::create_dir(usual.join("rtftpd.toml")).expect("a directory");
+    let server = rtftpd().arg(root.path()).args(["--listen", "127.0.0.1:0"]).assert();
+    server.code(1).stderr(contains("cannot read the configuration '/etc/rtftpd/rtftpd.toml'"));
+}
+
+#[test]
+fn a_server_in_another_container_has_its_pid_file_for_itself() {
+    let Some(container) = namespaces(&["--pid", "--fork"]) else { return };
+    let (root, here) = place("");
+    let pid_file = here.path().join("pid").display().to_string();
+    let _server = serve(root.path(), here.path(), &["--pid-file", &pid_file]);
+    let said = |words: &[&str]| {
+        let mut command = Command::new(&container[0]);
+        command.args(&container[1..]).arg(Daemon::program()).args(words);
+        let ended = child::output(command.args(["--pid-file", &pid_file]));
+        assert_eq!(ended.status.code(), Some(1), "{}", child::text(&ended));
+        child::text(&ended)
+    };
+    // Its number is of no use there.
+    let second = said(&[&root.path().display().to_string(), "--listen", "127.0.0.1:0"]);
+    assert!(
+        second.contains(&format!("another process serves with the pid file '{pid_file}'")),
+        "{second}"
+    );
+    let asked = said(&["reload"]);
+    assert!(asked.contains("is in another container"), "{asked}");
 }

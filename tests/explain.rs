@@ -4,7 +4,8 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::{Daemon, Peer, error, folder, pattern, show, until};
+use common::apart::strace;
+use common::{Daemon, Peer, child, error, folder, pattern, show, until};
 use programs::rtftpd;
 use serde_json::Value;
 use std::net::Ipv4Addr;
@@ -322,4 +323,22 @@ fn the_name_under_which_an_upload_is_stored_is_explained() {
     let text = String::from_utf8(output.expect("it runs").stdout).expect("UTF-8");
     let line = text.lines().find(|line| line.starts_with("  stored   /"));
     assert!(line.is_some_and(|line| line.ends_with("/root/sw-2.cfg")), "{text}");
+}
+
+#[test]
+fn a_request_is_explained_from_within_the_sandbox_of_the_server() {
+    let here = place("");
+    for (parts, filters) in [(&[][..], true), (&["--sandbox", "none"], false)] {
+        let Some(mut command) = strace() else { return };
+        let calls = here.path().join("calls");
+        command.args(["-f", "-e", "trace=seccomp", "-o"]).arg(&calls).arg(Daemon::program());
+        command
+            .args(["explain", "--from", "127.0.0.1", "--config"])
+            .arg(here.path().join("rtftpd.toml"));
+        command.env("RTFTPD_USER", nix::unistd::Uid::effective().to_string());
+        let told = child::output(command.args(parts).arg("f"));
+        assert!(child::text(&told).contains("answer   DATA 1 512"), "{}", child::text(&told));
+        let calls = std::fs::read_to_string(&calls).expect("calls");
+        assert_eq!(calls.contains("SECCOMP_SET_MODE_FILTER"), filters, "{parts:?}: {calls}");
+    }
 }

@@ -190,6 +190,8 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
         let mut command = Command::new(Daemon::program());
         let listen = if n % 2 == 0 { "127.0.0.1:0" } else { "[::1]:0" };
         command.arg(root.path()).args(["--listen", listen, "--pcap-on-failure", at]).args(*model);
+        // Beside the log of packets, which is as long as without.
+        command.args((n % 2 == 0).then_some("--trace"));
         let server = Daemon::spawn(&mut command);
         // What goes well leaves none.
         server.peer().fetch(&rrq("f", &[])).expect("a download");
@@ -202,6 +204,8 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
         peer.send(&error(3, "no room"), tid);
         let line = server.log_line(&["kept packets", "failed-00.pcapng"]);
         assert!(line.contains(&peer.address().to_string()), "{line}");
+        let traced = packets(&server, peer.address()).len();
+        assert_eq!(traced, if n % 2 == 0 { 7 } else { 0 }, "{model:?}");
         let capture = capture(captures.path());
         let (ip, client, own) = (server.address.ip(), peer.address().port(), tid.port());
         let source = if ip.is_ipv4() { format!("{ip}|") } else { format!("|{ip}") };

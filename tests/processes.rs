@@ -5,8 +5,8 @@ mod common;
 
 use common::apart::leave_out;
 use common::{
-    Daemon, Peer, Running, Told, ack, child, children, data, folder, next, open_to_all, pattern,
-    plain, rrq, show, transfer_processes_of, until, windowed, wrq,
+    DEADLINE, Daemon, Peer, Running, Told, ack, child, children, data, folder, next, open_to_all,
+    pattern, plain, rrq, show, transfer_processes_of, until, windowed, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{MsgFlags, recv, send};
@@ -14,6 +14,7 @@ use nix::unistd::{Pid, Uid};
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -210,6 +211,32 @@ fn no_process_outlives_its_server() {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         (stat.is_empty() || stat.contains(") Z ")).then_some(())
     });
+}
+
+#[test]
+fn a_process_that_nobody_tells_anything_says_so_and_fails() {
+    let (ours, theirs) = UnixStream::pair().expect("a channel");
+    let mut command = Command::new(Daemon::program());
+    command.arg0("rtftpd-transfer").arg("none").stdin(Stdio::from(OwnedFd::from(theirs)));
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process");
+    drop(ours);
+    let ended = child::said_within(DEADLINE, piped).expect("its end");
+    let told = child::text(&ended);
+    assert!(!ended.status.success() && told.contains("rtftpd-transfer: cannot go on"), "{told}");
+}
+
+#[test]
+fn a_process_that_hangs_is_killed_when_its_client_asks_for_something_else() {
+    let root = folder(&[("file", &pattern(3000, 1))]);
+    let server = serve(root.path(), &[]);
+    let (peer, old, hangs) = begun(&server, &[]);
+    kill(hangs, Signal::SIGSTOP).expect("it lives");
+    let (oack, tid) = peer.answer_beside(old, &rrq("file", &[("blksize", "1024")]));
+    assert_eq!(show(&oack), "OACK blksize=1024");
+    // Whoever answers this is the client of both.
+    peer.exchange(&ack(0), tid, "DATA 1 1024");
+    server.log_line(&["ended", "the client asked for something else"]);
+    until("it is gone", || (!server.transfer_processes().contains(&hangs)).then_some(()));
 }
 
 #[test]

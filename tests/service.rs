@@ -410,6 +410,27 @@ fn systemd_hears_that_it_is_ready_what_it_does_and_that_it_stops() {
 }
 
 #[test]
+fn a_watchdog_that_waits_for_another_process_is_not_fed() {
+    let (root, place) = (served(), folder(&[]));
+    let path = place.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(DEADLINE)).expect("a time-out");
+    let manager = Manager(manager);
+    let mut command = Command::new(Daemon::program());
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0"]).env("NOTIFY_SOCKET", &path);
+    // It would be fed each half of a millisecond.
+    let server = Daemon::spawn(command.env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1"));
+    let mut heard = vec![manager.next()];
+    assert!(heard[0].starts_with("READY=1\n"), "{heard:?}");
+    finish(&under_way(server.address));
+    until("the end of a transfer", || {
+        heard.push(manager.next());
+        heard.last().filter(|one| one.contains(" 1 ended")).map(drop)
+    });
+    assert!(!heard.iter().any(|one| one.contains("WATCHDOG")), "{heard:?}");
+}
+
+#[test]
 fn the_watchdog_is_not_fed_while_the_loop_that_takes_the_requests_is_stuck() {
     let (root, place) = (served(), folder(&[]));
     let path = place.path().join("notify");

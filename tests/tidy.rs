@@ -259,6 +259,7 @@ fn only_two_files_of_the_library_ask_what_time_it_is_and_make_sockets() {
             "src/net/kernel/tests.rs"
                 | "src/net/workers.rs"
                 | "src/server/entry.rs"
+                | "src/server/process/carry/tests.rs"
                 | "src/client/tests.rs"
         )
     };

@@ -3,11 +3,11 @@
 mod common;
 
 use common::http::{ask, body, connect, get, rest, status};
-use common::{Daemon, ack, data, folder, open_to_all, pattern, rrq, show, until, wrq};
+use common::{Daemon, ack, data, folder, joined, open_to_all, pattern, rrq, show, until, wrq};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use tftpkit::limits;
 
@@ -69,6 +69,8 @@ fn what_a_server_does_is_counted_while_it_does_it() {
     peer.ask(&data(7, b"x"));
     becomes(page, "rtftpd_refusals_total{code=\"not_found\"}", 1.0);
     becomes(page, "rtftpd_strays_total", 1.0);
+    peer.ask(b"\0\x01no end");
+    becomes(page, "rtftpd_malformed_total", 1.0);
     until("the loop's lag", || sample(page, "rtftpd_loop_lag_seconds_count").filter(|n| *n > 0.0));
     let status = status(page);
     let recent = status["recent"].as_array().expect("what is over");
@@ -77,7 +79,17 @@ fn what_a_server_does_is_counted_while_it_does_it() {
         told,
         [json!(["missing", "refused"]), json!(["new", "received"]), json!(["f", "sent"])]
     );
-    assert_eq!(status["totals"]["complete"], 2);
+    let totals = &status["totals"];
+    let counted = ["started", "complete", "failed", "refused", "dropped", "sent", "received"];
+    let counted = counted.map(|one| totals[one].as_u64().expect(one));
+    assert_eq!(counted, [2, 2, 0, 1, 0, 1300, 700], "{totals}");
+    let both = |name: &str| {
+        let of = |way| sample(page, &format!("rtftpd_{name}_total{{direction=\"{way}\"}}"));
+        of("sent").zip(of("received")).map(|(sent, received)| sent + received)
+    };
+    assert_eq!(totals["packets"].as_f64(), both("packets"), "{totals}");
+    assert_eq!(totals["retransmitted"].as_f64(), both("retransmissions"), "{totals}");
+    assert_eq!(status["listening"], json!([server.address.to_string()]));
     assert!(metrics(page).ends_with("# EOF\n"));
 }
 
@@ -281,14 +293,24 @@ fn follow(page: SocketAddr) -> (TcpStream, String) {
 
 #[test]
 fn so_many_follow_and_the_others_may_still_ask() {
-    let root = folder(&[]);
-    let (_server, page) = serve(&root, &[]);
-    let all: Vec<_> = (0..limits::PAGE_FOLLOWERS).map(|_| follow(page)).collect();
+    let root = folder(&[("f", b"few")]);
+    let (server, page) = serve(&root, &[]);
+    let mut all: Vec<_> = (0..limits::PAGE_FOLLOWERS).map(|_| follow(page)).collect();
     assert!(all.iter().all(|(_, head)| head.contains("content-type: text/event-stream")));
     let (_, head) = follow(page);
     assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 5"), "{head}");
     assert!(get(page, "/").starts_with("HTTP/1.1 200 "));
-    drop(all);
+    // Who follows is told of what is new, and not only once.
+    let (mut stream, mut seen) = all.swap_remove(0);
+    server.peer().fetch(&rrq("f", &[])).expect("a file");
+    until("news of the download", || {
+        let mut some = [0; 4096];
+        let len = stream.read(&mut some).expect("news");
+        seen += &String::from_utf8_lossy(&some[..len]);
+        let last = seen.rsplit("data: ").next().unwrap_or_default();
+        (seen.matches("data: ").count() > 2 && last.contains("\"complete\":1,")).then_some(())
+    });
+    drop((all, stream));
     until("a place for one more", || follow(page).1.starts_with("HTTP/1.1 200 ").then_some(()));
 }
 
@@ -375,4 +397,38 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
         common::child::output(Command::new(Daemon::program()).args(["top", &page.to_string()]));
     assert_eq!(none.status.code(), Some(1));
     assert!(common::child::text(&none).contains(&format!("no server shows itself at {page}")));
+}
+
+#[test]
+fn top_says_what_is_wrong_with_what_answers_in_a_servers_place() {
+    for (answer, why) in [
+        ("HTTP/1.1 404 Not Found\r\n\r\n", "has nothing to show: is it an rtftpd?"),
+        ("HTTP/1.1 200 OK\r\n\r\n{\"version\":7}", "is no rtftpd of this version"),
+        ("SSH-2.0-other\r\n", "is no rtftpd\n"),
+    ] {
+        let other = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let page = other.local_addr().expect("an address").to_string();
+        let answers = std::thread::spawn(move || {
+            let (mut stream, _) = other.accept().expect("it asks");
+            let mut asked = String::new();
+            let mut some = [0; 512];
+            while !asked.ends_with("\r\n\r\n") {
+                let len = stream.read(&mut some).expect("a question");
+                asked += &String::from_utf8_lossy(&some[..len]);
+            }
+            stream.write_all(answer.as_bytes()).expect("answered");
+            asked
+        });
+        // By the option of the server, as its configuration may have it.
+        let mut top = Command::new(Daemon::program());
+        let said = common::child::output(top.args(["top", "--http", &page]));
+        let asked = joined("the other server", answers);
+        assert!(asked.contains(&format!("\r\nHost: {page}\r\n")), "{asked}");
+        let told = common::child::text(&said);
+        assert!(
+            said.status.code() == Some(1) && told.contains(&format!("what answers at {page}")),
+            "{told}"
+        );
+        assert!(told.contains(why), "{why}: {told}");
+    }
 }

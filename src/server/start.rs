@@ -166,7 +166,7 @@ fn ready(
     let (agreed, answer) = grant(query.operation, &asked, &limits, size);
     permit.reserve(need.bytes(agreed.packet_bytes(), agreed.window()));
     let terms = Terms { agreed, answer, mode: query.mode, timing: profile.timing };
-    let may_split = !receives && may_split(agreed.block_size(), agreed.window());
+    let may_split = may_split(receives, agreed.block_size(), agreed.window());
     let path_block = may_split.then(|| TransferSocket::path_block_size(system, query.peer));
     let share = shared.shares.as_ref().filter(|_| !receives);
     let share = share.map(|shares| shares.join(query.peer.ip(), system.now()));
@@ -174,8 +174,8 @@ fn ready(
 }
 
 /// Whether several packets at once may each leave in fragments, so that it matters what the path takes in one.
-fn may_split(block_size: BlockSize, window: WindowSize) -> bool {
-    window > WindowSize::LOCKSTEP && block_size > BlockSize::ETHERNET
+fn may_split(receives: bool, block_size: BlockSize, window: WindowSize) -> bool {
+    !receives && window > WindowSize::LOCKSTEP && block_size > BlockSize::ETHERNET
 }
 
 fn listen(
@@ -263,7 +263,8 @@ mod tests {
         {
             let size = BlockSize::new(bytes).expect("a size");
             let window = WindowSize::new(blocks).expect("a window");
-            assert_eq!(may_split(size, window), matters, "{blocks} blocks of {bytes} bytes");
+            let split = [false, true].map(|receives| may_split(receives, size, window));
+            assert_eq!(split, [matters, false], "{blocks} blocks of {bytes} bytes");
         }
     }
 }

@@ -113,6 +113,16 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_has_no_name_and_is_written_and_read() {
+        let place = tempfile::tempdir().expect("a folder");
+        let mut file = create_in(place.path()).expect("a file");
+        assert_eq!(std::fs::read_dir(place.path()).expect("a folder").count(), 0, "it has a name");
+        let mut bytes = [0; 3];
+        file.write_all(b"few").and_then(|()| file.read_at(&mut bytes, 0)).expect("it is a file");
+        assert_eq!(&bytes, b"few");
+    }
+
+    #[test]
     fn a_file_has_the_new_bytes_and_no_more_whatever_it_had() {
         for (new, old) in [(0, 9), (9, 0), (200_000, 100), (100, 200_000), (CHUNK_BYTES, 1)] {
             let (from, to) = (file(&vec![7; new]), file(&vec![8; old]));

@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_command_is_the_first_word_and_a_folder_may_have_its_name() {
         command(&Args::command()).debug_assert();
-        let root = |words| match task(words).expect(words) {
+        let root = |words: &str| match task(words).expect(words) {
             Task::Serve(given) => format!("serves {}", given.args.root.display()),
             Task::Check(given) => format!("checks {}", given.args.root.display()),
             Task::Explain(given, asked) => {
@@ -273,6 +273,11 @@ mod tests {
             assert_eq!(root(words), "serves ./check");
         }
         assert_eq!(root("rtftpd -q -- check"), "serves check");
+        #[cfg(feature = "http")]
+        for (words, page) in [("", 8069), (" --http 9", 9), (" 7", 7), (" 7 --http 9", 7)] {
+            let shown = format!("shows Top(127.0.0.1:{page})");
+            assert_eq!(root(format!("rtftpd top{words}").as_str()), shown, "{words}");
+        }
         assert!(meant(Path::new("chek")).contains("'check'") && meant(Path::new("srv")).is_empty());
         for words in ["rtftpd", "rtftpd check", "rtftpd /srv check", "rtftpd check / -v -q"] {
             assert!(task(words).is_err(), "{words}");

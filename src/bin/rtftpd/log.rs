@@ -452,6 +452,20 @@ mod tests {
         assert_eq!(told, expected.lines().collect::<Vec<_>>());
     }
 
+    #[test]
+    fn another_rate_begins_anew_and_the_same_one_gives_no_more_lines() {
+        let _alone = alone();
+        let log = Log::new(1, false);
+        let written = |most: u32| (0..most).filter(|_| log.may_write()).count() as u32;
+        assert_eq!(written(BURST_SECONDS), BURST_SECONDS);
+        log.set_rate(1);
+        assert!(written(BURST_SECONDS) < BURST_SECONDS, "it was used up");
+        log.set_rate(2);
+        assert_eq!(written(2 * BURST_SECONDS), 2 * BURST_SECONDS);
+        log.set_rate(0);
+        assert_eq!(written(1000), 1000, "0 is no bound");
+    }
+
     fn query(operation: Operation) -> Query {
         let local = [127, 0, 0, 1];
         Query::new((local, 2000).into(), local.into(), operation, "f")

@@ -187,3 +187,6 @@ impl Share for Held {
 
     fn sent(&self, _: u64) {}
 }
+
+#[cfg(test)]
+mod tests;

@@ -275,6 +275,10 @@ mod tests {
             assert_eq!(job.terms().expect("terms"), terms);
         }
         assert_ne!(terms(asked).agreed, Agreed::default());
+        let known = Job { path_block: Some(1428), ..Job::new(&terms(asked), false) };
+        let unknown = Job { path_block: None, ..Job::new(&terms(asked), false) };
+        let sizes = [known, unknown].map(|job| job.path_block().map(BlockSize::get));
+        assert_eq!(sizes, [Some(1428), None], "what travels in one packet is the same");
         let answer = Packet::Ack { block: WireBlock(0) }.to_vec();
         let job = Job { answer, ..Job::new(&terms(asked), false) };
         let refused = job.terms().expect_err("terms of what grants nothing");

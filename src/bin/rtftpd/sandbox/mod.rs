@@ -239,3 +239,57 @@ impl fmt::Display for Entered {
         f.write_str(&if parts.is_empty() { "off".to_owned() } else { parts.join("; ") })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_sandbox_lacks_for_a_place_is_told_and_what_it_holds_may_be_served() {
+        let within = vec![("/none/read".into(), false), ("/none/write".into(), true)];
+        let held = Held { within: Some(within), has_changes: true, has_spool: false };
+        let spools = Held { has_spool: true, ..held.clone() };
+        let fixed = Held { has_changes: false, ..held.clone() };
+        let open = Held { within: None, has_changes: true, has_spool: false };
+        let files = |path| Some(format!("the sandbox has no files in '{path}'"));
+        let uploads = |path| Some(format!("the sandbox has no uploads to '{path}'"));
+        let no_calls = || Some("the sandbox has no system calls for uploads".to_owned());
+        let no_spool =
+            || Some("the sandbox has no place for uploads that wait elsewhere".to_owned());
+        let read: &[(&str, bool)] = &[("/none/read/sub", false), ("/none/write", false)];
+        for (held, places, wants_spool, lacks) in [
+            (&held, read, false, None),
+            (&held, &[("/none/read", true)], false, uploads("/none/read")),
+            (&held, &[("/none/reader", false)], false, files("/none/reader")),
+            (&held, &[("/none/write", true), ("/none", false)], false, files("/none")),
+            (&held, &[("/none/write/sub", true)], false, None),
+            (&held, &[("/none/write", true)], true, no_spool()),
+            (&spools, &[("/none/write", true)], true, None),
+            (&fixed, &[("/none/write", true)], false, no_calls()),
+            (&fixed, read, false, None),
+            (&open, &[("/none/other", true)], true, None),
+        ] {
+            let all = places
+                .iter()
+                .map(|(path, may_write)| Place { path: path.into(), may_write: *may_write });
+            assert_eq!(held.lacks(all, wants_spool), lacks, "{held:?} {places:?}");
+        }
+    }
+
+    #[test]
+    fn the_banner_says_what_holds_and_nothing_of_what_does_not() {
+        let files = |may_write| Some((vec!["/a".into(), "/b".into()], may_write));
+        let whole = Entered {
+            files: files(false),
+            has_few_calls: true,
+            has_no_rights: true,
+            ..Entered::default()
+        };
+        let told = "only files in /a and /b, to read; only a server's system calls; no capability";
+        assert_eq!(whole.to_string(), told);
+        let part = Entered { files: files(true), ..Entered::default() };
+        assert_eq!(part.to_string(), "only files in /a and /b");
+        let rights = Entered { has_no_rights: true, ..Entered::default() };
+        assert_eq!([rights.to_string(), Entered::default().to_string()], ["no capability", "off"]);
+    }
+}

@@ -229,5 +229,31 @@ mod tests {
         assert_eq!(service.left(vec![other], true), []);
         let any = SocketAddr::new(own.ip(), 0);
         assert_eq!(service.left(vec![own, other, any], false), [other]);
+        // Another port of the same address is another one, and all of IPv4 is what all was where there is no IPv6.
+        let next = SocketAddr::new(own.ip(), own.port() ^ 1);
+        let all = SocketAddr::new("::".parse().expect("an address"), own.port());
+        assert_eq!(service.left(vec![next, all], false), [next, all]);
+        let all = UdpSocket::bind("0.0.0.0:0").expect("a socket");
+        let port = all.local_addr().expect("an address").port();
+        service.sockets = vec![all];
+        let of = |ip: &str, port| SocketAddr::new(ip.parse().expect("an address"), port);
+        assert_eq!(service.left(vec![of("::", port), of("0.0.0.0", port)], false), []);
+        let others = vec![of("::", port ^ 1), of("127.0.0.1", port)];
+        assert_eq!(service.left(others.clone(), false), others);
+    }
+
+    #[test]
+    fn only_a_server_of_inetd_ends_by_itself_where_nothing_is_said_of_that() {
+        let second = Duration::from_secs(1);
+        for (inetd, idle_exit, idle) in [
+            (true, None, Some(IDLE_OF_INETD)),
+            (true, Some(second), Some(second)),
+            (false, Some(second), Some(second)),
+            (false, None, None),
+        ] {
+            let args = ServiceArgs { inetd, idle_exit, handover: None };
+            let service = Service::begin(&args, &[]).expect("standard input");
+            assert_eq!((service.idle, service.sockets.len()), (idle, usize::from(inetd)));
+        }
     }
 }

@@ -251,6 +251,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tftpkit::wire::Operation;
 
     #[test]
     fn a_ring_keeps_the_last_packets_and_no_more_bytes_than_it_may() {
@@ -287,5 +288,49 @@ mod tests {
             .expect("written");
         assert_eq!(std::fs::read(folder.path().join(name(1))).expect("a file"), b"x");
         assert!(Captures::open(Path::new("/no/such/folder")).is_err());
+        // Behind the newest, whatever their numbers are; behind the last place comes the first.
+        let folder = tempfile::tempdir().expect("a folder");
+        for (newest, next) in [(4, 5), (MOST_FILES - 1, 0)] {
+            for (place, seconds) in [(98, 7), (newest, 9), (1, 8)] {
+                let file = File::create(folder.path().join(name(place))).expect("a file");
+                file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds)).expect("a time");
+            }
+            let captures = Captures::open(folder.path()).expect("a folder");
+            assert_eq!(captures.writer.lock().expect("it").as_ref().map(|it| it.next), Some(next));
+            std::fs::remove_file(folder.path().join(name(newest))).expect("a file");
+        }
+    }
+
+    #[test]
+    fn a_capture_has_the_request_first_and_then_each_packet_its_way_in_its_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let (client, asked, answers) =
+            (at("192.0.2.7:2000"), at("192.0.2.1:69"), at("192.0.2.1:5000"));
+        let query = Query::new(client, asked.ip(), Operation::Read, "f");
+        let mut recording = captures.begin(&query, asked, answers);
+        recording.began = Duration::from_secs(1_700_000_000);
+        recording.packet(Time::from_micros(50), Way::Out, &[0, 3, 0, 1]);
+        recording.packet(Time::from_micros(2_000_050), Way::In, &[0, 5, 0, 0, b'x', 0]);
+        let capture = recording.capture(&Summary::default());
+        let mut rest = &capture[..];
+        let mut told = Vec::new();
+        while !rest.is_empty() {
+            let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().expect("four"));
+            let len = word(4) as usize;
+            if word(0) == 6 {
+                let ports = [48, 50].map(|at| u16::from_be_bytes([rest[at], rest[at + 1]]));
+                told.push(((u64::from(word(12)) << 32) + u64::from(word(16)), ports, rest[57]));
+            }
+            rest = &rest[len..];
+        }
+        let began = 1_700_000_000_000_000;
+        let expected = [
+            (began, [2000, 69], 1),
+            (began, [5000, 2000], 3),
+            (began + 2_000_000, [2000, 5000], 5),
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -103,6 +103,8 @@ impl Listener for Dialogue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tftpkit::server::{DropReason, Refusal};
+    use tftpkit::wire::{ErrorCode, Operation};
 
     #[test]
     fn packets_stand_one_below_the_other() {
@@ -121,5 +123,74 @@ mod tests {
         ];
         assert_eq!(lines[..3], expected);
         assert!(lines[3].contains("malformed"), "{}", lines[3]);
+    }
+
+    #[test]
+    fn one_network_is_heard_or_all_are_and_a_client_of_ipv4_is_one_however_it_comes() {
+        let hears = |of: Option<&str>, peer: &str| {
+            let of = of.map(|network| network.parse().expect("a network"));
+            Dialogues::new(of, 0).hears(peer.parse().expect("an address"))
+        };
+        for (peer, expected) in [
+            ("192.0.2.7:1", true),
+            ("[::ffff:192.0.2.7]:1", true),
+            ("192.0.3.7:1", false),
+            ("[::1]:1", false),
+        ] {
+            assert_eq!(hears(Some("192.0.2.0/24"), peer), expected, "{peer}");
+            assert!(hears(None, peer), "{peer}");
+        }
+    }
+
+    /// The lines of what is noted, without their times.
+    fn noted(of: Option<&str>, event: &Event<'_>) -> Vec<String> {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().expect("the lines").write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let _alone = crate::log::alone();
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let all = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
+        let all = all.with_writer(move || writer.clone()).finish();
+        let of = of.map(|network| network.parse().expect("a network"));
+        tracing::subscriber::with_default(all, || Dialogues::new(of, 0).note(event));
+        let lines = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
+        lines.lines().filter_map(|line| Some(line.split_once("+0.000000 ")?.1.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_got_no_transfer_is_told_with_its_answer_or_why_there_is_none() {
+        let here = std::net::Ipv4Addr::LOCALHOST;
+        let query = Query::new((here, 2000).into(), here.into(), Operation::Read, "f");
+        let refusal = Refusal::new(ErrorCode::NotFound, "why").text("no");
+        let reason = DropReason::NoPort;
+        let why = Packet::parse(&[0, 9]).expect_err("no packet");
+        let refused = Event::Refused { query: &query, served: None, refusal: &refusal };
+        let dropped = Event::Dropped { peer: query.peer, query: Some(&query), reason: &reason };
+        let unread = Event::Dropped { peer: query.peer, query: None, reason: &reason };
+        let malformed = Event::Malformed { peer: query.peer, why };
+        let (request, dropped_why) =
+            ("<- RRQ \"f\" octet", "<- RRQ \"f\" octet, not answered: all ports");
+        for (event, expected) in [
+            (refused, &[request, "-> ERROR 1 \"no\""][..]),
+            (dropped, &[dropped_why]),
+            (unread, &[]),
+            (malformed, &["<- malformed: "]),
+            (Event::Stray { peer: query.peer }, &["<- something that is no request"]),
+        ] {
+            let lines = noted(None, &event);
+            assert_eq!(lines.len(), expected.len(), "{lines:?}");
+            for (line, expected) in lines.iter().zip(expected) {
+                assert!(line.starts_with(expected), "{expected}: {lines:?}");
+            }
+            assert_eq!(noted(Some("192.0.2.0/24"), &event), [""; 0], "another network is meant");
+        }
     }
 }

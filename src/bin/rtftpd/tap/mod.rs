@@ -160,4 +160,34 @@ mod tests {
         assert_eq!("2001:db8::/32".parse(), Ok(network("2001:db8::/32")));
         assert!("router".parse::<Traced>().is_err());
     }
+
+    #[derive(clap::Parser)]
+    struct Alone {
+        #[command(flatten)]
+        args: TapArgs,
+    }
+
+    #[test]
+    fn somebody_listens_where_packets_are_asked_for_and_nobody_else_does() {
+        use clap::Parser;
+        let of = |words: &[&str]| Alone::parse_from([&["alone"], words].concat()).args;
+        let nobody: [&[&str]; 2] = [&[], &["--trace=no"]];
+        let traced: [&[&str]; 3] = [&["--trace"], &["--trace=yes"], &["--trace=192.0.2.0/24"]];
+        for words in nobody {
+            assert!(
+                !of(words).listens() && Listening::new(&of(words), None, 0).is_none(),
+                "{words:?}"
+            );
+        }
+        for words in traced {
+            assert!(
+                of(words).listens() && Listening::new(&of(words), None, 0).is_some(),
+                "{words:?}"
+            );
+        }
+        let kept = of(&["--pcap-on-failure", "x", "--trace=no"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        assert!(kept.listens() && Listening::new(&kept, Some(captures), 0).is_some());
+    }
 }

@@ -59,7 +59,7 @@ pub(super) struct Moved {
 }
 
 impl Moved {
-    fn of(figures: &Summary) -> Self {
+    pub(super) fn of(figures: &Summary) -> Self {
         Self {
             bytes: figures.bytes,
             blocks: figures.blocks(),
@@ -498,97 +498,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::Ipv4Addr;
-    use tftpkit::proto::Agreed;
-    use tftpkit::transfer::Outcome;
-
-    fn query(name: &str) -> Query {
-        let here = Ipv4Addr::LOCALHOST;
-        Query::new((here, 2000).into(), here.into(), Operation::Read, name)
-    }
-
-    fn summary(bytes: u64, outcome: Option<Outcome>) -> Summary {
-        let mut summary = Summary::default();
-        (summary.bytes, summary.outcome) = (bytes, outcome);
-        summary.elapsed = Duration::from_secs(1);
-        summary
-    }
-
-    #[test]
-    fn so_much_is_kept_of_what_is_over_and_of_what_was_turned_away() {
-        let figures = Figures::new();
-        let (whole, refusal) =
-            (summary(9, Some(Outcome::Complete)), Refusal::new(ErrorCode::NotFound, "not found"));
-        figures.tell(&Event::Finished { query: &query("first"), served: None, summary: &whole });
-        for n in 0..=limits::RECENT {
-            let query = query(&n.to_string());
-            figures.tell(&Event::Refused { query: &query, served: None, refusal: &refusal });
-        }
-        let (first, reason) = (query("first"), DropReason::TooManySessions);
-        for _ in 0..2 {
-            let (query, agreed) = (&first, &Agreed::default());
-            figures.tell(&Event::Started { query, served: None, agreed });
-        }
-        let known = locked(&figures.known);
-        assert_eq!((known.recent.len(), known.turned_away.len()), (1, limits::RECENT));
-        let names: Vec<_> =
-            known.turned_away.iter().filter_map(|over| over.query.as_ref()).collect();
-        assert_eq!(names[0].name.as_bytes(), b"1", "the oldest is gone");
-        let totals = &known.totals;
-        assert_eq!((totals.started, totals.complete, totals.refused), (2, 1, 201));
-        assert_eq!(known.over[Way::Sent as usize].bytes, 9);
-        drop(known);
-        for _ in 0..2 {
-            figures.tell(&Event::Dropped { peer: first.peer, query: None, reason: &reason });
-        }
-        assert_eq!(locked(&figures.known).totals.dropped, 2);
-    }
-
-    #[test]
-    fn a_transfer_that_ends_while_it_is_looked_at_is_counted_once() {
-        let (figures, query) = (Figures::new(), query("f"));
-        let whole = summary(9, Some(Outcome::Complete));
-        figures.look_at(|look| {
-            let one = One { number: 1, query: &query, served: None };
-            look(one, None, Some(summary(9, None)));
-            figures.tell(&Event::Finished { query: &query, served: None, summary: &whole });
-        });
-        let sent = || locked(&figures.known).look.moved[Way::Sent as usize].bytes;
-        assert_eq!(sent(), 9, "what a counter has once it never gives back");
-        figures.look_at(|_| {});
-        assert_eq!(sent(), 9);
-        let (broken, error) = (summary(7, None), std::io::Error::other("its process is gone"));
-        let (query, summary) = (&query, Some(&broken));
-        figures.tell(&Event::Failed { query, served: None, summary, error: &error });
-        figures.look_at(|_| {});
-        assert_eq!(sent(), 9 + 7, "what was sent before it failed was sent");
-    }
-
-    #[test]
-    fn a_rate_is_of_late_and_half_of_it_of_what_was_before() {
-        let now = Instant::now();
-        let first = Seen::next(None, Some(summary(1000, None)), now);
-        assert!((first.rate - 1000.0).abs() < 1.0, "{first:?}");
-        let later = now + Duration::from_secs(2);
-        let second = Seen::next(Some(&first), Some(summary(5000, None)), later);
-        assert!((second.rate - 1500.0).abs() < 1.0, "{second:?}");
-        let shown = second.shown(1, About::default(), Some(8000), later);
-        assert_eq!((shown.progress.rate, shown.left), (1500, Some(2.0)));
-        let busy = Seen::next(Some(&second), None, later + Duration::from_secs(9));
-        assert_eq!(busy.at, later, "nothing is known of it");
-        let still =
-            Seen::next(Some(&second), Some(summary(5000, None)), later + Duration::from_secs(4));
-        let shown = still.shown(1, About::default(), None, later + Duration::from_secs(4));
-        assert_eq!((shown.still, shown.left), (4.0, None));
-    }
-
-    #[test]
-    fn a_name_is_shown_to_its_longest_and_drives_no_terminal() {
-        let of = |bytes: &[u8]| name(&Filename::from(bytes));
-        assert_eq!(of(b"a\x1b[2J\xff"), "a\\u{1b}[2J\u{fffd}");
-        assert_eq!(of(&[b'n'; LONGEST_CHARS]), "n".repeat(LONGEST_CHARS));
-        assert_eq!(of(&[b'n'; LONGEST_CHARS + 1]), "n".repeat(LONGEST_CHARS) + "…");
-    }
-}
+mod tests;

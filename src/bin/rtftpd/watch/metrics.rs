@@ -271,3 +271,141 @@ const fn name_of_reason(reason: &DropReason) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tftpkit::transfer::Summary;
+
+    /// All samples but those of single buckets.
+    fn samples(metrics: &Metrics, now: &Now<'_>) -> Vec<String> {
+        let text = metrics.text(now);
+        let kept = |line: &&str| !line.starts_with('#') && !line.contains("_bucket{");
+        let mut all: Vec<_> = text.lines().filter(kept).map(str::to_owned).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn each_thing_that_is_counted_has_a_sample_of_its_own() {
+        let (metrics, millis) = (Metrics::new(), Duration::from_millis);
+        metrics.started(Operation::Read);
+        metrics.ended(Operation::Write, "lost");
+        metrics.took(Operation::List, millis(250));
+        metrics.round_trip(millis(125));
+        metrics.lag(millis(500));
+        metrics.refused(ErrorCode::DiskFull);
+        metrics.dropped(&DropReason::NoPort);
+        metrics.failed();
+        metrics.malformed();
+        metrics.stray();
+        let mut figures = Summary::default();
+        (figures.bytes, figures.packets, figures.retransmitted) = (1030, 7, 2);
+        let sent = Moved::of(&figures);
+        (figures.bytes, figures.packets, figures.retransmitted) = (600, 5, 1);
+        let received = Moved::of(&figures);
+        metrics.moved(Way::Sent, &sent);
+        metrics.moved(Way::Received, &received);
+        metrics.moved_in_all(3, 516);
+        // A moment in which a transfer is in neither sum takes nothing back.
+        metrics.moved(Way::Sent, &received);
+        metrics.moved_in_all(1, 1);
+        let mut gauges = Gauges::default();
+        (gauges.transfers, gauges.dallying, gauges.unproven) = (11, 12, 13);
+        gauges.windows_bytes = 14;
+        let rules = [("a.toml:1".to_owned(), 15), ("a.toml:4".to_owned(), 0)];
+        let told = samples(&metrics, &Now { gauges, rules: &rules, lines_lost: 16 });
+        let expected = "\
+            rtftpd_blocks_total{direction=\"received\"} 1\n\
+            rtftpd_blocks_total{direction=\"sent\"} 2\n\
+            rtftpd_build_info{version=\"VERSION\"} 1\n\
+            rtftpd_drops_total{reason=\"no_port\"} 1\n\
+            rtftpd_failures_total 1\n\
+            rtftpd_log_lines_lost_total 16\n\
+            rtftpd_loop_lag_seconds_count 1\n\
+            rtftpd_loop_lag_seconds_sum 0.5\n\
+            rtftpd_malformed_total 1\n\
+            rtftpd_packets_total{direction=\"received\"} 5\n\
+            rtftpd_packets_total{direction=\"sent\"} 7\n\
+            rtftpd_payload_bytes_total{direction=\"received\"} 600\n\
+            rtftpd_payload_bytes_total{direction=\"sent\"} 1030\n\
+            rtftpd_probes_total 3\n\
+            rtftpd_refusals_total{code=\"disk_full\"} 1\n\
+            rtftpd_retransmissions_total{direction=\"received\"} 1\n\
+            rtftpd_retransmissions_total{direction=\"sent\"} 2\n\
+            rtftpd_round_trip_seconds_count 1\n\
+            rtftpd_round_trip_seconds_sum 0.125\n\
+            rtftpd_sessions_dallying 12\n\
+            rtftpd_sessions_unproven 13\n\
+            rtftpd_strays_total 1\n\
+            rtftpd_transfer_duration_seconds_count{operation=\"list\"} 1\n\
+            rtftpd_transfer_duration_seconds_sum{operation=\"list\"} 0.25\n\
+            rtftpd_transfers_ended_total{operation=\"write\",outcome=\"lost\"} 1\n\
+            rtftpd_transfers_running 11\n\
+            rtftpd_transfers_started_total{operation=\"read\"} 1\n\
+            rtftpd_turned_away_total{rule=\"a.toml:1\"} 15\n\
+            rtftpd_turned_away_total{rule=\"a.toml:4\"} 0\n\
+            rtftpd_unproven_bytes_total 516\n\
+            rtftpd_windows_bytes 14";
+        let expected = expected.replace("VERSION", env!("CARGO_PKG_VERSION"));
+        assert_eq!(told.join("\n"), expected);
+        let told = samples(&metrics, &Now { gauges, rules: &[], lines_lost: 16 });
+        assert!(!told.concat().contains("a.toml"), "a rule that is no more is told: {told:?}");
+    }
+
+    #[test]
+    fn codes_and_reasons_have_names_that_alerts_can_rely_on() {
+        use DropReason as D;
+        use ErrorCode as E;
+        let codes = [
+            E::NotFound,
+            E::AccessViolation,
+            E::DiskFull,
+            E::IllegalOperation,
+            E::FileExists,
+            E::OptionRefused,
+            E::Undefined,
+            E::UnknownTid,
+        ];
+        let expected = [
+            "not_found",
+            "access_violation",
+            "disk_full",
+            "illegal_operation",
+            "file_exists",
+            "option_refused",
+            "undefined",
+            "undefined",
+        ];
+        assert_eq!(codes.map(name_of_code), expected);
+        let reasons = [
+            D::TooManySessions,
+            D::TooManyOfNetwork,
+            D::TooManyUnproven,
+            D::TooManyUnprovenOfNetwork,
+            D::TooManyRequests,
+            D::TooManyAnswers,
+            D::LateCopy,
+            D::NoMemory,
+            D::NoDescriptor,
+            D::Leased,
+            D::NoPort,
+            D::Policy("why".into()),
+        ];
+        let expected = [
+            "too_many_sessions",
+            "too_many_of_network",
+            "too_many_unproven",
+            "too_many_unproven_of_network",
+            "too_many_requests",
+            "too_many_answers",
+            "late_copy",
+            "no_memory",
+            "no_descriptor",
+            "leased",
+            "no_port",
+            "policy",
+        ];
+        assert_eq!(reasons.each_ref().map(name_of_reason), expected);
+    }
+}

@@ -132,6 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_page_is_where_it_is_bound_and_its_connections_take_descriptors_of_the_server() {
+        let bound = |http| WatchArgs { http, http_name: Vec::new() }.bind().expect("an address");
+        let none = bound(None);
+        assert_eq!((none.address(), none.descriptors()), (None, 0));
+        let page = bound(Some((Ipv4Addr::LOCALHOST, 0).into()));
+        assert!(page.address().is_some_and(|address| address.port() != 0), "{page:?}");
+        assert!(page.descriptors() > limits::PAGE_CONNECTIONS as u64, "{}", page.descriptors());
+    }
+
+    #[test]
     fn a_port_alone_is_for_this_machine_and_others_are_told_by_their_address() {
         let of = |text| address(text).map(|address| address.to_string());
         for local in ["8069", "localhost:8069", "127.0.0.1:8069"] {

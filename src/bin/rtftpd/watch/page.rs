@@ -328,6 +328,8 @@ fn crumbs(f: &mut fmt::Formatter<'_>, directory: &[u8]) -> fmt::Result {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+    use tftpkit::store::Entry;
 
     #[test]
     fn a_directory_in_a_url_is_the_same_that_was_written_there() {
@@ -374,5 +376,152 @@ mod tests {
         let shown =
             ["0 s", "0.4 ms", "250 ms", "1 s", "59 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"];
         assert_eq!(told, shown);
+    }
+
+    /// What stands between the tags of some markup, with a bar where there are any.
+    fn words(markup: &str) -> String {
+        let pieces = markup.split('<').filter_map(|piece| Some(piece.split_once('>')?.1.trim()));
+        pieces.filter(|piece| !piece.is_empty()).collect::<Vec<_>>().join("|")
+    }
+
+    #[test]
+    fn a_row_of_what_runs_has_its_progress_where_its_size_is_known() {
+        let about = About {
+            peer: "192.0.2.7:7".into(),
+            file: "k".into(),
+            served: Some("vmlinuz".into()),
+            operation: "read".into(),
+        };
+        let (bytes, rate, round_trip) = (3 << 10, 2 << 20, Some(0.000_4));
+        let progress = Progress {
+            bytes,
+            rate,
+            round_trip,
+            packets: 40,
+            retransmitted: 1,
+            ..Progress::default()
+        };
+        let row = Running {
+            id: 9,
+            about,
+            progress,
+            size: Some(4 << 10),
+            left: Some(61.0),
+            ..Running::default()
+        };
+        let told = Rows(std::slice::from_ref(&row), running).to_string();
+        assert!(told.starts_with("<tr data-id=9>"), "{told}");
+        assert!(
+            told.contains("title=download>") && told.contains("<progress max=100 value=75.0"),
+            "{told}"
+        );
+        let cells = "↓|k|served as vmlinuz|192.0.2.7:7|3.00 KiB of 4.00 KiB|2.00 MiB/s|0.4 ms|1 (2.5 %)|1 min 1 s";
+        assert_eq!(words(&told), cells);
+        // It may have grown, and one that is empty has no part.
+        let told = |size| Rows(&[Running { size, left: None, ..row.clone() }], running).to_string();
+        assert!(told(Some(9)).contains("value=100.0"), "{}", told(Some(9)));
+        for size in [Some(0), None] {
+            assert!(!told(size).contains("<progress"), "{}", told(size));
+            assert!(
+                words(&told(size)).contains("|3.00 KiB|2.00 MiB/s|") && told(size).contains("nil")
+            );
+        }
+        for (operation, words) in
+            [("write", ("↑", "upload")), ("list", ("≡", "listing")), ("", ("?", "unknown"))]
+        {
+            assert_eq!(arrow(operation), words);
+        }
+    }
+
+    #[test]
+    fn a_row_of_what_is_over_says_why_where_it_was_not_whole() {
+        let progress = Progress { bytes: 512, rate: 1024, packets: 2, ..Progress::default() };
+        let row = |grade, why: &str, progress| {
+            let (how, why) = ("lost".into(), why.into());
+            let one = Recent { id: 3, how, grade, why, progress, ago: 2.0, ..Recent::default() };
+            Rows(&[one], over).to_string()
+        };
+        let told = row(Grade::Bad, "silent", Some(progress));
+        assert!(told.starts_with("<tr data-id=3 class=bad>"), "{told}");
+        assert_eq!(words(&told), "?|lost|silent|512 B|1.00 KiB/s|–|0|2 s");
+        let told = row(Grade::Note, "complete", None);
+        assert!(told.starts_with("<tr data-id=3 class=note>"), "{told}");
+        assert_eq!(words(&told), "?|lost|–|–|–|–|2 s");
+        assert!(row(Grade::Fine, "", None).contains(" class=fine>"));
+    }
+
+    #[test]
+    fn the_tiles_and_the_plot_have_each_figure_in_its_place() {
+        let mut status = Status { more_running: 4, ..Status::default() };
+        (status.now.transfers, status.now.sending, status.now.receiving) = (1, 2, 3);
+        status.now.lag = 0.25;
+        (status.totals.complete, status.totals.failed) = (5, 6);
+        (status.totals.refused, status.totals.dropped) = (7, 20);
+        (status.totals.sent, status.totals.received) = (8, 9);
+        (status.totals.retransmitted, status.totals.packets) = (1, 8);
+        status.history = vec![(0, 0), (50, 100), (100, 0)];
+        let page = html(&status, &Place::Closed);
+        for (id, told) in [
+            ("t-running", "1"),
+            ("t-sending", "2 B/s"),
+            ("t-receiving", "3 B/s"),
+            ("t-complete", "5"),
+            ("t-failed", "6"),
+            ("t-turned-away", "27"),
+            ("t-sent", "8 B"),
+            ("t-received", "9 B"),
+            ("t-again", "1 (12.5 %)"),
+            ("t-lag", "250 ms"),
+        ] {
+            assert!(page.contains(&format!("id=\"{id}\">{told}</dd>")), "{id} {told}: {page}");
+        }
+        assert!(page.contains("<p id=\"running-more\" class=\"none\">and 4 more</p>"), "{page}");
+        // The newest stands at the right, 300 points wide; the highest leaves a margin.
+        let lines = "<polyline class=sent points=\"297,100.0 298,52.0 299,4.0 \"/>\
+            <polyline class=received points=\"297,100.0 298,4.0 299,100.0 \"/>";
+        assert!(page.contains(lines), "{page}");
+        let is_said = |page: &str, id: &str| page.contains(&format!("id=\"{id}\" class=\"none\">"));
+        assert!(is_said(&page, "running-none") && is_said(&page, "recent-none"), "{page}");
+        (status.running, status.recent) = (vec![Running::default()], vec![Recent::default()]);
+        let page = html(&status, &Place::Closed);
+        assert!(!is_said(&page, "running-none") && !is_said(&page, "recent-none"), "{page}");
+    }
+
+    #[test]
+    fn a_directory_is_listed_with_the_way_to_it_and_so_many_names() {
+        let entry = |name: &str, kind| Entry {
+            name: name.into(),
+            kind,
+            size: 1536,
+            modified: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        };
+        let told = |directory: &str, entries, cut| {
+            Folder(&Place::Listed(directory.into(), Listing { entries, cut })).to_string()
+        };
+        let two = vec![entry("d e", Kind::Directory), entry("f", Kind::File)];
+        let page = told("/a//b c", two.clone(), true);
+        assert_eq!(
+            words(&page),
+            "top|/|a|/|b c|Files in this directory|Name|Size|Changed (UTC)|d e/|–|2023-11-14 22:13|f|1.50 KiB|\
+             2023-11-14 22:13|There are more."
+        );
+        for link in
+            ["/#files", "/?dir=a#files", "/?dir=a/b%20c#files", "/?dir=a//b%20c/d%20e#files"]
+        {
+            assert!(page.contains(&format!("href=\"{link}\"")), "{link}: {page}");
+        }
+        assert!(told("", two.clone(), false).contains("href=\"/?dir=d%20e#files\""));
+        assert!(!told("", two, false).contains("more"));
+        assert_eq!(words(&told("", Vec::new(), false)), "top|It is empty.");
+        for (count, end) in [(limits::PAGE_NAMES, "22:13"), (limits::PAGE_NAMES + 2, "and 2 more")]
+        {
+            let page = told("", vec![entry("f", Kind::File); count], false);
+            assert_eq!(page.matches("class=name").count(), limits::PAGE_NAMES);
+            assert!(words(&page).ends_with(end), "{count}");
+        }
+        let closed = Folder(&Place::Closed).to_string();
+        assert_eq!(words(&closed), "No listing is offered (--no-list).");
+        let unknown = Folder(&Place::Unknown("x".into(), "not found".into())).to_string();
+        assert_eq!(words(&unknown), "top|/|x|not found");
     }
 }

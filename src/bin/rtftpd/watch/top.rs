@@ -129,7 +129,9 @@ fn arrow(operation: &str) -> &'static str {
     match operation {
         "write" => "↑",
         "list" => "≡",
-        _ => "↓",
+        "read" => "↓",
+        // It could not be read.
+        _ => "?",
     }
 }
 
@@ -331,4 +333,182 @@ fn text(status: &Status) -> String {
     columns(&RUNNING, status.running.iter().map(|row| running(row).to_vec()).collect());
     columns(&RECENT, status.recent.iter().map(|row| recent(row).to_vec()).collect());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::status::{Now, Totals};
+    use super::*;
+    use anyhow::anyhow;
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use ratatui::buffer::Buffer;
+
+    fn about(operation: &str, peer: &str, file: &str, served: Option<&str>) -> About {
+        let (peer, file, operation) = (peer.into(), file.into(), operation.into());
+        About { peer, file, served: served.map(Into::into), operation }
+    }
+
+    /// A server with a row of each kind.
+    fn status() -> Status {
+        let progress = |bytes, round_trip| {
+            let (packets, retransmitted) = (90, 7);
+            Progress { bytes, seconds: 2.0, rate: 3 << 20, round_trip, packets, retransmitted }
+        };
+        let row = |about, progress, size, left| Running {
+            about,
+            progress,
+            size,
+            left,
+            ..Running::default()
+        };
+        let over = |about, how: &str, grade, why: &str, progress, ago| Recent {
+            id: 1,
+            ago,
+            about,
+            how: how.into(),
+            grade,
+            why: why.into(),
+            progress,
+        };
+        let trip = Some(0.000_4);
+        Status {
+            version: "1.2.3".into(),
+            listening: vec!["[::]:69".into(), "192.0.2.1:6969".into()],
+            up: 7500.0,
+            now: Now {
+                transfers: 8,
+                sending: 2 << 20,
+                receiving: 5 << 10,
+                lag: 0.02,
+                ..Now::default()
+            },
+            totals: Totals {
+                complete: 11,
+                failed: 2,
+                refused: 30,
+                dropped: 4,
+                ..Totals::default()
+            },
+            running: vec![
+                row(
+                    about("read", "[2001:db8::7]:2000", "k\u{7}", Some("vmlinuz")),
+                    progress(3 << 10, trip),
+                    Some(4 << 10),
+                    Some(200.0),
+                ),
+                row(about("write", "192.0.2.7:7", "new", None), progress(600, None), None, None),
+                row(about("list", "192.0.2.8:7", "", None), progress(9, trip), Some(0), None),
+            ],
+            more_running: 5,
+            recent: vec![
+                over(
+                    about("read", "192.0.2.9:7", "done", None),
+                    "sent",
+                    Grade::Fine,
+                    "complete",
+                    Some(progress(2048, trip)),
+                    3.0,
+                ),
+                over(
+                    about("read", "192.0.2.9:7", "gone", None),
+                    "refused",
+                    Grade::Note,
+                    "not found",
+                    None,
+                    61.0,
+                ),
+                over(
+                    about("", "192.0.2.9:7", "lost", None),
+                    "lost",
+                    Grade::Bad,
+                    "silent",
+                    None,
+                    0.0,
+                ),
+            ],
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn a_program_reads_all_of_it_in_columns() {
+        let expected = "\
+rtftpd 1.2.3 at [::]:69, 192.0.2.1:6969, up 2 h 5 min
+8 under way  ↓ 2.00 MiB/s  ↑ 5.00 KiB/s  11 complete  2 in trouble  34 turned away  lag 20 ms
+file                client              progress                rate        round trip  again  time left
+↓ k\\u{7} → vmlinuz  [2001:db8::7]:2000  ████████████░░░░  75 %  3.00 MiB/s  0.4 ms      7      3 min 20 s
+↑ new               192.0.2.7:7         600 B                   3.00 MiB/s  –           7      –
+≡                   192.0.2.8:7         9 B                     3.00 MiB/s  0.4 ms      7      –
+file    client       outcome             size      rate        ago
+↓ done  192.0.2.9:7  sent                2.00 KiB  3.00 MiB/s  3 s
+↓ gone  192.0.2.9:7  refused: not found  –         –           1 min 1 s
+? lost  192.0.2.9:7  lost: silent        –         –           0 s
+";
+        assert_eq!(text(&status()), expected);
+    }
+
+    /// What stands in the terminal, line by line.
+    fn drawn(
+        width: u16,
+        height: u16,
+        status: Result<&Status, &anyhow::Error>,
+    ) -> (Buffer, Vec<String>) {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+        let page = "127.0.0.1:8069".parse().expect("an address");
+        terminal.draw(|frame| draw(frame, page, status)).expect("drawn");
+        let buffer = terminal.backend().buffer().clone();
+        let cell = |x, y| buffer[(x, y)].symbol().to_owned();
+        let line = |y| (0..width).map(|x| cell(x, y)).collect::<String>().trim_end().to_owned();
+        let lines = (0..height).map(line).collect();
+        (buffer, lines)
+    }
+
+    #[test]
+    fn a_person_sees_the_same_and_what_went_badly_is_red() {
+        let mut status = status();
+        // There is room for a hundred and twenty seconds: what was before them has no say in how high the plot is.
+        status.history = vec![(1 << 30, 0); 3];
+        status.history.extend((0..120).map(|n| (n << 9, n << 9)));
+        let (buffer, lines) = drawn(120, 24, Ok(&status));
+        let all = lines.join("\n");
+        let row = "↓ k\\u{7} → vmlinuz                [2001:db8::7]:2000 ████████████░░░░  75 % 3.00 MiB/s   0.4 ms     7       \
+                   3 min 20 s";
+        for whole in [
+            row,
+            "q leaves",
+            "8 under way  ↓ 2.00 MiB/s  ↑ 5.00 KiB/s  11 complete  2 in trouble  34 turned away  lag 20 ms",
+        ] {
+            assert!(lines.iter().any(|line| line == whole), "{whole}\n{all}");
+        }
+        for title in [" Under way: 3, and 5 more ─", " Over ─", " Throughput, up to 119.00 KiB/s ─"]
+        {
+            assert!(lines.iter().any(|line| line.starts_with(title)), "{title}\n{all}");
+        }
+        assert_eq!(buffer[(119, 5)].symbol(), "█", "the newest is at the right: {all}");
+        assert_eq!(buffer[(0, 5)].symbol(), " ", "and the oldest at the left: {all}");
+        let at = |word: &str| {
+            let y = lines.iter().position(|line| line.contains(word)).expect(word);
+            let x = lines[y].split(word).next().unwrap_or_default().chars().count();
+            (x as u16, y as u16)
+        };
+        let colour = |word: &str| buffer[at(word)].fg;
+        assert_eq!(
+            [colour("sent"), colour("refused: not found"), colour("lost: silent")],
+            [Color::Green, Color::DarkGray, Color::Red]
+        );
+        // However many run, half of the terminal is for what is over.
+        status.running = vec![status.running[0].clone(); 50];
+        status.more_running = 0;
+        let (_, lines) = drawn(120, 24, Ok(&status));
+        let all = lines.join("\n");
+        assert!(lines.iter().any(|line| line.starts_with(" Under way: 50 ─")), "{all}");
+        assert!(lines.iter().any(|line| line.contains("refused: not found")), "{all}");
+        let gone = anyhow!("no server shows itself").context("it is gone");
+        let (_, lines) = drawn(60, 8, Err(&gone));
+        let all = lines.join("\n");
+        for words in [" 127.0.0.1:8069 ", "it is gone: no server shows itself", "q leaves"] {
+            assert!(all.contains(words), "{words}\n{all}");
+        }
+    }
 }
