@@ -47,6 +47,11 @@ pub const ECHO_SPAN: Duration = Duration::from_millis(50);
 /// A peer that says nothing of its interval is taken to have one of 5 s: atftp and tftp-hpa do, firmware is quicker.
 pub const PEER_INTERVAL: Duration = Duration::from_secs(5);
 
+/// What went out three times more by our own timer, in vain, then leaves the peer's the time to run out, half as much again as
+/// [`PEER_INTERVAL`]. BSD's tftp, tftp-hpa and atftp start theirs anew at whatever comes, and answer a copy once or never: what
+/// they lost they would not send again while we sent more often.
+pub(crate) const REPEATS_IN_A_ROW: u32 = 3;
+
 /// A client that has as many bytes as were told waits 5 s for the empty block that ends the file, or three negotiated
 /// intervals: every server repeats its last block within that, but those that never send it.
 #[doc(hidden)]

@@ -111,6 +111,13 @@ impl Receiver {
         receiver
     }
 
+    /// Makes what stands for block 0 a question, as a client's request is: nobody else repeats anything before it is answered.
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.rto = self.rto.asking();
+        self
+    }
+
     /// Makes block numbers roll over after `numbers` of them, which a model check can reach; without this call they
     /// do so after [`NUMBERS`], as TFTP has it.
     #[must_use]
@@ -130,6 +137,7 @@ impl Receiver {
     /// What stands for it from now on, as an ACK 0 does then, must go out.
     pub fn opened(&mut self, now: Time) {
         self.measure(now);
+        self.rto.progress(Duration::ZERO);
         self.progress_at = now;
         self.opened = true;
         self.acked = None;

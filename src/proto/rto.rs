@@ -13,6 +13,10 @@ pub struct Rto {
     negotiated: Option<Interval>,
     estimate: Option<Estimate>,
     doublings: u32,
+    /// How often in a row the interval passed without an answer, as far as that matters.
+    in_vain: u32,
+    /// Whether there is no peer yet that has a timer of its own: it was asked, and has not answered.
+    asks: bool,
 }
 
 /// A smoothed round trip, how much it varies (RFC 6298 § 2), and the shortest that was seen.
@@ -26,7 +30,14 @@ struct Estimate {
 impl Rto {
     /// A timer that has measured no round trip yet.
     pub const fn new(timing: Timing) -> Self {
-        Self { timing, negotiated: None, estimate: None, doublings: 0 }
+        Self { timing, negotiated: None, estimate: None, doublings: 0, in_vain: 0, asks: false }
+    }
+
+    /// The same for one that asks, until the peer has answered.
+    #[must_use]
+    pub const fn asking(mut self) -> Self {
+        self.asks = true;
+        self
     }
 
     /// The times that it runs by.
@@ -40,7 +51,8 @@ impl Rto {
     }
 
     /// How long to wait for an answer to what is sent now before all is sent again: what was negotiated, every time
-    /// (RFC 2349), or else what was measured, doubled by each [`back_off`](Self::back_off).
+    /// (RFC 2349), or else what was measured, doubled by each [`back_off`](Self::back_off). After a few of those the peer's
+    /// own timer has to run out in between.
     pub fn interval(&self) -> Duration {
         if let Some(interval) = self.negotiated {
             return interval.get();
@@ -54,7 +66,9 @@ impl Rto {
             }
         };
         let doubled = base.saturating_mul(1 << self.doublings.min(16));
-        doubled.min(self.timing.ceiling)
+        let own = doubled.min(self.timing.ceiling);
+        let is_spared = !self.asks && self.in_vain == limits::REPEATS_IN_A_ROW;
+        if is_spared { own.max(self.timing.peer_default * 3 / 2) } else { own }
     }
 
     /// When all is sent again that was sent at `sent_at`, where a probe left at `probed_at`. A probe has its own
@@ -119,6 +133,7 @@ impl Rto {
     /// Takes a measured round trip, and ends the doubling. The datagram must have been sent once: Karn's rule (RFC 6298
     /// § 3) is the caller's.
     pub fn sample(&mut self, trip: Duration) {
+        self.answered();
         self.doublings = 0;
         self.estimate = Some(match self.estimate {
             None => Estimate { smoothed: trip, variation: trip / 2, shortest: trip },
@@ -132,6 +147,7 @@ impl Rto {
 
     /// Takes the time to an answer that may have waited for something else than the path: a round trip is no longer.
     pub(super) fn sample_at_most(&mut self, span: Duration) {
+        self.answered();
         match &mut self.estimate {
             Some(estimate) if span < estimate.smoothed => {
                 self.doublings = 0;
@@ -154,6 +170,7 @@ impl Rto {
     /// Takes an answer to what was sent more than once, the last time `since` ago: the doubling ends, unless no round
     /// trip was ever measured.
     pub fn progress(&mut self, since: Duration) {
+        self.answered();
         // It is no round trip (Karn's rule), yet no round trip is shorter. Without a measure the doubling is all that is
         // known of a slow path.
         match self.estimate {
@@ -166,6 +183,11 @@ impl Rto {
     /// Doubles the interval, which passed without an answer (RFC 6298 § 5.5).
     pub fn back_off(&mut self) {
         self.doublings = (self.doublings + 1).min(16);
+        self.in_vain = (self.in_vain + 1).min(limits::REPEATS_IN_A_ROW);
+    }
+
+    const fn answered(&mut self) {
+        (self.in_vain, self.asks) = (0, false);
     }
 }
 
@@ -179,15 +201,40 @@ mod tests {
         Rto::new(Timing::default())
     }
 
-    #[test]
-    fn starts_at_one_second_and_doubles_to_five() {
-        let mut rto = rto();
-        let mut seen = Vec::new();
-        for _ in 0..5 {
-            seen.push(rto.interval().as_millis());
+    /// The intervals of so many that pass in vain.
+    fn in_vain(mut rto: Rto) -> [u128; 5] {
+        std::array::from_fn(|_| {
+            let interval = rto.interval().as_millis();
             rto.back_off();
-        }
-        assert_eq!(seen, [1000, 2000, 4000, 5000, 5000]);
+            interval
+        })
+    }
+
+    #[test]
+    fn starts_at_one_second_and_doubles_to_five_while_nobody_has_answered() {
+        assert_eq!(in_vain(rto().asking()), [1000, 2000, 4000, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_timer_of_the_peers_that_begins_anew_at_whatever_comes_has_the_time_to_run_out() {
+        let measured = |mut rto: Rto| {
+            rto.sample(MS);
+            rto
+        };
+        let spared = [200, 400, 800, 7500, 7500];
+        assert_eq!(in_vain(measured(rto())), spared);
+        assert_eq!(in_vain(measured(rto().asking())), spared, "who was asked has answered");
+        assert_eq!(in_vain(rto()), [1000, 2000, 4000, 7500, 7500], "who answers has a peer");
+        let mut answered = rto().asking();
+        answered.progress(MS);
+        assert_eq!(in_vain(answered), [1000, 2000, 4000, 7500, 7500]);
+        // What is left of the doubling where no round trip was measured is about the path, not the peer's timer.
+        let mut slow = rto();
+        (0..3).for_each(|_| slow.back_off());
+        slow.progress(MS);
+        assert_eq!(slow.interval(), 5000 * MS);
+        let quick = Timing { peer_default: MS, ..Timing::default() };
+        assert_eq!(in_vain(measured(Rto::new(quick))), [200, 400, 800, 1600, 3200]);
     }
 
     #[test]

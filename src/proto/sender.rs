@@ -56,8 +56,7 @@ pub struct Sender {
     mended: bool,
     /// What was sent when the window last started again: what of that will arrive is there before what fills the gap.
     sent_before: BlockNumber,
-    /// Whether the window has started again since the last progress or time-out: a repeated acknowledgement starts it
-    /// once.
+    /// Whether a repeated acknowledgement has started the window again since the last progress or time-out.
     restart_done: bool,
     /// Whether an acknowledgement came again that may tell of a gap, and was not believed.
     is_doubtful: bool,
@@ -141,6 +140,13 @@ impl Sender {
         };
         sender.agree(agreed);
         sender
+    }
+
+    /// Makes block 0 a question, as a client's request is: nobody else repeats anything before it is answered.
+    #[must_use]
+    pub fn asking(mut self) -> Self {
+        self.rto = self.rto.asking();
+        self
     }
 
     /// Makes block numbers roll over after `numbers` of them, which a model check can reach; without this call they

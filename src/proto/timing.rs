@@ -49,7 +49,8 @@ impl Timing {
         self.floor
     }
 
-    /// The longest retransmission interval, however often it was doubled.
+    /// The longest retransmission interval, however often it was doubled. What was repeated in vain for a while waits longer
+    /// where a peer's own interval is [as long](Self::peer_default).
     pub const fn ceiling(&self) -> Duration {
         self.ceiling
     }

@@ -116,13 +116,13 @@ impl Transfer {
     /// A client's read or listing. It is over when its last ACK has left: its owner closes the port then, by which a server
     /// that missed that ACK learns that nobody waits for it.
     pub fn get(now: Time, timing: Timing, request: &Request<'_>, sink: Box<dyn Sink>) -> Self {
-        let receiver = Receiver::new(now, timing, &Agreed::default(), 0);
+        let receiver = Receiver::new(now, timing, &Agreed::default(), 0).asking();
         Self::ask(now, request, Machine::Receiving(Incoming::new(request.mode, receiver, sink)))
     }
 
     /// A client's write.
     pub fn put(now: Time, timing: Timing, request: &Request<'_>, source: Box<dyn Source>) -> Self {
-        let sender = Sender::new(now, timing, &Agreed::default(), true);
+        let sender = Sender::new(now, timing, &Agreed::default(), true).asking();
         Self::ask(now, request, Machine::Sending(Outgoing::new(request.mode, sender, source)))
     }
 

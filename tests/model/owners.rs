@@ -72,7 +72,7 @@ impl Setup {
                     let held_since = *sending.held_since.get_or_insert(now);
                     sending.held_since = is_held.then_some(held_since);
                     let since = if is_held { held_since } else { sending.sent_at };
-                    let timely = until > now && until <= since + INTERVAL * TICK;
+                    let timely = until > now && until <= since + sending.in_vain.interval() * TICK;
                     world.waits(until);
                     return world.blame(timely, Wrong::Deadline);
                 }
@@ -127,6 +127,7 @@ impl Setup {
         let swallowed = self.has(F::OpeningIsSentOnce) && blocks.start == 0 && sending.sent > 0;
         sending.sent_at = now;
         sending.held_since = None;
+        sending.in_vain.sent(blocks.end <= sending.sent);
         sending.sent = sending.sent.max(blocks.end);
         let window = if world.base == 0 { 1 } else { u64::from(self.window) };
         let end = (self.total() + 1).min(world.base + window);
@@ -156,12 +157,14 @@ impl Setup {
             match receiving.machine.poll(now) {
                 Step::Transmit(ack) => {
                     receiving.active_at = now;
+                    receiving.in_vain.sent(ack.again);
                     let high = u64::from(self.has(F::AcksAreOneTooHigh) && ack.block.0 > 0);
                     self.send_ack(world, ack.block.0 + high, ack.rollover);
                 }
                 Step::Wait(until) => {
                     let dally = if receiving.machine.has_last_block() { self.dally() } else { 1 };
-                    let latest = receiving.active_at + dally * INTERVAL * TICK;
+                    let latest = (dally * INTERVAL).max(receiving.in_vain.interval());
+                    let latest = receiving.active_at + latest * TICK;
                     return world.blame(now < until && until <= latest, Wrong::Deadline);
                 }
                 Step::Done(end) => {

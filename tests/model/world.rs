@@ -13,6 +13,9 @@ use tftpkit::wire::{Operation, Options, Rollover, TransferOption, WindowSize, Wi
 /// The step of the machines' clocks: after one, what comes again is no echo any more; after two, a timer fires.
 pub(crate) const TICK: Duration = limits::ECHO_SPAN;
 pub(crate) const INTERVAL: u32 = 2;
+/// The same where what was sent went out again so often in vain.
+const LONGEST_INTERVAL: u32 = 3;
+const IN_A_ROW: u32 = 3;
 /// A round trip before the exploration begins; much shorter than a tick.
 const TRIP: Duration = Duration::from_millis(8);
 /// A shorter wait is the pace's, not a timer's: it has an event of its own, for a tick would pass for silence, and bring
@@ -122,9 +125,26 @@ pub(crate) struct Sending {
     /// One past the last block that was sent, and one past the last that can be.
     pub(crate) sent: u64,
     pub(crate) ready: u64,
+    /// How often it has sent nothing new.
+    pub(crate) in_vain: InVain,
     /// How far a planted fault sets its clock back, and when it sent last by that clock.
     pub(crate) lag: Duration,
     pub(crate) own_sent_at: Time,
+}
+
+/// How often in a row something was sent that had been sent before, as far as that matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct InVain(u32);
+
+impl InVain {
+    pub(crate) fn sent(&mut self, again: bool) {
+        self.0 = if again { (self.0 + 1).min(IN_A_ROW) } else { 0 };
+    }
+
+    /// The longest wait for an answer, in ticks.
+    pub(crate) const fn interval(self) -> u32 {
+        if self.0 < IN_A_ROW { INTERVAL } else { LONGEST_INTERVAL }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +153,8 @@ pub(crate) struct Receiving {
     pub(crate) settled: bool,
     /// When it sent something or a block came.
     pub(crate) active_at: Time,
+    /// How often it has acknowledged nothing new.
+    pub(crate) in_vain: InVain,
     /// Blocks that are kept until the one in front of them comes, and the numbers written on them.
     pub(crate) early: BTreeMap<u64, u16>,
 }
@@ -295,6 +317,7 @@ impl Setup {
             sent,
             ready: 1,
             lag,
+            in_vain: InVain::default(),
             own_sent_at: now,
         }
     }
@@ -304,7 +327,8 @@ impl Setup {
         let rollover = self.rollover.filter(|_| self.told);
         let agreed = if settled { self.agreed(rollover) } else { Agreed::default() };
         let machine = Receiver::new(now, self.timing(), &agreed, self.dally()).among(self.numbers);
-        Receiving { machine, settled, active_at: now, early: BTreeMap::new() }
+        let (in_vain, early) = Default::default();
+        Receiving { machine, settled, active_at: now, in_vain, early }
     }
 
     /// The number on a block, by another way than the library's.
