@@ -57,7 +57,7 @@ use pid_file::PidFile;
 use prepared::Prepared;
 use reload::{Current, Reloader};
 use sandbox::Sandbox;
-use service::{Activity, Notify, Service};
+use service::{Activity, Drain, Notify, Service};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -156,9 +156,18 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
     let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
-    let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
-    let asked = on_upload.clone();
-    let reloader = Reloader { given, policy: current, macs, asked, held, log: told, verbosity };
+    let (shares, theirs) = (args.single_port, Arc::clone(&pid_file));
+    let (asked, drain) = (on_upload.clone(), Drain::new(args.drain));
+    let reloader = Reloader {
+        given,
+        policy: current,
+        drain: drain.clone(),
+        macs,
+        asked,
+        held,
+        log: told,
+        verbosity,
+    };
     let stop = Stop { handle, notify: service.notify(), pid_file, on_upload, had_terminal };
     std::thread::Builder::new()
         .name("signals".into())
@@ -350,7 +359,7 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
         }
         drop(taken(&stop.pid_file));
         // Whoever asks a second time does not want to wait.
-        let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
+        let left = if grace.is_some() { Duration::ZERO } else { reloader.drain.get() };
         grace = Some(left);
         let transfers = stop.handle.transfers();
         tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
