@@ -11,6 +11,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use programs::rtftpd;
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -231,6 +232,48 @@ fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_o
         reload(&server, AGAIN);
         assert_eq!(terms(&server.peer()), "OACK blksize=1428 windowsize=64");
     }
+}
+
+/// However it ends: for a new server whose transfers share its port, or when nobody asks any more.
+#[test]
+fn the_time_of_running_transfers_is_the_one_that_was_read_last() {
+    let (root, here) = place("drain = \"1min\"\n");
+    let [config, next, notify] = ["rtftpd.toml", "next", "notify"].map(|it| here.path().join(it));
+    let start = |arguments: &[&str]| {
+        let mut command = Command::new(Daemon::program());
+        command.arg(root.path()).args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.arg("--config").arg(&config);
+        command
+    };
+    // One port is a model of its own.
+    let shared = || {
+        let mut command = start(&["--single-port"]);
+        Daemon::spawn(command.arg("--handover").arg(&next).env_remove("RTFTPD_MODEL"))
+    };
+    let mut old = shared();
+    assert_eq!(show(&old.peer().answer(&rrq("f", &[])).0), "DATA 1 512");
+    write(here.path(), "drain = 0\n");
+    reload(&old, AGAIN);
+    let _new = shared();
+    assert_eq!(until("the old one ends and waits for no client", || old.exit_status()), 0);
+
+    write(here.path(), "drain = 20\n");
+    let manager = UnixDatagram::bind(&notify).expect("a socket");
+    manager.set_nonblocking(true).expect("a socket");
+    let server = Daemon::spawn(start(&["--idle-exit", "3"]).env("NOTIFY_SOCKET", &notify));
+    // While a transfer runs it does not end.
+    let running = server.peer();
+    let (first, tid) = running.answer(&rrq("f", &[]));
+    write(here.path(), "drain = 7\n");
+    reload(&server, AGAIN);
+    assert_eq!(running.rest(first, tid, 512).expect("the rest"), pattern(2000, 1));
+    let told = until("it says that it stops", || {
+        let mut datagram = [0; 256];
+        let len = manager.recv(&mut datagram).ok()?;
+        let told = String::from_utf8_lossy(&datagram[..len]).into_owned();
+        told.starts_with("STOPPING").then_some(told)
+    });
+    assert_eq!(told, "STOPPING=1\nEXTEND_TIMEOUT_USEC=12000000", "and five seconds more");
 }
 
 #[test]

@@ -4,14 +4,17 @@ mod common;
 #[path = "common/programs.rs"]
 mod programs;
 
-use common::apart::in_own_network;
+use common::apart::{in_own_network, namespaces};
 use common::{
-    DEADLINE, Daemon, Own, Scripted, ack, child, data, error, everything_in, folder, pattern, until,
+    DEADLINE, Daemon, Own, Scripted, ack, child, data, error, everything_in, folder, pattern,
+    receive, until,
 };
 use predicates::prelude::*;
 use predicates::str::contains;
 use programs::{NO_HOST, rtftp};
+use std::fs::OpenOptions;
 use std::net::UdpSocket;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -79,6 +82,42 @@ fn a_device_that_no_route_leads_to_is_waited_for() {
     let _server = Daemon::spawn(&mut server);
     succeeds(child);
     assert!(root.path().join("mine").exists());
+}
+
+/// A name that leads somewhere else when the device has started: it had its address from DHCP, or is another device now.
+#[test]
+fn a_device_that_comes_up_at_another_address_is_found_by_its_name() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    let (before, now) = (Own::new(), Own::new());
+    let (here, root) =
+        (folder(&[("mine", b"few"), ("hosts", b"")]), folder(&[("theirs", b"more")]));
+    // All of one length, so that there is no moment in which the file has none of them.
+    let leads_to = |own: &Own| {
+        let hosts = OpenOptions::new().write(true).open(here.path().join("hosts"));
+        let line = format!("{:<15} device\n", own.ip);
+        hosts.expect("a file").write_all_at(line.as_bytes(), 0).expect("written");
+    };
+    let mut server = Command::new(Daemon::program());
+    server.arg(root.path()).args(["--uploads", "create"]);
+    let _server = Daemon::spawn(server.args(["--listen", &format!("{}:{}", now.ip, Own::FIRST)]));
+    let remote = format!("device:{}", Own::FIRST);
+    for words in [["get", &remote, "theirs"], ["put", "mine", &remote]] {
+        leads_to(&before);
+        let silent = UdpSocket::bind((before.ip, Own::FIRST)).expect("a port");
+        let mut rtftp = Command::new(&unshare[0]);
+        let inside = "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"";
+        rtftp.args(&unshare[1..]).args(["sh", "-c", inside, env!("CARGO_BIN_EXE_rtftp")]);
+        rtftp.args(words).args(["--wait", "--interval", "0.1"]).current_dir(here.path());
+        let child = child::started(&mut rtftp);
+        receive(&silent, &mut [0; 512]).expect("it asks where the name leads at first");
+        leads_to(&now);
+        drop(silent);
+        let output = child::said_within(DEADLINE, child).unwrap_or_else(|said| said);
+        let told = child::text(&output);
+        assert!(output.status.success(), "where the name leads now is not asked: {told}");
+    }
+    assert_eq!(std::fs::read(here.path().join("theirs")).expect("downloaded"), b"more");
+    assert_eq!(std::fs::read(root.path().join("mine")).expect("uploaded"), b"few");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use nix::unistd::Uid;
 use std::fs::Permissions;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 use tftpkit::client::Client;
 use tftpkit::limits;
@@ -148,6 +149,25 @@ fn an_upload_that_is_under_way_needs_no_more_descriptors() {
             daemon.limit_descriptors(20_000);
         }
     }
+}
+
+#[test]
+fn a_new_server_that_could_not_be_heard_without_descriptors_is_heard_when_there_are_some() {
+    let (root, place) = (folder(&[("file", b"few")]), folder(&[]));
+    let file = place.path().join("handover").display().to_string();
+    let mut daemon = Daemon::serve(root.path(), &["--handover", &file]);
+    assert_eq!(daemon.peer().fetch(&rrq("file", &[])), Ok(b"few".to_vec()));
+    until("its transfer is over", || (daemon.transfer_threads() == 0).then_some(()));
+    // No more than its standard streams.
+    daemon.limit_descriptors(3);
+    // It has a descriptor for the first that asks, who leaves; behind that there is none.
+    drop(UnixStream::connect(&file).expect("it is there"));
+    daemon.log_line(&["WARN", "no new server can be heard now"]);
+    daemon.limit_descriptors(20_000);
+    let next = Daemon::serve(root.path(), &["--handover", &file]);
+    assert_eq!(next.address, daemon.address, "it has the socket of the one before");
+    assert_eq!(until("the old one ends", || daemon.exit_status()), 0);
+    assert_eq!(daemon.all_logged(&["no new server can be heard now"]).len(), 1);
 }
 
 #[test]

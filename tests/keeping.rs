@@ -50,15 +50,23 @@ fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
 
 #[test]
 fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
-    let root = folder(&[("cfg", b"old"), ("listed", b"old"), ("plain", b"old")]);
-    let [cfg, listed, plain] = ["cfg", "listed", "plain"].map(|name| root.path().join(name));
+    const NAMES: [&str; 4] = ["cfg", "listed", "plain", "shared"];
+    let root = folder(&NAMES.map(|name| (name, &b"old"[..])));
+    let paths = NAMES.map(|name| root.path().join(name));
+    let [cfg, listed, _, shared] = &paths;
     let is_root = nix::unistd::geteuid().is_root();
     if is_root {
-        std::os::unix::fs::chown(&cfg, Some(1234), Some(4321)).expect("another owner");
+        std::os::unix::fs::chown(cfg, Some(1234), Some(4321)).expect("another owner");
     }
-    set_mode(&cfg, 0o664);
+    // As in a folder of several people: of the server's own user, and of another group, which it may be in.
+    let groups =
+        nix::unistd::getgroups().expect("groups").into_iter().map(nix::unistd::Gid::as_raw);
+    let mut others = groups.filter(|group| *group != nix::unistd::getegid().as_raw());
+    let other = if is_root { Some(4321) } else { others.next() };
+    std::os::unix::fs::chown(shared, None, other).expect("another group");
+    set_mode(cfg, 0o664);
     for (path, name, value) in
-        [(&cfg, "user.comment", &b"of the rack"[..]), (&listed, LIST, &access_list())]
+        [(cfg, "user.comment", &b"of the rack"[..]), (listed, LIST, &access_list())]
     {
         let set = setxattr(path, name, value, XattrFlags::empty());
         set.expect("a file system with attributes, where TMPDIR is");
@@ -71,7 +79,7 @@ fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
         let attributes = [LIST, "user.comment"].map(|name| attribute(path, name));
         ((about.uid(), about.gid(), about.mode()), attributes)
     };
-    let before = [&cfg, &listed, &plain].map(|path| about(path));
+    let before = paths.each_ref().map(|path| about(path));
     let keeps_rights = [UPLOADS[0], UPLOADS[1], "--sandbox", "files,calls"];
     for (wrapper, arguments) in
         [(&["env"][..], &keeps_rights[..]), (&["env"], &UPLOADS), (powerless(), &UPLOADS)]
@@ -79,19 +87,19 @@ fn an_overwrite_keeps_owner_group_mode_access_list_and_attributes() {
         let daemon = Daemon::behind(wrapper, root.path(), arguments);
         // Who may not give files away leaves the file itself in its place.
         if arguments != keeps_rights && is_root {
-            set_mode(&cfg, 0o666);
+            set_mode(cfg, 0o666);
         }
-        for (path, name) in [(&cfg, "cfg"), (&listed, "listed"), (&plain, "plain")] {
+        for (path, name) in paths.iter().zip(NAMES) {
             assert_eq!(put(&daemon, name, &pattern(2000, 7)), Ok(()), "{wrapper:?}");
             assert!(std::fs::read(path).expect("a file") == pattern(2000, 7), "{name}");
         }
         if is_root {
-            set_mode(&cfg, 0o664);
+            set_mode(cfg, 0o664);
         }
-        let after = [&cfg, &listed, &plain].map(|path| about(path));
+        let after = paths.each_ref().map(|path| about(path));
         assert_eq!(after, before, "{wrapper:?}");
     }
-    assert_eq!(everything_in(root.path()), ["cfg", "listed", "plain"]);
+    assert_eq!(everything_in(root.path()), NAMES);
 }
 
 /// A write to a file takes these bits from it, and so does what replaces it: what came by TFTP runs as nobody else.

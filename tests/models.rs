@@ -10,13 +10,14 @@ use common::{
 };
 use std::io::{self, IoSliceMut, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU64;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tftpkit::client::Failure;
 use tftpkit::limits;
 use tftpkit::query::Query;
-use tftpkit::server::{Config, Model};
+use tftpkit::server::{Budgets, Config, Model};
 use tftpkit::store::{Folder, Listing, Readable, Store, StoreError, Uploads};
 use tftpkit::transfer::{MayWait, Memory, Sink, Source};
 use tftpkit::wire::ErrorCode;
@@ -384,4 +385,37 @@ fn the_iterative_model_takes_the_next_request_when_the_first_is_done() {
     assert_eq!(listing(&client, b"").expect("a listing").entries.len(), 2);
     let missing = get(&client, "missing").expect_err("there is none");
     assert!(matches!(missing, Failure::Server { code: ErrorCode::NotFound, .. }));
+}
+
+#[test]
+fn clients_at_once_have_the_rate_of_all_downloads_together_and_not_each() {
+    const RATE: u32 = 1 << 20;
+    let bytes = pattern(2 * RATE as usize, 1);
+    let root = folder(&[("f", &bytes)]);
+    let all = concurrent().map(|config| {
+        let how = format!("{config:?}");
+        let budgets = Budgets::default().rate(NonZeroU64::new(RATE.into()));
+        let store = Folder::open(root.path()).expect("a folder");
+        (how, Running::start(config.budgets(budgets), store))
+    });
+    let fetched = all.each_ref().map(|(_, server)| {
+        [7, 8].map(|last| {
+            let peer = Peer::at([127, 0, 0, last], server.address);
+            std::thread::spawn(move || {
+                let (granted, tid) = peer.answer(&rrq("f", &[("blksize", "32768")]));
+                let begun = Instant::now();
+                (peer.rest(granted, tid, 32_768), begun, Instant::now())
+            })
+        })
+    });
+    for ((how, _), fetched) in all.iter().zip(fetched) {
+        let [one, other] = fetched.map(|thread| {
+            let (got, begun, ended) = joined(&format!("a download of {how}"), thread);
+            assert!(got.as_ref() == Ok(&bytes), "{how}");
+            (begun, ended)
+        });
+        // Both are what may be sent within four seconds, but for the first blocks; each alone within two.
+        let took = one.1.max(other.1) - one.0.min(other.0);
+        assert!(took >= Duration::from_millis(3200), "all of it was sent in {took:?}: {how}");
+    }
 }

@@ -355,6 +355,13 @@ fn clients_are_known_by_their_cards_over_ipv4_and_ipv6() {
         assert_eq!(of("198.51.100.7:7"), None, "the card of a router is not the client's");
         assert_eq!(of("192.0.2.1:7"), None, "it is this machine");
     }
+    // Another machine may have the address from now on.
+    let other = ["neigh", "replace", "192.0.2.7", "lladdr", "52:54:00:12:34:08", "dev", "near"];
+    let replaced = child::output(Command::new("ip").args(other).args(["nud", "permanent"]));
+    assert!(replaced.status.success(), "{}", child::text(&replaced));
+    until("the card that has the address of another one now", || {
+        (of("192.0.2.7:7").as_deref() == Some("52:54:00:12:34:08")).then_some(())
+    });
     let files: &[(&str, &[u8])] = &[("cards/01-52-54-00-ab-cd-ef/f", b"own"), ("cards/f", b"all")];
     let (here, root): (TempDir, TempDir) = (folder(files), folder(&[("f", b"main")]));
     let rules =

@@ -62,7 +62,18 @@ fn what_a_server_does_is_counted_while_it_does_it() {
     becomes(page, "rtftpd_unproven_bytes_total", 516.0);
     becomes(page, "rtftpd_round_trip_seconds_count", 1.0);
     becomes(page, "rtftpd_transfer_duration_seconds_count{operation=\"read\"}", 1.0);
-    peer.store(&wrq("new", &[]), &pattern(700, 2)).expect("stored");
+    // What a client says that it will send is the size of an upload.
+    let uploading = server.peer();
+    let (granted, tid) = uploading.answer(&wrq("new", &[("tsize", "700")]));
+    assert_eq!(show(&granted), "OACK tsize=700");
+    let bytes = pattern(700, 2);
+    uploading.exchange(&data(1, &bytes[..512]), tid, "ACK 1");
+    until("the row of an upload with its size", || {
+        let status = status(page);
+        let row = &status["running"][0];
+        (row["bytes"] == 512 && row["size"] == 700 && row["file"] == "new").then_some(())
+    });
+    uploading.store_rest(tid, 2, &bytes[512..]).expect("stored");
     becomes(page, "rtftpd_payload_bytes_total{direction=\"received\"}", 700.0);
     becomes(page, "rtftpd_transfers_ended_total{operation=\"write\",outcome=\"complete\"}", 1.0);
     peer.fetch(&rrq("missing", &[])).expect_err("it is not there");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::store::WholeFile;
 use crate::transfer::Writer;
-use crate::wire::{BlockSize, ErrorCode, Packet, WindowSize, WireBlock};
+use crate::wire::{BlockSize, ErrorCode, Options, Packet, TransferOption, WindowSize, WireBlock};
 use std::io::{self, Read};
 use std::net::UdpSocket;
 use std::num::NonZeroU8;
@@ -147,6 +147,30 @@ fn a_sink_that_was_touched_is_not_used_for_a_second_attempt() {
     assert!(matches!(failure, Err(Failure::Protocol(_))), "{failure:?}");
     assert_eq!((sink.0.load(Ordering::SeqCst), requests.load(Ordering::SeqCst)), (512, 1));
     assert_eq!(unasked.load(Ordering::SeqCst), 0);
+}
+
+/// What comes from a pipe cannot be had again: a second request would store the file without its beginning.
+#[test]
+fn a_source_of_which_something_was_read_is_not_used_for_a_second_attempt() {
+    let oack = Options::NONE.with(TransferOption::WindowSize(WindowSize::LOCKSTEP));
+    let acknowledged = [Packet::Ack { block: WireBlock(0) }.to_vec(), Packet::Oack(oack).to_vec()];
+    let sources = || [Readable::bytes([7; 600]), Readable::blocking(io::repeat(7).take(600))];
+    for answer in acknowledged {
+        for source in sources() {
+            let answer = answer.clone();
+            // It is refused when the first block has come, which might be for the options.
+            let (late, requests) = answering(move |packet| match packet {
+                Packet::Request(_) => Some(answer.clone()),
+                Packet::Data { .. } => {
+                    Some(Packet::Error { code: ErrorCode::Undefined, message: b"no" }.to_vec())
+                }
+                _ => None,
+            });
+            let failure = Client::new(late).put("a", source, |_| {}).expect_err("it is refused");
+            assert!(matches!(failure, Failure::Server { .. }), "{failure}");
+            assert_eq!(requests.load(Ordering::SeqCst), 1, "it is asked again for what is read");
+        }
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub(super) struct Shares {
 struct State {
     clients: HashMap<IpAddr, Client>,
     counted_at: Time,
+    /// Bytes that were too much and have not been taken back.
+    owed: u64,
 }
 
 #[derive(Debug)]
@@ -58,7 +60,7 @@ struct OfTransfer {
 
 impl Shares {
     pub(super) fn new(now: Time, all: NonZeroU64) -> Arc<Self> {
-        let state = State { clients: HashMap::new(), counted_at: now };
+        let state = State { clients: HashMap::new(), counted_at: now, owed: 0 };
         let count_at = AtomicU64::new(now.as_micros());
         Arc::new(Self { all: all.get(), state: Mutex::new(state), count_at })
     }
@@ -108,9 +110,13 @@ impl Shares {
             taken = taken.saturating_add(took);
             wants.push(client.wants(took));
         }
-        // What was too much, because some suddenly wanted more, is taken back.
-        let all = self.all.saturating_sub(taken.saturating_sub(self.all));
-        let level = level(all, &mut wants);
+        // What was too much, because some suddenly wanted more, is taken back within a second. Never all at once: with nothing
+        // left, each next block would wait for as long as the slowest rate has it, however soon that is over.
+        let in_bytes = |rate: u64| rate.saturating_mul(since) / 1_000_000;
+        let owed = state.owed.saturating_add(in_bytes(taken)).saturating_sub(in_bytes(self.all));
+        state.owed = owed.min(self.all / 2);
+        let back = state.owed.saturating_mul(1_000_000) / limits::BETWEEN_COUNTS.as_micros() as u64;
+        let level = level(self.all - back.min(self.all / 2), &mut wants);
         state.clients.values_mut().for_each(|client| client.allow(level));
     }
 
@@ -186,6 +192,7 @@ mod tests {
     use crate::transfer::{Action, Blocking, Terms, Transfer};
     use crate::wire::{BlockSize, Mode, Operation, Options, Packet, TransferOption, WireBlock};
     use std::net::Ipv4Addr;
+    use std::time::Duration;
 
     const ALL: u64 = 10 << 20;
 
@@ -300,7 +307,7 @@ mod tests {
                         };
                         self.share.sent(burst.bytes.len() as u64);
                         self.sent += burst.bytes.len() as u64;
-                        self.ack = Some((now + std::time::Duration::from_millis(1), block));
+                        self.ack = Some((now + Duration::from_millis(1), block));
                     }
                 }
             }
@@ -320,7 +327,7 @@ mod tests {
             let sent: u64 = all.iter().map(|one| one.sent).sum();
             let most = rate * now.as_micros() / 1_000_000 * 105 / 100 + burst;
             assert!(sent <= most, "{sent} of {most} at {now:?}");
-            now = next.max(now + std::time::Duration::from_micros(1));
+            now = next.max(now + Duration::from_micros(1));
         }
         all.iter().map(|one| one.sent).collect()
     }
@@ -333,6 +340,32 @@ mod tests {
             let [large, small] = in_a_minute(rate, &[65_464, 512])[..] else { panic!("two") };
             assert!(large.abs_diff(small) <= large / 10, "{large} and {small} at {rate}");
             assert!(large + small >= rate * 60 * 95 / 100, "{large} and {small} at {rate}");
+        }
+    }
+
+    /// After a pause of all, as where the machine or the disk is busy, all may seem to want little, and then take too much.
+    #[test]
+    fn who_paused_together_and_took_too_much_then_is_not_held_for_long() {
+        const RATE: u64 = 1 << 20;
+        for clients in [2, 20] {
+            let shares = Shares::new(Time::START, NonZeroU64::new(RATE).expect("a rate"));
+            let mut all: Vec<_> =
+                (0..clients).map(|host| Download::begin(&shares, host, 8192)).collect();
+            let mut now = Time::START;
+            for _ in 0..20 {
+                let (begun, before) = (now, all.iter().map(|one| one.sent).sum::<u64>());
+                while now - begun < Duration::from_secs(1) {
+                    let next = all.iter_mut().map(|one| one.run(now)).min().expect("some");
+                    now = next.max(now + Duration::from_micros(1));
+                }
+                let sent = all.iter().map(|one| one.sent).sum::<u64>() - before;
+                assert!(
+                    sent > RATE / 2,
+                    "{clients} were sent {sent} bytes within {:?}",
+                    now - begun
+                );
+                now = now + Duration::from_millis(300);
+            }
         }
     }
 

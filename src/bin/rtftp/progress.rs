@@ -73,22 +73,7 @@ impl Seen {
 impl Bar {
     /// One that draws itself.
     pub(crate) fn on_terminal(name: &str, asking: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(ProgressStyle::default_spinner());
-        let room = columns().unwrap_or(80);
-        let line = Arc::new(Line {
-            bar,
-            name: shortened(&harmless(name), (room / 3).max(12)),
-            asking: shortened(&harmless(asking), room.saturating_sub(18).max(12)),
-            seen: Mutex::new(Seen {
-                began: Instant::now(),
-                last: Progress::default(),
-                moved: None,
-                is_over: false,
-                shown: Shown::Nothing,
-            }),
-            over: Condvar::new(),
-        });
+        let line = Arc::new(Line::new(name, asking));
         let looked = Arc::clone(&line);
         // Without a thread it is drawn when something comes.
         let _ = std::thread::Builder::new().name("progress".into()).spawn(move || looked.watch());
@@ -121,6 +106,25 @@ impl Drop for Bar {
 }
 
 impl Line {
+    fn new(name: &str, asking: &str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        bar.set_style(ProgressStyle::default_spinner());
+        let room = columns().unwrap_or(80);
+        Self {
+            bar,
+            name: shortened(&harmless(name), (room / 3).max(12)),
+            asking: shortened(&harmless(asking), room.saturating_sub(18).max(12)),
+            seen: Mutex::new(Seen {
+                began: Instant::now(),
+                last: Progress::default(),
+                moved: None,
+                is_over: false,
+                shown: Shown::Nothing,
+            }),
+            over: Condvar::new(),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -134,29 +138,34 @@ impl Line {
             if seen.is_over {
                 return;
             }
-            match seen.moved {
-                None if seen.began.elapsed() >= SOON && seen.shown == Shown::Nothing => {
-                    seen.shown = Shown::Asking;
-                    // Not filled up to its end, so that what is typed behind it goes with it.
-                    let _ = write!(io::stderr(), "\r{} (Ctrl-C stops)\x1b[K", self.asking);
-                }
-                Some(moved) if moved.elapsed() >= STALL => {
-                    seen.shown = Shown::Stalled;
-                    let (seconds, so_far) = (moved.elapsed().as_secs(), bytes(seen.last.bytes));
-                    self.style("{msg}");
-                    let stalled = format!(" {so_far}, stalled for {seconds} s");
-                    let line = format!("{}{stalled} (Ctrl-C stops)", self.name);
-                    // A line that the terminal breaks cannot be cleared.
-                    let room = columns().unwrap_or(80).saturating_sub(1);
-                    let is_short = line.width() <= room;
-                    let narrow = || {
-                        let room = room.saturating_sub(stalled.width());
-                        shortened(&self.name, room) + &stalled
-                    };
-                    self.bar.set_message(if is_short { line } else { narrow() });
-                }
-                _ => {}
+            self.look(&mut seen);
+        }
+    }
+
+    /// Says what is to be said now.
+    fn look(&self, seen: &mut Seen) {
+        match seen.moved {
+            None if seen.began.elapsed() >= SOON && seen.shown == Shown::Nothing => {
+                seen.shown = Shown::Asking;
+                // Not filled up to its end, so that what is typed behind it goes with it.
+                let _ = write!(io::stderr(), "\r{} (Ctrl-C stops)\x1b[K", self.asking);
             }
+            Some(moved) if moved.elapsed() >= STALL => {
+                seen.shown = Shown::Stalled;
+                let (seconds, so_far) = (moved.elapsed().as_secs(), bytes(seen.last.bytes));
+                self.style("{msg}");
+                let stalled = format!(" {so_far}, stalled for {seconds} s");
+                let line = format!("{}{stalled} (Ctrl-C stops)", self.name);
+                // A line that the terminal breaks cannot be cleared.
+                let room = columns().unwrap_or(80).saturating_sub(1);
+                let is_short = line.width() <= room;
+                let narrow = || {
+                    let room = room.saturating_sub(stalled.width());
+                    shortened(&self.name, room) + &stalled
+                };
+                self.bar.set_message(if is_short { line } else { narrow() });
+            }
+            _ => {}
         }
     }
 
@@ -200,5 +209,29 @@ impl Line {
     fn style(&self, template: &str) {
         let style = ProgressStyle::with_template(template);
         self.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_said_that_it_stalls_says_so_no_more_when_it_goes_on() {
+        for total in [Some(4096), None] {
+            let line = Line::new("vmlinuz", "asking tftp.example");
+            let mut progress = Progress::default();
+            (progress.total, progress.packets) = (total, 9);
+            for far in [512, 1024, 2048] {
+                progress.bytes = far;
+                line.show(progress);
+                assert_eq!(line.bar.message(), "vmlinuz", "{far} of {total:?}");
+                let mut seen = line.lock();
+                seen.moved = Instant::now().checked_sub(STALL);
+                line.look(&mut seen);
+                let told = line.bar.message();
+                assert!(told.contains(&format!("{}, stalled for ", bytes(far))), "{told}");
+            }
+        }
     }
 }

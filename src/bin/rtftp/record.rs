@@ -93,11 +93,16 @@ impl Record {
     /// The server said so.
     #[must_use]
     pub(crate) fn code(self, failure: Option<&Failure>) -> Self {
-        let code = match failure {
-            Some(Failure::Server { code, .. }) => Some((*code).into()),
-            _ => None,
-        };
-        Self { code, ..self }
+        Self { code: failure.and_then(code), ..self }
+    }
+}
+
+/// The code of the server's ERROR, if that was the failure.
+fn code(failure: &Failure) -> Option<u16> {
+    match failure {
+        Failure::Server { code, .. } => Some((*code).into()),
+        Failure::Blocks { failure, .. } => code(failure),
+        _ => None,
     }
 }
 
@@ -144,14 +149,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_failure_has_its_kind() {
+    fn each_failure_has_its_kind_and_an_error_its_code() {
         let at = ([127, 0, 0, 1], 69).into();
-        let code = tftpkit::wire::ErrorCode::NotFound;
+        let not_found =
+            || Failure::Server { code: tftpkit::wire::ErrorCode::NotFound, message: String::new() };
+        let at_the_end_of_numbers =
+            |failure| Failure::Blocks { failure: Box::new(failure), blocks: 9, fits: None };
         let cases = [
             (Failure::NoAnswer(at), "no answer"),
             (Failure::Closed(at), "closed"),
             (Failure::BrokenOff(at, 9), "broken off"),
-            (Failure::Server { code, message: String::new() }, "refused"),
+            (not_found(), "refused"),
+            (at_the_end_of_numbers(not_found()), "refused"),
+            (at_the_end_of_numbers(Failure::Unconfirmed), "unconfirmed"),
             (Failure::Protocol(String::new()), "protocol"),
             (Failure::Differs, "differs"),
             (Failure::Cancelled, "cancelled"),
@@ -163,7 +173,10 @@ mod tests {
             (Failure::Local { error: String::new(), disk_full: false }, "local"),
             (Failure::TooLong(9), "local"),
         ];
-        cases.iter().for_each(|(failure, expected)| assert_eq!(kind(failure), *expected));
+        for (failure, expected) in cases {
+            let its_code = (expected == "refused").then_some(1);
+            assert_eq!((kind(&failure), code(&failure)), (expected, its_code), "{failure}");
+        }
     }
 
     #[test]

@@ -130,10 +130,9 @@ impl<'a> Folders<'a> {
         all.saturating_sub(1) as u64
     }
 
-    /// The most that clients may write in one of them.
-    pub(crate) fn uploads(&self) -> Uploads {
-        let uploads = self.open.iter().map(|open| open.wanted.uploads);
-        uploads.into_iter().find(|uploads| *uploads != Uploads::Off).unwrap_or_default()
+    /// Whether clients may write in one of them.
+    pub(crate) fn take_uploads(&self) -> bool {
+        self.open.iter().any(|open| open.wanted.uploads != Uploads::Off)
     }
 
     /// Each folder whose files may be read, with the name that it was given, and whether files may be written there. One may

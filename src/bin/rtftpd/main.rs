@@ -57,7 +57,7 @@ use pid_file::PidFile;
 use prepared::Prepared;
 use reload::{Current, Reloader};
 use sandbox::Sandbox;
-use service::{Activity, Notify, Service};
+use service::{Activity, Drain, Notify, Service};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::process::ExitCode;
@@ -66,7 +66,7 @@ use std::time::Duration;
 use tap::{Captures, Listening};
 use tftpkit::limits;
 use tftpkit::server::{Config, Event, Handle, Server, StartError};
-use tftpkit::store::{Folder, Store, Uploads};
+use tftpkit::store::{Folder, Store};
 use watch::{Watch, Watched};
 
 fn main() -> ExitCode {
@@ -117,7 +117,7 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let own = limits::DESCRIPTORS_OF_SERVER + folders.more_descriptors() + watch.descriptors();
     let own = own + args.descriptors_of_processes();
     let own = own + on_upload.as_ref().map_or(0, |_| OnUpload::DESCRIPTORS);
-    let most = allow_sessions(args.sessions(), folders.uploads(), own);
+    let most = allow_sessions(args.sessions(), folders.take_uploads(), own);
     let log = Arc::new(log::Log::new(args.log_rate, args.json));
     let policy = Current::new(policy);
     let owner = Owner { account: folders.account(), by_inetd: args.service.inetd };
@@ -156,9 +156,18 @@ fn serve(given: Given, lines: &Lines) -> Result<()> {
     let (handle, taking) = (server.handle(), folders.of_uploads());
     drop(folders);
     let (held, current, told) = (given_up.sandbox.held, policy.clone(), Arc::clone(&log));
-    let (shares, drain, theirs) = (args.single_port, args.drain, Arc::clone(&pid_file));
-    let asked = on_upload.clone();
-    let reloader = Reloader { given, policy: current, macs, asked, held, log: told, verbosity };
+    let (shares, theirs) = (args.single_port, Arc::clone(&pid_file));
+    let (asked, drain) = (on_upload.clone(), Drain::new(args.drain));
+    let reloader = Reloader {
+        given,
+        policy: current,
+        drain: drain.clone(),
+        macs,
+        asked,
+        held,
+        log: told,
+        verbosity,
+    };
     let stop = Stop { handle, notify: service.notify(), pid_file, on_upload, had_terminal };
     std::thread::Builder::new()
         .name("signals".into())
@@ -350,7 +359,7 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
         }
         drop(taken(&stop.pid_file));
         // Whoever asks a second time does not want to wait.
-        let left = if grace.is_some() { Duration::ZERO } else { reloader.grace() };
+        let left = if grace.is_some() { Duration::ZERO } else { reloader.drain.get() };
         grace = Some(left);
         let transfers = stop.handle.transfers();
         tracing::info!(transfers, grace = left.as_secs_f64(), "stopping");
@@ -362,7 +371,7 @@ fn obey_signals(signals: &SigSet, mut reloader: Reloader, stop: &Stop) {
 
 /// Sees to it that so many transfers find the descriptors that they need beside the server's `own`. Gives how many do, and
 /// the descriptors that they have together.
-fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> (usize, usize) {
+fn allow_sessions(wanted: usize, uploads: bool, own: u64) -> (usize, usize) {
     let needed = descriptors_for(wanted, uploads, own);
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return (wanted, usize::MAX) };
     // The soft limit is often 1,024; the hard one is ours to raise only as root.
@@ -374,7 +383,7 @@ fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> (usize, usize) {
     let most = |each| sessions_with(allowed, each, own).clamp(1, wanted.max(1));
     let (sessions, all) = (most(limits::DESCRIPTORS_OF_DOWNLOAD), most(of_session(uploads)));
     if all < wanted {
-        let uploads = (uploads != Uploads::Off).then_some(all);
+        let uploads = uploads.then_some(all);
         tracing::warn!(
             transfers = sessions,
             uploads,
@@ -385,14 +394,12 @@ fn allow_sessions(wanted: usize, uploads: Uploads, own: u64) -> (usize, usize) {
     (sessions, sessions_with(allowed, 1, own))
 }
 
-const fn of_session(uploads: Uploads) -> u64 {
-    match uploads {
-        Uploads::Off => limits::DESCRIPTORS_OF_DOWNLOAD,
-        Uploads::Create | Uploads::Existing | Uploads::Overwrite => limits::DESCRIPTORS_OF_UPLOAD,
-    }
+/// The descriptors of a transfer, which may be an upload or not.
+const fn of_session(uploads: bool) -> u64 {
+    if uploads { limits::DESCRIPTORS_OF_UPLOAD } else { limits::DESCRIPTORS_OF_DOWNLOAD }
 }
 
-const fn descriptors_for(sessions: usize, uploads: Uploads, own: u64) -> u64 {
+const fn descriptors_for(sessions: usize, uploads: bool, own: u64) -> u64 {
     let all = (sessions as u64).saturating_mul(of_session(uploads));
     all.saturating_add(own)
 }
@@ -442,7 +449,7 @@ mod tests {
 
     #[test]
     fn the_descriptors_of_an_upload_are_more_and_the_servers_own_are_left_to_it() {
-        for (uploads, each) in [(Uploads::Off, 1), (Uploads::Create, 3), (Uploads::Overwrite, 3)] {
+        for (uploads, each) in [(false, 1), (true, 3)] {
             assert_eq!(descriptors_for(1000, uploads, 64), 1000 * each + 64);
             assert_eq!(of_session(uploads), each);
             assert_eq!(sessions_with(1000 * each + 64, each, 64), 1000);

@@ -140,9 +140,13 @@ mod tests {
         assert_eq!(misses.hold(at(1), client, "b"), Some(true));
         assert_eq!(misses.hold(at(2), other, "x"), None);
         assert_eq!(misses.hold(at(2999), client, "c"), Some(false));
+        // The other goes on later, and the first to be told is the first to be looked at.
+        assert_eq!(misses.hold(at(2999), other, "y"), Some(true));
+        assert_eq!(misses.hold(at(4000), other, "z"), Some(false));
         assert_eq!(misses.due(at(5998)), (vec![], Some(at(5999))));
         let told = Looked { client, files: 3, names: "b, c".into() };
-        assert_eq!(misses.due(at(5999)), (vec![told.clone()], None));
+        assert_eq!(misses.due(at(5999)), (vec![told.clone()], Some(at(7000))));
+        assert_eq!(misses.got(other).map(|looked| looked.files), Some(3));
         // It is new again, and so is one that was quiet.
         assert_eq!(misses.hold(at(6000), client, "a"), None);
         assert_eq!(misses.hold(at(9000), client, "a"), None);

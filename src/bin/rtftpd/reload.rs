@@ -10,13 +10,13 @@ use crate::on_upload::OnUpload;
 use crate::pid_file;
 use crate::prepared::{Macs, Prepared};
 use crate::sandbox::Held;
+use crate::service::Drain;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{ArgMatches, CommandFactory};
 use rustix::process::{Signal, kill_process};
 use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 use tftpkit::query::Query;
 use tftpkit::server::{Policy, StandardPolicy, Verdict};
 #[cfg(feature = "http")]
@@ -107,6 +107,8 @@ impl Policy for Current {
 pub(crate) struct Reloader {
     pub(crate) given: Given,
     pub(crate) policy: Current,
+    /// How long transfers may go on when the server ends.
+    pub(crate) drain: Drain,
     pub(crate) macs: Option<Macs>,
     /// Who is asked about uploads, until the end.
     pub(crate) asked: Option<Arc<OnUpload>>,
@@ -133,11 +135,6 @@ impl Reloader {
         }
     }
 
-    /// How long transfers may go on when the server is stopped.
-    pub(crate) fn grace(&self) -> Duration {
-        self.given.args.drain
-    }
-
     /// How many rules there are now, and which options have changed that only a start obeys.
     fn try_reload(&mut self) -> Result<(usize, Vec<String>)> {
         let given = self.given.again().map_err(with_advice)?;
@@ -150,6 +147,7 @@ impl Reloader {
         }
         let rules = prepared.rules.iter().map(|(count, _)| count).sum();
         self.policy.replace(prepared.policy);
+        self.drain.set(given.args.drain);
         self.log.set_rate(given.args.log_rate);
         self.verbosity.set(&given.args);
         let later = changed(&self.given.found, &given.found);

@@ -512,6 +512,24 @@ mod tests {
     }
 
     #[test]
+    fn an_absolute_name_is_beneath_the_root_that_its_operation_has() {
+        let places = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let [files, uploads] = [0, 1].map(|n| Folder::open(places[n].path()).expect("it opens"));
+        let both = Serving::default().store(Arc::new(files)).uploads(Arc::new(uploads));
+        let in_a = |path: &Path| path.starts_with("a");
+        let policy = policy([serve("r:1", both).name(in_a), deny("r:2")]);
+        let (of_it, no) = ("served", "the rule at r:2 denies it");
+        for (operation, served) in [(Operation::Read, [of_it, no]), (Operation::Write, [no, of_it])]
+        {
+            let seen = places.each_ref().map(|place| {
+                let name = place.path().join("a/x.cfg").display().to_string();
+                decided(&policy, &query("192.0.2.7", operation, &name))
+            });
+            assert_eq!(seen, served, "{operation} below the root of files, and of uploads");
+        }
+    }
+
+    #[test]
     fn a_list_has_the_name_of_its_generated_file() {
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let tell = Arc::clone(&seen);

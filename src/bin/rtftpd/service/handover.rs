@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// A new server is up within this time, or is taken for one that never will be.
 const LONGEST_START: Duration = Duration::from_secs(120);
 
+/// Where no new server can be heard, as where there are no descriptors, it is tried again after this time.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// How transfers hear: at ports of their own, or at those of the requests.
 const OWN_PORTS: u8 = b'o';
 const SHARED_PORTS: u8 = b's';
@@ -119,12 +122,7 @@ impl Post {
         let wait = move || {
             // Whoever waits for the end of this process sees it by the end of this.
             let _stream = loop {
-                let accepted = self.0.accept();
-                let Ok((stream, _)) = accepted.inspect_err(|error| {
-                    tracing::warn!(%error, "it can hand over no more");
-                }) else {
-                    return;
-                };
+                let stream = self.next();
                 asked();
                 match hand(stream, &sockets, shares) {
                     Ok(stream) => break stream,
@@ -138,6 +136,22 @@ impl Post {
             }
         };
         Builder::new().name("handover".into()).spawn(wait).map(drop)
+    }
+
+    /// The next who asks. What keeps it from being heard may pass, and is told once.
+    fn next(&self) -> UnixStream {
+        let mut is_told = false;
+        loop {
+            match self.0.accept() {
+                Ok((stream, _)) => return stream,
+                Err(error) if !is_told => {
+                    tracing::warn!(%error, "no new server can be heard now");
+                    is_told = true;
+                }
+                Err(_) => {}
+            }
+            std::thread::park_timeout(AGAIN);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The thread that watches the loop which takes the requests, and tells whoever started the server. It sleeps while there
 //! is nothing to tell.
 
-use super::Notify;
 use super::handover::Predecessor;
+use super::{Drain, Notify};
 use anyhow::{Context, Result};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -52,7 +52,7 @@ pub(super) struct Keeper {
     pub(super) watchdog: Option<Duration>,
     pub(super) idle: Option<Duration>,
     /// The time of transfers that begin in the moment of the end.
-    pub(super) drain: Duration,
+    pub(super) drain: Drain,
     pub(super) predecessor: Option<Predecessor>,
     pub(super) activity: Arc<Activity>,
 }
@@ -112,8 +112,9 @@ impl Keeper {
             if idle_at.is_some_and(|at| at <= now) {
                 if self.handle.transfers() == 0 {
                     tracing::info!("nobody asks any more: it ends");
-                    self.notify.stopping(self.drain);
-                    return self.handle.drain(self.drain);
+                    let drain = self.drain.get();
+                    self.notify.stopping(drain);
+                    return self.handle.drain(drain);
                 }
                 active = now;
                 idle_at = self.idle.map(|idle| active + idle);

@@ -21,12 +21,30 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tftpkit::server::{Handle, Server};
 
 /// As tftp-hpa's server waits for a second client.
 const IDLE_OF_INETD: Duration = Duration::from_secs(900);
+
+/// How long transfers may go on when the server ends, as it was read last.
+#[derive(Clone, Debug)]
+pub(crate) struct Drain(Arc<RwLock<Duration>>);
+
+impl Drain {
+    pub(crate) fn new(time: Duration) -> Self {
+        Self(Arc::new(RwLock::new(time)))
+    }
+
+    pub(crate) fn get(&self) -> Duration {
+        *self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set(&self, time: Duration) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+}
 
 /// Who starts it, and how it ends for another.
 #[derive(Debug, ClapArgs)]
@@ -141,7 +159,7 @@ impl Service {
         self,
         server: &Server,
         shares: bool,
-        drain: Duration,
+        drain: Drain,
         asked: impl Fn() + Send + 'static,
     ) -> Result<()> {
         let handle = server.handle();
@@ -152,9 +170,9 @@ impl Service {
                 "at most {} sockets can be handed over",
                 handover::MOST_SOCKETS
             );
-            let handle = handle.clone();
-            let grace = if shares { drain } else { Duration::MAX };
-            post.serve((sockets, shares), asked, move || hand_over(&handle, &notify, grace))?;
+            let (handle, drain) = (handle.clone(), drain.clone());
+            let grace = move || if shares { drain.get() } else { Duration::MAX };
+            post.serve((sockets, shares), asked, move || hand_over(&handle, &notify, grace()))?;
         }
         // Its transfers need all that comes there.
         let predecessor = self.predecessor.and_then(Predecessor::wait_where_it_shares);
