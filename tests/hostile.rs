@@ -213,9 +213,7 @@ fn unproven(request: &[u8], times: usize) -> (usize, usize) {
     for n in 0..100 {
         std::fs::write(root.path().join(format!("another file {n}")), b"").expect("a file");
     }
-    // A client's own timer, which is left the time to run out, is as short.
-    let timing = impatient().to_builder().peer_default(Duration::from_millis(20));
-    let server = serving(root.path(), timing.build().expect("sound"));
+    let server = serving(root.path(), impatient());
     let peer = server.peer();
     (0..times).for_each(|_| peer.ask(request));
     assert_eq!(server.outcome(&peer), Outcome::Silent);

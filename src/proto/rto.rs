@@ -67,8 +67,11 @@ impl Rto {
         };
         let doubled = base.saturating_mul(1 << self.doublings.min(16));
         let own = doubled.min(self.timing.ceiling);
-        let is_spared = !self.asks && self.in_vain == limits::REPEATS_IN_A_ROW;
-        if is_spared { own.max(self.timing.peer_default * 3 / 2) } else { own }
+        let peers = self.timing.peer_default;
+        // Whoever set a shorter ceiling knows the peers.
+        let is_spared = self.timing.ceiling >= peers && !self.asks;
+        let is_vain = self.in_vain == limits::REPEATS_IN_A_ROW;
+        if is_spared && is_vain { own.max(peers * 3 / 2) } else { own }
     }
 
     /// When all is sent again that was sent at `sent_at`, where a probe left at `probed_at`. A probe has its own
@@ -233,6 +236,12 @@ mod tests {
         (0..3).for_each(|_| slow.back_off());
         slow.progress(MS);
         assert_eq!(slow.interval(), 5000 * MS);
+        // Shorter intervals that were set are kept.
+        let five = 5000 * MS;
+        for (ceiling, longest) in [(five - MS, 4999), (five, 7500)] {
+            let [.., before, last] = in_vain(Rto::new(Timing { ceiling, ..Timing::default() }));
+            assert_eq!([before, last], [longest; 2]);
+        }
         let quick = Timing { peer_default: MS, ..Timing::default() };
         assert_eq!(in_vain(measured(Rto::new(quick))), [200, 400, 800, 1600, 3200]);
     }

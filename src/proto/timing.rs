@@ -49,8 +49,8 @@ impl Timing {
         self.floor
     }
 
-    /// The longest retransmission interval, however often it was doubled. What was repeated in vain for a while waits longer
-    /// where a peer's own interval is [as long](Self::peer_default).
+    /// The longest retransmission interval, however often it was doubled. Where it is no shorter than a peer's own
+    /// ([`peer_default`](Self::peer_default)), what was repeated in vain three times waits one and a half of that.
     pub const fn ceiling(&self) -> Duration {
         self.ceiling
     }
