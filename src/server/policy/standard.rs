@@ -88,8 +88,10 @@ impl StandardPolicy {
     /// Adds a rule behind those that there are.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
-        if let Some(own) = rule.store().filter(|own| !self.stores.contains(own)) {
-            Arc::make_mut(&mut self.stores).push(own.clone());
+        for own in rule.stores() {
+            if !self.stores.contains(own) {
+                Arc::make_mut(&mut self.stores).push(own.clone());
+            }
         }
         Arc::make_mut(&mut self.rules).push(rule);
         self
