@@ -137,6 +137,14 @@ fn failures_are_told_apart_by_kind() {
     assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
     assert!(matches!(closed.failures[0].first, Failure::Closed(_)));
 
+    let halfway = Scripted::that_leaves(|packet| match packet {
+        Packet::Request(_) => Some(vec![data(1, &[7; 512])]),
+        _ => None,
+    });
+    let halfway = run(&Client::new(halfway.address).wishes(plain()), &load(&["a"], 1, 1));
+    let first = &halfway.failures[0].first;
+    assert!(matches!(first, Failure::BrokenOff(_, 512)), "{first}");
+
     let rude = Scripted::new(|packet| match packet {
         Packet::Request(_) => vec![data(1, &[7; 600])],
         _ => Vec::new(),

@@ -68,7 +68,7 @@ fn files_listings_and_uploads_are_served_as_by_any_other_model() {
 fn a_process_that_is_killed_ends_its_own_transfer_and_no_other() {
     let bytes = pattern(3000, 1);
     let root = folder(&[("file", &bytes)]);
-    let server = serve(root.path(), &["--uploads", "create"]);
+    let server = serve(root.path(), &["--uploads", "create", "--map-rule", "r ^old/"]);
     let (first, first_tid, one) = begun(&server, &[]);
     let (second, second_tid, _) = begun(&server, &[one]);
     kill(one, Signal::SIGKILL).expect("it lives");
@@ -76,10 +76,15 @@ fn a_process_that_is_killed_ends_its_own_transfer_and_no_other() {
     server.log_line(&["its process is gone"]);
     second.exchange(&ack(2), second_tid, "DATA 3 512");
     let upload = server.peer();
-    let (_, tid) = upload.answer(&wrq("new", &[]));
+    let (_, tid) = upload.answer(&wrq("old/new", &[]));
     let other = server.transfer_processes().into_iter().max().expect("its process");
     kill(other, Signal::SIGKILL).expect("it lives");
     upload.wanted(tid, LOST);
+    let told = server.log_line(&["failed", "old/new"]);
+    assert!(
+        told.contains("served") && told.contains("\"new\""),
+        "what would have been written: {told}"
+    );
     until("the temporary is gone", || {
         (common::everything_in(root.path()) == ["file"]).then_some(())
     });

@@ -308,6 +308,35 @@ fn a_server_that_refuses_options_is_asked_once_more_without_them() {
 }
 
 #[test]
+fn a_server_that_has_granted_options_is_asked_with_them_whatever_comes_of_one_request() {
+    let (told, asked) = mpsc::channel();
+    let (address, requests) = answering(move |packet| {
+        let request = match packet {
+            Packet::Request(request) => request,
+            Packet::Ack { .. } => return Some(data(1, b"here")),
+            _ => return None,
+        };
+        told.send(request.options.is_empty()).expect("it is heard");
+        let granted = Packet::Oack(request.options).to_vec();
+        match request.name {
+            b"gone" => Some(Packet::Error { code: ErrorCode::NotFound, message: b"" }.to_vec()),
+            _ if request.options.is_empty() => Some(data(1, b"here")),
+            b"spoilt" => Some([&granted, &b"udpport\x001069\0"[..]].concat()),
+            _ => Some(granted),
+        }
+    });
+    let client = Client::new(address).wishes(Wishes::default().window(WindowSize::LOCKSTEP));
+    for name in ["good", "spoilt", "good"] {
+        assert_eq!(client.read(name).expect(name), b"here");
+    }
+    let is_plain: Vec<_> = asked.try_iter().collect();
+    assert_eq!(is_plain, [false, false, true, false], "a stranger may have answered once");
+    let failure = client.read("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
+    assert_eq!(requests.load(Ordering::SeqCst), 5, "it does not mean the options");
+}
+
+#[test]
 fn a_server_that_knows_no_list_is_asked_for_one_twice_and_then_for_the_file() {
     let (tell, told) = mpsc::channel();
     let (address, _) = answering(move |packet| {

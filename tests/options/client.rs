@@ -92,7 +92,7 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
 }
 
 #[test]
-fn an_upload_obeys_the_mode_that_a_url_says() {
+fn a_transfer_obeys_the_mode_that_a_url_says() {
     let here = folder(&[("mine", b"a\nb\n")]);
     for (end, options, request) in [
         (";mode=netascii", &[][..], "WRQ \"x\" netascii"),
@@ -107,10 +107,14 @@ fn an_upload_obeys_the_mode_that_a_url_says() {
             let words = if in_menu { vec![&*host] } else { vec!["put", "mine", &*url] };
             let typed = if in_menu { "upload mine x\n" } else { "" };
             rtftp(here.path()).args(&words).args(options).write_stdin(typed).assert().success();
+            let get = ["get", &url, "-o", "got"];
             let heard = ["a request", "a block"].map(|what| server.hears(what));
             assert!(heard[0].starts_with(request), "{words:?}: {heard:?}");
             let bytes = if request.ends_with("netascii") { 6 } else { 4 };
             assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{words:?}");
+            rtftp(here.path()).args(get).args(options).assert().success();
+            let asked = server.hears("a request to read");
+            assert!(asked.starts_with(&request.replace("WRQ", "RRQ")), "{get:?}: {asked}");
         }
     }
 }

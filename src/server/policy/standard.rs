@@ -236,7 +236,7 @@ mod tests {
             .block_size_of(network("192.0.2.0/25"), size(512))
             .block_size_of(network("192.0.2.0/24"), size(1024))
             .block_size_of(network("198.51.100.0/24"), size(8192));
-        let granted = |client: [u8; 4]| {
+        let granted = |client: std::net::IpAddr| {
             let peer = (client, 2000).into();
             let query = Query::new(peer, Ipv4Addr::LOCALHOST.into(), Operation::Read, "a");
             match policy.decide(&query) {
@@ -245,7 +245,9 @@ mod tests {
             }
         };
         let clients = [[192, 0, 2, 127], [192, 0, 2, 128], [192, 0, 3, 0], [198, 51, 100, 7]];
-        assert_eq!(clients.map(granted), [512, 1024, 1428, 1428]);
+        assert_eq!(clients.map(|client| granted(client.into())), [512, 1024, 1428, 1428]);
+        let mapped = Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
+        assert_eq!(granted(mapped.into()), 512, "a socket of IPv6 has clients of IPv4, too");
     }
 
     const NAMES: [&str; 9] =
