@@ -331,6 +331,19 @@ fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
 }
 
 #[test]
+fn a_load_raises_the_soft_limit_of_open_files_as_far_as_it_needs() {
+    let silent = Scripted::new(|_| Vec::new());
+    let remote = silent.address.to_string();
+    let limited = "ulimit -Sn 64 && exec \"$0\" \"$@\"";
+    let words = ["a", "--clients", "100", "--count", "100", "--timeout", "1", "--retries", "0"];
+    let run = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_rtftp"), "bench", &remote])
+        .args(words)
+        .assert();
+    run.code(3).stdout(contains("100: no answer"));
+}
+
+#[test]
 fn a_servers_words_do_not_reach_the_terminal_raw() {
     let server = Scripted::new(|_| vec![error(1, "\x1b[2Jgone")]);
     let run = bench().args([&server.remote(), "a", "--count", "2"]).assert().code(4);

@@ -459,6 +459,42 @@ const ENDLESS: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
     "end_missing":false,"outcome":null,"is_proven":true}"#;
 
+/// A process that ends with the job that it was given, which it tells.
+#[derive(Debug)]
+struct Quits(Mutex<mpsc::Sender<serde_json::Value>>);
+
+impl Spawner for Quits {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let tell = self.0.lock().expect("no panic").clone();
+        std::thread::spawn(move || {
+            let mut job = [0; 4096];
+            let len = recv(channel.as_raw_fd(), &mut job, MsgFlags::empty()).expect("a job");
+            let _ = tell.send(serde_json::from_slice(&job[..len]).expect("JSON"));
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn a_process_is_told_how_its_transfer_is_to_travel() {
+    let large = [("blksize", "65464"), ("windowsize", "4")];
+    for (offload, options, block) in [(true, &large[..], Some(65464)), (false, &[], None)] {
+        let (tell, jobs) = mpsc::channel();
+        let config = with(Quits(Mutex::new(tell))).offload(offload);
+        let server = Running::start(config, Stores::new().0);
+        let peer = server.peer();
+        peer.ask(&rrq("file", options));
+        let job = next("a job", &jobs);
+        assert_eq!(
+            (&job["path_block"], &job["offload"]),
+            (&block.into(), &offload.into()),
+            "{job}"
+        );
+        assert!(job["buffer"].as_u64() > Some(0) && job["is_held"] == false, "{job}");
+        assert!(loss(&server).starts_with("its process is gone"));
+    }
+}
+
 #[test]
 fn what_a_process_says_that_was_taken_over_harms_its_own_transfer_alone() {
     let twice: Vec<&[u8]> = vec![b"w1", b"c", b"w2", b"c"];

@@ -170,6 +170,10 @@ fn a_probe_of_a_server_that_tells_no_size_knows_that_of_one_block() {
         let probe = client.probe("a").expect("it is served");
         assert_eq!((probe.server, probe.size), (address, size), "{} blocks", blocks.len());
     }
+    // Of several addresses it tells which answered.
+    let (good, _) = serving(&[b"here"]);
+    let client = Client::new(closed()).with_addresses([good]);
+    assert_eq!(client.probe("a").expect("it is there").server, good);
 }
 
 #[test]

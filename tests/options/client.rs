@@ -107,14 +107,27 @@ fn a_transfer_obeys_the_mode_that_a_url_says() {
             let words = if in_menu { vec![&*host] } else { vec!["put", "mine", &*url] };
             let typed = if in_menu { "upload mine x\n" } else { "" };
             rtftp(here.path()).args(&words).args(options).write_stdin(typed).assert().success();
-            let get = ["get", &url, "-o", "got"];
             let heard = ["a request", "a block"].map(|what| server.hears(what));
             assert!(heard[0].starts_with(request), "{words:?}: {heard:?}");
             let bytes = if request.ends_with("netascii") { 6 } else { 4 };
             assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{words:?}");
-            rtftp(here.path()).args(get).args(options).assert().success();
-            let asked = server.hears("a request to read");
-            assert!(asked.starts_with(&request.replace("WRQ", "RRQ")), "{get:?}: {asked}");
+            let reads: [&[&str]; 3] = [
+                &["get", &url, "-o", "got"],
+                &["bench", &url, "--count", "1"],
+                // It has no option for that.
+                &["check", &url],
+            ];
+            for words in &reads[..if options.is_empty() { 3 } else { 2 }] {
+                let server = Scripted::new(few);
+                let url = format!("tftp://{}/x{end}", server.address);
+                let words: Vec<_> = words
+                    .iter()
+                    .map(|word| if word.contains(':') { &*url } else { *word })
+                    .collect();
+                rtftp(here.path()).args(&words).args(options).assert().success();
+                let asked = server.hears("a request to read");
+                assert!(asked.starts_with(&request.replace("WRQ", "RRQ")), "{words:?}: {asked}");
+            }
         }
     }
 }

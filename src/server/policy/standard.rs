@@ -445,6 +445,21 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_that_is_told_is_that_for_the_name_that_is_served() {
+        let names = NameRules::default().map("m", "r ^old- new-").expect("a map");
+        let is_new = |path: &Path| path == Path::new("new-f");
+        let policy = StandardPolicy::default().names(names);
+        let policy = policy.rule(rule("r:1", Action::Deny).name(is_new));
+        for name in ["old-f", "new-f"] {
+            let asked = query([192, 0, 2, 7], Operation::Read, name);
+            assert_eq!(policy.rule_for(&asked).map(Rule::label), Some("r:1"), "{name}");
+            assert!(matches!(policy.decide(&asked), Verdict::Refuse(_)), "{name}");
+        }
+        let other = query([192, 0, 2, 7], Operation::Read, "old-g");
+        assert!(policy.rule_for(&other).is_none());
+    }
+
+    #[test]
     fn for_a_listing_each_store_is_asked_once_about_a_name_and_the_card_once_in_all() {
         let store = Arc::new(Counting(AtomicUsize::new(0)));
         let own = || Action::Serve(Serving::default().store(Arc::clone(&store) as Arc<dyn Store>));
