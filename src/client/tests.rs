@@ -312,6 +312,23 @@ fn a_server_that_refuses_options_is_asked_once_more_without_them() {
 }
 
 #[test]
+fn a_listing_without_an_end_is_told_to_be_too_long_by_opcode_and_by_file() {
+    for by_file in [false, true] {
+        let (address, _) = answering(move |packet| match packet {
+            Packet::Request(request) if by_file && request.operation == Operation::List => {
+                Some(Packet::Error { code: ErrorCode::IllegalOperation, message: b"" }.to_vec())
+            }
+            Packet::Request(_) => Some(data(1, &[b'x'; 512])),
+            Packet::Ack { block } => Some(data(block.0 + 1, &[b'x'; 512])),
+            _ => None,
+        });
+        let client = Client::new(address).wishes(Wishes::default().plain(true));
+        let failure = client.list("").expect_err("it has no end");
+        assert!(matches!(failure, Failure::TooLong(_)), "by file: {by_file}: {failure:?}");
+    }
+}
+
+#[test]
 fn a_server_that_has_granted_options_is_asked_with_them_whatever_comes_of_one_request() {
     let (told, asked) = mpsc::channel();
     let (address, requests) = answering(move |packet| {
