@@ -235,9 +235,14 @@ fn a_hostile_servers_words_do_not_reach_the_terminal_raw() {
 #[test]
 fn at_a_terminal_a_get_ends_with_its_figures() {
     let (root, here) = (folder(&[("a", &pattern(3_000_000, 3))]), folder(&[]));
-    let server = Daemon::serve(root.path(), &[]);
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
     let program = env!("CARGO_BIN_EXE_rtftp");
     let screen = on_a_terminal(here.path(), &format!("{program} get {} a", server.address), &[]);
+    let remote = format!("tftp://{}", server.address);
+    assert!(screen.contains(&format!("{remote}/a -> a: ")), "{screen}");
+    let put = format!("{program} put a {} new", server.address);
+    let put = on_a_terminal(here.path(), &put, &[]);
+    assert!(put.contains(&format!("a -> {remote}/new: ")), "{put}");
     assert!(screen.contains("2.86 MiB in ") && screen.contains(" MiB/s"), "{screen}");
     assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);

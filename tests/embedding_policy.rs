@@ -303,7 +303,10 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
                     assert!(summary.elapsed >= interval, "{:?}", summary.elapsed);
                     Some('p')
                 }
-                Told::Finished(query, _) if query.peer == peer => Some('F'),
+                Told::Finished(query, summary) if query.peer == peer => {
+                    assert!(!summary.elapsed.is_zero(), "it took some time");
+                    Some('F')
+                }
                 _ => None,
             };
             let words: String = all.iter().filter_map(word).collect();

@@ -137,6 +137,14 @@ fn failures_are_told_apart_by_kind() {
     assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
     assert!(matches!(closed.failures[0].first, Failure::Closed(_)));
 
+    let halfway = Scripted::that_leaves(|packet| match packet {
+        Packet::Request(_) => Some(vec![data(1, &[7; 512])]),
+        _ => None,
+    });
+    let halfway = run(&Client::new(halfway.address).wishes(plain()), &load(&["a"], 1, 1));
+    let first = &halfway.failures[0].first;
+    assert!(matches!(first, Failure::BrokenOff(_, 512)), "{first}");
+
     let rude = Scripted::new(|packet| match packet {
         Packet::Request(_) => vec![data(1, &[7; 600])],
         _ => Vec::new(),
@@ -320,6 +328,19 @@ fn too_low_a_limit_of_open_files_is_told_before_anything_is_sent() {
         .code(2)
         .stderr(contains("101 open files, and 100 are allowed").and(contains("ulimit -Hn 101")));
     run("68").code(3).stderr(is_empty());
+}
+
+#[test]
+fn a_load_raises_the_soft_limit_of_open_files_as_far_as_it_needs() {
+    let silent = Scripted::new(|_| Vec::new());
+    let remote = silent.address.to_string();
+    let limited = "ulimit -Sn 64 && exec \"$0\" \"$@\"";
+    let words = ["a", "--clients", "100", "--count", "100", "--timeout", "1", "--retries", "0"];
+    let run = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_rtftp"), "bench", &remote])
+        .args(words)
+        .assert();
+    run.code(3).stdout(contains("100: no answer"));
 }
 
 #[test]

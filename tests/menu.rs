@@ -257,11 +257,24 @@ fn uploads_go_where_downloads_come_from_and_a_bare_number_is_a_line_of_the_list(
 
 #[test]
 fn several_files_and_patterns_are_taken_in_both_directions() {
-    let root =
-        folder(&[("sw-1.cfg", b"1"), ("sw-2.cfg", b"2"), ("other", b"3"), ("sub/x.cfg", b"4")]);
-    let here = folder(&[("m-1.txt", b"1"), ("m-2.txt", b"2"), ("m 3", b"3"), ("into/old", b"")]);
+    let root = folder(&[
+        ("sw-1.cfg", b"1"),
+        ("sw-2.cfg", b"2"),
+        ("other", b"3"),
+        ("sub/x.cfg", b"4"),
+        ("sub/y.ini", b"5"),
+        ("x[1]", b"6"),
+    ]);
+    let here = folder(&[
+        ("m-1.txt", b"1"),
+        ("m-2.txt", b"2"),
+        ("m 3", b"3"),
+        ("m[1]", b"4"),
+        ("into/old", b""),
+    ]);
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
-    let lines = "get *.cfg\nget sub/*.cfg other into\nlist\nget 1 3 into\nput m-*.txt\nput m-1.txt 'm 3' sub/\n\
+    let lines = "get *.cfg\nget sub/*.cfg other into\nlist\nget sub/*.ini into\n\
+        get x[1]\nput m[1]\nget 1 3 into\nput m-*.txt\nput m-1.txt 'm 3' sub/\n\
         get *.none\nput *.none\nget absent-1 other absent-2\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     menu.code(2).stderr(
@@ -269,13 +282,14 @@ fn several_files_and_patterns_are_taken_in_both_directions() {
             .and(contains("no file here fits '*.none'"))
             .and(contains("absent-1").and(contains("absent-2"))),
     );
-    let local = ["into", "m 3", "m-1.txt", "m-2.txt", "other", "sw-1.cfg", "sw-2.cfg"];
+    let local =
+        ["into", "m 3", "m-1.txt", "m-2.txt", "m[1]", "other", "sw-1.cfg", "sw-2.cfg", "x[1]"];
     assert_eq!(everything_in(here.path()), local);
-    let into = ["old", "other", "sw-1.cfg", "x.cfg"];
+    let into = ["old", "other", "sw-1.cfg", "x.cfg", "y.ini"];
     assert_eq!(everything_in(&here.path().join("into")), into);
-    let there = ["m-1.txt", "m-2.txt", "other", "sub", "sw-1.cfg", "sw-2.cfg"];
+    let there = ["m-1.txt", "m-2.txt", "m[1]", "other", "sub", "sw-1.cfg", "sw-2.cfg", "x[1]"];
     assert_eq!(everything_in(root.path()), there);
-    assert_eq!(everything_in(&root.path().join("sub")), ["m 3", "m-1.txt", "x.cfg"]);
+    assert_eq!(everything_in(&root.path().join("sub")), ["m 3", "m-1.txt", "x.cfg", "y.ini"]);
 }
 
 #[test]

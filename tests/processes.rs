@@ -68,7 +68,7 @@ fn files_listings_and_uploads_are_served_as_by_any_other_model() {
 fn a_process_that_is_killed_ends_its_own_transfer_and_no_other() {
     let bytes = pattern(3000, 1);
     let root = folder(&[("file", &bytes)]);
-    let server = serve(root.path(), &["--uploads", "create"]);
+    let server = serve(root.path(), &["--uploads", "create", "--map-rule", "r ^old/"]);
     let (first, first_tid, one) = begun(&server, &[]);
     let (second, second_tid, _) = begun(&server, &[one]);
     kill(one, Signal::SIGKILL).expect("it lives");
@@ -76,10 +76,15 @@ fn a_process_that_is_killed_ends_its_own_transfer_and_no_other() {
     server.log_line(&["its process is gone"]);
     second.exchange(&ack(2), second_tid, "DATA 3 512");
     let upload = server.peer();
-    let (_, tid) = upload.answer(&wrq("new", &[]));
+    let (_, tid) = upload.answer(&wrq("old/new", &[]));
     let other = server.transfer_processes().into_iter().max().expect("its process");
     kill(other, Signal::SIGKILL).expect("it lives");
     upload.wanted(tid, LOST);
+    let told = server.log_line(&["failed", "old/new"]);
+    assert!(
+        told.contains("served") && told.contains("\"new\""),
+        "what would have been written: {told}"
+    );
     until("the temporary is gone", || {
         (common::everything_in(root.path()) == ["file"]).then_some(())
     });
@@ -453,6 +458,42 @@ const COMPLETE: &[u8] =
 const ENDLESS: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
     "end_missing":false,"outcome":null,"is_proven":true}"#;
+
+/// A process that ends with the job that it was given, which it tells.
+#[derive(Debug)]
+struct Quits(Mutex<mpsc::Sender<serde_json::Value>>);
+
+impl Spawner for Quits {
+    fn start(&self, channel: OwnedFd) -> io::Result<()> {
+        let tell = self.0.lock().expect("no panic").clone();
+        std::thread::spawn(move || {
+            let mut job = [0; 4096];
+            let len = recv(channel.as_raw_fd(), &mut job, MsgFlags::empty()).expect("a job");
+            let _ = tell.send(serde_json::from_slice(&job[..len]).expect("JSON"));
+        });
+        Ok(())
+    }
+}
+
+#[test]
+fn a_process_is_told_how_its_transfer_is_to_travel() {
+    let large = [("blksize", "65464"), ("windowsize", "4")];
+    for (offload, options, block) in [(true, &large[..], Some(65464)), (false, &[], None)] {
+        let (tell, jobs) = mpsc::channel();
+        let config = with(Quits(Mutex::new(tell))).offload(offload);
+        let server = Running::start(config, Stores::new().0);
+        let peer = server.peer();
+        peer.ask(&rrq("file", options));
+        let job = next("a job", &jobs);
+        assert_eq!(
+            (&job["path_block"], &job["offload"]),
+            (&block.into(), &offload.into()),
+            "{job}"
+        );
+        assert!(job["buffer"].as_u64() > Some(0) && job["is_held"] == false, "{job}");
+        assert!(loss(&server).starts_with("its process is gone"));
+    }
+}
 
 #[test]
 fn what_a_process_says_that_was_taken_over_harms_its_own_transfer_alone() {

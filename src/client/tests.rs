@@ -194,6 +194,10 @@ fn a_probe_of_a_server_that_tells_no_size_knows_that_of_one_block() {
         let probe = client.probe("a").expect("it is served");
         assert_eq!((probe.server, probe.size), (address, size), "{} blocks", blocks.len());
     }
+    // Of several addresses it tells which answered.
+    let (good, _) = serving(&[b"here"]);
+    let client = Client::new(closed()).with_addresses([good]);
+    assert_eq!(client.probe("a").expect("it is there").server, good);
 }
 
 #[test]
@@ -329,6 +333,52 @@ fn a_server_that_refuses_options_is_asked_once_more_without_them() {
         assert_eq!(Client::new(address).read("a").expect("a file"), b"plain");
         assert_eq!(requests.load(Ordering::SeqCst), 2);
     }
+}
+
+#[test]
+fn a_listing_without_an_end_is_told_to_be_too_long_by_opcode_and_by_file() {
+    for by_file in [false, true] {
+        let (address, _) = answering(move |packet| match packet {
+            Packet::Request(request) if by_file && request.operation == Operation::List => {
+                Some(Packet::Error { code: ErrorCode::IllegalOperation, message: b"" }.to_vec())
+            }
+            Packet::Request(_) => Some(data(1, &[b'x'; 512])),
+            Packet::Ack { block } => Some(data(block.0 + 1, &[b'x'; 512])),
+            _ => None,
+        });
+        let client = Client::new(address).wishes(Wishes::default().plain(true));
+        let failure = client.list("").expect_err("it has no end");
+        assert!(matches!(failure, Failure::TooLong(_)), "by file: {by_file}: {failure:?}");
+    }
+}
+
+#[test]
+fn a_server_that_has_granted_options_is_asked_with_them_whatever_comes_of_one_request() {
+    let (told, asked) = mpsc::channel();
+    let (address, requests) = answering(move |packet| {
+        let request = match packet {
+            Packet::Request(request) => request,
+            Packet::Ack { .. } => return Some(data(1, b"here")),
+            _ => return None,
+        };
+        told.send(request.options.is_empty()).expect("it is heard");
+        let granted = Packet::Oack(request.options).to_vec();
+        match request.name {
+            b"gone" => Some(Packet::Error { code: ErrorCode::NotFound, message: b"" }.to_vec()),
+            _ if request.options.is_empty() => Some(data(1, b"here")),
+            b"spoilt" => Some([&granted, &b"udpport\x001069\0"[..]].concat()),
+            _ => Some(granted),
+        }
+    });
+    let client = Client::new(address).wishes(Wishes::default().window(WindowSize::LOCKSTEP));
+    for name in ["good", "spoilt", "good"] {
+        assert_eq!(client.read(name).expect(name), b"here");
+    }
+    let is_plain: Vec<_> = asked.try_iter().collect();
+    assert_eq!(is_plain, [false, false, true, false], "a stranger may have answered once");
+    let failure = client.read("gone").expect_err("it is not there");
+    assert!(matches!(failure, Failure::Server { code: ErrorCode::NotFound, .. }), "{failure}");
+    assert_eq!(requests.load(Ordering::SeqCst), 5, "it does not mean the options");
 }
 
 #[test]

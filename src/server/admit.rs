@@ -409,4 +409,17 @@ mod tests {
         let Ok(new) = admission.admit(&query("b"), at(1_100)) else { panic!("no room") };
         assert!(old.entry.is_ended() && new.replaces.is_none(), "it ends at once");
     }
+
+    #[test]
+    fn where_all_share_a_port_a_request_that_finds_no_room_ends_nothing() {
+        let config = Config::default().model(Model::SinglePort).sessions(1);
+        let admission = Admission::new(&config, Time::START, 7);
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let asked = |name| {
+            admission.admit(&Query::new((ip, 2000).into(), ip, Operation::Read, name), Time::START)
+        };
+        let Ok(old) = asked("a") else { panic!("no room") };
+        assert!(asked("b").is_err(), "there is room for one");
+        assert!(!old.entry.is_ended(), "the client would have neither file");
+    }
 }

@@ -244,4 +244,35 @@ mod tests {
         assert_eq!(told(closed), "no permission");
         assert_eq!(told(|| StoreError::NotFound), "is a directory");
     }
+
+    /// One that has a file with the name of the listing, which may not be read, and lists.
+    struct Kept;
+
+    impl Store for Kept {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::refused(ErrorCode::AccessViolation, "not for you"))
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Ok(Listing::default())
+        }
+
+        fn may_wait(&self, _: &Query) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_file_with_the_name_of_the_listing_that_may_not_be_read_is_no_listing() {
+        let (peer, local) = (([192, 0, 2, 7], 2000).into(), [127, 0, 0, 1].into());
+        let told = |name: &str| {
+            let query = Query::new(peer, local, Operation::Read, name);
+            match open(&Kept, &query, &Profile::default()) {
+                Err(Unserved::Refused(refusal)) => refusal.text,
+                Err(Unserved::Dropped(reason)) => reason.to_string().into(),
+                Ok(_) => "served".into(),
+            }
+        };
+        assert_eq!(["d/.list", "d/"].map(told), ["not for you", "served"]);
+    }
 }

@@ -476,6 +476,18 @@ mod tests {
         admission.evict_some(NOW);
         let left = permits.iter().filter(|permit| !permit.entry.is_ended()).count();
         assert_eq!(left, 1);
+        let (mut silent, mut still) =
+            (permit(&admission, peer(most + 1), "a"), permit(&admission, peer(most + 2), "a"));
+        assert!(still.prove());
+        let ended =
+            |silent: &Permit, still: &Permit| [silent, still].map(|permit| permit.entry.is_ended());
+        admission.evict_some(NOW);
+        assert_eq!(ended(&silent, &still), [false; 2], "they may go on");
+        admission.evict_some(NOW + limits::UNPROVEN_STAY);
+        assert_eq!(ended(&silent, &still), [true, false], "who is silent leaves");
+        assert!(!silent.prove());
+        admission.evict_some(NOW + limits::STILL_STAY);
+        assert_eq!(ended(&silent, &still), [true; 2], "who stands still leaves");
         admission.stop_all("shutting down");
         assert!(permits.iter().all(|permit| permit.entry.is_ended()));
     }

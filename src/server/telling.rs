@@ -119,21 +119,29 @@ mod tests {
     use crate::store::InMemory;
     use crate::wire::Operation;
     use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::mpsc;
     use std::time::Duration;
 
     #[test]
-    fn a_transfer_that_gets_on_does_not_stand_still_whether_or_not_its_progress_is_told() {
+    fn a_transfer_that_gets_on_does_not_stand_still_and_its_progress_is_told_now_and_then() {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let query = Query::new((local, 2000).into(), local, Operation::Write, "a");
         for progress in [None, Some(Duration::from_secs(15))] {
             let config = Config::default().listen((local, 1)).progress(progress);
             let on = Rehearsal::start() as Arc<dyn System>;
-            let server = Server::bind_on(on, config, InMemory::new(), |_| {}).expect("a server");
+            let (tell, told) = mpsc::channel();
+            let observer = move |event: Event<'_>| {
+                if let Event::Progress { summary, .. } = event {
+                    tell.send((summary.elapsed.as_secs(), summary.bytes)).expect("it is heard");
+                }
+            };
+            let server = Server::bind_on(on, config, InMemory::new(), observer).expect("a server");
             let (shared, start) = (&server.shared, server.shared.system.now());
             let session = shared.admission.admit(&query, start).expect("there is room");
             let permit = Permit::new(&shared.admission, session);
             let entry = Arc::clone(permit.entry());
             let mut telling = Telling::new(permit, shared, None);
+            telling.started = start;
             let at = |secs| start + Duration::from_secs(secs);
             let mut summary = Summary::default();
             for (secs, bytes, got_on) in [(9, 0, 0), (10, 1, 10), (20, 1, 10), (30, 2, 30)] {
@@ -141,6 +149,9 @@ mod tests {
                 telling.got_on(at(secs), &summary).expect("no panic");
                 assert_eq!(entry.got_on_at(), at(got_on), "{bytes} bytes, {progress:?}");
             }
+            // Behind 15 s at 20 s, and from then on not before 35 s.
+            let expected = if progress.is_some() { vec![(20, 1)] } else { vec![] };
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), expected, "seconds and bytes");
         }
     }
 }

@@ -11,7 +11,7 @@ use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use std::collections::BTreeSet;
 use tftpkit::store::{Readable, Uploads};
-use tftpkit::wire::Packet;
+use tftpkit::wire::{Operation, Packet};
 
 const RTFTP: &str = env!("CARGO_BIN_EXE_rtftp");
 
@@ -92,7 +92,7 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
 }
 
 #[test]
-fn an_upload_obeys_the_mode_that_a_url_says() {
+fn a_transfer_obeys_the_mode_that_a_url_says() {
     let here = folder(&[("mine", b"a\nb\n")]);
     for (end, options, request) in [
         (";mode=netascii", &[][..], "WRQ \"x\" netascii"),
@@ -111,6 +111,23 @@ fn an_upload_obeys_the_mode_that_a_url_says() {
             assert!(heard[0].starts_with(request), "{words:?}: {heard:?}");
             let bytes = if request.ends_with("netascii") { 6 } else { 4 };
             assert_eq!(heard[1], format!("DATA 1 {bytes}"), "{words:?}");
+            let reads: [&[&str]; 3] = [
+                &["get", &url, "-o", "got"],
+                &["bench", &url, "--count", "1"],
+                // It has no option for that.
+                &["check", &url],
+            ];
+            for words in &reads[..if options.is_empty() { 3 } else { 2 }] {
+                let server = Scripted::new(few);
+                let url = format!("tftp://{}/x{end}", server.address);
+                let words: Vec<_> = words
+                    .iter()
+                    .map(|word| if word.contains(':') { &*url } else { *word })
+                    .collect();
+                rtftp(here.path()).args(&words).args(options).assert().success();
+                let asked = server.hears("a request to read");
+                assert!(asked.starts_with(&request.replace("WRQ", "RRQ")), "{words:?}: {asked}");
+            }
         }
     }
 }
@@ -195,4 +212,25 @@ fn a_client_that_is_told_to_be_quiet_still_says_what_failed() {
     let server = Scripted::new(|_| vec![data(1, b"few")]);
     let get = ["get", &server.remote(), "a", "-q"];
     rtftp(here.path()).args(get).assert().success().stdout(is_empty()).stderr(is_empty());
+}
+
+#[test]
+fn a_server_that_lists_after_all_is_asked_about_each_directory() {
+    let here = folder(&[]);
+    let server = Scripted::new(|packet| match packet {
+        Packet::Request(request) if request.name == b"there/.list" => {
+            vec![data(1, b"# 0 entries\n")]
+        }
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
+        Packet::Request(_) => vec![error(1, "no")],
+        _ => Vec::new(),
+    });
+    let menu = |typed: &str| {
+        let run = rtftp(here.path()).arg(server.remote()).write_stdin(typed).assert().failure();
+        String::from_utf8_lossy(&run.get_output().stdout).into_owned()
+    };
+    let unchecked = "(unchecked: this server lists nothing)\n";
+    assert!(menu("list gone\ncd gone\n").contains(unchecked));
+    let told = menu("list gone\nlist there\ncd gone\n");
+    assert!(!told.contains(unchecked), "it has listed since: {told}");
 }

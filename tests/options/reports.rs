@@ -95,6 +95,15 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
         (vec!["put", "b", &remote], &url("b"), Some("b"), 5, "refused", Some(2)),
         (vec!["list", &remote, "absent"], &url("absent"), None, 4, "refused", Some(1)),
         (vec!["bench", &remote, "absent", "--count", "1"], &url(""), None, 4, "refused", Some(1)),
+        // The most frequent failure is told, not the last.
+        (
+            vec!["bench", &remote, "dir", "dir", "absent", "--count", "3", "--clients", "1"],
+            &url(""),
+            None,
+            5,
+            "refused",
+            Some(2),
+        ),
         (vec!["bench", NO_HOST, "a"], nowhere, None, 3, "no such host", None),
         (vec!["list", NO_HOST], nowhere, None, 3, "no such host", None),
         (vec!["put", "absent", &remote], &url("absent"), Some("absent"), 1, "local", None),
@@ -177,6 +186,7 @@ fn a_list_has_its_entries_and_their_number() {
     assert_eq!(fields(file), ("a".into(), "file".into(), 3.into()));
     assert_eq!(fields(directory), ("dir".into(), "directory".into(), 0.into()));
     assert_eq!((&end["cut"], &end["entries"]), (&false.into(), &2.into()));
+    assert!(end["bytes"].as_u64() > Some(50) && end["packets"].as_u64() >= Some(2), "{end}");
     let modified = file["modified"].as_str().expect("a time");
     let form: String = modified.chars().map(|c| if c.is_ascii_digit() { '9' } else { c }).collect();
     assert_eq!(form, "9999-99-99T99:99:99Z");

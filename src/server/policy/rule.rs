@@ -194,12 +194,13 @@ impl Rule {
         !self.cards.is_empty()
     }
 
-    /// The store from which its clients read, where it has one.
-    pub(super) const fn store(&self) -> Option<&OwnStore> {
-        match &self.action {
-            Action::Serve(serving) => serving.files.as_ref(),
+    /// The stores of its own: from which its clients read, and to which they write.
+    pub(super) fn stores(&self) -> impl Iterator<Item = &OwnStore> {
+        let serving = match &self.action {
+            Action::Serve(serving) => Some(serving),
             Action::Deny | Action::Drop => None,
-        }
+        };
+        serving.into_iter().flat_map(|serving| serving.files.iter().chain(&serving.uploads))
     }
 
     /// Whether it is for such a request of this client. One whose name is no path has none.
@@ -318,7 +319,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// The stores from which clients read, each once. A name may begin with the path of any of their roots.
+/// The stores that there are, each once. A name may begin with the path of any of their roots.
 #[derive(Clone)]
 pub(super) struct Roots {
     pub(super) of_rules: Arc<Vec<OwnStore>>,
@@ -497,12 +498,16 @@ mod tests {
         ];
         let closed = policy([deny("r:1").name(in_secret), serve("r:2", served())]);
         let servers = policy([deny("r:1").name(in_secret)]).store(Arc::clone(&folder) as _);
+        let apart = serve("r:2", Serving::default().uploads(Arc::clone(&folder) as _));
+        let uploads = policy([deny("r:1").name(in_secret), apart]);
         let open = policy([serve("r:1", served()).name(in_secret), deny("r:2")]);
         for name in ways {
             let read = query("192.0.2.7", Operation::Read, &name);
             assert_eq!(decided(&closed, &read), "the rule at r:1 denies it", "{name}");
             assert_eq!(decided(&servers, &read), "the rule at r:1 denies it", "{name}");
             assert_eq!(decided(&open, &read), "served", "{name}");
+            let write = query("192.0.2.7", Operation::Write, &name);
+            assert_eq!(decided(&uploads, &write), "the rule at r:1 denies it", "{name}");
         }
         for name in ["secret/../f", "secret\\..\\f", "x/secret/f", "other", "../secret/f", ""] {
             let read = query("192.0.2.7", Operation::Read, name);

@@ -88,8 +88,10 @@ impl StandardPolicy {
     /// Adds a rule behind those that there are.
     #[must_use]
     pub fn rule(mut self, rule: Rule) -> Self {
-        if let Some(own) = rule.store().filter(|own| !self.stores.contains(own)) {
-            Arc::make_mut(&mut self.stores).push(own.clone());
+        for own in rule.stores() {
+            if !self.stores.contains(own) {
+                Arc::make_mut(&mut self.stores).push(own.clone());
+            }
         }
         Arc::make_mut(&mut self.rules).push(rule);
         self
@@ -234,7 +236,7 @@ mod tests {
             .block_size_of(network("192.0.2.0/25"), size(512))
             .block_size_of(network("192.0.2.0/24"), size(1024))
             .block_size_of(network("198.51.100.0/24"), size(8192));
-        let granted = |client: [u8; 4]| {
+        let granted = |client: std::net::IpAddr| {
             let peer = (client, 2000).into();
             let query = Query::new(peer, Ipv4Addr::LOCALHOST.into(), Operation::Read, "a");
             match policy.decide(&query) {
@@ -243,7 +245,9 @@ mod tests {
             }
         };
         let clients = [[192, 0, 2, 127], [192, 0, 2, 128], [192, 0, 3, 0], [198, 51, 100, 7]];
-        assert_eq!(clients.map(granted), [512, 1024, 1428, 1428]);
+        assert_eq!(clients.map(|client| granted(client.into())), [512, 1024, 1428, 1428]);
+        let mapped = Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
+        assert_eq!(granted(mapped.into()), 512, "a socket of IPv6 has clients of IPv4, too");
     }
 
     const NAMES: [&str; 9] =
@@ -438,6 +442,21 @@ mod tests {
             self.0.fetch_add(1, Ordering::Relaxed);
             None
         }
+    }
+
+    #[test]
+    fn the_rule_that_is_told_is_that_for_the_name_that_is_served() {
+        let names = NameRules::default().map("m", "r ^old- new-").expect("a map");
+        let is_new = |path: &Path| path == Path::new("new-f");
+        let policy = StandardPolicy::default().names(names);
+        let policy = policy.rule(rule("r:1", Action::Deny).name(is_new));
+        for name in ["old-f", "new-f"] {
+            let asked = query([192, 0, 2, 7], Operation::Read, name);
+            assert_eq!(policy.rule_for(&asked).map(Rule::label), Some("r:1"), "{name}");
+            assert!(matches!(policy.decide(&asked), Verdict::Refuse(_)), "{name}");
+        }
+        let other = query([192, 0, 2, 7], Operation::Read, "old-g");
+        assert!(policy.rule_for(&other).is_none());
     }
 
     #[test]

@@ -239,7 +239,10 @@ mod tests {
         assert_eq!(complete("put Cargo.lock Cargo.to"), found(15, &["Cargo.toml"]));
         assert_eq!(complete("get fine fi"), found(9, &["fine", "first"]));
         assert_eq!(complete("get fine sr"), found(9, &["src/"]));
+        assert_eq!(complete("get fine Cargo.to"), found(9, &[]), "it would be replaced");
         assert_eq!(complete("get sr"), found(4, &[]));
+        let (_, all) = complete("upload ");
+        assert!(!all.iter().any(|name| name.starts_with('.')), "what is hidden is meant: {all:?}");
         assert_eq!(complete("upload src/client/wi"), found(7, &["src/client/wishes.rs"]));
         assert_eq!(complete("upload src/bin/rtftp/me"), found(7, &["src/bin/rtftp/menu/"]));
     }

@@ -153,6 +153,8 @@ fn where_the_menu_goes_no_list_was_shown_yet() {
     let obeyed = |line| obey(&session, line, |question| panic!("{line} asks {question}"));
     assert!(matches!(obeyed("cd"), Line::Done));
     assert_eq!(session.borrow().directory, b"");
+    assert!(matches!(obeyed("list other"), Line::Failed(_)), "nothing listens there");
+    assert_eq!(session.borrow().directory, b"", "it stays where the last list was of");
     let picked = obeyed("5");
     assert!(matches!(picked, Line::Failed(Class::Usage)), "it is a line of the directory before");
 }
