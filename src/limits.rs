@@ -194,11 +194,15 @@ pub(crate) const SHARE_AHEAD: Duration = Duration::from_millis(10);
 /// A transfer that waits for its share looks again after 100 ms at the latest: so long may it have less than others left it.
 pub(crate) const SHARE_AGAIN: Duration = Duration::from_millis(100);
 
+/// Those of more than a thousand clients look less often, so that there are 10,000 looks in a second at most.
+pub(crate) const SHARE_LOOK: Duration = Duration::from_micros(100);
+
 /// What one transfer sends at once beyond that is counted up to 128 KiB: the largest datagrams are half as long.
 pub(crate) const SHARE_BYTES: u128 = 128 << 10;
 
-/// What clients have sent that have no transfer any more is counted for so many clients.
-pub(crate) const SHARES_KEPT: usize = 16_384;
+/// What a client was sent counts until the rate has made up for it, also when its last transfer has ended, unless there are
+/// more clients than these: each could be an address that somebody made up.
+pub(crate) const SHARES_KEPT: usize = 1_024;
 
 /// On a port that all share, blocks to an address of which nobody knows whether it hears leave up to 32 ms late: less than
 /// any client's own time-out, and sixteen times what answers may differ by.

@@ -210,7 +210,8 @@ impl Share for OfTransfer {
             let parts = buckets.parts(known.bucket) * known.buckets.parts(bucket);
             let wait = ((content - ahead) * parts).div_ceil(all);
             let wait = Duration::from_micros(u64::try_from(wait).unwrap_or(u64::MAX));
-            let at = now + wait.min(limits::SHARE_AGAIN);
+            let look = limits::SHARE_LOOK * u32::try_from(parts).unwrap_or(u32::MAX);
+            let at = now + wait.min(look.max(limits::SHARE_AGAIN));
             Allowance { at: at.min(bucket.may_at_last), bytes: 0 }
         });
         allowance.unwrap_or(Allowance { at: now, bytes: 0 })
@@ -225,8 +226,8 @@ impl Share for OfTransfer {
             // What one transfer says to have sent is not believed without bounds.
             let most = ahead + limits::SHARE_BYTES * MILLIONTHS;
             let bytes = (u128::from(bytes) * MILLIONTHS).min(most);
-            let span = bytes / u128::from(limits::SLOWEST_RATE);
-            bucket.may_at_last = now + Duration::from_micros(span as u64);
+            let span = u64::try_from(bytes / u128::from(limits::SLOWEST_RATE));
+            bucket.may_at_last = now + Duration::from_micros(span.unwrap_or(u64::MAX));
             // It has sent without an allowance, because it had waited for so long.
             let much = bytes.min(most.saturating_sub(known.buckets.content(*bucket)));
             known.buckets.fill(self.place, bucket, much);
