@@ -1,9 +1,10 @@
 //! A fair share for each client, where all downloads together may take so many bytes in a second and no more.
 //!
-//! Each transfer has a leaky bucket: what it sends goes in, and it may send again when nearly all has drained. The rate of all
-//! drains the buckets that are not empty, those of all clients equally, and within a client those of its transfers equally
-//! (generalized processor sharing). So who takes less than it may leaves the rest to others at once, nobody is measured,
-//! and what has left is never more than the rate and what is in the buckets. It knows no sockets and asks no clock.
+//! Each transfer has a leaky bucket: what it sends goes in, and it may send again when nearly all has drained. The rate of
+//! all drains the buckets that are not empty, those of all clients equally, and within a client those of its transfers
+//! equally (generalized processor sharing). So who takes less than it may leaves the rest to others at once, nobody is
+//! measured, and what has left is never more than the rate and what is in the buckets. It knows no sockets and asks no
+//! clock.
 
 use crate::limits;
 use crate::net::Share;
@@ -44,8 +45,8 @@ struct Client {
     unused: Vec<usize>,
 }
 
-/// Leaky buckets that drain equally as long as there is something in them. What is in them is millionths of bytes, so that
-/// bytes in a second drain so many of them in a microsecond.
+/// Leaky buckets that drain equally as long as there is something in them. It is counted in millionths of a byte: a rate
+/// of so many bytes in a second drains so many of those in a microsecond.
 #[derive(Debug)]
 struct Buckets<K> {
     /// How much was drained from one that has never been empty.
@@ -329,11 +330,22 @@ mod tests {
     fn who_is_gone_leaves_all_to_the_others_and_nothing_of_it_is_kept() {
         let shares = shares();
         let [stays, goes] = [1, 2].map(|host| shares.join(client(host), Time::START));
+        // What it says to have sent is not believed without bounds.
+        goes.sent(Time::START, u64::MAX);
         drop(goes);
         let used = taken(1, &[(&*stays, u64::MAX)]);
         assert!(is_about(used[0], ALL), "{used:?}");
         drop(stays);
         assert!(shares.drained(Time::from_micros(10_000_000)).clients.is_empty());
+        for made_up in 0..3000_u32 {
+            let client = Ipv4Addr::from(made_up).into();
+            shares
+                .join(client, Time::from_micros(10_000_000))
+                .sent(Time::from_micros(10_000_000), 516);
+        }
+        let kept = shares.state().clients.len();
+        assert!(kept <= limits::SHARES_KEPT + 1, "{kept} clients that are gone");
+        assert!(shares.drained(Time::from_micros(11_000_000)).clients.is_empty());
     }
 
     /// A client: the length of its blocks, its window, and the microseconds that it takes for an answer.
@@ -398,8 +410,8 @@ mod tests {
         }
     }
 
-    /// What each of some clients has been sent at the end of each tenth of a second, where all may have `rate`. The `n`-th
-    /// address is that of the `n`-th client divided by `at_one`. Never is it more than the rate and what may leave at once.
+    /// What each of some clients has been sent at the end of each tenth of a second, where all may have `rate`; `at_one`
+    /// of them have one address. Never is it more than the rate and what may leave at once.
     fn in_tenths(rate: u64, habits: &[Habit], at_one: usize, tenths: u64) -> Vec<Vec<u64>> {
         let shares = Shares::new(Time::START, NonZeroU64::new(rate).expect("a rate"));
         let host = |n: usize| (n / at_one) as u8;
@@ -455,7 +467,7 @@ mod tests {
         assert!(together.iter().all(|blocks| (9..=12).contains(blocks)), "{together:?}");
     }
 
-    /// What each of some clients that have blocks of these sizes has been sent within a minute, where all may have `rate`.
+    /// What each of some clients with blocks of these sizes has been sent within a minute, where all may have `rate`.
     fn in_a_minute(rate: u64, blocks: &[u16]) -> Vec<u64> {
         let habits: Vec<_> = blocks.iter().map(|block| (*block, 1, 1000)).collect();
         in_tenths(rate, &habits, 1, 600).pop().expect("a minute")

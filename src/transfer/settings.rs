@@ -31,8 +31,8 @@ impl Transfer {
         }
     }
 
-    /// Says what a sender may send at its next [`poll`](Self::poll), where others share a rate with it; the rate of its own
-    /// timing holds as well.
+    /// Says what a sender may send at its next [`poll`](Self::poll), where others share a rate with it; the rate of its
+    /// own timing holds as well.
     pub fn set_allowance(&mut self, allowance: Allowance) {
         if let Machine::Sending(outgoing) = &mut self.machine {
             outgoing.sender.set_allowance(allowance);

@@ -170,8 +170,8 @@ impl Sink for File {
     }
 }
 
-/// What it may send, which the server knows. Who asks has the transfer, as who reads the file has it: the next answer is its
-/// own.
+/// What it may send, which the server knows. Who asks has the transfer, as who reads the file has it: so the next answer
+/// is its own.
 #[derive(Debug)]
 struct Held {
     server: Arc<Channel>,
