@@ -192,11 +192,22 @@ pub(crate) const BURST_SECONDS: u32 = 4;
 /// Networks that are counted apart; those that share a slot share its tokens.
 pub(crate) const NETWORK_SLOTS: usize = 1_024;
 
-/// What all may send is shared anew every 100 ms: so long may who wants more have less than it could.
-pub(crate) const BETWEEN_COUNTS: Duration = Duration::from_millis(100);
+/// Where all downloads share a rate, what it brings in 10 ms may leave ahead of it: who is woken late by a busy machine
+/// makes good for so much.
+pub(crate) const SHARE_AHEAD: Duration = Duration::from_millis(10);
 
-/// It is shared anew 10 ms after a transfer has come at the earliest, for that is a look at all clients.
-pub(crate) const SOONEST_COUNT: Duration = Duration::from_millis(10);
+/// A transfer that waits for its share looks again after 100 ms at the latest: so long may it have less than others left.
+pub(crate) const SHARE_AGAIN: Duration = Duration::from_millis(100);
+
+/// Those of more than a thousand clients look less often, so that there are 10,000 looks in a second at most.
+pub(crate) const SHARE_LOOK: Duration = Duration::from_micros(100);
+
+/// What one transfer sends at once beyond that is counted up to 128 KiB: the largest datagrams are half as long.
+pub(crate) const SHARE_BYTES: u128 = 128 << 10;
+
+/// What a client was sent counts until the rate has made up for it, also when its last transfer has ended, unless there
+/// are more clients than these: those that are gone may be addresses that somebody made up.
+pub(crate) const SHARES_KEPT: usize = 1_024;
 
 /// On a port that all share, blocks to an address of which nobody knows whether it hears leave up to 32 ms late: less than
 /// any client's own time-out, and sixteen times what answers may differ by.

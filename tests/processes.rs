@@ -19,6 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
 use tftpkit::client::Client;
 use tftpkit::limits;
 use tftpkit::query::Query;
@@ -62,6 +63,23 @@ fn files_listings_and_uploads_are_served_as_by_any_other_model() {
     let listed = server.peer().fetch(&rrq(".list", &[])).expect("a listing");
     assert!(String::from_utf8_lossy(&listed).contains("text"), "{listed:?}");
     assert!(server.peer().fetch(&rrq("none", &[])).is_err());
+}
+
+#[test]
+fn processes_share_the_rate_of_all_downloads() {
+    let bytes = pattern(64_000, 1);
+    let root = folder(&[("file", &bytes)]);
+    let server = serve(root.path(), &["--rate", "64K"]);
+    let client = Client::new(server.address).wishes(windowed(8192, 1));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let both = [0, 1].map(|_| scope.spawn(|| client.read("file").expect("a download")));
+        both.into_iter().for_each(|one| assert!(one.join().expect("no panic") == bytes));
+    });
+    // All but a block of each that leaves at once, and what leaves 10 ms ahead.
+    let least = Duration::from_millis(1_600);
+    let took = began.elapsed();
+    assert!(took >= least, "128,000 bytes in {took:?}, at 65,536 in a second");
 }
 
 #[test]

@@ -5,12 +5,11 @@ use super::system::System;
 use super::tap::{Listener, Tap};
 use super::waiting::{BusyPoll, Timeout};
 use crate::limits;
-use crate::proto::Time;
+use crate::proto::{Allowance, Time};
 use crate::transfer::{Action, Burst, Summary, Transfer};
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 use std::io::{self, ErrorKind};
-use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -52,10 +51,10 @@ pub(crate) trait Gate: Debug + Send {
 
 /// Says how fast a transfer may send beside others.
 pub(crate) trait Share: Debug + Send + Sync {
-    /// Bytes of its file in a second.
-    fn rate(&self, now: Time) -> NonZeroU64;
+    /// How many bytes may leave now, or when to ask again.
+    fn allowance(&self, now: Time) -> Allowance;
     /// It sends so many bytes.
-    fn sent(&self, bytes: u64);
+    fn sent(&self, now: Time, bytes: u64);
 }
 
 /// How a transfer is ended from outside.
@@ -185,7 +184,7 @@ impl Session {
                 return Next::Wait(at);
             }
             if let Some(share) = &self.share {
-                transfer.set_rate(now, share.rate(now));
+                transfer.set_allowance(share.allowance(now));
             }
             match transfer.poll(now) {
                 Action::Wait(until) => {
@@ -217,7 +216,7 @@ impl Session {
                     let left = *sent.as_ref().unwrap_or(&bytes.len());
                     let gone = &bytes[..bytes.len() - left];
                     if let Some(share) = &self.share {
-                        share.sent(gone.len() as u64);
+                        share.sent(now, gone.len() as u64);
                     }
                     self.tap.sent(now, gone, packet);
                     match sent {

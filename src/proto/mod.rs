@@ -44,6 +44,7 @@ pub use negotiate::{Agreed, Disagreement, GrantLimits, accept, grant};
 pub use receiver::{Acknowledgement, Arrival, Receiver};
 pub use rto::Rto;
 pub use sender::{Run, Sender};
+pub use throttle::Allowance;
 pub use time::Time;
 pub use timing::{Timing, TimingBuilder, TimingError};
 

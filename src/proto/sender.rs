@@ -1,11 +1,10 @@
 //! The sender: the side that has the blocks, in a read the server and in a write the client.
 
 use super::pace::{Gap, Pace};
-use super::throttle::Throttle;
+use super::throttle::{Allowance, Throttle};
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
 use crate::wire::{BlockSize, Rollover, WindowSize, WireBlock};
-use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A run of blocks to send, one after the other. It is never empty.
@@ -174,16 +173,13 @@ impl Sender {
         self.pace = is_paced.then(|| Box::new(Pace::new(agreed.block_size(), self.window)));
         self.block_size = agreed.block_size();
         let rate = self.rto.timing().rate();
-        self.throttle = rate.map(|rate| Throttle::new(rate, self.block_size));
+        self.throttle = rate.map(|rate| Throttle::new(Some(rate), self.block_size));
     }
 
-    /// Holds it to so many bytes in a second from now on, or to the rate of its timing where that is lower.
-    pub fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
-        let rate = self.rto.timing().rate().map_or(rate, |own| own.min(rate));
-        match &mut self.throttle {
-            Some(throttle) => throttle.set_rate(now, rate),
-            none => *none = Some(Throttle::new(rate, self.block_size)),
-        }
+    /// Says what may leave at the next [`poll`](Self::poll); the rate of its timing holds as well.
+    pub fn set_allowance(&mut self, allowance: Allowance) {
+        let new = || Throttle::new(None, self.block_size);
+        self.throttle.get_or_insert_with(new).set_allowance(allowance);
     }
 
     /// Says which is the largest block that travels to the peer in one packet, before the first block leaves; without

@@ -6,14 +6,29 @@ use crate::wire::BlockSize;
 use core::num::NonZeroU64;
 use core::time::Duration;
 
-/// Holds one sender to a rate.
+/// What a sender may send beside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Allowance {
+    /// Nothing before this time.
+    pub at: Time,
+    /// So many bytes from then on, and one block however long it is.
+    pub bytes: u64,
+}
+
+impl Allowance {
+    /// Whatever there is.
+    const ALL: Self = Self { at: Time::START, bytes: u64::MAX };
+}
+
+/// Holds one sender to a rate of its own, or to what it may send beside others, or to both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Throttle {
     block: BlockSize,
-    /// Nanoseconds from one block to the next.
+    /// Nanoseconds from one block to the next; 0 where it has no rate of its own.
     spacing: u64,
-    /// When the next block may leave.
+    /// When the next block may leave by that rate.
     due: Time,
+    allowance: Allowance,
 }
 
 /// Nanoseconds from one block to the next.
@@ -26,29 +41,26 @@ const QUANTUM: Duration = Duration::from_millis(1);
 
 impl Throttle {
     /// So many bytes of blocks of this size in a second.
-    pub(super) const fn new(rate: NonZeroU64, block: BlockSize) -> Self {
-        Self { block, spacing: spacing(rate, block), due: Time::START }
+    pub(super) fn new(rate: Option<NonZeroU64>, block: BlockSize) -> Self {
+        let spacing = rate.map_or(0, |rate| spacing(rate, block));
+        Self { block, spacing, due: Time::START, allowance: Allowance::ALL }
     }
 
-    /// The rate is this from now on. What was to wait waits for as much longer or shorter as that says.
-    pub(super) fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
-        let before = core::mem::replace(&mut self.spacing, spacing(rate, self.block));
-        if self.due > now && self.spacing != before {
-            let waits = u128::from((self.due - now).as_micros() as u64) * u128::from(self.spacing);
-            let waits = waits.div_ceil(u128::from(before.max(1)));
-            self.due = now + Duration::from_micros(waits as u64);
-        }
+    /// What it may send beside others is this, until it is told again.
+    pub(super) const fn set_allowance(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
     }
 
     /// How many of `wanted` blocks may leave now; none before [`due`](Self::due).
     pub(super) fn allows(&self, now: Time, wanted: u64) -> u64 {
         let at_once = (QUANTUM.as_nanos() as u64 / self.spacing.max(1)).max(1);
-        if now < self.due { 0 } else { wanted.min(at_once) }
+        let beside_others = (self.allowance.bytes / self.block.get() as u64).max(1);
+        if now < self.due() { 0 } else { wanted.min(at_once).min(beside_others) }
     }
 
     /// When the next block may leave.
-    pub(super) const fn due(&self) -> Time {
-        self.due
+    pub(super) fn due(&self) -> Time {
+        self.due.max(self.allowance.at)
     }
 
     /// So many blocks leave now.
@@ -67,7 +79,7 @@ mod tests {
     /// Blocks that have left by `end`, where it is asked as soon as they may leave, or `late` microseconds after.
     fn sent((rate, block): (u64, u16), end: u64, late: u64) -> u64 {
         let rate = NonZeroU64::new(rate).expect("a rate");
-        let mut throttle = Throttle::new(rate, BlockSize::new(block).expect("a size"));
+        let mut throttle = Throttle::new(Some(rate), BlockSize::new(block).expect("a size"));
         let (mut now, mut sent) = (Time::from_micros(1_000_000), 0);
         let end = now + Duration::from_micros(end);
         while now < end {
@@ -93,28 +105,26 @@ mod tests {
     }
 
     #[test]
-    fn another_rate_is_kept_from_the_moment_that_it_is_set() {
-        let rate = |bytes| NonZeroU64::new(bytes).expect("a rate");
-        let mut throttle = Throttle::new(rate(512), BlockSize::DEFAULT);
-        let at = |millis: u64| Time::from_micros(1_000_000 + millis * 1000);
-        throttle.left(at(1), 1);
-        assert_eq!(throttle.due(), at(1000), "a second for a block, less 1 ms");
-        throttle.set_rate(at(500), rate(5120));
-        assert_eq!(throttle.due(), at(550), "a tenth of what was left");
-        throttle.set_rate(at(500), rate(512));
-        assert_eq!(throttle.due(), at(1000));
-        throttle.set_rate(at(1001), rate(1024));
-        assert_eq!(throttle.due(), at(1000), "it may leave already");
-        throttle.left(at(1001), 1);
-        assert_eq!(throttle.due(), at(1500));
+    fn what_may_leave_beside_others_is_a_bound_of_its_own() {
+        let at = |millis: u64| Time::from_micros(millis * 1000);
+        let own = NonZeroU64::new(512);
+        let throttles = [None, own].map(|rate| Throttle::new(rate, BlockSize::DEFAULT));
+        let allowed = throttles.map(|mut throttle| {
+            throttle.left(at(1), 1);
+            throttle.set_allowance(Allowance { at: at(500), bytes: 2047 });
+            let allowed = [499, 500, 1000].map(|now| throttle.allows(at(now), 1000));
+            throttle.set_allowance(Allowance { at: at(2000), bytes: 0 });
+            (allowed, [1999, 2000].map(|now| throttle.allows(at(now), 1000)), throttle.due())
+        });
+        let expected = [[0, 3, 3], [0, 0, 1]].map(|first| (first, [0, 1], at(2000)));
+        assert_eq!(allowed, expected, "without and with a block in a second of its own");
     }
 
     #[test]
     fn who_is_woken_a_little_late_makes_good_for_it_and_who_comes_much_later_does_not() {
         let on_time = sent((1 << 20, 512), 10_000_000, 0);
         assert!(sent((1 << 20, 512), 10_000_000, 100) * 100 >= on_time * 99);
-        let rate = NonZeroU64::new(51_200).expect("a rate");
-        let mut throttle = Throttle::new(rate, BlockSize::DEFAULT);
+        let mut throttle = Throttle::new(NonZeroU64::new(51_200), BlockSize::DEFAULT);
         let late = Time::from_micros(60_000_000);
         throttle.left(late, throttle.allows(late, 1000));
         assert_eq!(throttle.due(), Time::from_micros(60_009_000), "10 ms for a block, less 1");

@@ -91,8 +91,9 @@ impl Budgets {
         self
     }
 
-    /// Sends so many bytes of files in a second to all clients together; `None` sends as many as they take. Clients share
-    /// it fairly: what one leaves others have. Each transfer has [`limits::SLOWEST_RATE`] all the same.
+    /// Sends so many bytes in a second to all clients together, headers of TFTP included; `None` sends as many as they
+    /// take. Clients share it fairly: what one leaves others have. Each transfer has [`limits::SLOWEST_RATE`] all the
+    /// same.
     #[must_use]
     pub const fn rate(mut self, bytes: Option<NonZeroU64>) -> Self {
         self.rate = bytes;

@@ -1,9 +1,8 @@
 //! What the owner of a transfer may set: what it knows of the path, how much is kept in memory, how fast blocks may leave.
 
 use super::{Machine, Transfer};
-use crate::proto::Time;
+use crate::proto::Allowance;
 use crate::wire::BlockSize;
-use std::num::NonZeroU64;
 
 impl Transfer {
     /// Says which is the largest block that travels to the peer in one packet, before the first block leaves: windows of
@@ -32,10 +31,11 @@ impl Transfer {
         }
     }
 
-    /// Holds a sender to so many bytes in a second from now on, or to the rate of its timing where that is lower.
-    pub fn set_rate(&mut self, now: Time, rate: NonZeroU64) {
+    /// Says what a sender may send at its next [`poll`](Self::poll), where others share a rate with it; the rate of its
+    /// own timing holds as well.
+    pub fn set_allowance(&mut self, allowance: Allowance) {
         if let Machine::Sending(outgoing) = &mut self.machine {
-            outgoing.sender.set_rate(now, rate);
+            outgoing.sender.set_allowance(allowance);
         }
     }
 }

@@ -21,6 +21,7 @@ mod matrix;
 mod network;
 mod peers;
 mod random;
+mod rate;
 mod serve;
 mod sockets;
 mod swarm;
@@ -191,6 +192,21 @@ fn loss_costs_no_more_than_it_should() {
     for (loss, most) in [(1, 106), (5, 130)] {
         for cell in cells().iter().filter(|cell| cell.loss == loss) {
             assert!(cell.mean_packets <= most, "{cell:?}");
+        }
+    }
+}
+
+#[test]
+fn downloads_that_share_a_rate_use_the_whole_of_it_and_end_together() {
+    // On one port blocks leave later for a reason of their own, until it is known that an address hears.
+    let models = [Model::Threads(limits::THREADS), Model::Events(NonZeroUsize::MIN)];
+    for (model, clients) in models.into_iter().flat_map(|it| [1, 2, 4, 8].map(|n| (it, n))) {
+        for (window, at_one_address) in [(1, false), (1, true), (8, false), (8, true)] {
+            let case = rate::Case { model, clients, window, at_one_address };
+            let ends = case.ends().unwrap_or_else(|why| panic!("{case:?}: {why}"));
+            let (first, last) = (ends.iter().min().expect("one"), ends.iter().max().expect("one"));
+            assert!((94..=105).contains(last), "{last} hundredths of the time it takes: {case:?}");
+            assert!(last - first <= 6, "one ends early, others late: {ends:?}: {case:?}");
         }
     }
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::proto::negotiate::{accept, windowed};
 use crate::wire::{Options, TransferOption};
 use core::num::NonZeroU8;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 fn ms(n: u64) -> Time {

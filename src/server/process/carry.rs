@@ -2,18 +2,18 @@
 
 use super::message::{
     ABANDON, ALIVE, ALIVE_EVERY, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures,
-    Job, MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
+    Job, MOST_BYTES, READ, REPEAT, SHARE, STOP, WRITE, written,
 };
 use crate::limits;
 use crate::net::{Channel, Ending, Kernel, Session, Share, System, TransferSocket};
-use crate::proto::Time;
+use crate::proto::{Allowance, Time};
 use crate::transfer::{Blocking, MayWait, Sink, Source, Transfer};
 use crate::wire::WindowSize;
 use std::io::{self, ErrorKind, IoSliceMut, Read};
-use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Carries out one transfer of the server at the other end of `channel`, which a [`Spawner`](super::Spawner) was given, and
 /// returns when it is over.
@@ -29,9 +29,7 @@ pub fn carry(channel: OwnedFd, confine: impl FnOnce() -> io::Result<()>) -> io::
     let (system, terms) = (Kernel::start(), job.terms()?);
     let now = system.now();
     let socket = TransferSocket::handed_over(socket)?.offload(job.offload);
-    let rate = Arc::new(AtomicU64::new(u64::MAX));
-    let (theirs, answer) = (Arc::clone(&server), Vec::new());
-    let file = File { server: theirs, rate: Arc::clone(&rate), answer };
+    let file = File { server: Arc::clone(&server), answer: Vec::new() };
     let transfer = if job.writes() {
         Transfer::serve_write(now, &terms, Box::new(file))
     } else {
@@ -46,7 +44,8 @@ pub fn carry(channel: OwnedFd, confine: impl FnOnce() -> io::Result<()>) -> io::
         }
         transfer
     };
-    let share = job.is_held.then(|| Box::new(Held(rate)) as Box<dyn Share>);
+    let held = || Held { server: Arc::clone(&server), sent: AtomicU64::new(0) };
+    let share = job.is_held.then(|| Box::new(held()) as Box<dyn Share>);
     let session = Session::new(socket, Arc::clone(&system) as Arc<dyn System>, transfer);
     let session = Arc::new(session.sharing(share));
     let (orders, theirs, alive) =
@@ -114,7 +113,6 @@ fn obey(orders: &Channel, session: &Session, alive: &Channel, repeats: &AtomicU6
 /// The file, which the server has.
 struct File {
     server: Arc<Channel>,
-    rate: Arc<AtomicU64>,
     /// Room for what the server says.
     answer: Vec<u8>,
 }
@@ -139,11 +137,7 @@ impl File {
     fn next(&mut self, most: usize) -> io::Result<&[u8]> {
         let most = most.min(limits::BLOCKING_READ_BYTES);
         let question = [&[READ], &(most as u64).to_le_bytes()[..]].concat();
-        let rate = Arc::clone(&self.rate);
-        let answer = self.ask(&question, MOST_BYTES - limits::BLOCKING_READ_BYTES + most)?;
-        let (told, bytes) = answer.split_first_chunk().ok_or(ErrorKind::InvalidData)?;
-        rate.store(u64::from_le_bytes(*told), Ordering::Relaxed);
-        Ok(bytes)
+        self.ask(&question, MOST_BYTES - limits::BLOCKING_READ_BYTES + most)
     }
 }
 
@@ -176,16 +170,37 @@ impl Sink for File {
     }
 }
 
-/// How fast it may send, as the server said last.
+/// What it may send, which the server knows. Who asks has the transfer, as who reads the file has it: so the next answer
+/// is its own.
 #[derive(Debug)]
-struct Held(Arc<AtomicU64>);
+struct Held {
+    server: Arc<Channel>,
+    /// What it has sent and the server was not told yet.
+    sent: AtomicU64,
+}
+
+impl Held {
+    fn ask(&self, now: Time) -> io::Result<Allowance> {
+        let sent = self.sent.swap(0, Ordering::Relaxed);
+        self.server.send(&[&[SHARE], &sent.to_le_bytes()[..]].concat())?;
+        let mut answer = [0; 17];
+        self.server.receive(&mut answer)?;
+        let wait = u64::from_le_bytes(*answer[1..].first_chunk().ok_or(ErrorKind::InvalidData)?);
+        let bytes = u64::from_le_bytes(*answer.last_chunk().ok_or(ErrorKind::InvalidData)?);
+        Ok(Allowance { at: now + Duration::from_micros(wait), bytes })
+    }
+}
 
 impl Share for Held {
-    fn rate(&self, _: Time) -> NonZeroU64 {
-        NonZeroU64::new(self.0.load(Ordering::Relaxed)).unwrap_or(NonZeroU64::MAX)
+    fn allowance(&self, now: Time) -> Allowance {
+        // Without a server it ends soon.
+        let none = Allowance { at: now + limits::SHARE_AGAIN, bytes: 0 };
+        self.ask(now).unwrap_or(none)
     }
 
-    fn sent(&self, _: u64) {}
+    fn sent(&self, _: Time, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 #[cfg(test)]

@@ -24,10 +24,12 @@ pub(super) const FIGURES: u8 = b'f';
 pub(super) const DALLIES: u8 = b'd';
 /// From the process: how it went, and nothing more follows.
 pub(super) const ENDED: u8 = b'e';
+/// From the process: it has sent so many bytes since it asked last, and asks when it may send more.
+pub(super) const SHARE: u8 = b's';
 /// From the process: it is there.
 pub(super) const ALIVE: u8 = b'a';
 
-/// To the process: it is done; what was read follows, behind the rate that it may send with, or 0.
+/// To the process: it is done; what was read follows, or what may be sent: after so many microseconds so many bytes.
 pub(super) const DONE: u8 = b'd';
 /// To the process: it failed.
 pub(super) const FAILED: u8 = b'f';
@@ -40,7 +42,7 @@ pub(super) const STOP: u8 = b's';
 pub(super) const ABANDON: u8 = b'a';
 
 /// A message is no longer than this: so many bytes of a file, and what stands before them.
-pub(super) const MOST_BYTES: usize = limits::BLOCKING_READ_BYTES + 9;
+pub(super) const MOST_BYTES: usize = limits::BLOCKING_READ_BYTES + 1;
 
 /// So often a process says that it is there.
 pub(super) const ALIVE_EVERY: Duration = Duration::from_secs(2);
@@ -55,7 +57,7 @@ pub(super) struct Job {
     /// In the order of [`Timing`]'s fields.
     times: [Duration; 6],
     rate: Option<NonZeroU64>,
-    /// Whether the server says with each piece of the file how fast it may leave.
+    /// Whether it has to ask how much of the file may leave.
     pub(super) is_held: bool,
     pub(super) path_block: Option<u16>,
     pub(super) offload: bool,

@@ -16,13 +16,13 @@ use super::start::{Payload, Ready};
 use super::telling::Telling;
 use crate::limits;
 use crate::net::{Channel, Ending, Share, System, TransferSocket};
-use crate::proto::Time;
+use crate::proto::{Allowance, Time};
 use crate::store::SERVER_ERROR;
 use crate::transfer::{Outcome, Sink, Source, Summary};
 use crate::wire::{ErrorCode, Filename, Packet};
 use message::{
     ABANDON, ALIVE_EVERY, COMMIT, DALLIES, DONE, ENDED, FAILED, FIGURES, Failure, Figures, Job,
-    MOST_BYTES, READ, REPEAT, STOP, WRITE, written,
+    MOST_BYTES, READ, REPEAT, SHARE, STOP, WRITE, written,
 };
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, IoSliceMut};
@@ -243,7 +243,16 @@ impl ActiveProcess {
             READ => {
                 let most = rest.try_into().map_err(|_| ErrorKind::InvalidData)?;
                 let most = usize::try_from(u64::from_le_bytes(most)).unwrap_or(usize::MAX);
-                self.answer_read(now, buffer, most)?;
+                self.answer_read(buffer, most)?;
+            }
+            SHARE => {
+                let share = self.file.share.as_ref().ok_or(ErrorKind::InvalidData)?;
+                let sent = rest.try_into().map_err(|_| ErrorKind::InvalidData)?;
+                share.sent(now, u64::from_le_bytes(sent));
+                let Allowance { at, bytes } = share.allowance(now);
+                let wait = (at - now).as_micros() as u64;
+                let answer = [&[DONE], &wait.to_le_bytes()[..], &bytes.to_le_bytes()].concat();
+                self.process.try_send(&answer)?;
             }
             WRITE | COMMIT => {
                 let Some(Payload::Sink(sink)) = &mut self.file.payload else {
@@ -286,11 +295,11 @@ impl ActiveProcess {
         Ok(Said::GoesOn)
     }
 
-    fn answer_read(&mut self, now: Time, buffer: &mut [u8], most: usize) -> io::Result<()> {
-        let File { payload: Some(Payload::Source { source, .. }), share } = &mut self.file else {
+    fn answer_read(&mut self, buffer: &mut [u8], most: usize) -> io::Result<()> {
+        let Some(Payload::Source { source, .. }) = &mut self.file.payload else {
             return Err(ErrorKind::InvalidData.into());
         };
-        let (head, room) = buffer.split_at_mut(9);
+        let (head, room) = buffer.split_at_mut(1);
         let most = most.min(room.len());
         let mut read = || loop {
             match source.read(&mut [IoSliceMut::new(&mut room[..most])]) {
@@ -300,13 +309,8 @@ impl ActiveProcess {
         };
         let answer = match read() {
             Ok(read) => {
-                let rate = share.as_ref().map_or(0, |share| {
-                    share.sent(read as u64);
-                    share.rate(now).get()
-                });
                 head[0] = DONE;
-                head[1..].copy_from_slice(&rate.to_le_bytes());
-                &buffer[..9 + read]
+                &buffer[..1 + read]
             }
             Err(error) => &failed(error)?,
         };

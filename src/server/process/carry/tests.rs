@@ -34,11 +34,14 @@ fn a_process_says_now_and_then_how_far_it_is_and_that_it_lives_where_nobody_tell
     server.set_timeout(Duration::from_secs(30)).expect("a timeout");
     let (agreed, answer, timing) = (Agreed::default(), Options::NONE, Timing::default());
     let terms = Terms { agreed, answer, mode: Mode::Octet, timing };
-    let job = serde_json::to_vec(&Job::new(&terms, false)).expect("JSON");
+    let mut job = Job::new(&terms, false);
+    job.is_held = true;
+    let job = serde_json::to_vec(&job).expect("JSON");
     server.send_with(&job, [own.as_fd(), their_orders.as_fd()]).expect("sent");
     let (go, begins) = std::sync::mpsc::channel();
     let process = spawn(|| carry(theirs.into(), || Ok(())));
     let peer = spawn(move || download(&client, &begins));
+    let (mut told_sent, mut waits) = (0, 0);
     let (mut left, mut said, mut began) = (512 * BLOCKS, Vec::new(), Instant::now());
     let mut message = vec![0; MOST_BYTES];
     while said.last() != Some(&ENDED) {
@@ -50,8 +53,16 @@ fn a_process_says_now_and_then_how_far_it_is_and_that_it_lives_where_nobody_tell
                 let most = message[1..len].try_into().map(u64::from_le_bytes).expect("a number");
                 let bytes = left.min(most as usize);
                 left -= bytes;
-                let rate = u64::MAX.to_le_bytes();
-                server.send(&[&[DONE], &rate[..], &vec![7; bytes]].concat()).expect("sent");
+                server.send(&[&[DONE], &vec![7; bytes][..]].concat()).expect("sent");
+            }
+            SHARE => {
+                let sent = message[1..len].try_into().map(u64::from_le_bytes).expect("a number");
+                assert!(waits == 0 || sent == 0, "it sends {sent} bytes when it is to wait");
+                told_sent += sent;
+                // It asks again when its client has answered, and after this time.
+                waits = if sent > 0 { 2 } else { u8::saturating_sub(waits, 1) };
+                let wait = if waits > 0 { 1_000 } else { 0_u64 };
+                server.send(&[&[DONE], &wait.to_le_bytes()[..], &[0; 8]].concat()).expect("sent");
             }
             // The client is silent for longer than this process waits for orders.
             ALIVE if !said[..said.len() - 1].contains(&ALIVE) => {
@@ -62,6 +73,7 @@ fn a_process_says_now_and_then_how_far_it_is_and_that_it_lives_where_nobody_tell
         }
     }
     assert!(said.contains(&ALIVE), "it never said that it lives: {said:?}");
+    assert!(told_sent >= 516 * BLOCKS as u64, "it says that it sent {told_sent} bytes");
     peer.join().expect("no panic").expect("the whole file");
     process.join().expect("no panic").expect("it ends");
     let told = said.iter().filter(|kind| **kind == FIGURES).count() as u32;
