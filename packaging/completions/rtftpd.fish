@@ -61,7 +61,7 @@ complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-windowsize -d 'The wi
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l ports -d 'Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l patience -d 'The time after which a client that makes no progress is gone; one that has not answered at all gives way to others after 3 seconds, where they need its place' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l first-interval -d 'The time before something is sent again, while no round trip has been measured' -r
-complete -c rtftpd -n "__fish_rtftpd_needs_command" -l intervals -d 'The shortest and the longest interval between two attempts' -r
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l intervals -d 'The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is below 5)' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l drain -d 'The time that running transfers get when the server is stopped' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l idle-exit -d 'End when nothing was asked for so long and no transfer runs: who keeps the socket starts it again [default: with --inetd 15min, else never]' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l handover -d 'Hand over to a new server: one that is started with the same FILE takes the sockets from this one, which then takes no more requests and ends with its last transfer' -r -F
@@ -134,7 +134,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-windowsize -
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l ports -d 'Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l patience -d 'The time after which a client that makes no progress is gone; one that has not answered at all gives way to others after 3 seconds, where they need its place' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l first-interval -d 'The time before something is sent again, while no round trip has been measured' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l intervals -d 'The shortest and the longest interval between two attempts' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l intervals -d 'The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is below 5)' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l drain -d 'The time that running transfers get when the server is stopped' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l idle-exit -d 'End when nothing was asked for so long and no transfer runs: who keeps the socket starts it again [default: with --inetd 15min, else never]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l handover -d 'Hand over to a new server: one that is started with the same FILE takes the sockets from this one, which then takes no more requests and ends with its last transfer' -r -F
@@ -207,7 +207,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-windowsize
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l ports -d 'Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l patience -d 'The time after which a client that makes no progress is gone; one that has not answered at all gives way to others after 3 seconds, where they need its place' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l first-interval -d 'The time before something is sent again, while no round trip has been measured' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l intervals -d 'The shortest and the longest interval between two attempts' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l intervals -d 'The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is below 5)' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l drain -d 'The time that running transfers get when the server is stopped' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l idle-exit -d 'End when nothing was asked for so long and no transfer runs: who keeps the socket starts it again [default: with --inetd 15min, else never]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l handover -d 'Hand over to a new server: one that is started with the same FILE takes the sockets from this one, which then takes no more requests and ends with its last transfer' -r -F
@@ -278,7 +278,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-windowsize 
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l ports -d 'Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l patience -d 'The time after which a client that makes no progress is gone; one that has not answered at all gives way to others after 3 seconds, where they need its place' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l first-interval -d 'The time before something is sent again, while no round trip has been measured' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l intervals -d 'The shortest and the longest interval between two attempts' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l intervals -d 'The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is below 5)' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l drain -d 'The time that running transfers get when the server is stopped' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l idle-exit -d 'End when nothing was asked for so long and no transfer runs: who keeps the socket starts it again [default: with --inetd 15min, else never]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l handover -d 'Hand over to a new server: one that is started with the same FILE takes the sockets from this one, which then takes no more requests and ends with its last transfer' -r -F
@@ -346,7 +346,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-windowsize -d 
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l ports -d 'Ports for transfers, as FIRST-LAST (for a firewall) [default: any the system gives]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l patience -d 'The time after which a client that makes no progress is gone; one that has not answered at all gives way to others after 3 seconds, where they need its place' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l first-interval -d 'The time before something is sent again, while no round trip has been measured' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l intervals -d 'The shortest and the longest interval between two attempts' -r
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l intervals -d 'The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is below 5)' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l drain -d 'The time that running transfers get when the server is stopped' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l idle-exit -d 'End when nothing was asked for so long and no transfer runs: who keeps the socket starts it again [default: with --inetd 15min, else never]' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l handover -d 'Hand over to a new server: one that is started with the same FILE takes the sockets from this one, which then takes no more requests and ends with its last transfer' -r -F

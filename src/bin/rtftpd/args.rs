@@ -178,7 +178,8 @@ pub(crate) struct Args {
         env = "RTFTPD_FIRST_INTERVAL")]
     first_interval: Duration,
 
-    /// The shortest and the longest interval between two attempts
+    /// The shortest and the longest interval between two attempts (after three in vain 7.5 seconds, unless the longest is
+    /// below 5)
     #[arg(long, value_names = ["SHORTEST", "LONGEST"], num_args = 2, default_values = ["0.2", "5"],
         value_parser = setting, value_delimiter = ',', env = "RTFTPD_INTERVALS")]
     intervals: Vec<Duration>,
