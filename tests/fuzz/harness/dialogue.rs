@@ -29,6 +29,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3 * 255);
 /// So late a transfer that lives can still succeed: patience has not run out, whatever happened.
 const IN_TIME: Duration = Duration::from_secs(10);
 
+/// So often the two wait in vain at most while nothing goes on: patience is 30 s, and the shortest interval that can be
+/// negotiated 10 ms.
+const VAIN_WAITS: usize = 2 * 30_000 / 10;
+
 struct Dialogue {
     now: Time,
     sides: [Side; 2],
@@ -341,7 +345,8 @@ impl Dialogue {
             && self.wakes.iter().all(Option::is_some)
             && self.sides[SERVER].transfer.is_proven()
             && !receiving.is_stored();
-        let most = 64 * self.blocks + 4096;
+        // After each of those waits a repeat arrives, and it may be answered.
+        let most = 64 * self.blocks + 4096 + 3 * VAIN_WAITS;
         let mut steps = 0;
         while !self.is_over() {
             steps += 1;
