@@ -44,6 +44,8 @@ pub(super) struct Pace {
     room: u64,
     /// What held before a tail seemed lost.
     before_silence: Option<BeforeSilence>,
+    /// The spacing of what was acknowledged last.
+    acknowledged: u64,
 }
 
 /// How fast blocks left before silence slowed them.
@@ -60,6 +62,16 @@ struct Flight {
     began: Time,
 }
 
+/// What is known of a window whose tail is lost.
+struct Tail {
+    /// How many of it arrived, with the probe.
+    blocks: u64,
+    /// From one of them to the next.
+    each: u64,
+    /// Whether the path was busy for certain when the probe left, so that it took no longer.
+    is_certain: bool,
+}
+
 /// The peer misses a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Gap {
@@ -69,6 +81,13 @@ pub(super) struct Gap {
     pub(super) under_way: u64,
     /// The first block that now leaves for the first time, or again.
     pub(super) again_from: BlockNumber,
+}
+
+/// Nothing came until a probe brought an answer, or the timer did.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Silence {
+    /// When the probe left that was answered.
+    pub(super) probed_at: Option<Time>,
 }
 
 /// What is known of the path's round trips.
@@ -99,6 +118,7 @@ impl Pace {
             queued: 0,
             room: 0,
             before_silence: None,
+            acknowledged: 0,
         }
     }
 
@@ -288,17 +308,51 @@ impl Pace {
 
     /// After silence it turned out that there was a gap at `base`, with nothing behind it that would have told: the tail
     /// of what was under way is lost. It began to leave at the flight's time.
-    pub(super) fn tail_lost(&mut self, now: Time, Gap { base, again_from, .. }: Gap) {
+    pub(super) fn tail_lost(
+        &mut self,
+        now: Time,
+        gap: Gap,
+        silence: Silence,
+        trips: Option<Trips>,
+    ) {
         let flight = self.flight.take();
         let before_silence = BeforeSilence { spacing: self.spacing, limit: self.limit };
         let before = self.spacing.max(self.smallest() / 2);
-        let flight = flight.unwrap_or(Flight { first: base, began: now });
-        let each = nanos(now - flight.began) / (base - flight.first).max(1);
         let needed = self.limit.unwrap_or(0).max(before + before / 2);
-        self.slow(each.clamp(2 * before, 8 * before).max(needed), needed);
+        let known = flight.zip(trips).zip(silence.probed_at);
+        let tail = known.and_then(|((flight, trips), probed_at)| {
+            self.measure_tail(now, gap, flight, (probed_at, trips))
+        });
+        if let Some(Tail { blocks, each, is_certain }) = tail {
+            self.room = blocks;
+            self.slow(each + each / 7, if is_certain { each } else { needed });
+        } else {
+            let flight = flight.unwrap_or(Flight { first: gap.base, began: now });
+            let each = nanos(now - flight.began) / (gap.base - flight.first).max(1);
+            self.slow(each.clamp(2 * before, 8 * before).max(needed), needed);
+        }
         self.before_silence = Some(before_silence);
         self.due = now;
-        self.count_from(again_from);
+        self.count_from(gap.again_from);
+    }
+
+    /// What the probe's answer tells of how fast blocks arrive: it waited behind those that had not been lost, so the path
+    /// was busy all the time.
+    fn measure_tail(
+        &self,
+        now: Time,
+        Gap { base, under_way, .. }: Gap,
+        flight: Flight,
+        (probed_at, trips): (Time, Trips),
+    ) -> Option<Tail> {
+        // The probe is one more.
+        let blocks = base - flight.first + 1;
+        let each = nanos((now - flight.began).saturating_sub(trips.shortest)) / blocks;
+        let waited = nanos((now - probed_at).saturating_sub(trips.smoothed));
+        // Where the block that is missing is the one that was sent once more, what came is no answer to it.
+        let is_answer = under_way > 1 && 8 * waited >= each;
+        let tells = is_answer && blocks > FEWEST_MEASURED && each > self.spacing;
+        tells.then_some(Tail { blocks, each, is_certain: waited >= 2 * each })
     }
 
     /// What seemed lost had arrived: it was the report of the gap in front of it that was lost.
@@ -306,6 +360,16 @@ impl Pace {
         if let Some(BeforeSilence { spacing, limit }) = self.before_silence.take() {
             (self.spacing, self.limit) = (spacing, limit);
         }
+    }
+
+    /// A window was acknowledged, and the last block of the one before it was lost where `last_was_lost` says so.
+    pub(super) fn acknowledged(&mut self, last_was_lost: bool) {
+        let before = self.spacing;
+        // Where it has been slowed since that window left, it is not known yet whether this is enough.
+        if last_was_lost && before <= self.acknowledged {
+            self.last_lost();
+        }
+        self.acknowledged = before;
     }
 
     /// After silence it turned out that the last block, or only its acknowledgement, was lost.
@@ -373,158 +437,14 @@ const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;
 
 /// A peer that was only busy for a moment must not slow a transfer to a crawl: one loss makes no pace slower than a packet in
-/// 2 ms, the next may halve that, and none makes it slower than one in 8 ms. A receiver takes a longer pause within a window
+/// 4 ms, the next may halve that, and none makes it slower than one in 8 ms. A receiver takes a longer pause within a window
 /// for a loss.
-const SLOW: u64 = 2_000_000;
-const SLOWEST: u64 = 4 * SLOW;
+const SLOW: u64 = 4_000_000;
+const SLOWEST: u64 = 2 * SLOW;
 
 const fn nanos(span: Duration) -> u64 {
     span.as_nanos() as u64
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TRIPS: Trips =
-        Trips { shortest: Duration::from_millis(1), smoothed: Duration::from_millis(1) };
-
-    fn us(n: u64) -> Time {
-        Time::from_micros(n)
-    }
-
-    fn begun(window: u16, block: u16) -> Pace {
-        let [window, block] = [WindowSize::new(window).expect("a window").get(), block];
-        let (window, block) = (WindowSize::new(window), BlockSize::new(block));
-        let mut pace = Pace::new(block.expect("a size"), window.expect("a window"));
-        pace.begin(BlockSize::ETHERNET, Some(TRIPS.shortest));
-        pace
-    }
-
-    /// A window leaves from `start` on: the moment and the number of blocks of each burst.
-    fn leaves(pace: &mut Pace, start: u64, first: u64) -> Vec<(u64, u64)> {
-        let (mut now, mut left, mut bursts) = (us(start), 0, Vec::new());
-        pace.measure(now, BlockNumber(first));
-        while left < pace.window {
-            match pace.allows(now, pace.window - left) {
-                0 => now = pace.due(),
-                count => {
-                    pace.left(now, count);
-                    left += count;
-                    bursts.push((now.as_micros(), count));
-                }
-            }
-        }
-        bursts
-    }
-
-    /// How long windows of 64 take to leave, each of which is acknowledged a round trip after its last block.
-    fn spans(pace: &mut Pace, windows: u64) -> Vec<u64> {
-        let mut now = 1000;
-        (0..windows)
-            .map(|n| {
-                let bursts = leaves(pace, now, 1 + 64 * n);
-                let last = bursts.last().expect("a burst").0;
-                let span = last - now;
-                now = last + 1000;
-                pace.delivered(us(now), BlockNumber(65 + 64 * n), Some(TRIPS));
-                span
-            })
-            .collect()
-    }
-
-    #[test]
-    fn ten_packets_leave_in_one_piece_and_a_wider_window_begins_with_ten() {
-        assert_eq!(leaves(&mut begun(10, 1428), 0, 1), [(0, 10)]);
-        let bursts = leaves(&mut begun(11, 1428), 0, 1);
-        assert_eq!(bursts, [(0, 10), (500, 1)]);
-        // A block of 65,464 bytes is 45 packets, so none leaves with another.
-        assert_eq!(leaves(&mut begun(2, 65464), 0, 1), [(0, 1), (2250, 1)]);
-    }
-
-    #[test]
-    fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
-        let pace = &mut begun(64, 1428);
-        assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
-    }
-
-    #[test]
-    fn what_fills_a_gap_waits_only_where_a_buffer_may_have_overflowed() {
-        // Nine of ten blocks arrived, as fast as they left or a hundred times slower.
-        for (at, due) in [(1200, 0), (10_000, 10_000)] {
-            let mut pace = begun(64, 1428);
-            pace.measure(us(0), BlockNumber(1));
-            pace.left(us(0), 10);
-            let gap = Gap { base: BlockNumber(10), under_way: 1, again_from: BlockNumber(11) };
-            pace.gap(us(at), gap, Some(TRIPS));
-            assert_eq!(pace.due() > us(at), due > 0, "{:?}", pace.due());
-        }
-    }
-
-    #[test]
-    fn blocks_leave_as_they_arrived_before_the_gap_where_they_waited_on_the_path() {
-        // A window left in one piece, of which 40 blocks arrived, in 4 ms.
-        let mut pace = begun(64, 1428);
-        spans(&mut pace, 6);
-        assert_eq!(leaves(&mut pace, 20_000, 1000), [(20_000, 64)]);
-        let base = BlockNumber(1040);
-        let gap = Gap { base, under_way: 24, again_from: base };
-        pace.gap(us(25_100), gap, Some(TRIPS));
-        assert_eq!(pace.spacing / 1000, 114, "100 us and a seventh, so that the buffer empties");
-        assert_eq!(pace.limit.map(|limit| limit / 1000), Some(100));
-        assert!(pace.due() > us(25_100), "half of what fills the buffer goes first");
-    }
-
-    #[test]
-    fn who_arrives_as_fast_as_it_leaves_is_not_slowed_by_a_loss() {
-        let mut pace = begun(64, 1428);
-        leaves(&mut pace, 0, 1);
-        let (before, base) = (pace.spacing, BlockNumber(31));
-        // The 30th block left 1 ms after the first, and a round trip later there is an answer.
-        let gap = Gap { base, under_way: 34, again_from: BlockNumber(65) };
-        pace.gap(us(2000 + 31), gap, Some(TRIPS));
-        assert!(pace.spacing <= before && pace.limit.is_none());
-    }
-
-    #[test]
-    fn a_tail_that_is_lost_slows_and_after_many_blocks_without_loss_more_is_tried() {
-        let mut pace = begun(64, 1428);
-        spans(&mut pace, 6);
-        leaves(&mut pace, 20_000, 1000);
-        let base = BlockNumber(1040);
-        pace.tail_lost(us(31_000), Gap { base, under_way: 24, again_from: base });
-        let slowed = pace.limit.expect("a limit");
-        assert!(slowed > 0 && pace.spacing >= slowed);
-        let windows = |pace: &mut Pace, count| {
-            spans(pace, count);
-            pace.spacing
-        };
-        let (before, failed) = (windows(&mut pace, HOLD / 64), pace.failed);
-        let tried: Vec<u64> = (0..12).map(|_| windows(&mut pace, 1)).collect();
-        assert!(tried[11] < before, "it was not tried");
-        assert!(
-            tried.iter().all(|spacing| *spacing > failed),
-            "{failed} ns have failed: {tried:?}"
-        );
-        assert!(pace.hold > LONGEST_HOLD / 2, "what has failed is not tried again before long");
-    }
-
-    #[test]
-    fn one_loss_makes_no_pace_slower_than_a_packet_in_two_milliseconds_and_none_slower_than_one_in_eight()
-     {
-        for block in [1428, 65_464] {
-            let mut pace = begun(64, block);
-            for n in 0..40 {
-                let before = pace.spacing;
-                leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
-                let base = BlockNumber(2 + 64 * n);
-                pace.tail_lost(
-                    us(2_000_000 * n + 1_900_000),
-                    Gap { base, under_way: 1, again_from: base },
-                );
-                assert!(pace.spacing <= (2 * before).max(pace.packets * SLOW), "{before} {pace:?}");
-            }
-            assert_eq!(pace.spacing, pace.packets * SLOWEST);
-        }
-    }
-}
+mod tests;

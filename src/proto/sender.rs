@@ -1,6 +1,6 @@
 //! The sender: the side that has the blocks, in a read the server and in a write the client.
 
-use super::pace::{Gap, Pace};
+use super::pace::{Gap, Pace, Silence};
 use super::throttle::{Allowance, Throttle};
 use super::{Agreed, BlockNumber, End, NUMBERS, Rto, Step, Time, Timing};
 use crate::limits;
@@ -286,17 +286,17 @@ impl Sender {
         self.probe_done = false;
         self.is_doubtful = false;
         let silence = self.silence_ended(now);
-        if core::mem::replace(&mut self.may_be_lost, silence && !short) {
-            self.paced(Pace::last_lost);
-        }
+        let may_be_lost = silence.is_some() && !short;
+        let last_was_lost = core::mem::replace(&mut self.may_be_lost, may_be_lost);
+        self.paced(|pace| pace.acknowledged(last_was_lost));
         if filled {
             return;
         }
         if !short {
             let (base, trips) = (self.base, self.rto.trips());
             self.paced(|pace| match silence {
-                true => pace.forget_flight(),
-                false => pace.delivered(now, base, trips),
+                Some(_) => pace.forget_flight(),
+                None => pace.delivered(now, base, trips),
             });
             return;
         }
@@ -332,16 +332,17 @@ impl Sender {
         trips.is_some_and(|trips| now - self.base_sent_at >= trips.shortest / 2)
     }
 
-    /// Whether there was silence until now, so that only a probe or the timer brought the answer that came.
-    fn silence_ended(&mut self, now: Time) -> bool {
+    /// The silence that ended now, if only a probe or the timer brought the answer that came.
+    fn silence_ended(&mut self, now: Time) -> Option<Silence> {
         let timed_out = core::mem::take(&mut self.timed_out);
-        let probed_at = self.probed_at.take();
         // What is back sooner than an answer to the probe was only late.
-        timed_out || probed_at.is_some_and(|at| now - at >= self.rto.soonest_answer())
+        let soonest = self.rto.soonest_answer();
+        let probed_at = self.probed_at.take().filter(|at| now - *at >= soonest);
+        (timed_out || probed_at.is_some()).then_some(Silence { probed_at })
     }
 
     /// There is a gap at `base`.
-    fn start_again(&mut self, now: Time, after_silence: bool) {
+    fn start_again(&mut self, now: Time, silence: Option<Silence>) {
         let all_sent = self.last.is_some_and(|last| self.next > last);
         let full = all_sent || self.next == self.base + u64::from(self.window.get());
         let mend = match self.behind_a_gap {
@@ -353,11 +354,11 @@ impl Sender {
         let again_from = if mend { self.sent } else { self.base };
         let gap = Gap { base: self.base, under_way: self.next - self.base, again_from };
         let (behind_a_gap, trips) = (self.behind_a_gap, self.rto.trips());
-        self.paced(|pace| match behind_a_gap {
-            _ if !after_silence => pace.gap(now, gap, trips),
+        self.paced(|pace| match (silence, behind_a_gap) {
+            (None, _) => pace.gap(now, gap, trips),
             // Maybe it was the report of one gap that was lost.
-            BehindAGap::Kept => pace.last_lost(),
-            _ => pace.tail_lost(now, gap),
+            (_, BehindAGap::Kept) => pace.last_lost(),
+            (Some(silence), _) => pace.tail_lost(now, gap, silence, trips),
         });
         (self.restart_done, self.is_doubtful, self.probe_done) = (true, false, false);
         (self.restarted_at, self.sent_before, self.probed_at) = (Some(now), self.sent, None);
@@ -408,7 +409,7 @@ impl Sender {
         };
         if answers {
             let lost_again = core::mem::take(&mut self.mended);
-            let silence = self.silence_ended(now) && !lost_again;
+            let silence = self.silence_ended(now).filter(|_| !lost_again);
             self.start_again(now, silence);
             // Nothing may be missing.
             self.sent_twice = true;
@@ -491,7 +492,7 @@ impl Sender {
                         self.probed_at = Some(now);
                         return Step::Transmit(self.probe());
                     }
-                    self.start_again(now, false);
+                    self.start_again(now, None);
                     self.sent_twice = true;
                 }
                 probe_at => wake = wake.min(resend_at).min(probe_at.unwrap_or(resend_at)),

@@ -1,0 +1,180 @@
+use super::*;
+
+const TRIPS: Trips =
+    Trips { shortest: Duration::from_millis(1), smoothed: Duration::from_millis(1) };
+
+const TIMED_OUT: Silence = Silence { probed_at: None };
+
+fn us(n: u64) -> Time {
+    Time::from_micros(n)
+}
+
+fn begun(window: u16, block: u16) -> Pace {
+    let [window, block] = [WindowSize::new(window).expect("a window").get(), block];
+    let (window, block) = (WindowSize::new(window), BlockSize::new(block));
+    let mut pace = Pace::new(block.expect("a size"), window.expect("a window"));
+    pace.begin(BlockSize::ETHERNET, Some(TRIPS.shortest));
+    pace
+}
+
+/// A window leaves from `start` on: the moment and the number of blocks of each burst.
+fn leaves(pace: &mut Pace, start: u64, first: u64) -> Vec<(u64, u64)> {
+    let (mut now, mut left, mut bursts) = (us(start), 0, Vec::new());
+    pace.measure(now, BlockNumber(first));
+    while left < pace.window {
+        match pace.allows(now, pace.window - left) {
+            0 => now = pace.due(),
+            count => {
+                pace.left(now, count);
+                left += count;
+                bursts.push((now.as_micros(), count));
+            }
+        }
+    }
+    bursts
+}
+
+/// How long windows of 64 take to leave, each of which is acknowledged a round trip after its last block.
+fn spans(pace: &mut Pace, windows: u64) -> Vec<u64> {
+    let mut now = 1000;
+    (0..windows)
+        .map(|n| {
+            let bursts = leaves(pace, now, 1 + 64 * n);
+            let last = bursts.last().expect("a burst").0;
+            let span = last - now;
+            now = last + 1000;
+            pace.delivered(us(now), BlockNumber(65 + 64 * n), Some(TRIPS));
+            span
+        })
+        .collect()
+}
+
+#[test]
+fn ten_packets_leave_in_one_piece_and_a_wider_window_begins_with_ten() {
+    assert_eq!(leaves(&mut begun(10, 1428), 0, 1), [(0, 10)]);
+    let bursts = leaves(&mut begun(11, 1428), 0, 1);
+    assert_eq!(bursts, [(0, 10), (500, 1)]);
+    // A block of 65,464 bytes is 45 packets, so none leaves with another.
+    assert_eq!(leaves(&mut begun(2, 65464), 0, 1), [(0, 1), (2250, 1)]);
+}
+
+#[test]
+fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
+    let pace = &mut begun(64, 1428);
+    assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
+}
+
+#[test]
+fn what_fills_a_gap_waits_only_where_a_buffer_may_have_overflowed() {
+    // Nine of ten blocks arrived, as fast as they left or a hundred times slower.
+    for (at, due) in [(1200, 0), (10_000, 10_000)] {
+        let mut pace = begun(64, 1428);
+        pace.measure(us(0), BlockNumber(1));
+        pace.left(us(0), 10);
+        let gap = Gap { base: BlockNumber(10), under_way: 1, again_from: BlockNumber(11) };
+        pace.gap(us(at), gap, Some(TRIPS));
+        assert_eq!(pace.due() > us(at), due > 0, "{:?}", pace.due());
+    }
+}
+
+#[test]
+fn blocks_leave_as_they_arrived_before_the_gap_where_they_waited_on_the_path() {
+    // A window left in one piece, of which 40 blocks arrived, in 4 ms.
+    let mut pace = begun(64, 1428);
+    spans(&mut pace, 6);
+    assert_eq!(leaves(&mut pace, 20_000, 1000), [(20_000, 64)]);
+    let base = BlockNumber(1040);
+    let gap = Gap { base, under_way: 24, again_from: base };
+    pace.gap(us(25_100), gap, Some(TRIPS));
+    assert_eq!(pace.spacing / 1000, 114, "100 us and a seventh, so that the buffer empties");
+    assert_eq!(pace.limit.map(|limit| limit / 1000), Some(100));
+    assert!(pace.due() > us(25_100), "half of what fills the buffer goes first");
+}
+
+#[test]
+fn who_arrives_as_fast_as_it_leaves_is_not_slowed_by_a_loss() {
+    let mut pace = begun(64, 1428);
+    leaves(&mut pace, 0, 1);
+    let (before, base) = (pace.spacing, BlockNumber(31));
+    // The 30th block left 1 ms after the first, and a round trip later there is an answer.
+    let gap = Gap { base, under_way: 34, again_from: BlockNumber(65) };
+    pace.gap(us(2000 + 31), gap, Some(TRIPS));
+    assert!(pace.spacing <= before && pace.limit.is_none());
+}
+
+#[test]
+fn a_tail_that_is_lost_slows_and_after_many_blocks_without_loss_more_is_tried() {
+    let mut pace = begun(64, 1428);
+    spans(&mut pace, 6);
+    leaves(&mut pace, 20_000, 1000);
+    let base = BlockNumber(1040);
+    let gap = Gap { base, under_way: 24, again_from: base };
+    pace.tail_lost(us(31_000), gap, TIMED_OUT, Some(TRIPS));
+    let slowed = pace.limit.expect("a limit");
+    assert!(slowed > 0 && pace.spacing >= slowed);
+    let windows = |pace: &mut Pace, count| {
+        spans(pace, count);
+        pace.spacing
+    };
+    let (before, failed) = (windows(&mut pace, HOLD / 64), pace.failed);
+    let tried: Vec<u64> = (0..12).map(|_| windows(&mut pace, 1)).collect();
+    assert!(tried[11] < before, "it was not tried");
+    assert!(tried.iter().all(|spacing| *spacing > failed), "{failed} ns have failed: {tried:?}");
+    assert!(pace.hold > LONGEST_HOLD / 2, "what has failed is not tried again before long");
+}
+
+/// Of a window of which so many blocks arrived, the probe that left after 11 ms brought an answer this much later.
+fn tail_lost(arrived: u64, after: u64) -> Pace {
+    let mut pace = begun(64, 1428);
+    leaves(&mut pace, 0, 1);
+    let base = BlockNumber(1 + arrived);
+    let gap = Gap { base, under_way: 64 - arrived, again_from: base };
+    let silence = Silence { probed_at: Some(us(11_000)) };
+    pace.tail_lost(us(11_000 + after), gap, silence, Some(TRIPS));
+    pace
+}
+
+#[test]
+fn how_long_a_probe_waited_tells_how_fast_what_arrived_of_a_lost_tail_did() {
+    // 15 blocks and the probe in 16 ms, a round trip later.
+    let pace = tail_lost(15, 6000);
+    assert_eq!(pace.limit, Some(1_000_000), "a block in a millisecond");
+    assert_eq!(pace.spacing / 1000, 1142, "and a seventh, so that the buffer empties");
+    // Behind less than two blocks the path may have paused; the next window tells.
+    let spacing = |pace: &Pace| (pace.spacing / 1000, pace.limit.map(|limit| limit / 1000));
+    assert_eq!(spacing(&tail_lost(15, 1100)), (792, Some(75)));
+    // It hardly waited, or too few blocks arrived: that is no measure.
+    for (arrived, after) in [(15, 1080), (3, 6000)] {
+        assert_eq!(spacing(&tail_lost(arrived, after)), (400, Some(75)), "{arrived} {after}");
+    }
+    assert_eq!(spacing(&tail_lost(4, 6000)).0, 3657);
+}
+
+#[test]
+fn what_was_lost_before_a_pace_was_slowed_slows_it_no_further() {
+    let mut pace = begun(64, 1428);
+    pace.acknowledged(false);
+    pace.acknowledged(true);
+    let slowed = pace.spacing;
+    pace.acknowledged(true);
+    assert_eq!(pace.spacing, slowed, "that window had left before");
+    pace.acknowledged(true);
+    assert!(pace.spacing > slowed, "this one had not");
+}
+
+#[test]
+fn one_loss_makes_no_pace_slower_than_a_packet_in_four_milliseconds_and_none_slower_than_one_in_eight()
+ {
+    for block in [1428, 65_464] {
+        let mut pace = begun(64, block);
+        for n in 0..40 {
+            let before = pace.spacing;
+            leaves(&mut pace, 2_000_000 * n, 1 + 64 * n);
+            let base = BlockNumber(2 + 64 * n);
+            let gap = Gap { base, under_way: 1, again_from: base };
+            pace.tail_lost(us(2_000_000 * n + 1_900_000), gap, TIMED_OUT, Some(TRIPS));
+            assert!(pace.spacing <= (2 * before).max(pace.packets * SLOW), "{before} {pace:?}");
+        }
+        assert_eq!(pace.spacing, pace.packets * SLOWEST);
+    }
+}
