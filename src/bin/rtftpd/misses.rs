@@ -212,5 +212,7 @@ mod tests {
         // Those that were told of make room.
         assert_eq!(misses.hold(at(4000), client(9999), "a"), None);
         assert_eq!(misses.hold(at(4001), client(9999), "b"), Some(true));
+        let kept = misses.got(client(0)).map(|looked| looked.files);
+        assert_eq!(kept, Some(2), "one that is to be told of stays");
     }
 }

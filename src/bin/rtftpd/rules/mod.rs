@@ -362,6 +362,13 @@ mod tests {
             .patience(std::time::Duration::from_secs(60))
             .rate(NonZeroU64::new(64 << 10).expect("a rate"));
         assert_eq!((name.as_str(), quirks), ("all", expected));
+        for (written, seconds) in [("90", 90.0), ("2.5", 2.5), ("\"2 min\"", 120.0)] {
+            let text = format!("name = \"patient\"\npatience = {written}");
+            let table: ProfileTable = toml::from_str(&text).expect(written);
+            let patience = std::time::Duration::from_secs_f64(seconds);
+            let expected = Quirks::new().leave_out(OptionSet::EMPTY).patience(patience);
+            assert_eq!(profile(&table, &[]).expect(written).1, expected, "{written}");
+        }
     }
 
     #[test]

@@ -88,6 +88,10 @@ fn a_rate_is_of_late_and_half_of_it_of_what_was_before() {
         Seen::next(Some(&second), Some(summary(5000, None)), later + Duration::from_secs(4));
     let shown = still.shown(1, About::default(), None, later + Duration::from_secs(4));
     assert_eq!((shown.still, shown.left), (4.0, None));
+    let soon = Seen::next(Some(&second), Some(summary(5500, None)), later + SHORTEST_SPAN / 2);
+    let shown = soon.shown(1, About::default(), None, later + SHORTEST_SPAN);
+    let told = (shown.progress.bytes, shown.progress.rate);
+    assert_eq!(told, (5500, 1500), "too soon for another rate, and not for what came meanwhile");
 }
 
 #[test]
@@ -120,10 +124,13 @@ fn what_is_over_has_its_grade_and_is_counted_as_whole_or_as_in_trouble_or_as_nei
         (Write, 9, broken(), ("failed", Bad, "bad\\u{1b}disk"), [0, 1]),
     ] {
         let (figures, query) = (Figures::new(), of(operation));
-        let summary = summary(bytes, Some(outcome));
+        let mut summary = summary(bytes, Some(outcome));
+        summary.elapsed = Duration::from_secs(3);
         figures.tell(&Event::Finished { query: &query, served: None, summary: &summary });
         let known = locked(&figures.known);
         let over = known.recent[0].shown();
+        let rate = over.progress.as_ref().map(|progress| progress.rate);
+        assert_eq!(rate, Some(bytes / 3), "bytes in each of its seconds: {told:?}");
         assert_eq!((&*over.how, over.grade, &*over.why), told);
         assert_eq!([known.totals.complete, known.totals.failed], [complete, failed], "{told:?}");
         let way = usize::from(operation == Write);
