@@ -183,6 +183,11 @@ fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration
     let (again, code) = check(here.path(), &[]);
     assert_eq!(code, 0, "{again}");
     assert!(again.contains("max-blksize = 600"), "{again}");
+    // A number that a variable has in a form that the file does not take.
+    let found = rtftpd().args(["check", &root]).env("RTFTPD_VERBOSE", "02").output();
+    let text = String::from_utf8(found.expect("it runs").stdout).expect("UTF-8");
+    let line = text.lines().find(|line| line.starts_with("verbose = ")).expect("what was given");
+    assert_eq!(line.split_once("  # ").map(|(written, _)| written.trim_end()), Some("verbose = 2"));
 }
 
 #[test]
@@ -220,11 +225,13 @@ fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_o
         assert_eq!(show(&first), "DATA 1 512");
         // As an editor does it, which writes another file and gives it the name.
         let new = here.path().join("new");
-        let text = "max-blksize = 700\nverbose = 1\n[[rule]]\nname = \"f\"\naction = \"deny\"\n";
+        // Hardware addresses are wanted for the first time.
+        let text = "max-blksize = 700\nverbose = 1\n[[rule]]\nname = \"f\"\naction = \"deny\"\n\
+            [[rule]]\nmac = \"52:54:00\"\naction = \"deny\"\n";
         std::fs::write(&new, text).expect("a file");
         std::fs::rename(&new, here.path().join("rtftpd.toml")).expect("a name");
         let line = reload(&server, AGAIN);
-        assert!(line.contains("rules=1"), "{line}");
+        assert!(line.contains("rules=2"), "{line}");
         assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Err(2), Ok(1)]);
         server.log_line(&["DEBUG", "started", "g"]);
         assert_eq!(running.rest(first, tid, 512).expect("the rest"), pattern(2000, 1));
@@ -534,6 +541,10 @@ fn the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where
     let (root, usual) = (folder(&[("f", &pattern(2000, 1))]), Path::new("/etc/rtftpd"));
     let granted = || terms(&Daemon::serve(root.path(), &[]).peer());
     assert_eq!(granted(), "OACK blksize=1428 windowsize=64");
+    // A folder that is called like the option names no file.
+    std::fs::create_dir(root.path().join("--configs")).expect("a directory");
+    let checked = rtftpd().current_dir(root.path()).args(["check", "--", "--configs"]).assert();
+    checked.success().stdout(contains("# without a configuration file"));
     write(usual, "max-blksize = 600\n");
     assert_eq!(granted(), "OACK blksize=600 windowsize=64");
     // One that cannot be read may have rules: nothing is served without them.

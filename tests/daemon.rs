@@ -21,6 +21,7 @@ use std::io::{IoSliceMut, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -362,4 +363,48 @@ fn the_servers_intervals_and_its_patience_are_the_operators() {
         tries.push(repeats(&server));
     }
     assert!(tries.last().is_some_and(fits), "{tries:?}");
+}
+
+#[test]
+fn a_thread_that_tells_who_started_the_server_sleeps_and_is_there_only_where_somebody_listens() {
+    let (root, place) = (folder(&[("f", &[7; 2000])]), folder(&[]));
+    let path = place.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(common::DEADLINE)).expect("a time-out");
+    let hears = |wanted: &str| {
+        until(wanted, || {
+            let mut message = [0; 256];
+            let len = manager.recv(&mut message).expect("a message");
+            String::from_utf8_lossy(&message[..len]).contains(wanted).then_some(())
+        });
+    };
+    let mut command = std::process::Command::new(Daemon::program());
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0"]);
+    let alone = Daemon::spawn(&mut command);
+    let server = Daemon::spawn(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000"));
+    // While a transfer runs, it looks now and then whether that is over.
+    let peer = server.peer();
+    peer.answer(&rrq("f", &[]));
+    hears("STATUS=1 transfer running");
+    let keeper = || {
+        let tasks = std::fs::read_dir(server.proc("task")).expect("it lives").flatten();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        let stat = stats.into_iter().find(|stat| stat.contains("(keeper)")).expect("its thread");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("its state").1.split(' ').collect();
+        // In user mode and in the kernel, in hundredths of a second.
+        [fields[11], fields[12]]
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .iter()
+            .sum::<u64>()
+    };
+    let before = keeper();
+    for _ in 0..5 {
+        hears("WATCHDOG=1");
+    }
+    let busy = keeper() - before;
+    assert!(
+        busy < 20,
+        "it was busy for {busy} hundredths of the second in which it told five times"
+    );
+    assert_eq!([server.threads("keeper"), alone.threads("keeper")], [1, 0]);
 }

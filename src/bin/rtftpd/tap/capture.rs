@@ -251,6 +251,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt;
     use tftpkit::wire::Operation;
 
     #[test]
@@ -287,6 +288,8 @@ mod tests {
             .and_then(|()| writer.write(&name(1), b"x"))
             .expect("written");
         assert_eq!(std::fs::read(folder.path().join(name(1))).expect("a file"), b"x");
+        let mode = std::fs::metadata(folder.path().join(name(1))).expect("a file").mode();
+        assert_eq!(mode & 0o707, 0o600, "its owner reads it and not everybody: {mode:o}");
         assert!(Captures::open(Path::new("/no/such/folder")).is_err());
         // Behind the newest, whatever their numbers are; behind the last place comes the first.
         let folder = tempfile::tempdir().expect("a folder");
