@@ -514,13 +514,14 @@ fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
     written("", "");
     let [rules, maps] = [&rules, &maps].map(|file| file.display().to_string());
     let sandbox = ["--sandbox", "folder,calls,rights", "--rules", &rules, "--map-file", &maps];
-    let server = serve(root.path(), here.path(), &sandbox);
+    let mut server = serve(root.path(), here.path(), &sandbox);
     assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Ok(1), Err(1)]);
     written("[[rule]]\nname = \"g\"\naction = \"deny\"\n", "r ^mapped f\n");
     reload(&server, AGAIN);
     assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Err(2), Ok(2000)]);
     // What rules have turned away is told before others take their place, and at the end.
-    written("[[rule]]\nname = \"f\"\naction = \"deny\"\n", "");
+    let unused = "[[rule]]\nname = \"g\"\naction = \"drop\"\n";
+    written(&format!("[[rule]]\nname = \"f\"\naction = \"deny\"\n{unused}"), "");
     reload(&server, AGAIN);
     let told = server.log_line(&["turned away", "own.toml:1"]);
     assert!(told.contains("requests=1"), "{told}");
@@ -529,6 +530,9 @@ fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
     }
     server.signal(Signal::SIGTERM);
     server.log_line(&["turned away", "own.toml:1", "requests=2"]);
+    until("its end", || server.exit_status());
+    let told = server.all_logged(&["turned away", "own.toml:4"]);
+    assert_eq!(told, [""; 0], "nobody asked for what it is about");
 }
 
 #[test]

@@ -305,6 +305,25 @@ mod tests {
     }
 
     #[test]
+    fn each_capture_has_the_next_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        let writer = captures.writer.lock().expect("it").take().expect("a writer");
+        for bytes in [b"first", b"other"] {
+            let peer = ([192, 0, 2, 7], 2000).into();
+            let kept = Kept { bytes: bytes.to_vec(), peer, file: "f".into() };
+            captures.sender.send(kept).expect("it is still there");
+        }
+        drop(captures);
+        writer.run();
+        let read = |place| std::fs::read(folder.path().join(name(place))).ok();
+        let [first, other, none] = [0, 1, 2].map(read);
+        assert_eq!(first.as_deref(), Some(&b"first"[..]));
+        assert_eq!(other.as_deref(), Some(&b"other"[..]));
+        assert_eq!(none, None);
+    }
+
+    #[test]
     fn a_capture_has_the_request_first_and_then_each_packet_its_way_in_its_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let captures = Captures::open(folder.path()).expect("a folder");
@@ -313,7 +332,9 @@ mod tests {
             (at("192.0.2.7:2000"), at("192.0.2.1:69"), at("192.0.2.1:5000"));
         let query = Query::new(client, asked.ip(), Operation::Read, "f");
         let mut recording = captures.begin(&query, asked, answers);
-        recording.began = Duration::from_secs(1_700_000_000);
+        let then = Duration::from_secs(1_700_000_000);
+        assert!(recording.began > then, "it is not of {:?} after 1970", recording.began);
+        recording.began = then;
         recording.packet(Time::from_micros(50), Way::Out, &[0, 3, 0, 1]);
         recording.packet(Time::from_micros(2_000_050), Way::In, &[0, 5, 0, 0, b'x', 0]);
         let capture = recording.capture(&Summary::default());
