@@ -130,6 +130,7 @@ fn what_makes_no_sense_is_refused_with_its_line_and_what_may_be_meant() {
         ("verbose = true", "line 2: ", "'verbose': write a number from 0 to 255, without quotes"),
         ("patience = true", "line 2: ", "'patience': write a text in quotes"),
         ("rules = 5", "line 2: ", "'rules': write a text in quotes"),
+        ("max-sessions = 9223372036854775808", "line 2: ", "expected the value of an option"),
         ("patience = 1979-05-27", "line 2: ", "'patience': write neither a table nor a time"),
         ("intervals = [1]", "line 2: ", "2 values required for 'intervals' but 1 was provided"),
         ("intervals = [5, 1]", "line 2: ", "the shortest of --intervals is longer"),

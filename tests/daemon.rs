@@ -5,7 +5,7 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::apart::{for_all, in_own_network, powerless, strace};
+use common::apart::{for_all, in_own_network, namespaces, powerless, strace};
 use common::{Daemon, LONGEST_RUN, Peer, ack, child, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::signal::Signal;
@@ -43,6 +43,21 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
         rtftpd().arg(".").args(nonsense).assert().code(2);
     }
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+#[test]
+fn where_there_is_no_proc_processes_cannot_be_started_and_that_is_what_is_told() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    let root = folder(&[]);
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args([
+        "sh",
+        "-c",
+        "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
+    ]);
+    command.arg(Daemon::program()).arg(root.path()).args(["--listen", "127.0.0.1:0"]);
+    let told = command.args(["--model", "processes"]).timeout(LONGEST_RUN).assert().code(1);
+    told.stderr(contains("there is no /proc, where this program finds itself"));
 }
 
 /// Starts a server whose log goes to a pipe that nobody reads but the one who gets it here.
@@ -251,6 +266,26 @@ fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
     tell().code(1).stderr(contains("may not list").and(contains("may not write")));
     allow(0o700);
     tell().code(1).stderr(contains("may not").not().and(contains("it is taken")));
+}
+
+#[test]
+fn who_is_not_root_stays_who_it_is_and_becomes_nobody_else() {
+    let (root, place) = (folder(&[]), folder(&[]));
+    common::open_to_all(root.path());
+    let mut wrapper = vec!["env"];
+    if nix::unistd::geteuid().is_root() {
+        // Neither of those that root becomes of itself.
+        wrapper = vec!["setpriv", "--reuid=4321", "--regid=4321", "--clear-groups"];
+    }
+    let program = for_all(&place);
+    let check = |options: &[&str]| {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(&program).arg("check").arg(root.path()).args(options);
+        command.env_remove("RTFTPD_USER").timeout(LONGEST_RUN).assert()
+    };
+    check(&[]).success();
+    let other = check(&["--user", "4322"]).code(1);
+    other.stderr(contains("only root can become '4322': leave out --user"));
 }
 
 #[test]

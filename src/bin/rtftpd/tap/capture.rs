@@ -251,6 +251,7 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
     use std::os::unix::fs::MetadataExt;
     use tftpkit::wire::Operation;
 
@@ -308,19 +309,25 @@ mod tests {
     fn each_capture_has_the_next_place() {
         let folder = tempfile::tempdir().expect("a folder");
         let captures = Captures::open(folder.path()).expect("a folder");
-        let writer = captures.writer.lock().expect("it").take().expect("a writer");
-        for bytes in [b"first", b"other"] {
+        let mut writer = captures.writer.lock().expect("it").take().expect("a writer");
+        writer.next = MOST_FILES - 2;
+        for bytes in [b"a", b"b", b"c"] {
             let peer = ([192, 0, 2, 7], 2000).into();
             let kept = Kept { bytes: bytes.to_vec(), peer, file: "f".into() };
             captures.sender.send(kept).expect("it is still there");
         }
         drop(captures);
         writer.run();
-        let read = |place| std::fs::read(folder.path().join(name(place))).ok();
-        let [first, other, none] = [0, 1, 2].map(read);
-        assert_eq!(first.as_deref(), Some(&b"first"[..]));
-        assert_eq!(other.as_deref(), Some(&b"other"[..]));
-        assert_eq!(none, None);
+        let files = std::fs::read_dir(folder.path()).expect("a folder").map(|file| {
+            let path = file.expect("a file").path();
+            let bytes = std::fs::read(&path).expect("a file");
+            (path.file_name().map(OsStr::to_owned), bytes)
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        let expected = [(0, b"c"), (MOST_FILES - 2, b"a"), (MOST_FILES - 1, b"b")];
+        let expected = expected.map(|(place, bytes)| (Some(name(place).into()), bytes.to_vec()));
+        assert_eq!(files, expected, "behind the last place is the first");
     }
 
     #[test]
