@@ -285,7 +285,7 @@ fn so_many_are_connected_and_one_more_is_not_and_who_says_nothing_leaves() {
     assert!(is_closed(&connect(page)), "there is no place for one more");
     // Who does not ask, or is slow to, makes room.
     write!(&all[0], "GET / HTTP/1.1\r\nX: ").expect("sent");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for stream in &all {
         let _ = rest(stream.try_clone().expect("a stream"));
     }
@@ -394,7 +394,7 @@ impl Top {
     }
 
     /// Types what leaves it.
-    fn is_left_by(mut self, keys: &[u8]) {
+    fn leave_by(mut self, keys: &[u8]) {
         self.types(keys);
         assert!(common::child::end("top", &mut self.script).success());
     }
@@ -424,11 +424,11 @@ fn top_asks_once_in_a_second_until_a_key_that_leaves_it() {
     next("the second look", &asked);
     let took = next("the third look", &asked) - first;
     assert!(took > Duration::from_millis(1500), "it asks twice again within {took:?}");
-    top.is_left_by(b"q");
+    top.leave_by(b"q");
     for keys in [b"\x1b", b"\x03"] {
         let mut top = Top::of(page);
         top.shows(&["leaves"]);
-        top.is_left_by(keys);
+        top.leave_by(keys);
     }
 }
 
@@ -451,7 +451,7 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
     let words = ["vmlinuz", &client, "██████░", "done", "sent", "Throughput,", "refused:"];
     let mut top = Top::of(page);
     let shown = top.shows(&words);
-    top.is_left_by(b"q");
+    top.leave_by(b"q");
     assert!(shown.contains("\u{1b}[?1049h") && shown.contains("evil\\u{1b}"), "{shown:?}");
     // Where it is read by a program it is written once.
     let once =
