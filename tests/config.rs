@@ -130,6 +130,7 @@ fn what_makes_no_sense_is_refused_with_its_line_and_what_may_be_meant() {
         ("verbose = true", "line 2: ", "'verbose': write a number from 0 to 255, without quotes"),
         ("patience = true", "line 2: ", "'patience': write a text in quotes"),
         ("rules = 5", "line 2: ", "'rules': write a text in quotes"),
+        ("max-sessions = 9223372036854775808", "line 2: ", "expected the value of an option"),
         ("patience = 1979-05-27", "line 2: ", "'patience': write neither a table nor a time"),
         ("intervals = [1]", "line 2: ", "2 values required for 'intervals' but 1 was provided"),
         ("intervals = [5, 1]", "line 2: ", "the shortest of --intervals is longer"),
@@ -183,6 +184,11 @@ fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration
     let (again, code) = check(here.path(), &[]);
     assert_eq!(code, 0, "{again}");
     assert!(again.contains("max-blksize = 600"), "{again}");
+    // A number that a variable has in a form that the file does not take.
+    let found = rtftpd().args(["check", &root]).env("RTFTPD_VERBOSE", "02").output();
+    let text = String::from_utf8(found.expect("it runs").stdout).expect("UTF-8");
+    let line = text.lines().find(|line| line.starts_with("verbose = ")).expect("what was given");
+    assert_eq!(line.split_once("  # ").map(|(written, _)| written.trim_end()), Some("verbose = 2"));
 }
 
 #[test]
@@ -220,11 +226,13 @@ fn what_is_read_again_counts_from_the_next_request_on_and_running_transfers_go_o
         assert_eq!(show(&first), "DATA 1 512");
         // As an editor does it, which writes another file and gives it the name.
         let new = here.path().join("new");
-        let text = "max-blksize = 700\nverbose = 1\n[[rule]]\nname = \"f\"\naction = \"deny\"\n";
+        // Hardware addresses are wanted for the first time.
+        let text = "max-blksize = 700\nverbose = 1\n[[rule]]\nname = \"f\"\naction = \"deny\"\n\
+            [[rule]]\nmac = \"52:54:00\"\naction = \"deny\"\n";
         std::fs::write(&new, text).expect("a file");
         std::fs::rename(&new, here.path().join("rtftpd.toml")).expect("a name");
         let line = reload(&server, AGAIN);
-        assert!(line.contains("rules=1"), "{line}");
+        assert!(line.contains("rules=2"), "{line}");
         assert_eq!([read(&server.peer(), "f"), read(&server.peer(), "g")], [Err(2), Ok(1)]);
         server.log_line(&["DEBUG", "started", "g"]);
         assert_eq!(running.rest(first, tid, 512).expect("the rest"), pattern(2000, 1));
@@ -507,13 +515,14 @@ fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
     written("", "");
     let [rules, maps] = [&rules, &maps].map(|file| file.display().to_string());
     let sandbox = ["--sandbox", "folder,calls,rights", "--rules", &rules, "--map-file", &maps];
-    let server = serve(root.path(), here.path(), &sandbox);
+    let mut server = serve(root.path(), here.path(), &sandbox);
     assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Ok(1), Err(1)]);
     written("[[rule]]\nname = \"g\"\naction = \"deny\"\n", "r ^mapped f\n");
     reload(&server, AGAIN);
     assert_eq!([read(&server.peer(), "g"), read(&server.peer(), "mapped")], [Err(2), Ok(2000)]);
     // What rules have turned away is told before others take their place, and at the end.
-    written("[[rule]]\nname = \"f\"\naction = \"deny\"\n", "");
+    let unused = "[[rule]]\nname = \"g\"\naction = \"drop\"\n";
+    written(&format!("[[rule]]\nname = \"f\"\naction = \"deny\"\n{unused}"), "");
     reload(&server, AGAIN);
     let told = server.log_line(&["turned away", "own.toml:1"]);
     assert!(told.contains("requests=1"), "{told}");
@@ -522,6 +531,9 @@ fn what_is_read_again_is_found_in_the_sandbox_wherever_it_lies() {
     }
     server.signal(Signal::SIGTERM);
     server.log_line(&["turned away", "own.toml:1", "requests=2"]);
+    until("its end", || server.exit_status());
+    let told = server.all_logged(&["turned away", "own.toml:4"]);
+    assert_eq!(told, [""; 0], "nobody asked for what it is about");
 }
 
 #[test]
@@ -534,6 +546,10 @@ fn the_usual_configuration_is_read_where_there_is_one_and_passed_over_only_where
     let (root, usual) = (folder(&[("f", &pattern(2000, 1))]), Path::new("/etc/rtftpd"));
     let granted = || terms(&Daemon::serve(root.path(), &[]).peer());
     assert_eq!(granted(), "OACK blksize=1428 windowsize=64");
+    // A folder that is called like the option names no file.
+    std::fs::create_dir(root.path().join("--configs")).expect("a directory");
+    let checked = rtftpd().current_dir(root.path()).args(["check", "--", "--configs"]).assert();
+    checked.success().stdout(contains("# without a configuration file"));
     write(usual, "max-blksize = 600\n");
     assert_eq!(granted(), "OACK blksize=600 windowsize=64");
     // One that cannot be read may have rules: nothing is served without them.

@@ -5,7 +5,7 @@ mod common;
 mod programs;
 
 use assert_cmd::Command;
-use common::apart::{for_all, in_own_network, powerless, strace};
+use common::apart::{for_all, in_own_network, namespaces, powerless, strace};
 use common::{Daemon, LONGEST_RUN, Peer, ack, child, error, folder, rrq, show, until, wrq};
 use nix::cmsg_space;
 use nix::sys::signal::Signal;
@@ -21,8 +21,9 @@ use std::io::{IoSliceMut, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 use tftpkit::client::Client;
 
@@ -42,6 +43,21 @@ fn the_server_says_what_to_do_when_it_cannot_start() {
         rtftpd().arg(".").args(nonsense).assert().code(2);
     }
     rtftpd().arg("--version").assert().code(0).stdout(starts_with("rtftpd "));
+}
+
+#[test]
+fn where_there_is_no_proc_processes_cannot_be_started_and_that_is_what_is_told() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    let root = folder(&[]);
+    let mut command = Command::new(&unshare[0]);
+    command.args(&unshare[1..]).args([
+        "sh",
+        "-c",
+        "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
+    ]);
+    command.arg(Daemon::program()).arg(root.path()).args(["--listen", "127.0.0.1:0"]);
+    let told = command.args(["--model", "processes"]).timeout(LONGEST_RUN).assert().code(1);
+    told.stderr(contains("there is no /proc, where this program finds itself"));
 }
 
 /// Starts a server whose log goes to a pipe that nobody reads but the one who gets it here.
@@ -253,6 +269,26 @@ fn what_its_user_may_not_do_in_the_folder_is_told_at_the_start() {
 }
 
 #[test]
+fn who_is_not_root_stays_who_it_is_and_becomes_nobody_else() {
+    let (root, place) = (folder(&[]), folder(&[]));
+    common::open_to_all(root.path());
+    let mut wrapper = vec!["env"];
+    if nix::unistd::geteuid().is_root() {
+        // Neither of those that root becomes of itself.
+        wrapper = vec!["setpriv", "--reuid=4321", "--regid=4321", "--clear-groups"];
+    }
+    let program = for_all(&place);
+    let check = |options: &[&str]| {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(&program).arg("check").arg(root.path()).args(options);
+        command.env_remove("RTFTPD_USER").timeout(LONGEST_RUN).assert()
+    };
+    check(&[]).success();
+    let other = check(&["--user", "4322"]).code(1);
+    other.stderr(contains("only root can become '4322': leave out --user"));
+}
+
+#[test]
 fn without_the_privilege_for_port_69_it_says_how_to_get_it() {
     // Here it may be anybody's, as it is in a container; in a new network it never is.
     let test = without_the_privilege_for_port_69_it_says_how_to_get_it;
@@ -362,4 +398,50 @@ fn the_servers_intervals_and_its_patience_are_the_operators() {
         tries.push(repeats(&server));
     }
     assert!(tries.last().is_some_and(fits), "{tries:?}");
+}
+
+#[test]
+fn a_thread_that_tells_who_started_the_server_sleeps_and_is_there_only_where_somebody_listens() {
+    let (root, place) = (folder(&[("f", &[7; 2000])]), folder(&[]));
+    let path = place.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket");
+    manager.set_read_timeout(Some(common::DEADLINE)).expect("a time-out");
+    let hears = |wanted: &str| {
+        until(wanted, || {
+            let mut message = [0; 256];
+            let len = manager.recv(&mut message).expect("a message");
+            String::from_utf8_lossy(&message[..len]).contains(wanted).then_some(())
+        });
+    };
+    let mut command = std::process::Command::new(Daemon::program());
+    command.arg(root.path()).args(["--listen", "127.0.0.1:0"]);
+    let alone = Daemon::spawn(&mut command);
+    let server = Daemon::spawn(command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000"));
+    // While a transfer runs, it looks now and then whether that is over.
+    hears("READY=1\nSTATUS=0 transfers running");
+    let peer = server.peer();
+    peer.answer(&rrq("f", &[]));
+    hears("STATUS=1 transfer running");
+    let keeper = || {
+        let tasks = std::fs::read_dir(server.proc("task")).expect("it lives").flatten();
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok());
+        let stat = stats.into_iter().find(|stat| stat.contains("(keeper)")).expect("its thread");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("its state").1.split(' ').collect();
+        // In user mode and in the kernel, in hundredths of a second.
+        [fields[11], fields[12]]
+            .map(|ticks| ticks.parse::<u64>().expect("a number"))
+            .iter()
+            .sum::<u64>()
+    };
+    let (before, began) = (keeper(), Instant::now());
+    for _ in 0..5 {
+        hears("WATCHDOG=1");
+    }
+    let (busy, took) = (keeper() - before, began.elapsed());
+    assert!(busy < 3, "it was busy for {busy} hundredths of a second while it told five times");
+    assert!(
+        took < Duration::from_secs(2),
+        "the watchdog was not fed in time: five times in {took:?}"
+    );
+    assert_eq!([server.threads("keeper"), alone.threads("keeper")], [1, 0]);
 }

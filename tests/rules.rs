@@ -275,6 +275,7 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("form = \"192.0.2.1\"", "line 4: there is no key 'form'; 'from' may be meant"),
         ("from = \"192.0.2.0/33\"", "line 4: '192.0.2.0/33': write an address, or a network"),
         ("from = []", "line 4: the list is empty: leave the key out"),
+        ("from = 5", "line 4: invalid type: integer `5`, expected a text in quotes, or a list of"),
         ("mac = \"52:5\"", "line 4: '52:5': a hardware address is"),
         ("name = \"a[\"", "line 4: 'a[': "),
         ("action = \"refuse\"", "line 4: 'refuse': it is one of serve, deny, drop"),
@@ -289,6 +290,10 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("[[profile]]\nname = \"grub\"", "line 4: 'grub' is the name of a profile"),
         ("[[profile]]\nname = \"a\"\npace = 1023", "line 6: write a number of bytes in a second"),
         ("[[profile]]\nname = \"a\"\nmax-blksize = 7", "line 6: write a whole number from 8"),
+        (
+            "[[profile]]\nname = \"a\"\npatience = true",
+            "line 6: invalid type: boolean `true`, expected a number,",
+        ),
         ("[[profil]]", "line 4: there is no key 'profil'; 'profile' may be meant"),
         ("[x", "line 4: "),
     ] {

@@ -128,6 +128,30 @@ fn a_transfer_has_so_many_descriptors_and_so_much_memory_and_no_more() {
 }
 
 #[test]
+fn a_transfer_has_no_file_and_connects_to_nobody() {
+    let test = a_transfer_has_no_file_and_connects_to_nobody;
+    if in_own_process(test, "").is_none() {
+        return;
+    }
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    let has_tcp = is_since(6, 7);
+    // Another thread is left as it is by what this one gives up.
+    let tried = || is_whole(&enter(&[Part::Files], Path::new("/"), false));
+    if !std::thread::spawn(tried).join().expect("no panic") {
+        return;
+    }
+    assert!(File::open("/etc/passwd").is_ok() && TcpStream::connect(address).is_ok());
+    sandbox::enter_transfer(&[Part::Files]).expect("its bounds");
+    assert!(denied(File::open("/etc/passwd")) && denied(std::fs::read_dir("/")));
+    assert!(denied(std::fs::write(std::env::temp_dir().join("tftpkit-none"), b"new")));
+    if has_tcp {
+        assert!(denied(TcpStream::connect(address)), "TCP");
+        assert!(denied(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))), "TCP");
+    }
+}
+
+#[test]
 fn a_transfer_that_has_its_threads_makes_no_other_and_no_process() {
     let test = a_transfer_that_has_its_threads_makes_no_other_and_no_process;
     if in_own_process(test, "").is_none() {
@@ -462,7 +486,11 @@ fn a_folder_that_is_swapped_out_of_the_sandbox_is_told_of() {
 #[test]
 fn where_the_kernel_has_no_sandbox_that_is_one_line_and_files_are_served() {
     let root = folder(&[("f", b"few")]);
-    for error in ["ENOSYS", "EPERM"] {
+    for (error, why) in [
+        ("ENOSYS", "this kernel has none"),
+        ("EPERM", ""),
+        ("EOPNOTSUPP", "it is not enabled in this kernel (lsm=landlock)"),
+    ] {
         let Some(mut command) = strace() else { return };
         let calls = "landlock_create_ruleset,seccomp";
         command.args(["-D", "-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
@@ -470,7 +498,8 @@ fn where_the_kernel_has_no_sandbox_that_is_one_line_and_files_are_served() {
         command.arg(Daemon::program()).arg(root.path()).args(["--listen", "127.0.0.1:0"]);
         let server = Daemon::spawn(&mut command);
         let line = server.log_line(&["WARN", "the sandbox is not whole"]);
-        assert!(line.contains("Landlock: ") && line.contains("seccomp: "), "{line}");
+        let landlock = format!("Landlock: {why}");
+        assert!(line.contains(&landlock) && line.contains("seccomp: "), "{line}");
         assert_eq!(server.log().matches("WARN").count(), 1, "{}", server.log());
         assert_eq!(server.peer().fetch(&rrq("f", &[])), Ok(b"few".to_vec()));
         let banner = server.banner();

@@ -3,12 +3,16 @@
 mod common;
 
 use common::http::{ask, body, connect, get, rest, status};
-use common::{Daemon, ack, data, folder, joined, open_to_all, pattern, rrq, show, until, wrq};
+use common::{
+    Daemon, ack, data, folder, joined, next, open_to_all, pattern, rrq, show, until, wrq,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 use tftpkit::limits;
 
 fn serve(root: &tempfile::TempDir, arguments: &[&str]) -> (Daemon, SocketAddr) {
@@ -281,7 +285,7 @@ fn so_many_are_connected_and_one_more_is_not_and_who_says_nothing_leaves() {
     assert!(is_closed(&connect(page)), "there is no place for one more");
     // Who does not ask, or is slow to, makes room.
     write!(&all[0], "GET / HTTP/1.1\r\nX: ").expect("sent");
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for stream in &all {
         let _ = rest(stream.try_clone().expect("a stream"));
     }
@@ -350,30 +354,82 @@ fn a_page_that_cannot_be_is_told_before_anything_is_served() {
     assert!(said.contains(&format!("cannot show a page at {page}")), "{said}");
 }
 
-/// On a terminal of its own, until it shows this; then it is left.
-fn top_until(page: SocketAddr, shown: &[&str]) -> String {
-    let line = format!("stty rows 30 cols 110; exec {} top {page}", Daemon::program().display());
-    let mut script = Command::new("script");
-    script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color");
-    let piped = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut script = piped.spawn().expect("script, of util-linux");
-    let mut out = script.stdout.take().expect("a pipe");
-    let (tell, pieces) = std::sync::mpsc::channel();
+/// `rtftpd top` on a terminal of its own.
+struct Top {
+    script: Child,
+    pieces: mpsc::Receiver<Vec<u8>>,
+    bytes: Vec<u8>,
+}
+
+impl Top {
+    fn of(page: SocketAddr) -> Self {
+        let line =
+            format!("stty rows 30 cols 110; exec {} top {page}", Daemon::program().display());
+        let mut script = Command::new("script");
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm-256color");
+        let piped = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut script = piped.spawn().expect("script, of util-linux");
+        let mut out = script.stdout.take().expect("a pipe");
+        let (tell, pieces) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(len @ 1..) = out.read(&mut buffer) {
+                let _ = tell.send(buffer[..len].to_vec());
+            }
+        });
+        Self { script, pieces, bytes: Vec::new() }
+    }
+
+    /// All that it has written once that has these words.
+    fn shows(&mut self, words: &[&str]) -> String {
+        until(&format!("{words:?} on the terminal"), || {
+            self.bytes.extend(self.pieces.try_iter().flatten());
+            let text = String::from_utf8_lossy(&self.bytes);
+            words.iter().all(|word| text.contains(word)).then(|| text.into_owned())
+        })
+    }
+
+    fn types(&mut self, keys: &[u8]) {
+        self.script.stdin.as_mut().expect("a pipe").write_all(keys).expect("typed");
+    }
+
+    /// Types what leaves it.
+    fn leave_by(mut self, keys: &[u8]) {
+        self.types(keys);
+        assert!(common::child::end("top", &mut self.script).success());
+    }
+}
+
+#[test]
+fn top_asks_once_in_a_second_until_a_key_that_leaves_it() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let answer = format!("HTTP/1.1 200 OK\r\n\r\n{}", status(page));
+    let between = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let page = between.local_addr().expect("an address");
+    let (tell, asked) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut buffer = [0; 4096];
-        while let Ok(len @ 1..) = out.read(&mut buffer) {
-            let _ = tell.send(buffer[..len].to_vec());
+        for stream in between.incoming() {
+            let mut stream = stream.expect("top");
+            let _ = tell.send(Instant::now());
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(answer.as_bytes());
         }
     });
-    let mut bytes = Vec::new();
-    until(&format!("{shown:?} on the terminal"), || {
-        bytes.extend(pieces.try_iter().flatten());
-        let text = String::from_utf8_lossy(&bytes);
-        shown.iter().all(|word| text.contains(word)).then_some(())
-    });
-    script.stdin.take().expect("a pipe").write_all(b"q").expect("typed");
-    assert!(common::child::end("top", &mut script).success());
-    String::from_utf8_lossy(&bytes).into_owned()
+    let mut top = Top::of(page);
+    top.shows(&["leaves"]);
+    let first = next("the first look", &asked);
+    // A letter that is none of those that leave it.
+    top.types(b"c");
+    next("the second look", &asked);
+    let took = next("the third look", &asked) - first;
+    assert!(took > Duration::from_millis(1500), "it asks twice again within {took:?}");
+    top.leave_by(b"q");
+    for keys in [b"\x1b", b"\x03"] {
+        let mut top = Top::of(page);
+        top.shows(&["leaves"]);
+        top.leave_by(keys);
+    }
 }
 
 #[test]
@@ -393,7 +449,9 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
     until("its row", || (status(page)["running"][0]["bytes"] == 2048).then_some(()));
     let client = going.address().to_string();
     let words = ["vmlinuz", &client, "██████░", "done", "sent", "Throughput,", "refused:"];
-    let shown = top_until(page, &words);
+    let mut top = Top::of(page);
+    let shown = top.shows(&words);
+    top.leave_by(b"q");
     assert!(shown.contains("\u{1b}[?1049h") && shown.contains("evil\\u{1b}"), "{shown:?}");
     // Where it is read by a program it is written once.
     let once =

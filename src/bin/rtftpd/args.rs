@@ -513,6 +513,24 @@ mod tests {
     }
 
     #[test]
+    fn with_processes_there_are_no_more_than_threads_and_each_takes_descriptors_of_the_server() {
+        let ending = limits::PROCESSES_ENDING as u64;
+        for (words, sessions, descriptors) in [
+            (&["--model", "threads"][..], 9, 0),
+            (&["--model", "processes"], 3, 4 * (3 + ending)),
+            (&["--model", "processes", "--max-sessions", "2"], 2, 4 * (2 + ending)),
+            (&["--model", "processes", "--single-port"], 9, 0),
+        ] {
+            let both = ["rtftpd", "/", "--max-threads", "3"];
+            let most =
+                if words.contains(&"--max-sessions") { &[][..] } else { &["--max-sessions", "9"] };
+            let args = Args::parse_from([&both[..], most, words].concat());
+            let told = (args.sessions(), args.descriptors_of_processes());
+            assert_eq!(told, (sessions, descriptors), "{words:?}");
+        }
+    }
+
+    #[test]
     fn times_take_units_and_the_defaults_are_those_of_the_library() {
         let args = |words: &[&str]| Args::parse_from([&["rtftpd", "/"], words].concat());
         assert_eq!(args(&[]).timing(), Ok(Timing::default()));

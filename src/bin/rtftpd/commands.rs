@@ -278,6 +278,9 @@ mod tests {
             let shown = format!("shows Top(127.0.0.1:{page})");
             assert_eq!(root(format!("rtftpd top{words}").as_str()), shown, "{words}");
         }
+        // Words without a command stay where they are, and are read without commands.
+        let words: Vec<_> = ["rtftpd", "--drain", "1", "/srv"].map(OsString::from).into();
+        assert_eq!(arranged(words.clone(), &unlooked(&Args::command())), words);
         assert!(meant(Path::new("chek")).contains("'check'") && meant(Path::new("srv")).is_empty());
         for words in ["rtftpd", "rtftpd check", "rtftpd /srv check", "rtftpd check / -v -q"] {
             assert!(task(words).is_err(), "{words}");

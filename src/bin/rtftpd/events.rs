@@ -274,6 +274,10 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+    use tftpkit::server::{DropReason, Refusal};
+    use tftpkit::transfer::Outcome;
+    use tftpkit::wire::{ErrorCode, Packet};
 
     #[test]
     fn events_go_to_a_file_a_socket_or_a_command() {
@@ -283,5 +287,84 @@ mod tests {
         for nonsense in ["", "unix:", "|", "| "] {
             assert!(goal(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    #[test]
+    fn each_event_is_a_line_with_all_that_is_known_of_it() {
+        const ASKED: &str =
+            r#""peer":"192.0.2.7:2000","operation":"WRQ","file":"f","served":"g","mode":"octet""#;
+        const TERMS: &str = r#""blksize":512,"windowsize":1,"tsize":9"#;
+        const FIGURES: &str = r#""bytes":7,"seconds":1.5,"retransmitted":2"#;
+        let peer = "192.0.2.7:2000".parse::<std::net::SocketAddr>().expect("an address");
+        let request = b"\0\x02f\0octet\0tsize\x009\0";
+        let query = &Query::parse(request, peer, peer.ip()).expect("a request");
+        let served = Some(&Filename::from("g"));
+        let ended = |outcome| {
+            let mut summary = Summary::default();
+            (summary.bytes, summary.retransmitted, summary.outcome) = (7, 2, outcome);
+            summary.elapsed = Duration::from_micros(1_500_049);
+            summary
+        };
+        let all = [None, Some(Outcome::Complete), Some(Outcome::Oversized)].map(ended);
+        let [under_way, whole, broken] = &all;
+        let refusal = &Refusal::new(ErrorCode::AccessViolation, "not you");
+        let (reason, error) = (&DropReason::NoPort, &io::Error::other("no socket"));
+        let why = Packet::parse(&[0, 9]).expect_err("no packet");
+        let agreed = &Agreed::default();
+        for (event, name, told) in [
+            (Event::Started { query, served, agreed }, "started", format!("{ASKED},{TERMS}")),
+            (
+                Event::Progress { query, served, summary: under_way },
+                "progress",
+                format!("{ASKED},{TERMS},{FIGURES}"),
+            ),
+            (
+                Event::Finished { query, served, summary: whole },
+                "finished",
+                format!(r#"{ASKED},{TERMS},{FIGURES},"ok":true,"outcome":"complete""#),
+            ),
+            (
+                Event::Finished { query, served, summary: broken },
+                "finished",
+                format!(
+                    r#"{ASKED},{TERMS},{FIGURES},"ok":false,"outcome":"a block larger than agreed","error":4"#
+                ),
+            ),
+            (
+                Event::Refused { query, served, refusal },
+                "refused",
+                format!(r#"{ASKED},"error":2,"why":"not you""#),
+            ),
+            (
+                Event::Dropped { peer, query: None, reason },
+                "dropped",
+                r#""peer":"192.0.2.7:2000","why":"all ports for transfers are in use""#.into(),
+            ),
+            (
+                Event::Dropped { peer, query: Some(query), reason },
+                "dropped",
+                format!(
+                    r#"{},"why":"all ports for transfers are in use""#,
+                    ASKED.replace(r#""served":"g","#, "")
+                ),
+            ),
+            (
+                Event::Malformed { peer, why },
+                "malformed",
+                r#""peer":"192.0.2.7:2000","why":"opcode""#.into(),
+            ),
+            (
+                Event::Failed { query, served, summary: None, error },
+                "failed",
+                format!(r#"{ASKED},"why":"no socket""#),
+            ),
+        ] {
+            let line = Line::of(&event).expect("a line");
+            let time = &line.time;
+            let whole = format!(r#"{{"time":"{time}","event":"{name}",{told},"lost":0}}"#);
+            assert_eq!(serde_json::to_string(&line).expect("JSON"), whole);
+            assert!(time.parse::<Timestamp>().is_ok(), "{time}");
+        }
+        assert!(Line::of(&Event::Stray { peer }).is_none(), "it is part of no transfer");
     }
 }

@@ -186,3 +186,23 @@ impl<'a> Folders<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn each_folder_and_each_that_links_lead_to_has_a_descriptor_beside_the_first() {
+        let args = Args::parse_from(["rtftpd", "/", "--links-to", "/", "--links-to", "/proc"]);
+        let mut folders = Folders::new(&args, Arc::new(|_| None), None);
+        assert_eq!(folders.more_descriptors(), 0);
+        let main = rules::main_folder(&args);
+        let place = rules::Place::fixed(std::path::Path::new("/proc"));
+        let alone = Wanted { place, uploads: Uploads::Off, links: Vec::new() };
+        for (wanted, more) in [(&main, 2), (&alone, 3), (&main, 3)] {
+            drop(folders.get(wanted).expect("a folder"));
+            assert_eq!(folders.more_descriptors(), more, "with {wanted:?}");
+        }
+    }
+}

@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use crate::lines::Lines;
     use std::time::Duration;
-    use tracing::{info, warn};
+    use tracing::{error, info, warn};
 
     /// The datagrams of what is logged while `act` runs.
     fn told(form: Form, act: impl FnOnce()) -> Vec<String> {
@@ -141,6 +141,7 @@ mod tests {
         let act = || {
             info!(file = "a\nPRIORITY=0", %peer, bytes = 70_001_u64, outcome = "complete", "sent");
             warn!("trouble");
+            error!("worse");
         };
         let sent = "sent a\\nPRIORITY=0 to 192.0.2.7:2000, 68.36 KiB";
         let journal = told(Form::Journal, act);
@@ -148,11 +149,13 @@ mod tests {
             "PRIORITY=6\nSYSLOG_IDENTIFIER=rtftpd\nMESSAGE={sent}\nFILE=a\\nPRIORITY=0\nPEER={peer}\nBYTES=70001\n\
              OUTCOME=complete\n"
         );
-        let trouble = "PRIORITY=4\nSYSLOG_IDENTIFIER=rtftpd\nMESSAGE=trouble\n".to_owned();
-        assert_eq!(journal, [expected, trouble]);
-        let pid = std::process::id();
-        let expected =
-            [format!("<30>rtftpd[{pid}]: {sent}"), format!("<28>rtftpd[{pid}]: trouble")];
-        assert_eq!(told(Form::Syslog, act), expected);
+        let [trouble, worse] = [("4", "trouble"), ("3", "worse")].map(|(severity, words)| {
+            format!("PRIORITY={severity}\nSYSLOG_IDENTIFIER=rtftpd\nMESSAGE={words}\n")
+        });
+        assert_eq!(journal, [expected, trouble, worse]);
+        let lines = [("30", sent), ("28", "trouble"), ("27", "worse")];
+        let of_syslog =
+            |(priority, words)| format!("<{priority}>rtftpd[{}]: {words}", std::process::id());
+        assert_eq!(told(Form::Syslog, act), lines.map(of_syslog));
     }
 }

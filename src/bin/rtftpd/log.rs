@@ -389,6 +389,7 @@ mod tests {
     use crate::ration::BURST_SECONDS;
     use std::io::{self, Write};
     use std::time::Duration;
+    use tftpkit::query::NotAQuery;
     use tftpkit::server::DropReason;
 
     #[derive(Clone, Default)]
@@ -482,8 +483,13 @@ mod tests {
         assert_eq!(refused(Operation::List, NotFound), Some(Level::INFO));
         assert_eq!(refused(Operation::Write, NotFound), Some(Level::WARN));
         assert_eq!(refused(Operation::Read, AccessViolation), Some(Level::WARN));
-        let peer = ([127, 0, 0, 1], 2000).into();
+        let peer: std::net::SocketAddr = ([127, 0, 0, 1], 2000).into();
         assert_eq!(level(&Event::Stray { peer }), Some(Level::DEBUG));
+        let why = Query::parse(b"\0\x01f\0mail\0", peer, peer.ip());
+        let Err(NotAQuery::Malformed(why)) = why else { panic!("{why:?} is a request") };
+        assert_eq!(level(&Event::Malformed { peer, why }), Some(Level::DEBUG));
+        let reason = &DropReason::NoPort;
+        assert_eq!(level(&Event::Dropped { peer, query: None, reason }), Some(Level::WARN));
         let (query, summary) = (query(Operation::Read), Summary::default());
         let progress = Event::Progress { query: &query, served: None, summary: &summary };
         assert_eq!(level(&progress), Some(Level::INFO));

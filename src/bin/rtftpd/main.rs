@@ -210,16 +210,7 @@ impl Observers {
 fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -> Result<GivenUp> {
     let args = &given.args;
     let user = folders.account().map_or("root", |account| &account.name).to_owned();
-    let sandbox = Sandbox {
-        parts: args.sandbox.clone(),
-        account: folders.account().cloned(),
-        places: folders.places().collect(),
-        again: given.files(),
-        has_spool: folders.may_spool(),
-        accepts: args.service.hands_over() || watch.address().is_some(),
-        has_processes: args.has_processes() || args.on_upload.on_upload.is_some(),
-        captures: args.tap.pcap_on_failure.clone(),
-    };
+    let sandbox = sandbox_of(given, folders, watch.address());
     let entered = sandbox.enter().with_context(|| format!("cannot become user {user}"))?;
     if !entered.lacking.is_empty() {
         tracing::warn!("the sandbox is not whole: {}", entered.lacking.join("; "));
@@ -235,6 +226,21 @@ fn give_up(given: &Given, is_root: bool, folders: &Folders<'_>, watch: &Watch) -
     }
     let user = is_root.then_some(user);
     Ok(GivenUp { user, sandbox: entered, ..GivenUp::default() })
+}
+
+/// What is left to it then: nothing that these options have no use for.
+fn sandbox_of(given: &Given, folders: &Folders<'_>, page: Option<SocketAddr>) -> Sandbox {
+    let args = &given.args;
+    Sandbox {
+        parts: args.sandbox.clone(),
+        account: folders.account().cloned(),
+        places: folders.places().collect(),
+        again: given.files(),
+        has_spool: folders.may_spool(),
+        accepts: args.service.hands_over() || page.is_some(),
+        has_processes: args.has_processes() || args.on_upload.on_upload.is_some(),
+        captures: args.tap.pcap_on_failure.clone(),
+    }
 }
 
 /// Removes what uploads left to a server that was killed.
@@ -445,6 +451,33 @@ mod tests {
             without_ipv6(&addresses(&["[::]:69", "[::1]:7", "0.0.0.0:69", "[::]:70"])),
             addresses(&["0.0.0.0:69", "[::1]:7", "0.0.0.0:70"])
         );
+    }
+
+    #[test]
+    fn the_sandbox_has_what_these_options_need_and_no_more() {
+        let page = Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8069)));
+        for (options, page, [accepts, has_processes, may_write, has_spool, captures]) in [
+            ("", None, [false, false, false, false, false]),
+            ("", page, [true, false, false, false, false]),
+            ("--handover socket", None, [true, false, false, false, false]),
+            ("--model processes", None, [false, true, false, false, false]),
+            ("--uploads create --on-upload true", None, [false, true, true, false, false]),
+            ("--uploads overwrite", None, [false, false, true, true, false]),
+            ("--pcap-on-failure /", None, [false, false, false, false, true]),
+        ] {
+            let words = format!("rtftpd / {options}");
+            let task = Task::from_words(words.split_whitespace().map(Into::into).collect());
+            let Ok(Task::Serve(given)) = task else { panic!("{options} is no server") };
+            let mut folders = Folders::new(&given.args, Arc::new(|_| None), None);
+            drop(folders.get(&rules::main_folder(&given.args)).expect("a folder"));
+            let left = sandbox_of(&given, &folders, page);
+            assert_eq!(left.accepts, accepts, "to accept connections: {options}");
+            assert_eq!(left.has_processes, has_processes, "channels to processes: {options}");
+            assert_eq!(left.has_spool, has_spool, "places for uploads that wait: {options}");
+            assert_eq!(left.captures.is_some(), captures, "the folder of captures: {options}");
+            let places = left.places.iter().map(|place| (&*place.path, place.may_write));
+            assert!(places.eq([(std::path::Path::new("/"), may_write)]), "its files: {options}");
+        }
     }
 
     #[test]

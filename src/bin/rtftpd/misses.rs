@@ -209,8 +209,12 @@ mod tests {
         }
         assert_eq!(misses.hold(at(1), client(MOST_CLIENTS as u32), "b"), None, "there is no room");
         assert_eq!(misses.hold(at(1), client(0), "b"), Some(true));
-        // Those that were told of make room.
+        assert_eq!(misses.hold(at(2000), client(1), "a"), Some(false));
+        // Those that were told of make room, once they are quiet.
         assert_eq!(misses.hold(at(4000), client(9999), "a"), None);
         assert_eq!(misses.hold(at(4001), client(9999), "b"), Some(true));
+        assert_eq!(misses.hold(at(4001), client(1), "b"), Some(true), "it was not quiet");
+        let kept = misses.got(client(0)).map(|looked| looked.files);
+        assert_eq!(kept, Some(2), "one that is to be told of stays");
     }
 }

@@ -110,6 +110,17 @@ mod tests {
             let (level, message, outcome) = judge(&summary, operation);
             assert_eq!(format!("{level} {message}: {outcome}"), told);
         }
+        for (outcome, code) in [
+            (by_peer(ErrorCode::DiskFull), Some(ErrorCode::DiskFull)),
+            (O::Local(ErrorCode::NotFound, "gone".into()), Some(ErrorCode::NotFound)),
+            (O::Oversized, Some(ErrorCode::IllegalOperation)),
+            (O::Short, Some(ErrorCode::Undefined)),
+            (O::Stopped, Some(ErrorCode::Undefined)),
+            (O::Silent, None),
+            (O::Complete, None),
+        ] {
+            assert_eq!(error_of(&outcome), code, "the code of the ERROR of {outcome:?}");
+        }
     }
 
     #[test]

@@ -58,9 +58,8 @@ fn value(arg: &Arg, found: &ArgMatches) -> Option<String> {
     }
     let raw = found.get_raw(id)?;
     let mut all: Vec<_> = raw.map(|value| written(&value.to_string_lossy())).collect();
-    match (arg.get_action(), all.len()) {
-        (_, 0) => None,
-        (ArgAction::Append, _) => Some(format!("[{}]", all.join(", "))),
+    match arg.get_action() {
+        ArgAction::Append => Some(format!("[{}]", all.join(", "))),
         _ => all.pop(),
     }
 }

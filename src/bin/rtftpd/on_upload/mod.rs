@@ -252,6 +252,13 @@ mod tests {
     }
 
     #[test]
+    fn each_command_and_each_upload_that_waits_for_one_has_its_descriptors() {
+        let (commands, waiting) = (limits::UPLOAD_COMMANDS as u64, limits::UPLOADS_WAITING as u64);
+        let beside = OnUpload::DESCRIPTORS - waiting;
+        assert_eq!((beside / commands, beside % commands), (3, 1), "and the way to the process");
+    }
+
+    #[test]
     fn a_command_has_words() {
         assert_eq!(command("grep -q end"), Ok("grep -q end".into()));
         assert!(command("").is_err() && command(" \n").is_err());

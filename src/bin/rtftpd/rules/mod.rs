@@ -293,6 +293,7 @@ pub(crate) fn main_folder(args: &Args) -> Wanted {
 mod tests {
     use super::tables::Pattern;
     use super::*;
+    use clap::Parser;
     use tftpkit::query::Query;
     use tftpkit::wire::Operation;
 
@@ -362,6 +363,37 @@ mod tests {
             .patience(std::time::Duration::from_secs(60))
             .rate(NonZeroU64::new(64 << 10).expect("a rate"));
         assert_eq!((name.as_str(), quirks), ("all", expected));
+        for (written, seconds) in [("90", 90.0), ("2.5", 2.5), ("\"2 min\"", 120.0)] {
+            let text = format!("name = \"patient\"\npatience = {written}");
+            let table: ProfileTable = toml::from_str(&text).expect(written);
+            let patience = std::time::Duration::from_secs_f64(seconds);
+            let expected = Quirks::new().leave_out(OptionSet::EMPTY).patience(patience);
+            assert_eq!(profile(&table, &[]).expect(written).1, expected, "{written}");
+        }
+    }
+
+    #[test]
+    fn rules_and_profiles_have_one_bound_together() {
+        let args = Args::parse_from(["rtftpd", "/"]);
+        let added = |rules: usize, profiles: usize| {
+            let rules = "[[rule]]\nname = \"f\"\naction = \"deny\"\n".repeat(rules);
+            let profiles = (0..profiles).map(|n| format!("[[profile]]\nname = \"p{n}\"\n"));
+            let text = rules + &profiles.collect::<String>();
+            let written: Written = toml::from_str(&text).expect("tables");
+            let file = RuleFile::of(Path::new("r"), text, written.tables);
+            let mut folders = Folders::new(&args, Arc::new(|_| None), None);
+            let added = file.add_to(args.policy(), &mut folders, &main_folder(&args));
+            added.map(drop).map_err(|error| error.to_string())
+        };
+        let too_many = Err(format!("r: more than {} tables", limits::RULES));
+        for (rules, profiles, told) in [
+            (limits::RULES - 1, 1, Ok(())),
+            (limits::RULES, 1, too_many.clone()),
+            (limits::RULES + 1, 0, too_many.clone()),
+            (0, limits::RULES + 1, too_many),
+        ] {
+            assert_eq!(added(rules, profiles), told, "{rules} rules and {profiles} profiles");
+        }
     }
 
     #[test]

@@ -327,6 +327,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn of_a_pointer_both_halves_are_compared() {
+        for arch in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
+            let len = |mask| {
+                let conditional = vec![(libc::SYS_prlimit64, vec![(2, mask, 0)])];
+                let free: [&[c_long]; 0] = [];
+                filter(free, conditional, arch).expect("a filter").len()
+            };
+            assert!(len(POINTER) > len(WORD), "one that ends in 32 zeros would be none");
+        }
+    }
+
     /// A call that stands in both lists would be allowed with any argument.
     #[test]
     fn a_call_with_conditions_is_on_no_other_list() {

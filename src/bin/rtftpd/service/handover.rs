@@ -62,11 +62,12 @@ pub(super) fn take(path: &Path) -> Result<Option<(Predecessor, Vec<UdpSocket>)>>
         Err(error) => return Err(error.into()),
     };
     stream.set_read_timeout(Some(PATIENCE))?;
+    // Where nothing is said it stays neither of both.
     let mut how = [0];
-    let (len, sockets) = descriptors::receive(&stream, &mut how).context("it does not answer")?;
+    let (_, sockets) = descriptors::receive(&stream, &mut how).context("it does not answer")?;
     let shares = match how {
-        [OWN_PORTS] if len == 1 => false,
-        [SHARED_PORTS] if len == 1 => true,
+        [OWN_PORTS] => false,
+        [SHARED_PORTS] => true,
         _ => bail!("what answers there is no rtftpd"),
     };
     let sockets = sockets.into_iter().map(UdpSocket::from).collect();
@@ -201,6 +202,21 @@ mod tests {
         let _next = Post::at(&path).expect("a socket");
         before.release();
         told.recv_timeout(Duration::from_secs(10)).expect("it is told");
+    }
+
+    #[test]
+    fn who_says_nothing_or_something_else_is_no_server_to_take_over_from() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = place.path().join("handover");
+        let other = UnixListener::bind(&path).expect("a socket");
+        for says in [&b""[..], b"x"] {
+            let answers = std::thread::scope(|scope| {
+                scope.spawn(|| other.accept().expect("it asks").0.write_all(says));
+                take(&path)
+            });
+            let told = answers.expect_err("it is no rtftpd").to_string();
+            assert_eq!(told, "what answers there is no rtftpd", "{says:?}");
+        }
     }
 
     #[test]

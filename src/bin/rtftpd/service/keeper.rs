@@ -16,8 +16,8 @@ const BEFORE_STATUS: Duration = Duration::from_millis(300);
 /// While transfers run their number is looked at so often.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
-/// A loop that is not there yet is asked for so long before it is asked again.
-const FIRST_ANSWER: Duration = Duration::from_secs(1);
+/// A loop that is not there yet, or is stuck, is asked for so long before it is asked again.
+const ANSWER: Duration = Duration::from_secs(1);
 
 /// What happens in the server, as far as it matters here.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ impl Keeper {
     /// Waits for the loop to begin, and tells that it has: requests may come, and the server before this one may go. Gives
     /// the status that was told.
     fn ready(&mut self) -> String {
-        while !self.handle.answers(FIRST_ANSWER) {}
+        while !self.handle.answers(ANSWER) {}
         let status = self.status();
         self.notify.tell(&format!("READY=1\nSTATUS={status}"));
         if let Some(before) = self.predecessor.take() {
@@ -129,7 +129,7 @@ impl Keeper {
 
     /// Tells that the loop comes round, where it does, and gives the time of the next look.
     fn pulse(&self, now: Instant, most: Duration) -> Instant {
-        if self.handle.answers(most / 4) {
+        if self.handle.answers(ANSWER) {
             self.notify.tell("WATCHDOG=1");
             now + most / 2
         } else {

@@ -251,6 +251,8 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::fs::MetadataExt;
     use tftpkit::wire::Operation;
 
     #[test]
@@ -287,6 +289,8 @@ mod tests {
             .and_then(|()| writer.write(&name(1), b"x"))
             .expect("written");
         assert_eq!(std::fs::read(folder.path().join(name(1))).expect("a file"), b"x");
+        let mode = std::fs::metadata(folder.path().join(name(1))).expect("a file").mode();
+        assert_eq!(mode & 0o707, 0o600, "its owner reads it and not everybody: {mode:o}");
         assert!(Captures::open(Path::new("/no/such/folder")).is_err());
         // Behind the newest, whatever their numbers are; behind the last place comes the first.
         let folder = tempfile::tempdir().expect("a folder");
@@ -302,6 +306,31 @@ mod tests {
     }
 
     #[test]
+    fn each_capture_has_the_next_place() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        let mut writer = captures.writer.lock().expect("it").take().expect("a writer");
+        writer.next = MOST_FILES - 2;
+        for bytes in [b"a", b"b", b"c"] {
+            let peer = ([192, 0, 2, 7], 2000).into();
+            let kept = Kept { bytes: bytes.to_vec(), peer, file: "f".into() };
+            captures.sender.send(kept).expect("it is still there");
+        }
+        drop(captures);
+        writer.run();
+        let files = std::fs::read_dir(folder.path()).expect("a folder").map(|file| {
+            let path = file.expect("a file").path();
+            let bytes = std::fs::read(&path).expect("a file");
+            (path.file_name().map(OsStr::to_owned), bytes)
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        let expected = [(0, b"c"), (MOST_FILES - 2, b"a"), (MOST_FILES - 1, b"b")];
+        let expected = expected.map(|(place, bytes)| (Some(name(place).into()), bytes.to_vec()));
+        assert_eq!(files, expected, "behind the last place is the first");
+    }
+
+    #[test]
     fn a_capture_has_the_request_first_and_then_each_packet_its_way_in_its_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let captures = Captures::open(folder.path()).expect("a folder");
@@ -310,7 +339,9 @@ mod tests {
             (at("192.0.2.7:2000"), at("192.0.2.1:69"), at("192.0.2.1:5000"));
         let query = Query::new(client, asked.ip(), Operation::Read, "f");
         let mut recording = captures.begin(&query, asked, answers);
-        recording.began = Duration::from_secs(1_700_000_000);
+        let then = Duration::from_secs(1_700_000_000);
+        assert!(recording.began > then, "it is not of {:?} after 1970", recording.began);
+        recording.began = then;
         recording.packet(Time::from_micros(50), Way::Out, &[0, 3, 0, 1]);
         recording.packet(Time::from_micros(2_000_050), Way::In, &[0, 5, 0, 0, b'x', 0]);
         let capture = recording.capture(&Summary::default());

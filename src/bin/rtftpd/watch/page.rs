@@ -127,7 +127,7 @@ fn again(retransmitted: u64, packets: u64) -> String {
 pub(super) fn span(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
-        0 if seconds > 0.0 && seconds < 1.0 => milliseconds(seconds),
+        0 if seconds > 0.0 => milliseconds(seconds),
         0..60 => format!("{whole} s"),
         60..3600 => format!("{} min {} s", whole / 60, whole % 60),
         3600..86_400 => format!("{} h {} min", whole / 3600, whole / 60 % 60),

@@ -88,6 +88,14 @@ fn a_rate_is_of_late_and_half_of_it_of_what_was_before() {
         Seen::next(Some(&second), Some(summary(5000, None)), later + Duration::from_secs(4));
     let shown = still.shown(1, About::default(), None, later + Duration::from_secs(4));
     assert_eq!((shown.still, shown.left), (4.0, None));
+    for (rate, told) in [(0.99, 0), (1.0, 1)] {
+        let slow = Seen { rate, ..second.clone() }.shown(1, About::default(), Some(5001), later);
+        assert_eq!((slow.progress.rate, slow.left.is_some()), (told, told > 0), "{rate}");
+    }
+    let soon = Seen::next(Some(&second), Some(summary(5500, None)), later + SHORTEST_SPAN / 2);
+    let shown = soon.shown(1, About::default(), None, later + SHORTEST_SPAN);
+    let told = (shown.progress.bytes, shown.progress.rate);
+    assert_eq!(told, (5500, 1500), "too soon for another rate, and not for what came meanwhile");
 }
 
 #[test]
@@ -120,10 +128,13 @@ fn what_is_over_has_its_grade_and_is_counted_as_whole_or_as_in_trouble_or_as_nei
         (Write, 9, broken(), ("failed", Bad, "bad\\u{1b}disk"), [0, 1]),
     ] {
         let (figures, query) = (Figures::new(), of(operation));
-        let summary = summary(bytes, Some(outcome));
+        let mut summary = summary(bytes, Some(outcome));
+        summary.elapsed = Duration::from_secs(3);
         figures.tell(&Event::Finished { query: &query, served: None, summary: &summary });
         let known = locked(&figures.known);
         let over = known.recent[0].shown();
+        let rate = over.progress.as_ref().map(|progress| progress.rate);
+        assert_eq!(rate, Some(bytes / 3), "bytes in each of its seconds: {told:?}");
         assert_eq!((&*over.how, over.grade, &*over.why), told);
         assert_eq!([known.totals.complete, known.totals.failed], [complete, failed], "{told:?}");
         let way = usize::from(operation == Write);
@@ -188,6 +199,36 @@ fn look(figures: &Figures, transfers: usize, bytes: u64) {
         let whole = summary(1000, Some(Outcome::Complete));
         look(One { number: 1 << 40, query: &query, served: None }, None, Some(whole));
     });
+}
+
+#[test]
+fn what_transfers_move_is_added_up_and_what_is_told_without_a_direction_is_that_of_both() {
+    let figures = Figures::new();
+    let moved = |bytes, [packets, retransmitted, probes, unproven_bytes]: [u64; 4]| {
+        let mut moved = summary(bytes, None);
+        (moved.packets, moved.retransmitted) = (packets, retransmitted);
+        (moved.probes, moved.unproven_bytes) = (probes, unproven_bytes);
+        moved
+    };
+    let [read, write] = [Operation::Read, Operation::Write].map(of);
+    figures.look_at(|look| {
+        for (number, query, figures) in [
+            (1, &read, moved(1024, [30, 20, 10, 1000])),
+            (2, &read, moved(512, [3, 2, 1, 100])),
+            (3, &write, moved(2048, [300, 200, 100, 10_000])),
+        ] {
+            look(One { number, query, served: None }, None, Some(figures));
+        }
+    });
+    let sums = locked(&figures.known).look.moved.map(|way| {
+        [way.bytes, way.blocks, way.packets, way.retransmitted, way.probes, way.unproven_bytes]
+    });
+    assert_eq!(sums, [[1536, 3, 33, 22, 11, 1100], [2048, 4, 300, 200, 100, 10_000]]);
+    let now = Now { gauges: tftpkit::server::Gauges::default(), rules: &[], lines_lost: 0 };
+    let text = figures.metrics(&now);
+    for sample in ["rtftpd_probes_total 111\n", "rtftpd_unproven_bytes_total 11100\n"] {
+        assert!(text.contains(sample), "{sample}{text}");
+    }
 }
 
 #[test]
