@@ -70,9 +70,10 @@ pub const DALLY_INTERVALS: u32 = 2;
 /// longer for its one ACK costs all others a port meanwhile. It is two [`PEER_INTERVAL`].
 pub const LONGEST_DALLY: Duration = Duration::from_secs(10);
 
-/// A wait of less than 5 ms is kept to the microsecond: what is paced leaves at a part of a millisecond. The kernel's
-/// timeout of a socket is a multiple of four, and epoll counts whole ones.
-pub(crate) const BRIEF_WAIT: Duration = Duration::from_millis(5);
+/// A wait of less than 9 ms is kept to the microsecond: what is paced leaves at a part of a millisecond, and after 8 ms at the
+/// latest. The kernel's timeout of a socket is a multiple of four, and epoll counts whole ones. A probe is due after 10 ms, so
+/// that a wait for the answer to a window is none of these.
+pub(crate) const BRIEF_WAIT: Duration = Duration::from_millis(9);
 
 /// Packets for which a socket has no room are held for 1 s: what a link cannot take by then is lost like any other.
 pub const HELD: Duration = Duration::from_secs(1);
