@@ -103,11 +103,12 @@ fn reading_creating_overwriting_and_listing_are_allowed_apart() {
 
 #[test]
 fn a_listing_has_nothing_that_a_rule_keeps_from_its_client() {
-    let files: [(&str, &[u8]); 5] =
-        [("f", b"all"), ("own.key", b""), ("d/own.key", b""), ("secret/f", b""), ("sw.cfg", b"")];
+    let files = ["f", "own.key", "d/own.key", "d/f", "secret/f", "sw.cfg"];
+    let files = files.map(|name| (name, &b""[..]));
     let (root, here) = (folder(&files), folder(&[]));
     let rules = "[[rule]]\nfrom = \"127.8.0.9\"\nallow = [\"read\", \"list\"]\n\
         [[rule]]\nname = \"*.key\"\naction = \"deny\"\n\
+        [[rule]]\nname = \"d/f\"\naction = \"deny\"\n\
         [[rule]]\nname = \"secret/**\"\naction = \"drop\"\n\
         [[rule]]\nname = \"*.cfg\"\nallow = [\"create\", \"overwrite\"]\n\
         [[rule]]\nfrom = \"127.8.0.0/24\"\nallow = [\"read\", \"list\"]\n";
@@ -115,7 +116,9 @@ fn a_listing_has_nothing_that_a_rule_keeps_from_its_client() {
     let [client, friend] = [1, 9].map(|last| at(&server, [0, last]));
     let all = ["d/", "f", "own.key", "secret/", "sw.cfg"].map(str::to_owned);
     assert_eq!(listed(&client, ""), Ok(all[..2].to_vec()));
-    assert_eq!(listed(&client, "d"), Ok(vec![]));
+    // A rule for one file of a directory is about that file, not about one of its name in the root.
+    let both = (listed(&client, "d"), client.fetch(&list("d", &[])));
+    assert_eq!(both, (Ok(vec![]), Ok(b"\0".to_vec())), "a list of 'd' has what is denied there");
     let uefi = client.fetch(&list("", &[])).expect("a listing");
     let uefi = String::from_utf8_lossy(&uefi).into_owned();
     assert!(
@@ -125,6 +128,7 @@ fn a_listing_has_nothing_that_a_rule_keeps_from_its_client() {
     let json = client.fetch(&list("", &[("x-list", "json")]));
     assert!(json.is_ok_and(|json| String::from_utf8_lossy(&json).contains("\"entries\":2")));
     assert_eq!(listed(&friend, ""), Ok(all.to_vec()));
+    assert_eq!(listed(&friend, "d"), Ok(vec!["f".into(), "own.key".into()]));
     assert_eq!(read(&friend, "secret/f"), Ok(String::new()));
 }
 

@@ -41,16 +41,17 @@ fn becomes(page: SocketAddr, name: &str, wanted: f64) {
 fn what_a_server_does_is_counted_while_it_does_it() {
     let root = folder(&[("f", &pattern(1300, 1))]);
     open_to_all(root.path());
-    let (server, page) = serve(&root, &["--uploads", "create"]);
+    let (server, page) = serve(&root, &["--uploads", "create", "--ignore-case"]);
     let peer = server.peer();
-    let (_, tid) = peer.answer(&rrq("f", &[]));
+    let (_, tid) = peer.answer(&rrq("F", &[]));
     peer.exchange(&ack(1), tid, "DATA 2 512");
     becomes(page, "rtftpd_transfers_running", 1.0);
     becomes(page, "rtftpd_payload_bytes_total{direction=\"sent\"}", 512.0);
-    until("the row of it", || {
+    until("the row of it, with the name that was asked for and the one of the file", || {
         let status = status(page);
         let row = &status["running"][0];
-        let is = row["bytes"] == 512 && row["size"] == 1300 && row["file"] == "f";
+        let names = row["file"] == "F" && row["served"] == "f";
+        let is = row["bytes"] == 512 && row["size"] == 1300 && names;
         (is && row["peer"] == peer.address().to_string() && row["blksize"] == 512).then_some(())
     });
     // It falls silent, and is asked once more what that means.
@@ -92,7 +93,7 @@ fn what_a_server_does_is_counted_while_it_does_it() {
     let told: Vec<_> = recent.iter().map(|over| json!([over["file"], over["how"]])).collect();
     assert_eq!(
         told,
-        [json!(["missing", "refused"]), json!(["new", "received"]), json!(["f", "sent"])]
+        [json!(["missing", "refused"]), json!(["new", "received"]), json!(["F", "sent"])]
     );
     let totals = &status["totals"];
     let counted = ["started", "complete", "failed", "refused", "dropped", "sent", "received"];

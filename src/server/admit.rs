@@ -376,16 +376,27 @@ mod tests {
     fn a_network_asks_so_often_and_others_are_heard_all_the_same() {
         let [few, many] = [2, 100].map(|rate| NonZeroU32::new(rate).expect("a rate"));
         let budgets = Budgets::default().requests(few, many);
-        let admission = Admission::new(&Config::default().budgets(budgets), Time::START, 7);
-        let is_taken = |network, millis: u64| {
-            let ip = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
-            let query = Query::new((ip, 2000).into(), ip, Operation::Read, "a");
-            let now = Time::from_micros(millis * 1000);
-            !matches!(admission.known(&query, now), Known::TooMany)
-        };
-        assert!((0..4 * few.get()).all(|_| is_taken(1, 0)));
-        assert!(!is_taken(1, 0) && !is_taken(1, 499) && is_taken(1, 501));
-        assert!((2..9).any(|network| is_taken(network, 0)), "few networks share its bucket");
+        for has_session in [false, true] {
+            let config = Config::default().budgets(budgets);
+            let admission = Admission::new(&config, Time::START, 7);
+            let query = |network| {
+                let ip = IpAddr::V4(Ipv4Addr::new(192, 0, network, 1));
+                Query::new((ip, 2000).into(), ip, Operation::Read, "a")
+            };
+            if has_session {
+                assert!(admission.admit(&query(1), Time::START).is_ok(), "no room");
+            }
+            let is_taken = |network, millis: u64| {
+                let now = Time::from_micros(millis * 1000);
+                !matches!(admission.known(&query(network), now), Known::TooMany)
+            };
+            let burst = (0..4 * few.get()).all(|_| is_taken(1, 0));
+            let beyond = [0, 499, 501].map(|millis| is_taken(1, millis));
+            let expected = (true, [false, false, true]);
+            let whose = if has_session { "repeats of one request" } else { "new requests" };
+            assert_eq!((burst, beyond), expected, "which of the {whose} are within the rate");
+            assert!((2..9).any(|network| is_taken(network, 0)), "few networks share its bucket");
+        }
     }
 
     #[test]

@@ -392,6 +392,8 @@ mod tests {
         assert!(matches(b"\xc3\xa9", false, b"\xc3\xa9") && !matches(b"\xe9", true, b"\xc9"));
         assert!(matches(b"aBc", true, b"AbC") && !matches(b"aBc", false, b"AbC"));
         assert!(matches(b"^[A-z]$", true, b"Q") && !matches(b"[A-z]", true, b"_"));
+        let small = Pattern::new(b"^[a-Z]$", true).expect("without case [a-Z] is [a-z]");
+        assert!(small.is_match(b"q") && small.is_match(b"Q") && !small.is_match(b"_"));
         assert!(!matches(b"[^a]", true, b"A") && matches(b"^[[:upper:]]$", true, b"a"));
         assert!(matches(b"[^\\w]", false, b"a"), "in brackets a backslash is one");
     }
@@ -454,5 +456,7 @@ mod tests {
         ] {
             assert!(why(posix).contains(words), "{posix}: {}", why(posix));
         }
+        let reversed = Pattern::new(b"[Z-a]", true).expect_err("without case [Z-a] is [z-a]");
+        assert!(reversed.contains("before its beginning"), "{reversed}");
     }
 }
