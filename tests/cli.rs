@@ -279,10 +279,21 @@ fn heard_of(
     code: i32,
     react: impl FnMut(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
 ) -> Vec<(Instant, String)> {
+    heard_where(&[], arguments, code, react)
+}
+
+/// The same where these variables are set.
+fn heard_where(
+    variables: &[(&str, &str)],
+    arguments: &[&str],
+    code: i32,
+    react: impl FnMut(&Packet<'_>) -> Vec<Vec<u8>> + Send + 'static,
+) -> Vec<(Instant, String)> {
     let server = Scripted::new(react);
     let (here, remote) = (folder(&[("mine", b"few")]), server.remote());
     let arguments = arguments.iter().map(|word| if *word == "HOST" { &remote[..] } else { *word });
-    rtftp(here.path()).args(arguments).assert().code(code);
+    let mut rtftp = rtftp(here.path());
+    rtftp.args(arguments).envs(variables.iter().copied()).assert().code(code);
     server.end()
 }
 
@@ -303,6 +314,17 @@ fn with_no_options_no_request_has_any() {
     assert_eq!(words(&heard), ["WRQ \"mine\" octet"]);
     let heard = heard_of(&["list", "HOST", "--no-options"], 7, refusing);
     assert_eq!(words(&heard), ["LIST \"\" octet", "RRQ \".list\" octet"]);
+    // Only what is typed beside it contradicts it: variables are set for all servers.
+    let cases: [(_, &[&str]); 3] = [
+        (("RTFTP_BLKSIZE", "1000"), &["--no-options"]),
+        (("RTFTP_WINDOWSIZE", "4"), &["--no-options"]),
+        (("RTFTP_NO_OPTIONS", "1"), &["--blksize", "1000", "--windowsize", "4"]),
+    ];
+    for (variable, typed) in cases {
+        let arguments = [&["get", "HOST", "a"], typed].concat();
+        let heard = heard_where(&[variable], &arguments, 7, refusing);
+        assert_eq!(words(&heard), ["RRQ \"a\" octet"], "{variable:?}, {typed:?}");
+    }
 }
 
 #[test]

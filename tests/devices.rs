@@ -9,6 +9,8 @@ use common::{
     DEADLINE, Daemon, Own, Scripted, ack, child, data, error, everything_in, folder, pattern,
     receive, until,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::contains;
 use programs::{NO_HOST, rtftp};
@@ -163,22 +165,29 @@ fn the_wait_ends_when_its_time_is_over_and_says_what_it_waited_for() {
     assert!(began.elapsed() < Duration::from_secs(2));
 }
 
-#[test]
-fn a_wait_that_ends_in_the_middle_of_an_attempt_says_why_those_before_failed() {
-    let (own, here) = (Own::new(), folder(&[("mine", b"few")]));
+/// A device that hears and says nothing, at this test's own address.
+fn silent_at(own: &Own) -> UdpSocket {
+    let silent = UdpSocket::bind((own.ip, Own::FIRST)).expect("it is this test's");
+    silent.set_read_timeout(Some(DEADLINE)).expect("a time");
+    silent
+}
+
+/// An `rtftp` whose first attempt has failed: the device has left.
+fn waiting(own: &Own, wait: &[&str], here: &Path) -> Child {
+    let device = silent_at(own);
     let remote = own.any_port().replace(":0", &format!(":{}", Own::FIRST));
-    let listens = || {
-        let silent = UdpSocket::bind((own.ip, Own::FIRST)).expect("it is this test's");
-        silent.set_read_timeout(Some(DEADLINE)).expect("a time");
-        silent
-    };
-    let device = listens();
-    let wait = ["--wait", "--interval", "0.3", "--max-time", "3"];
-    let child = asking(&[&["put", "mine", &remote][..], &wait].concat(), here.path());
+    let child = asking(&[&["put", "mine", &remote], wait].concat(), here);
     device.recv(&mut [0; 600]).expect("the first attempt");
     drop(device);
     until("it has failed", || (!has_socket(&child)).then_some(()));
-    let device = listens();
+    child
+}
+
+#[test]
+fn a_wait_that_ends_in_the_middle_of_an_attempt_says_why_those_before_failed() {
+    let (own, here) = (Own::new(), folder(&[("mine", b"few")]));
+    let child = waiting(&own, &["--wait", "--interval", "0.3", "--max-time", "3"], here.path());
+    let device = silent_at(&own);
     device.recv(&mut [0; 600]).expect("another attempt");
     let output = child::said_within(DEADLINE, child).unwrap_or_else(|said| said);
     let told = child::text(&output);
@@ -186,6 +195,19 @@ fn a_wait_that_ends_in_the_middle_of_an_attempt_says_why_those_before_failed() {
         told.contains("--max-time gives is over") && told.contains("nothing listens"),
         "{told}"
     );
+}
+
+#[test]
+fn a_signal_that_ends_a_wait_is_why_it_ends_and_not_what_it_waited_for() {
+    let (own, here) = (Own::new(), folder(&[("mine", b"few")]));
+    let child = waiting(&own, &["--wait", "--interval", "0.3", "--json"], here.path());
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("sent");
+    let output = child::said_within(DEADLINE, child).expect("its end");
+    let told = String::from_utf8_lossy(&output.stderr);
+    let is_one_line = told.ends_with(": cancelled\n") && told.lines().count() == 1;
+    assert!(is_one_line, "nobody is advised about what they ended: {told}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&report["kind"], &report["exit"]), (&"cancelled".into(), &1.into()), "{report}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ mod tests {
         deadlines.set(0, ms(20));
         assert_eq!(due(&mut deadlines, 20), [0]);
         assert!(due(&mut deadlines, 60).is_empty());
+        assert_eq!(deadlines.next(), None, "the time that was given up is not looked at for ever");
     }
 
     #[test]
@@ -131,6 +132,11 @@ mod tests {
         deadlines.set(0, ms(10));
         deadlines.remove(0);
         assert!(due(&mut deadlines, 11).is_empty());
+        assert_eq!(
+            deadlines.next(),
+            None,
+            "what was removed takes no memory once its time is over"
+        );
         deadlines.set(0, ms(15));
         assert!(due(&mut deadlines, 14).is_empty());
         deadlines.remove(7);
