@@ -325,7 +325,8 @@ impl Pace {
         });
         if let Some(Tail { blocks, each, is_certain }) = tail {
             self.room = blocks;
-            self.slow(each + each / 7, if is_certain { each } else { needed });
+            let limit = if is_certain { each } else { needed };
+            self.slow((each + each / 7).max(limit), limit);
         } else {
             let flight = flight.unwrap_or(Flight { first: gap.base, began: now });
             let each = nanos(now - flight.began) / (gap.base - flight.first).max(1);
