@@ -26,6 +26,12 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
+const EVALUATE: &str = "Runtime.evaluate";
+
+fn evaluated(expression: &str) -> Value {
+    json!({"expression": expression, "returnByValue": true})
+}
+
 impl Browser {
     /// Starts one, with an empty page.
     pub(crate) fn start() -> Self {
@@ -78,23 +84,18 @@ impl Browser {
 
     /// What an expression of the page is. A page without scripts still has it.
     pub(crate) fn look(&mut self, expression: &str) -> Value {
-        let found = self.evaluate(expression);
+        let found = self.call(EVALUATE, &evaluated(expression));
         assert_eq!(found["exceptionDetails"], Value::Null, "{expression}: {found}");
         found["result"]["value"].clone()
-    }
-
-    fn evaluate(&mut self, expression: &str) -> Value {
-        let asked = json!({"expression": expression, "returnByValue": true});
-        self.call("Runtime.evaluate", &asked)
     }
 
     /// Waits until an expression of the page is true.
     #[track_caller]
     pub(crate) fn until(&mut self, expression: &str) {
         let seen = within(DEADLINE, || {
-            // What it is about may not be there yet.
-            let seen = self.evaluate(expression);
-            (seen["result"]["value"] == Value::Bool(true)).then_some(())
+            // What it is about may not be there yet, and a page that is just left answers with an error.
+            let seen = self.answer(DEADLINE, EVALUATE, &evaluated(expression));
+            (seen["result"]["result"]["value"] == Value::Bool(true)).then_some(())
         });
         if seen.is_none() {
             let page = self.look("document.body.innerText");
@@ -124,6 +125,13 @@ impl Browser {
     }
 
     fn call_within(&mut self, most: Duration, method: &str, params: &Value) -> Value {
+        let answer = self.answer(most, method, params);
+        assert_eq!(answer["error"], Value::Null, "{method}");
+        answer["result"].clone()
+    }
+
+    /// What is answered to a call: its result or an error.
+    fn answer(&mut self, most: Duration, method: &str, params: &Value) -> Value {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
         if !self.session.is_empty() {
@@ -136,8 +144,7 @@ impl Browser {
             let answer = self.from.recv_timeout(most);
             let answer = answer.unwrap_or_else(|error| panic!("no answer to {method}: {error}"));
             if answer["id"] == json!(self.last) {
-                assert_eq!(answer["error"], Value::Null, "{method}");
-                return answer["result"].clone();
+                return answer;
             }
             if let Some("Runtime.exceptionThrown" | "Log.entryAdded") = answer["method"].as_str() {
                 self.complaints.push(answer["params"].to_string());
