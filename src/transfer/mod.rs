@@ -444,8 +444,7 @@ impl Transfer {
 
     /// Says what to do now.
     pub fn poll(&mut self, now: Time) -> Action<'_> {
-        let gives_up_end = self.gives_up_end().filter(|_| !self.is_over());
-        if gives_up_end.is_some_and(|until| now >= until) {
+        if self.gives_up_end().is_some_and(|until| now >= until) {
             self.supply_end(now);
         }
         if self.wants_storage() && !self.answers_first() {

@@ -19,10 +19,11 @@ impl Transfer {
         }
     }
 
-    /// When the end of a file that is whole by its size is waited for no longer; nothing where it is not.
+    /// When the end of a file that is whole by its size is waited for no longer; nothing where it is not, or all is over.
     pub(super) fn gives_up_end(&self) -> Option<Time> {
         let Machine::Receiving(incoming) = &self.machine else { return None };
-        let since = incoming.has_all_since().filter(|_| self.role == Role::Client)?;
+        let waits = self.role == Role::Client && !self.is_over();
+        let since = incoming.has_all_since().filter(|_| waits)?;
         let interval = self.summary.agreed.interval().map(crate::wire::Interval::get);
         let patience = interval.map_or(limits::MISSING_END, |interval| 3 * interval);
         Some(since + patience.min(limits::LONGEST_MISSING_END))
