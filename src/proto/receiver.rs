@@ -27,6 +27,8 @@ pub struct Acknowledgement {
     pub rollover: Rollover,
     /// Whether this acknowledgement has been sent before.
     pub again: bool,
+    /// Whether nothing but silence caused it.
+    pub after_silence: bool,
 }
 
 /// The machine that collects blocks in order and acknowledges them (RFC 1350 § 2, RFC 7440).
@@ -243,7 +245,10 @@ impl Receiver {
         } else if duplicate {
             quiet >= self.rto.probe_span().unwrap_or(limits::ECHO_SPAN)
         } else {
-            (block <= self.latest || self.goes_on) && since >= self.rto.smoothed()
+            // After silence it is a probe, which asks what is missing.
+            let trip = self.rto.smoothed();
+            let is_probe = quiet >= (trip + trip / 2).max(limits::SHORTEST_PROBE / 2);
+            (block <= self.latest || self.goes_on || is_probe) && since >= trip
         };
         let told = self.gap_acked || duplicate && block < self.resent_before;
         let beyond_the_end = self.ended && !duplicate;
@@ -291,6 +296,7 @@ impl Receiver {
             self.gap_acked = self.next <= self.furthest && !self.ended;
             self.just_filled = true;
         }
+        let after_silence = !self.ack_due;
         if self.ack_due {
             self.silent_since = None;
         } else if let Some(step) = self.wait(now) {
@@ -305,7 +311,7 @@ impl Receiver {
         self.acked = Some(block);
         self.sent_at = now;
         let rollover = self.rollover.unwrap_or_default();
-        Step::Transmit(Acknowledgement { block, rollover, again: !first_time })
+        Step::Transmit(Acknowledgement { block, rollover, again: !first_time, after_silence })
     }
 
     /// What to wait for; `None` when the last acknowledgement must go out again.

@@ -472,3 +472,45 @@ fn the_second_piece_of_a_run_leaves_unless_it_was_acknowledged_before() {
     transfer.handle(ms(200), &ack(6));
     assert_eq!(next_run(&mut transfer, 200), [7, 8]);
 }
+
+/// A client that asked for windows of 64, and has heard nothing but that it gets them.
+fn in_windows() -> Transfer {
+    let window = WindowSize::new(64).expect("a window");
+    let options = Options::NONE.with(TransferOption::WindowSize(window));
+    let request = Request { operation: Operation::Read, name: b"f", mode: Mode::Octet, options };
+    let sink = Box::new(Vec::new());
+    let mut get = Transfer::get(ms(0), Timing::default(), &request, sink);
+    assert!(!settled(&mut get, ms(0)));
+    get.handle(ms(1), &Packet::Oack(options).to_vec());
+    assert!(!settled(&mut get, ms(1)));
+    get
+}
+
+/// The window that seems to fit after these blocks of 512 bytes, each of which comes alone, or after silence.
+fn fits_after(blocks: &[Option<u16>]) -> Option<u16> {
+    let (mut get, mut now) = (in_windows(), 1);
+    for block in blocks {
+        match block {
+            Some(block) => get.handle(ms(now), &data(*block, &[7; 512])),
+            None => now += 300,
+        }
+        assert!(!settled(&mut get, ms(now)));
+    }
+    get.window_that_fits().map(WindowSize::get)
+}
+
+#[test]
+fn a_window_is_torn_where_a_block_is_missing_and_not_where_one_is_acknowledged() {
+    // Of each window ten blocks come, and one behind them or none.
+    let torn = |windows: u16, behind: Option<u16>| -> Vec<_> {
+        let window = |n| (1..=10).map(Some).chain([behind]).map(move |b| b.map(|b| b + 10 * n));
+        (0..windows).flat_map(window).collect()
+    };
+    for behind in [Some(20), None] {
+        assert_eq!(fits_after(&torn(4, behind)), None, "{behind:?}: four may be chance");
+        assert_eq!(fits_after(&torn(5, behind)), Some(9), "{behind:?}");
+    }
+    // A gap that is filled is acknowledged block by block.
+    let filled: Vec<_> = torn(1, Some(64)).into_iter().chain((11..64).map(Some)).collect();
+    assert_eq!(fits_after(&filled), None);
+}

@@ -85,6 +85,18 @@ fn a_block_behind_a_gap_that_comes_again_says_that_what_fills_it_is_lost_again()
 }
 
 #[test]
+fn a_block_behind_a_gap_that_comes_after_silence_asks_what_is_missing() {
+    // After a round trip and a half, and 5 ms at least.
+    for (trip, silence) in [(20, 30), (1, 5)] {
+        let mut receiver = receiver(8);
+        assert_eq!(arrive(&mut receiver, trip, 1), None);
+        assert_eq!(arrive(&mut receiver, trip, 3), Some(1));
+        assert_eq!(arrive(&mut receiver.clone(), trip + silence - 1, 5), None, "{trip}");
+        assert_eq!(arrive(&mut receiver, trip + silence, 5), Some(1), "{trip}");
+    }
+}
+
+#[test]
 fn silence_has_the_last_acknowledgement_sent_once_more_and_then_by_the_timer() {
     for (window, probe) in [(4, 15), (1, 50)] {
         let mut receiver = receiver(window);
