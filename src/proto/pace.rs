@@ -142,12 +142,13 @@ impl Pace {
         }
     }
 
-    /// Blocks that leave at once: what leaves within a moment, and no more than any buffer holds where one overflowed.
+    /// Blocks that leave at once: what leaves within a moment, and no more than any buffer holds where one overflowed, nor
+    /// much more where none has yet: of a burst that is lost as a whole nothing arrives that would tell how fast it may be.
     fn at_once(&self) -> u64 {
         let most = match self.limit {
-            None => u64::MAX,
-            Some(_) => limits::BURST_PACKETS / self.packets,
-        };
+            None => limits::BURST_PACKETS + limits::BURST_PACKETS / 2,
+            Some(_) => limits::BURST_PACKETS,
+        } / self.packets;
         (nanos(QUANTUM) / self.spacing.max(1)).min(most).max(1)
     }
 
@@ -288,6 +289,13 @@ impl Pace {
         self.room = blocks;
         if is_congested {
             let each = each.clamp(self.smallest(), self.slowest());
+            // Where whole windows arrived by it the limit is nearly right. What arrived of this one is measured in bursts, of
+            // which a few tell no more.
+            let most = match self.limit {
+                Some(limit) if self.spacing < limit || self.hold != HOLD => limit + limit / 8,
+                _ => u64::MAX,
+            };
+            let each = each.min(most);
             self.slow(each + each / 7, each);
             return self.count_from(gap.again_from);
         }
@@ -389,10 +397,15 @@ impl Pace {
             .clamp(self.spacing / 64, self.spacing / 8)
             .saturating_mul(1 << self.raises.min(8))
             .clamp(1, self.spacing / 2 + 1);
-        let spacing = self.spacing.saturating_sub(step);
+        let mut spacing = self.spacing.saturating_sub(step);
         if spacing < self.failed + self.failed / 4 {
-            (self.hold, self.failed) = (LONGEST_HOLD, 0);
-            return;
+            // In small steps to what is nearly as fast as what failed, and not beyond.
+            spacing = self.spacing - self.spacing / 64;
+            if spacing < self.failed + self.failed / 16 {
+                (self.hold, self.failed) = (LONGEST_HOLD, 0);
+                return;
+            }
+            self.hold = HOLD;
         }
         self.raises += 1;
         self.limit = Some(self.spacing);

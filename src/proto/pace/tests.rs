@@ -61,7 +61,18 @@ fn ten_packets_leave_in_one_piece_and_a_wider_window_begins_with_ten() {
 #[test]
 fn windows_that_arrive_leave_twice_as_fast_until_they_leave_in_one_piece() {
     let pace = &mut begun(64, 1428);
-    assert_eq!(spans(pace, 4), [2750, 1250, 500, 0]);
+    assert_eq!(spans(pace, 5), [2750, 1250, 561, 279, 0]);
+}
+
+#[test]
+fn a_burst_is_short_enough_for_its_front_to_arrive_until_a_window_leaves_in_one_piece() {
+    let mut pace = begun(64, 1428);
+    let mut longest = |windows| {
+        spans(&mut pace, windows);
+        let bursts = leaves(&mut pace.clone(), 20_000, 1000);
+        bursts.iter().map(|(_, count)| *count).max()
+    };
+    assert_eq!([longest(0), longest(2), longest(1), longest(1)], [10, 15, 15, 64].map(Some));
 }
 
 #[test]
@@ -117,10 +128,46 @@ fn a_tail_that_is_lost_slows_and_after_many_blocks_without_loss_more_is_tried() 
         pace.spacing
     };
     let (before, failed) = (windows(&mut pace, HOLD / 64), pace.failed);
-    let tried: Vec<u64> = (0..12).map(|_| windows(&mut pace, 1)).collect();
+    let tried: Vec<u64> = (0..80).map(|_| windows(&mut pace, 1)).collect();
     assert!(tried[11] < before, "it was not tried");
     assert!(tried.iter().all(|spacing| *spacing > failed), "{failed} ns have failed: {tried:?}");
+    let slowest = failed + failed / 10;
+    assert!(tried[79] < slowest, "{tried:?} come not near to what failed, {failed} ns");
     assert!(pace.hold > LONGEST_HOLD / 2, "what has failed is not tried again before long");
+}
+
+/// Windows of 64 blocks that leave by 100 us, of which so many arrived whole.
+fn held(windows: u64) -> Pace {
+    let mut pace = begun(64, 1428);
+    pace.slow(100_000, 100_000);
+    spans(&mut pace, windows);
+    pace
+}
+
+/// The spacing and the limit in microseconds after one more window, of which 40 blocks arrived in 8 ms.
+fn after_a_gap(mut pace: Pace) -> (u64, u64) {
+    leaves(&mut pace, 1_000_000, 1000);
+    let base = BlockNumber(1040);
+    let gap = Gap { base, under_way: 24, again_from: base };
+    pace.gap(us(1_009_200), gap, Some(TRIPS));
+    (pace.spacing / 1000, pace.limit.expect("a limit") / 1000)
+}
+
+#[test]
+fn a_pace_that_held_is_not_far_wrong() {
+    assert_eq!(
+        after_a_gap(held(0)),
+        (228, 200),
+        "nothing came whole: what was measured is the limit"
+    );
+    assert_eq!(after_a_gap(held(1)), (128, 112), "an eighth slower");
+}
+
+#[test]
+fn what_held_is_about_the_limit_where_less_was_tried_in_vain() {
+    let pace = held(HOLD / 64 + 1);
+    assert!(pace.spacing < 100_000, "less is tried");
+    assert_eq!(after_a_gap(pace), (128, 112));
 }
 
 /// Of a window of which so many blocks arrived, the probe that left after 11 ms brought an answer this much later.
