@@ -42,9 +42,20 @@ fn help_is_no_mistake_and_a_record_is_written_of_a_mistake_alone() {
         let asked = |option| rtftp(here.path()).args([command, "--json", option]).assert();
         asked("--help").success().stdout(contains("Usage:").and(contains("{\"").not()));
         asked("--none").code(2).stdout(contains("{\""));
-        let plain = rtftp(here.path()).args([command, "--none"]).assert();
-        plain.code(2).stdout(is_empty());
+        let plain = || rtftp(here.path()).args([command, "--none"]).assert().code(2);
+        plain().stdout(is_empty());
+        for (value, is_told) in [("1", true), ("yes", true), ("0", false), ("off", false)] {
+            let mut asked = rtftp(here.path());
+            let asked = asked.args([command, "--none"]).env("RTFTP_JSON", value).assert().code(2);
+            let stdout = &asked.get_output().stdout;
+            assert_eq!(stdout.starts_with(b"{\"ok\":false"), is_told, "RTFTP_JSON={value}");
+        }
     }
+    // To a monitoring system 2 says that the server is down, where the command is "check".
+    for (words, code) in [(["check", "--none"], 3), (["-q", "check"], 3)] {
+        rtftp(here.path()).args(words).assert().code(code);
+    }
+    rtftp(here.path()).args(["get", "check", "--none"]).assert().code(2);
 }
 
 #[test]
@@ -162,7 +173,7 @@ fn misused(words: &[&str]) -> String {
 
 #[test]
 fn what_is_meant_is_told_where_a_line_is_turned_round_or_misspelt() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["gett", "h", "a"], "there is no command 'gett': did you mean 'get'?"),
         (&["donwload", "h", "a"], "did you mean 'download'?"),
         (&["lst", "h", "-q"], "there is no command 'lst': did you mean 'list'?"),
@@ -177,6 +188,8 @@ fn what_is_meant_is_told_where_a_line_is_turned_round_or_misspelt() {
         (&["get", "h:20240101/a"], "stands after the host: HOST FILE"),
         (&["get", "h/a"], "HOST:PORT/FILE"),
         (&["get", "h", "a", "--no-options", "--blksize", "9"], "asks for neither --blksize nor"),
+        (&["put", "a", "h", "--windowsize", "9", "--no-options"], "nor --windowsize"),
+        (&["h", "--no-options", "--windowsize", "9"], "asks for neither --blksize nor"),
     ];
     for (words, told) in cases {
         let said = misused(words);

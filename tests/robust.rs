@@ -197,8 +197,11 @@ fn whoever_closes_the_clients_output_has_seen_enough() {
         let run = run(&format!("{line}; exit ${{PIPESTATUS[-2]}}"));
         run.success().stderr(contains("panic").not());
     }
-    for line in ["$rtftp list --json $server >/dev/full", "$rtftp get --json $server a >/dev/full"]
-    {
+    for line in [
+        "$rtftp list --json $server >/dev/full",
+        "$rtftp get --json $server a >/dev/full",
+        "$rtftp get $server a -o - >/dev/full",
+    ] {
         run(line).code(6).stderr(contains("cannot write to standard output"));
     }
 }

@@ -565,9 +565,12 @@ fn a_check_tells_in_one_line_whether_a_file_is_served_and_leaves_no_failure_in_t
     for usage in [&[][..], &[&*remote], &[&*remote, "f", "g"], &[&*remote, "f", "--within", "x"]] {
         check(usage).code(3);
     }
-    check(&["no.such.host.invalid.", "f"])
-        .code(3)
-        .stdout(contains("TFTP UNKNOWN - ").and(contains("cannot find the host")));
+    let long = [&*remote, &"x".repeat(3000)];
+    for (words, why) in [(["no.such.host.invalid.", "f"], "cannot find"), (long, "3000 bytes")] {
+        check(&words).code(3).stdout(contains("TFTP UNKNOWN - ").and(contains(why)));
+    }
+    let bar = check(&[&remote, "a|b"]).code(2);
+    bar.stdout(contains("a/b: the server says").and(contains("|").not()));
 }
 
 /// A pattern for these very characters.
@@ -584,10 +587,14 @@ fn a_check_whose_request_was_lost_is_a_warning() {
         socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");
         socket.recv(&mut buffer).expect("the first, which is lost");
         let (_, from) = socket.recv_from(&mut buffer).expect("the second");
-        socket.send_to(&[0, 3, 0, 1, b'x'], from).expect("sent");
+        socket.send_to(&[&[0, 3, 0, 1][..], &[7; 512]].concat(), from).expect("sent");
     });
     let check = ["check", &address.to_string(), "f", "--within", "8"];
     let run = rtftp(here.path()).args(check).assert().code(1);
-    run.stdout(contains("TFTP WARNING").and(contains("asked 2 times")));
+    let line = format!(
+        r"^TFTP WARNING - tftp://{}/f answered in [0-9.]+ s, asked 2 times \| time=[1-7]\.[0-9]+s;;8;0\n$",
+        regex_of(&address.to_string())
+    );
+    run.stdout(is_match(line).expect("a pattern"));
     joined("the server ends", server);
 }

@@ -70,6 +70,7 @@ fn names_that_are_not_utf_8_are_got_by_their_number_as_they_are() {
     session.listing = Some(Listing { entries: vec![entry], cut: false });
     assert_eq!(session.name_of("1").expect("a name"), b"sub/caf\xe9.bin");
     assert_eq!(session.fitting("caf*").expect("names"), [b"sub/caf\xe9.bin"]);
+    assert_eq!(session.completions("ca"), [""; 0], "no key types it");
 }
 
 #[test]
