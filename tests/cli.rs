@@ -292,6 +292,18 @@ fn at_a_terminal_who_is_asked_or_waited_for_is_told_until_there_is_an_answer() {
 }
 
 #[test]
+fn the_terminal_that_shows_how_far_it_is_says_what_there_is_room_for_wherever_the_file_goes() {
+    let (root, here) = (folder(&[("a", &pattern(100_000, 1))]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let get = format!("{} get {} a -o - >a", env!("CARGO_BIN_EXE_rtftp"), server.address);
+    for (columns, has_bar) in [(59, false), (60, true)] {
+        let line = format!("sh -c 'stty cols {columns}; exec {get}'");
+        let screen = on_a_terminal(here.path(), &line, &[]);
+        assert_eq!(screen.contains("a ["), has_bar, "{columns} columns: {screen}");
+    }
+}
+
+#[test]
 fn at_a_terminal_a_get_of_unknown_size_shows_how_much_has_come() {
     let here = folder(&[]);
     let mut waits = 0;
@@ -532,8 +544,7 @@ fn what_proc_makes_up_is_sent_as_it_is_read() {
     assert_eq!(stored("version"), std::fs::read("/proc/version").expect("it is Linux"));
     assert_eq!(stored("empty"), b"");
     // What cannot be read after all is told with its name, and nothing is stored of it.
-    let put = ["put", "/proc/self/mem", files[2]];
-    let put = rtftp(here.path()).args(put).assert().code(1);
+    let put = rtftp(here.path()).args(["put", "/proc/self/mem", files[2]]).assert().code(1);
     put.stderr(contains("cannot read '/proc/self/mem': Input/output error\n"));
     assert_eq!(everything_in(root.path()), ["empty", "version"]);
 }
