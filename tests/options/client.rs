@@ -233,18 +233,48 @@ fn what_cannot_be_cancelled_is_ended_by_a_signal_and_by_the_time() {
     let get = ["get", &closed, "a", "-o", "fifo", "--max-time", "0.2"];
     let get = rtftp(here.path()).args(get).assert().code(3);
     get.stderr("rtftp: the time that --max-time gives is over\n");
-    let mut put = std::process::Command::new("env");
-    put.args(["--default-signal=TERM", RTFTP, "put", "fifo", &closed]).current_dir(here.path());
-    let put = child::started(&mut put);
-    let threads = format!("/proc/{}/task", put.id());
-    until("it waits for signals", || {
-        let names = std::fs::read_dir(&threads).expect("it lives").flatten();
-        let mut names = names.map(|one| std::fs::read_to_string(one.path().join("comm")));
-        names.any(|name| name.is_ok_and(|name| name == "interrupts\n")).then_some(())
+    let silent = Scripted::new(|_| Vec::new());
+    let silent = silent.remote();
+    // A check could be cancelled, and nobody is told that the server is down.
+    let cases: [&[&str]; 2] =
+        [&["put", "fifo", &closed], &["check", &silent, "a", "--within", "99"]];
+    for words in cases {
+        let mut rtftp = std::process::Command::new("env");
+        rtftp.args(["--default-signal=TERM", RTFTP]).args(words).current_dir(here.path());
+        let rtftp = child::started(&mut rtftp);
+        let threads = format!("/proc/{}/task", rtftp.id());
+        until("it waits for signals", || {
+            let names = std::fs::read_dir(&threads).expect("it lives").flatten();
+            let mut names = names.map(|one| std::fs::read_to_string(one.path().join("comm")));
+            names.any(|name| name.is_ok_and(|name| name == "interrupts\n")).then_some(())
+        });
+        kill(Pid::from_raw(rtftp.id().cast_signed()), Signal::SIGTERM).expect("sent");
+        let output = child::said_within(DEADLINE, rtftp).expect("its end");
+        assert_eq!(output.status.signal(), Some(Signal::SIGTERM as i32), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+/// The server sends the signal when completion asks it for a list: the menu waits at its prompt.
+#[test]
+fn a_signal_ends_the_menu_at_its_prompt_and_leaves_the_terminal_as_it_was() {
+    let (here, mut port) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| {
+        if let Packet::Request(request) = packet {
+            port = port.or_else(|| String::from_utf8_lossy(request.name).parse::<u16>().ok());
+            let menu = port.map(|port| format!("^[^ ]*rtftp 127.0.0.1:{port}$"));
+            menu.into_iter().for_each(|menu| {
+                child::output(std::process::Command::new("pkill").args(["-TERM", "-f", &menu]));
+            });
+        }
+        Vec::new()
     });
-    kill(Pid::from_raw(put.id().cast_signed()), Signal::SIGTERM).expect("sent");
-    let output = child::said_within(DEADLINE, put).expect("its end");
-    assert_eq!(output.status.signal(), Some(Signal::SIGTERM as i32), "{output:?}");
+    let menu = format!("{RTFTP} {}; echo ended by $?; stty -a", server.address);
+    let keys = format!("get {}/x\t", server.address.port());
+    let screen = on_a_terminal(here.path(), &format!("sh -c '{menu}'"), &[&keys]);
+    let (_, after) = screen.split_once("ended by 143").expect("SIGTERM ends it");
+    let has = |flag: &str| after.split_whitespace().any(|one| one.trim_matches(';') == flag);
+    assert_eq!(["icanon", "echo", "isig"].map(has), [true; 3], "lines are edited: {after}");
 }
 
 #[test]

@@ -323,6 +323,17 @@ mod tests {
     }
 
     #[test]
+    fn the_resolvers_own_heading_is_not_told() {
+        let of = |text: &str| reason(&io::Error::other(text));
+        let heading = "failed to lookup address information";
+        assert_eq!(
+            of(&format!("{heading}: Name or service not known")),
+            "Name or service not known"
+        );
+        assert_eq!(of("the name has no address"), "the name has no address");
+    }
+
+    #[test]
     fn what_is_not_there_yet_is_waited_for_and_nothing_else_is() {
         use io::ErrorKind as E;
         let at = ([127, 0, 0, 1], 69).into();

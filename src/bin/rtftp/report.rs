@@ -350,6 +350,14 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_name_the_front_and_the_end_are_told() {
+        let name = |bytes: usize| format!("{}end", "x".repeat(bytes - 3));
+        assert_eq!(short(&name(240)), name(240));
+        let told = format!("{}...{}end", "x".repeat(120), "x".repeat(57));
+        assert_eq!(short(&name(241)), told);
+    }
+
+    #[test]
     fn of_several_classes_the_first_failure_counts() {
         let first = |all: &[Class]| Class::first(all.iter().copied());
         assert_eq!(first(&[]), Class::Done);

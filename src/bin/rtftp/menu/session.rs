@@ -389,6 +389,7 @@ impl Session {
 fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match directory {
         b"" => name.to_vec(),
+        b"/" => [directory, name].concat(),
         directory => [directory, name].join(&b'/'),
     }
 }
