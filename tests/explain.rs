@@ -336,6 +336,11 @@ fn the_name_under_which_an_upload_is_stored_is_explained() {
     assert!(!here.path().join("root/127.0.0.1").exists(), "nothing stays of it");
     assert_eq!(stored(&here, ask(READ, "f", &[])), None);
 
+    let here = with("kept{ext}");
+    std::fs::write(here.path().join("root/kept.cfg"), "old").expect("a file");
+    let names = ["sw.cfg", "sw.txt"].map(|name| stored(&here, ask(WRITE, name, &[])));
+    assert_eq!(names, [None, Some("kept.txt".into())], "what is refused is stored nowhere");
+
     let here = with("{stem}-{seq}{ext}");
     assert_eq!(stored(&here, ask(WRITE, "sw.cfg", &[])).as_deref(), Some("sw-1.cfg"));
     std::fs::write(here.path().join("root/sw-1.cfg"), "").expect("a file");

@@ -258,3 +258,41 @@ fn a_signal_stops_the_server_in_order() {
         server.log_line(&["stopping"]);
     }
 }
+
+#[test]
+fn another_rate_of_log_lines_counts_when_it_is_read_again() {
+    let (root, place) = (folder(&[]), folder(&[("rate", b"log-rate = 1\n")]));
+    let config = place.path().join("rate").display().to_string();
+    let server = Daemon::serve(root.path(), &["--config", &config]);
+    // Each costs a line, of which there are ten seconds' worth at once.
+    let ask =
+        || (0..60).for_each(|_| drop(server.peer().fetch(&rrq("../f", &[])).expect_err("no")));
+    let told = || server.all_logged(&["WARN refused", "../f"]).len();
+    ask();
+    std::fs::write(&config, "log-rate = 0\n").expect("a file");
+    server.signal(Signal::SIGHUP);
+    server.log_line(&["read the configuration again"]);
+    let before = told();
+    assert!((10..60).contains(&before), "nobody can fill a disk by asking: {before}");
+    ask();
+    until("a line for each", || (told() == before + 60).then_some(()));
+}
+
+#[test]
+fn a_server_that_stops_gives_up_its_pid_file_at_once_and_a_second_signal_waits_for_nobody() {
+    let (root, place) = (folder(&[("f", &pattern(2000, 1))]), folder(&[]));
+    let pid_file = place.path().join("pid").display().to_string();
+    let options = ["--drain", "1h", "--pid-file", &pid_file];
+    let mut server = Daemon::serve(root.path(), &options);
+    let peer = server.peer();
+    let (first, tid) = peer.answer(&rrq("f", &[]));
+    assert_eq!(show(&first), "DATA 1 512");
+    server.signal(Signal::SIGTERM);
+    server.log_line(&["stopping", "transfers=1", "grace=3600"]);
+    let _next = Daemon::serve(root.path(), &options);
+    assert_eq!(server.exit_status(), None, "a transfer has its time");
+    server.signal(Signal::SIGINT);
+    server.log_line(&["stopping", "grace=0"]);
+    peer.wanted(tid, "ERROR 0 \"the server is shutting down\"");
+    assert_eq!(until("the server's end", || server.exit_status()), 0);
+}
