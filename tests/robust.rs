@@ -277,22 +277,3 @@ fn another_rate_of_log_lines_counts_when_it_is_read_again() {
     ask();
     until("a line for each", || (told() == before + 60).then_some(()));
 }
-
-#[test]
-fn a_server_that_stops_gives_up_its_pid_file_at_once_and_a_second_signal_waits_for_nobody() {
-    let (root, place) = (folder(&[("f", &pattern(2000, 1))]), folder(&[]));
-    let pid_file = place.path().join("pid").display().to_string();
-    let options = ["--drain", "1h", "--pid-file", &pid_file];
-    let mut server = Daemon::serve(root.path(), &options);
-    let peer = server.peer();
-    let (first, tid) = peer.answer(&rrq("f", &[]));
-    assert_eq!(show(&first), "DATA 1 512");
-    server.signal(Signal::SIGTERM);
-    server.log_line(&["stopping", "transfers=1", "grace=3600"]);
-    let _next = Daemon::serve(root.path(), &options);
-    assert_eq!(server.exit_status(), None, "a transfer has its time");
-    server.signal(Signal::SIGINT);
-    server.log_line(&["stopping", "grace=0"]);
-    peer.wanted(tid, "ERROR 0 \"the server is shutting down\"");
-    assert_eq!(until("the server's end", || server.exit_status()), 0);
-}
