@@ -72,6 +72,13 @@ fn options_stand_anywhere_and_help_is_a_word_too() {
     for line in lines {
         rtftp(here.path()).args(line).assert().success().stdout("few");
     }
+    // What stands behind --wait is its interval, but for a file that is there.
+    let (root, mine) = (folder(&[]), folder(&[("1", b"one"), ("mine", b"mine")]));
+    let taking = Daemon::serve(root.path(), &["--uploads", "create"]);
+    for words in [&["put", "--wait", "1"][..], &["put", "--wait", "2", "mine"]] {
+        rtftp(mine.path()).args(words).arg(taking.address.to_string()).assert().success();
+    }
+    assert_eq!(everything_in(root.path()), ["1", "mine"]);
     rtftp(here.path())
         .args(["--json", "ls", &remote])
         .assert()
@@ -399,7 +406,7 @@ fn halfway() -> Scripted {
 #[test]
 fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
     let here = folder(&[("mine", &pattern(5000, 1)), ("b", b"other")]);
-    let cases: [(&[&str], &str, &[u8]); 7] = [
+    let cases: [(&[&str], &str, &[u8]); 9] = [
         (&["get", "HOST", "a", "b"], "ACK 1", b""),
         (&["put", "mine", "b", "HOST"], "DATA 1 512", b""),
         (&["get", "HOST", "a", "-o", "-", "--json"], "ACK 1", b""),
@@ -408,6 +415,8 @@ fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
         (&["put", "-", "HOST", "x"], "DATA 1 512", &[7; 600]),
         (&["list", "HOST"], "ACK 1", b""),
         (&["HOST"], "ACK 1", b"download a\ndownload b\n"),
+        (&["HOST"], "ACK 1", b"download a b c\n"),
+        (&["HOST"], "DATA 1 512", b"upload mine b\n"),
     ];
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         for (words, far, typed) in cases {

@@ -83,13 +83,15 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
     let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[("mine", b"few")]));
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
     let remote = server.address.to_string();
-    let cases: [(&[&str], &str, i32); 6] = [
+    let cases: [(&[&str], &str, i32); 8] = [
         (&["get", &remote, "missing", "dir", "a"], "", 4),
         (&["get", &remote, "dir", "missing", "a"], "", 5),
         (&["put", "absent", "/dev", "mine", &remote], "", 1),
         (&["put", "mine", "absent", &remote], "", 5),
         (&[&remote], "download dir\nbogus\ndownload missing\ndownload a again\n", 5),
         (&[&remote], "bogus\ndownload dir\nquit\n", 2),
+        (&[&remote], "download missing dir a\n", 4),
+        (&[&remote], "upload absent mine\n", 1),
     ];
     for (words, typed, code) in cases {
         let run = rtftp(here.path()).args(words).write_stdin(typed).assert();
@@ -149,7 +151,8 @@ fn each_name_of_standard_output_stands_for_it() {
         let get = ["get", &remote, "a", "--json", "-o", name];
         let run = rtftp(here.path()).args(get).assert().success();
         // The report goes where the file does not.
-        run.stdout("few").stderr(contains("\"operation\":\"get\""));
+        run.stdout("few")
+            .stderr(contains("\"operation\":\"get\"").and(contains("\"local\":\"-\"")));
     }
     assert!(everything_in(here.path()).is_empty());
 }
