@@ -91,6 +91,8 @@ fn several_files_are_told_from_a_name_here() {
     assert_eq!(meant(&["fine", "first", &here]), is("sub/fine sub/first", Some(&here)));
     assert_eq!(meant(&["fine", "first", "-"]), is("sub/fine sub/first", Some("-")));
     assert_eq!(meant(&["fine", "first", "new/"]), is("sub/fine sub/first", Some("new/")));
+    let home = names::local("~").display().to_string();
+    assert_eq!(meant(&["fine", "first", "~"]), is("sub/fine sub/first", Some(&home)));
     assert_eq!(meant(&["fi*"]), is("sub/fine sub/first", None));
     let of_root = session("/").fitting("/fi*").expect("it was listed");
     assert_eq!(of_root, [b"/fine".to_vec(), b"/first".to_vec()], "one slash is the root's");
