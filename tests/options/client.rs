@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::unistd::{Pid, mkfifo};
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty};
+use predicates::str::{contains, is_empty, starts_with};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -316,6 +316,10 @@ fn the_menu_prints_a_file_alone_and_stays_where_it_is_when_a_directory_is_not_th
         "rtftp: cd: the server says: no such directory (code 1)\n  'list' shows what is there";
     menu("cd sub\ncd absent\nput mine\n").code(4).stderr(contains(told));
     assert_eq!(everything_in(&root.path().join("sub")), ["b", "mine"]);
+    let told = "rtftp: download: absent/*: the server says: no such directory (code 1)\n";
+    menu("get absent/*\n").code(4).stderr(starts_with(told));
+    // No letter is so like a number that it may be meant.
+    menu("x\n").code(2).stderr("rtftp: there is no command 'x'; 'help' shows what there is\n");
 }
 
 #[test]
