@@ -318,6 +318,9 @@ fn the_menu_prints_a_file_alone_and_stays_where_it_is_when_a_directory_is_not_th
     assert_eq!(everything_in(&root.path().join("sub")), ["b", "mine"]);
     let told = "rtftp: download: absent/*: the server says: no such directory (code 1)\n";
     menu("get absent/*\n").code(4).stderr(starts_with(told));
+    menu("cd sub\nput mine\n")
+        .code(5)
+        .stderr(starts_with("rtftp: upload: mine: the server says: "));
     // No letter is so like a number that it may be meant.
     menu("x\n").code(2).stderr("rtftp: there is no command 'x'; 'help' shows what there is\n");
 }
