@@ -12,7 +12,7 @@ use common::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty};
+use predicates::str::{contains, is_empty, starts_with};
 use programs::{NO_HOST, rtftp};
 use std::fs::OpenOptions;
 use std::net::UdpSocket;
@@ -269,7 +269,8 @@ fn a_file_whose_end_a_server_never_sends_is_kept_with_a_warning() {
         scope.spawn(|| run(&["HOST"], "download a b\n"));
         scope.spawn(|| run(&["get", "HOST", "c", "--quiet"], "").stdout(is_empty()));
         let json = run(&["get", "HOST", "a", "--json"], "");
-        json.stdout(contains("\"ok\":true").and(contains(warning)));
+        let json = json.stdout(contains("\"ok\":true").and(contains(warning)));
+        json.stderr(starts_with("rtftp: get tftp://").and(contains(format!("/a: {warning}"))));
     });
     assert_eq!(std::fs::read(here.path().join("a")).expect("kept"), [7; 1024]);
     assert_eq!(everything_in(here.path()), ["a", "b", "c"]);

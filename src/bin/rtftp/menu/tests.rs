@@ -63,6 +63,16 @@ fn a_word_is_a_number_a_name_of_the_list_or_one_in_the_directory() {
 }
 
 #[test]
+fn the_prompt_has_the_directory_as_far_as_there_is_room_and_nothing_that_drives_a_terminal() {
+    let of = |directory: &str| session(directory).prompt();
+    let prompts = [of(""), of("sub/deep"), of("a\u{202e}b")];
+    assert_eq!(prompts, ["rtftp> ", "rtftp sub/deep/> ", "rtftp a\\u{202e}b/> "]);
+    let half = columns().unwrap_or(80) / 2;
+    let long = of(&"d".repeat(half + 1));
+    assert_eq!(long.chars().count(), "rtftp /> ".len() + half, "half of a line is left: {long}");
+}
+
+#[test]
 fn names_that_are_not_utf_8_are_got_by_their_number_as_they_are() {
     let mut session = session("sub");
     let name = <std::ffi::OsStr as OsStrExt>::from_bytes(b"caf\xe9.bin").into();
