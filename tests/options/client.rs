@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
-use tftpkit::store::{Readable, Uploads};
+use tftpkit::store::{Entry, Kind, Listing, Readable, Uploads};
 use tftpkit::wire::{Operation, Packet};
 
 const RTFTP: &str = env!("CARGO_BIN_EXE_rtftp");
@@ -323,6 +323,23 @@ fn the_menu_prints_a_file_alone_and_stays_where_it_is_when_a_directory_is_not_th
         .stderr(starts_with("rtftp: upload: mine: the server says: "));
     // No letter is so like a number that it may be meant.
     menu("x\n").code(2).stderr("rtftp: there is no command 'x'; 'help' shows what there is\n");
+}
+
+#[test]
+fn a_number_that_is_a_directory_fails_as_a_list() {
+    let modified = std::time::UNIX_EPOCH;
+    let sub = Entry { name: "sub".into(), kind: Kind::Directory, size: 0, modified };
+    let listing = Listing { entries: vec![sub], cut: false }.to_text();
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
+        Packet::Request(request) if request.name == b".list" => vec![data(1, &listing)],
+        Packet::Request(_) => vec![error(2, "not you")],
+        _ => Vec::new(),
+    });
+    let here = folder(&[]);
+    let mut menu = rtftp(here.path());
+    let menu = menu.arg(server.remote()).write_stdin("list\n1\n").assert().failure();
+    menu.stderr(starts_with("rtftp: list: "));
 }
 
 #[test]
