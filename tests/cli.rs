@@ -267,16 +267,15 @@ fn at_a_terminal_who_is_asked_or_waited_for_is_told_until_there_is_an_answer() {
         ("get HOST a", "asking HOST"),
         ("put mine HOST", "asking HOST"),
         ("list HOST", "asking HOST"),
-        ("get HOST a --wait", "waiting for HOST"),
         ("put mine HOST --wait", "waiting for HOST"),
     ];
-    for (words, told) in cases {
+    let see = |(words, told): (&str, &str)| {
         let mut since = None;
         let server = Scripted::new(move |packet| {
             let since = since.get_or_insert_with(Instant::now);
             match packet {
                 // Long enough that it is told; LIST is repeated after a second.
-                _ if since.elapsed() < Duration::from_millis(500) => Vec::new(),
+                _ if since.elapsed() < Duration::from_millis(900) => Vec::new(),
                 list if is_list(list) => vec![error(4, "no")],
                 Packet::Request(Request { operation: Operation::Write, .. }) => vec![ack(0)],
                 Packet::Request(_) => vec![data(1, b"# 0 entries\n")],
@@ -288,7 +287,8 @@ fn at_a_terminal_who_is_asked_or_waited_for_is_told_until_there_is_an_answer() {
         let line = format!("{} {words}", env!("CARGO_BIN_EXE_rtftp"));
         let screen = on_a_terminal(here.path(), &line, &[]);
         assert!(screen.contains(&format!("{told}\u{2026} (Ctrl-C stops)")), "{words}: {screen}");
-    }
+    };
+    std::thread::scope(|all| cases.map(|case| all.spawn(move || see(case))).map(drop));
 }
 
 #[test]
