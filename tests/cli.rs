@@ -93,6 +93,11 @@ fn a_list_for_people_has_sizes_and_the_times_of_where_they_are() {
         let run = rtftp(here.path()).args(list).env("TZ", zone).assert().success();
         run.stdout(format!("a             3 B  {time}\ndir/               {time}\n"));
     }
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_rtftp"), list.join(" "));
+    let screen = on_a_terminal(here.path(), &format!("sh -c 'stty cols 80; exec {line}'"), &[]);
+    let names = screen.rsplit("\x1b[2K").next().unwrap_or_default().lines();
+    let names = names.map(|line| line.split(' ').next().unwrap_or_default());
+    assert!(names.eq(["", "a", "dir/"]), "a heading, and no numbers: {screen}");
 }
 
 #[test]
@@ -240,9 +245,10 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     let screen = on_a_terminal(here.path(), &format!("{program} get {} a", server.address), &[]);
     let remote = format!("tftp://{}", server.address);
     assert!(screen.contains(&format!("{remote}/a -> a: ")), "{screen}");
+    assert!(screen.contains("a ["), "the file's name stands before its bar: {screen}");
     let put = format!("{program} put a {} new", server.address);
     let put = on_a_terminal(here.path(), &put, &[]);
-    assert!(put.contains(&format!("a -> {remote}/new: ")), "{put}");
+    assert!(put.contains(&format!("a -> {remote}/new: ")) && put.contains("a ["), "{put}");
     assert!(screen.contains("2.86 MiB in ") && screen.contains(" MiB/s"), "{screen}");
     assert!(!screen.contains("0/0"), "no picture of what is not known yet: {screen}");
     let quiet = format!("{program} get {} a --quiet", server.address);
@@ -252,6 +258,49 @@ fn at_a_terminal_a_get_ends_with_its_figures() {
     let report: serde_json::Value =
         serde_json::from_str(&on_a_terminal(here.path(), &json, &[])).expect("JSON alone");
     assert_eq!(report["bytes"], 3_000_000);
+}
+
+#[test]
+fn at_a_terminal_who_is_asked_or_waited_for_is_told_until_there_is_an_answer() {
+    let here = folder(&[("mine", b"few")]);
+    let cases = [
+        ("get HOST a", "asking HOST"),
+        ("put mine HOST", "asking HOST"),
+        ("list HOST", "asking HOST"),
+        ("put mine HOST --wait", "waiting for HOST"),
+    ];
+    let see = |(words, told): (&str, &str)| {
+        let mut since = None;
+        let server = Scripted::new(move |packet| {
+            let since = since.get_or_insert_with(Instant::now);
+            match packet {
+                // Long enough that it is told; LIST is repeated after a second.
+                _ if since.elapsed() < Duration::from_millis(900) => Vec::new(),
+                list if is_list(list) => vec![error(4, "no")],
+                Packet::Request(Request { operation: Operation::Write, .. }) => vec![ack(0)],
+                Packet::Request(_) => vec![data(1, b"# 0 entries\n")],
+                Packet::Data { block, .. } => vec![ack(block.0)],
+                _ => Vec::new(),
+            }
+        });
+        let [words, told] = [words, told].map(|text| text.replace("HOST", &server.remote()));
+        let line = format!("{} {words}", env!("CARGO_BIN_EXE_rtftp"));
+        let screen = on_a_terminal(here.path(), &line, &[]);
+        assert!(screen.contains(&format!("{told}\u{2026} (Ctrl-C stops)")), "{words}: {screen}");
+    };
+    std::thread::scope(|all| cases.map(|case| all.spawn(move || see(case))).map(drop));
+}
+
+#[test]
+fn the_terminal_that_shows_how_far_it_is_says_what_there_is_room_for_wherever_the_file_goes() {
+    let (root, here) = (folder(&[("a", &pattern(100_000, 1))]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let get = format!("{} get {} a -o - >a", env!("CARGO_BIN_EXE_rtftp"), server.address);
+    for (columns, has_bar) in [(59, false), (60, true)] {
+        let line = format!("sh -c 'stty cols {columns}; exec {get}'");
+        let screen = on_a_terminal(here.path(), &line, &[]);
+        assert_eq!(screen.contains("a ["), has_bar, "{columns} columns: {screen}");
+    }
 }
 
 #[test]
@@ -494,6 +543,10 @@ fn what_proc_makes_up_is_sent_as_it_is_read() {
     let stored = |name| std::fs::read(root.path().join(name)).expect("stored");
     assert_eq!(stored("version"), std::fs::read("/proc/version").expect("it is Linux"));
     assert_eq!(stored("empty"), b"");
+    // What cannot be read after all is told with its name, and nothing is stored of it.
+    let put = rtftp(here.path()).args(["put", "/proc/self/mem", files[2]]).assert().code(1);
+    put.stderr(contains("cannot read '/proc/self/mem': Input/output error\n"));
+    assert_eq!(everything_in(root.path()), ["empty", "version"]);
 }
 
 #[test]

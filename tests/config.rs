@@ -157,8 +157,8 @@ fn what_makes_no_sense_is_refused_with_its_line_and_what_may_be_meant() {
 
 #[test]
 fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration() {
-    let (root, here) =
-        place("max-blksize = 600\nverbose = 1\nlinks-to = [\".\"]\nuploads = \"create\"\n");
+    let config = "max-blksize = 600\nverbose = 1\nlinks-to = [\".\"]\nuploads = \"create\"\n";
+    let (root, here) = place(&format!("{config}[[rule]]\nroot = \"/\"\nallow = \"read\"\n"));
     let root = root.path().display().to_string();
     let mut command = rtftpd();
     command.current_dir(here.path()).env_remove("RTFTPD_USER").env("RTFTPD_DRAIN", "3");
@@ -179,7 +179,10 @@ fn a_check_shows_each_value_with_its_origin_and_what_it_shows_is_a_configuration
         let (written, comment) = line.and_then(|line| line.split_once("  # ")).expect(key);
         assert_eq!((written.trim_end(), comment), (&*format!("{key} = {value}"), origin));
     }
-    assert!(text.contains("\n# ports"), "{text}");
+    let written = format!("# files are read and written in {root}\n");
+    for line in ["# ports", "# 1 rules in rtftpd.toml\n", &written, "# files are read in /\n"] {
+        assert!(text.contains(&format!("\n{line}")), "{line}{text}");
+    }
     write(here.path(), &text);
     let (again, code) = check(here.path(), &[]);
     assert_eq!(code, 0, "{again}");
@@ -200,6 +203,10 @@ fn a_check_finds_what_would_keep_the_server_from_serving_and_serves_nothing() {
         (&[&root, "--rules", "no-file"], "cannot read the rules 'no-file'"),
         (&[&root, "--map-file", "no-file"], "cannot read the map file 'no-file'"),
         (&[&root, "--map-rule", "r ("], "--map-rule"),
+        (
+            &[&root, "--map-rule", "r ^a b", "--map-rule", "#x"],
+            "number 2: there is no rule in '#x'",
+        ),
         (&[&root, "--links-to", "no/such"], "cannot lead links to 'no/such'"),
         (&[&root, "--user", "no-such-user"], "there is no user 'no-such-user'"),
     ] {

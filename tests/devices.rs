@@ -12,7 +12,7 @@ use common::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
-use predicates::str::contains;
+use predicates::str::{contains, is_empty, starts_with};
 use programs::{NO_HOST, rtftp};
 use std::fs::OpenOptions;
 use std::net::UdpSocket;
@@ -256,16 +256,24 @@ fn endless(bytes: usize) -> Scripted {
 fn a_file_whose_end_a_server_never_sends_is_kept_with_a_warning() {
     let here = folder(&[]);
     let warning = "the server never sent the empty block that ends the file";
-    let server = endless(1024);
-    let get = ["get", &server.remote(), "a", "--timeout", "1", "--json"];
-    let get = rtftp(here.path()).args(get).assert().success().stderr(contains(warning));
-    get.stdout(contains("\"ok\":true").and(contains(warning)));
+    let run = |words: &[&str], typed: &'static str| {
+        let server = endless(1024);
+        let remote = server.remote();
+        let words = words.iter().map(|word| if *word == "HOST" { &remote } else { *word });
+        let mut rtftp = rtftp(here.path());
+        rtftp.args(words).args(["--timeout", "1"]).write_stdin(typed);
+        rtftp.assert().success().stderr(contains(warning))
+    };
+    // Each waits for a while for the block that does not come.
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(&["HOST"], "download a b\n"));
+        scope.spawn(|| run(&["get", "HOST", "c", "--quiet"], "").stdout(is_empty()));
+        let json = run(&["get", "HOST", "a", "--json"], "");
+        let json = json.stdout(contains("\"ok\":true").and(contains(warning)));
+        json.stderr(starts_with("rtftp: get tftp://").and(contains(format!("/a: {warning}"))));
+    });
     assert_eq!(std::fs::read(here.path().join("a")).expect("kept"), [7; 1024]);
-    let server = endless(1024);
-    let mut menu = rtftp(here.path());
-    menu.args([&server.remote(), "--timeout", "1"]).write_stdin("download a b\n");
-    menu.assert().success().stderr(contains(warning));
-    assert_eq!(everything_in(here.path()), ["a", "b"]);
+    assert_eq!(everything_in(here.path()), ["a", "b", "c"]);
 }
 
 /// A server that grants blocks of 8 bytes in windows of 64, and counts to 65,535.

@@ -98,7 +98,10 @@ fn compare(here: &Path, requests: &[Request]) -> usize {
             let reason = why.trim_start_matches("malformed: ").replace('"', "\\\"");
             server.log_line(&[&peer.address().to_string(), &reason]);
         }
-        if !is_said || told["outcome"] != outcome {
+        let code = seen.as_ref().filter(|_| outcome == "refused");
+        let code = code.and_then(|packet| packet.split(' ').nth(1)?.parse::<u64>().ok());
+        let has_code = told["error"].as_u64() == code;
+        if !is_said || told["outcome"] != outcome || !has_code {
             wrong.push(format!("{} {:?}: {told} and {seen:?}", request.name, request.options));
         }
     }
@@ -241,12 +244,20 @@ fn rules_profiles_maps_and_bounds_are_explained_as_they_are_obeyed() {
     ];
     requests.extend(OPTIONS.iter().map(|options| ask(READ, "f", options)));
     assert!(compare(ruled.path(), &requests) > 40);
+    // The name that is looked for, where it is another one, and the rule that is for it, both for programs and for people.
+    let peer = Peer::at(Ipv4Addr::new(127, 8, 5, 1), ([127, 0, 0, 1], 9).into());
+    let told = ["old-f", "f"].map(|name| explained(ruled.path(), &peer, &ask(READ, name, &[])));
+    let served = told.each_ref().map(|told| told["served"].as_str());
+    assert_eq!(served, [Some("f"), None], "{told:?}");
+    let rule = told[1]["rule"].as_str().expect("a rule");
+    assert!(rule.ends_with("rtftpd.toml:28"), "{rule}");
 }
 
 #[test]
 fn people_are_told_the_rule_the_places_that_were_looked_in_and_the_file() {
     let here = place(
-        "[[rule]]\nfrom = \"127.8.3.0/24\"\nroot = [\"phones/{ip}\", \"phones\"]\n[[rule]]\nmac = \"52:54:00\"\naction = \"deny\"\n",
+        "[[rule]]\nfrom = \"127.8.3.0/24\"\nroot = [\"phones/{ip}\", \"phones\"]\n[[rule]]\nmac = \"52:54:00\"\naction = \"deny\"\n\
+         [[rule]]\nfrom = \"127.8.4.1\"\naction = \"drop\"\n",
     );
     let explain = |words: &[&str], code: i32| {
         let mut command = rtftpd();
@@ -270,6 +281,18 @@ fn people_are_told_the_rule_the_places_that_were_looked_in_and_the_file() {
     assert!(text.contains("  rule     rtftpd.toml:5\n") && text.contains("denies it"), "{text}");
     let text = explain(&["--from", "192.0.2.7", "--mac", "52:54:01:12:34:56", "--", "-no"], 3);
     assert!(text.contains("  rule     none is for it\n"), "{text}");
+    let text = explain(&["--from", "::1", "--list", "sub"], 0);
+    assert!(text.starts_with("LIST \"sub\" octet from [::1]:49152 to ::1\n"), "{text}");
+    let root = real.join("root").display().to_string();
+    assert!(text.contains(&format!("  folder   {root}\n")), "{text}");
+    let text = explain(&["--from", "192.0.2.7:9", "--mode", "mail", "f"], 3);
+    assert!(text.starts_with("\"f\" mail from 192.0.2.7:9 to 127.0.0.1\n"), "{text}");
+    assert!(text.contains("\n  why      malformed: mode\n"), "{text}");
+    let text = explain(&["--from", "127.8.4.1", "f"], 4);
+    assert!(
+        text.contains("  answer   none\n  why      the rule at rtftpd.toml:8 drops it"),
+        "{text}"
+    );
     explain(&["--from", "192.0.2.7", "--mac", "52:54", "f"], 2);
     explain(&["--from", "a-name", "f"], 2);
     explain(&["--from", "192.0.2.7", "f", "blksize"], 2);
@@ -312,6 +335,11 @@ fn the_name_under_which_an_upload_is_stored_is_explained() {
     assert!(expected.contains(&name), "{name:?}");
     assert!(!here.path().join("root/127.0.0.1").exists(), "nothing stays of it");
     assert_eq!(stored(&here, ask(READ, "f", &[])), None);
+
+    let here = with("kept{ext}");
+    std::fs::write(here.path().join("root/kept.cfg"), "old").expect("a file");
+    let names = ["sw.cfg", "sw.txt"].map(|name| stored(&here, ask(WRITE, name, &[])));
+    assert_eq!(names, [None, Some("kept.txt".into())], "what is refused is stored nowhere");
 
     let here = with("{stem}-{seq}{ext}");
     assert_eq!(stored(&here, ask(WRITE, "sw.cfg", &[])).as_deref(), Some("sw-1.cfg"));

@@ -42,9 +42,20 @@ fn help_is_no_mistake_and_a_record_is_written_of_a_mistake_alone() {
         let asked = |option| rtftp(here.path()).args([command, "--json", option]).assert();
         asked("--help").success().stdout(contains("Usage:").and(contains("{\"").not()));
         asked("--none").code(2).stdout(contains("{\""));
-        let plain = rtftp(here.path()).args([command, "--none"]).assert();
-        plain.code(2).stdout(is_empty());
+        let plain = || rtftp(here.path()).args([command, "--none"]).assert().code(2);
+        plain().stdout(is_empty());
+        for (value, is_told) in [("1", true), ("yes", true), ("0", false), ("off", false)] {
+            let mut asked = rtftp(here.path());
+            let asked = asked.args([command, "--none"]).env("RTFTP_JSON", value).assert().code(2);
+            let stdout = &asked.get_output().stdout;
+            assert_eq!(stdout.starts_with(b"{\"ok\":false"), is_told, "RTFTP_JSON={value}");
+        }
     }
+    // To a monitoring system 2 says that the server is down, where the command is "check".
+    for (words, code) in [(["check", "--none"], 3), (["-q", "check"], 3)] {
+        rtftp(here.path()).args(words).assert().code(code);
+    }
+    rtftp(here.path()).args(["get", "check", "--none"]).assert().code(2);
 }
 
 #[test]
@@ -61,6 +72,13 @@ fn options_stand_anywhere_and_help_is_a_word_too() {
     for line in lines {
         rtftp(here.path()).args(line).assert().success().stdout("few");
     }
+    // What stands behind --wait is its interval, but for a file that is there.
+    let (root, mine) = (folder(&[]), folder(&[("1", b"one"), ("mine", b"mine")]));
+    let taking = Daemon::serve(root.path(), &["--uploads", "create"]);
+    for words in [&["put", "--wait", "1"][..], &["put", "--wait", "2", "mine"]] {
+        rtftp(mine.path()).args(words).arg(taking.address.to_string()).assert().success();
+    }
+    assert_eq!(everything_in(root.path()), ["1", "mine"]);
     rtftp(here.path())
         .args(["--json", "ls", &remote])
         .assert()
@@ -162,7 +180,7 @@ fn misused(words: &[&str]) -> String {
 
 #[test]
 fn what_is_meant_is_told_where_a_line_is_turned_round_or_misspelt() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 16] = [
         (&["gett", "h", "a"], "there is no command 'gett': did you mean 'get'?"),
         (&["donwload", "h", "a"], "did you mean 'download'?"),
         (&["lst", "h", "-q"], "there is no command 'lst': did you mean 'list'?"),
@@ -177,6 +195,8 @@ fn what_is_meant_is_told_where_a_line_is_turned_round_or_misspelt() {
         (&["get", "h:20240101/a"], "stands after the host: HOST FILE"),
         (&["get", "h/a"], "HOST:PORT/FILE"),
         (&["get", "h", "a", "--no-options", "--blksize", "9"], "asks for neither --blksize nor"),
+        (&["put", "a", "h", "--windowsize", "9", "--no-options"], "nor --windowsize"),
+        (&["h", "--no-options", "--windowsize", "9"], "asks for neither --blksize nor"),
     ];
     for (words, told) in cases {
         let said = misused(words);
@@ -386,7 +406,7 @@ fn halfway() -> Scripted {
 #[test]
 fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
     let here = folder(&[("mine", &pattern(5000, 1)), ("b", b"other")]);
-    let cases: [(&[&str], &str, &[u8]); 7] = [
+    let cases: [(&[&str], &str, &[u8]); 9] = [
         (&["get", "HOST", "a", "b"], "ACK 1", b""),
         (&["put", "mine", "b", "HOST"], "DATA 1 512", b""),
         (&["get", "HOST", "a", "-o", "-", "--json"], "ACK 1", b""),
@@ -395,6 +415,8 @@ fn a_signal_ends_it_as_any_program_and_the_server_is_told() {
         (&["put", "-", "HOST", "x"], "DATA 1 512", &[7; 600]),
         (&["list", "HOST"], "ACK 1", b""),
         (&["HOST"], "ACK 1", b"download a\ndownload b\n"),
+        (&["HOST"], "ACK 1", b"download a b c\n"),
+        (&["HOST"], "DATA 1 512", b"upload mine b\n"),
     ];
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         for (words, far, typed) in cases {

@@ -8,9 +8,11 @@ mod programs;
 use assert_cmd::Command;
 use assert_cmd::assert::OutputAssertExt;
 use common::{
-    Collected, DEADLINE, Running, Scripted, Told, closed, data, error, folder, joined, next,
-    pattern, plain,
+    Collected, DEADLINE, Running, Scripted, Told, child, closed, data, error, folder, joined, next,
+    pattern, plain, until,
 };
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{NO_HOST, shell};
@@ -294,6 +296,37 @@ fn the_report_has_its_figures_for_people_and_for_programs() {
     let report: serde_json::Value =
         serde_json::from_slice(&none.get_output().stdout).expect("JSON");
     assert_eq!((&report["transfer"], &report["failed"]), (&serde_json::Value::Null, &2.into()));
+}
+
+#[test]
+fn an_interrupt_ends_a_load_with_its_report() {
+    for (signal, whole) in [(Signal::SIGINT, 1_u64), (Signal::SIGTERM, 0)] {
+        // The next download is never answered, so that there is one under way.
+        let mut left = whole;
+        let server = Scripted::new(move |packet| match packet {
+            Packet::Request(_) if left > 0 => {
+                left -= 1;
+                vec![data(1, b"few")]
+            }
+            _ => Vec::new(),
+        });
+        let mut bench = std::process::Command::new("env");
+        bench.args(["--default-signal=INT,TERM", env!("CARGO_BIN_EXE_rtftp"), "bench"]);
+        bench.args([&server.remote(), "a", "-c", "1", "--retries", "9", "--json"]);
+        let bench = child::started(bench.args(["--duration", "100"]));
+        let mut requests = 0;
+        until("a download that is under way", || {
+            let heard = server.heard();
+            requests += heard.iter().filter(|packet| packet.starts_with("RRQ")).count();
+            (requests > 1).then_some(())
+        });
+        kill(Pid::from_raw(bench.id().cast_signed()), signal).expect("sent");
+        let output = child::said_within(DEADLINE, bench).expect("its end");
+        assert_eq!(output.status.code(), Some(0), "whoever ends it knows: {output:?}");
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("a report");
+        let figures = ["cut", "whole"].map(|field| report[field].as_u64());
+        assert_eq!((&report["ok"], figures), (&true.into(), [Some(1), Some(whole)]), "{report}");
+    }
 }
 
 #[test]

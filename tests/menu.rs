@@ -35,7 +35,8 @@ fn where_a_list_has_no_lines_a_number_is_a_command() {
     let server = Daemon::serve(root.path(), &[]);
     let mut menu = rtftp(here.path());
     menu.arg(server.address.to_string());
-    menu.write_stdin("list\n1\n4\nbogus\n").assert().success().stderr(is_empty());
+    let menu = menu.write_stdin("list\n1\n4\nbogus\n").assert().success().stderr(is_empty());
+    menu.stdout(format!("/ on {}\n(empty)\n", server.address).repeat(2));
 }
 
 #[test]
@@ -104,8 +105,13 @@ fn at_a_terminal_the_menu_completes_names_and_keeps_a_history() {
     let local = |name| std::fs::read(here.path().join(name)).unwrap_or_default();
     assert_eq!(["welcome.txt", "blink.bin"].map(local), [&b"hello"[..], b"light"], "{screen}");
     assert!(root.path().join("local-file").exists(), "{screen}");
+    // Ctrl-C takes back a line, and Ctrl-D leaves.
+    let screen = on_a_terminal(here.path(), &command, &["quit\x03", "get welcome.txt 2\r", "\x04"]);
+    assert!(here.path().join("2").exists(), "{screen}");
     let history = std::fs::read_to_string(here.path().join("state/rtftp/history"));
-    assert!(history.expect("a history").contains("download welcome.txt"));
+    let history = history.expect("a history");
+    let both = ["download welcome.txt", "get welcome.txt 2"].map(|line| history.contains(line));
+    assert_eq!(both, [true; 2], "what was typed before is kept: {history}");
 }
 
 /// As a person does who types Ctrl-C at the menu of the server with this port.
@@ -466,6 +472,8 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
         let line = screen.lines().find(|line| line.starts_with("1  a-long")).expect("a line");
         assert!(line.trim_end().chars().count() <= columns && line.contains(".bin "), "{line}");
         assert_eq!(line.contains(":"), columns == 80, "a time where there is room: {line}");
+        let is_long = screen.contains("list [DIRECTORY]");
+        assert_eq!(is_long, columns == 80, "a page that fits: {screen}");
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
     }

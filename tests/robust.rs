@@ -197,8 +197,11 @@ fn whoever_closes_the_clients_output_has_seen_enough() {
         let run = run(&format!("{line}; exit ${{PIPESTATUS[-2]}}"));
         run.success().stderr(contains("panic").not());
     }
-    for line in ["$rtftp list --json $server >/dev/full", "$rtftp get --json $server a >/dev/full"]
-    {
+    for line in [
+        "$rtftp list --json $server >/dev/full",
+        "$rtftp get --json $server a >/dev/full",
+        "$rtftp get $server a -o - >/dev/full",
+    ] {
         run(line).code(6).stderr(contains("cannot write to standard output"));
     }
 }
@@ -254,4 +257,23 @@ fn a_signal_stops_the_server_in_order() {
         assert_eq!(until("the server's end", || server.exit_status()), 0);
         server.log_line(&["stopping"]);
     }
+}
+
+#[test]
+fn another_rate_of_log_lines_counts_when_it_is_read_again() {
+    let (root, place) = (folder(&[]), folder(&[("rate", b"log-rate = 1\n")]));
+    let config = place.path().join("rate").display().to_string();
+    let server = Daemon::serve(root.path(), &["--config", &config]);
+    // Each costs a line, of which there are ten seconds' worth at once.
+    let ask =
+        || (0..60).for_each(|_| drop(server.peer().fetch(&rrq("../f", &[])).expect_err("no")));
+    let told = || server.all_logged(&["WARN refused", "../f"]).len();
+    ask();
+    std::fs::write(&config, "log-rate = 0\n").expect("a file");
+    server.signal(Signal::SIGHUP);
+    server.log_line(&["read the configuration again"]);
+    let before = told();
+    assert!((10..60).contains(&before), "nobody can fill a disk by asking: {before}");
+    ask();
+    until("a line for each", || (told() == before + 60).then_some(()));
 }

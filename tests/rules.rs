@@ -213,6 +213,30 @@ fn a_name_that_is_closed_is_closed_in_any_letters_and_by_any_rule_for_names() {
 }
 
 #[test]
+fn one_condition_is_enough_for_a_rule_and_what_it_does_not_say_is_as_without_it() {
+    let (root, here) = (folder(&[("f", b"old"), ("x.bak", b"old")]), folder(&[]));
+    let rules = "[[rule]]\noperation = \"list\"\naction = \"deny\"\n\
+        [[rule]]\noperation = [\"write\"]\nname = \"*.bak\"\naction = \"deny\"\n\
+        [[rule]]\nmac = \"52:54:00\"\naction = \"deny\"\n\
+        [[rule]]\nname = \"*.key\"\naction = \"deny\"\n\
+        [[rule]]\nfrom = \"127.8.0.2\"\noperation = \"read\"\naction = \"deny\"\n\
+        [[rule]]\nfrom = \"127.8.0.0/24\"\n[[rule]]\naction = \"deny\"\n";
+    let server = ruled(here.path(), root.path(), rules, &["--uploads", "create"]);
+    let peer = |last| at(&server, [0, last]);
+    for last in [1, 2] {
+        let listed = peer(last).fetch(&list("", &[])).map_err(|packet| error_code(&packet));
+        assert_eq!(listed, Err(2), "of all clients");
+        let new = format!("new-{last}");
+        let stores = [&*new, "f", "y.bak", "y.key"].map(|name| stored(&peer(last), name));
+        assert_eq!(stores, [Ok(()), Err(6), Err(2), Err(2)], "as the server takes uploads");
+    }
+    let old = || Ok("old".to_owned());
+    assert_eq!(["f", "x.bak"].map(|name| read(&peer(1), name)), [old(), old()]);
+    assert_eq!(["f", "x.bak"].map(|name| read(&peer(2), name)), [Err(2), Err(2)]);
+    assert_eq!(read(&at(&server, [1, 1]), "f"), Err(2), "the last rule is for all others");
+}
+
+#[test]
 fn links_lead_where_the_rule_says() {
     let (here, root) = (folder(&[("shared/f", b"shared"), ("other/f", b"other")]), folder(&[]));
     let path = here.path().canonicalize().expect("a path");
@@ -290,6 +314,27 @@ fn a_file_that_makes_no_sense_is_refused_with_its_line() {
         ("profile = \"grubb\"", "line 3: there is no profile 'grubb'; 'grub' may be meant"),
         ("action = \"deny\"\nroot = \".\"", "line 3: a rule that serves nothing has no 'root'"),
         ("uploads-root = \".\"", "line 3: 'uploads-root' without uploads"),
+        (
+            "action = \"drop\"\nallow = \"read\"",
+            "line 3: a rule that serves nothing has no 'allow'",
+        ),
+        (
+            "action = \"deny\"\nuploads-root = \".\"",
+            "line 3: a rule that serves nothing has no 'up",
+        ),
+        (
+            "action = \"deny\"\nlinks-to = \".\"",
+            "line 3: a rule that serves nothing has no 'links-to",
+        ),
+        (
+            "action = \"deny\"\nprofile = \"grub\"",
+            "line 3: a rule that serves nothing has no 'prof",
+        ),
+        ("[[profile]]\nlock-step = true", "line 4: a profile has a name: name = \"phones\""),
+        (
+            "[[profile]]\nname = \"a\"\n[[profile]]\nname = \"a\"",
+            "line 6: there are two profiles 'a'",
+        ),
         (one, "line 5: it is never reached, for the rule in line 3 is for all"),
         ("[[profile]]\nname = \"grub\"", "line 4: 'grub' is the name of a profile"),
         ("[[profile]]\nname = \"a\"\npace = 1023", "line 6: write a number of bytes in a second"),

@@ -323,7 +323,8 @@ fn the_journal_gets_a_field_for_each_thing_that_is_known() {
     let root = served();
     // As systemd has it: standard error is the stream that the variable names.
     let inside = r#"JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$0" "$@""#;
-    let server = Daemon::behind(&["sh", "-c", inside], root.path(), &[]);
+    let inside = ["sh", "-c", inside];
+    let server = Daemon::behind(&inside, root.path(), &[]);
     let peer = server.peer();
     peer.fetch(&rrq("f", &[])).expect("a download");
     let sent = entry("MESSAGE=sent");
@@ -346,10 +347,12 @@ fn the_journal_gets_a_field_for_each_thing_that_is_known() {
     let missing = entry("not there");
     assert_eq!(missing.matches("\nPRIORITY=").count(), 0, "{missing}");
     assert!(server.log().is_empty(), "not twice: {}", server.log());
-    // Whose standard error is another stream writes there.
-    let other = Daemon::behind(&["env", "JOURNAL_STREAM=1:1"], root.path(), &[]);
-    other.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
-    other.log_line(&["not there"]);
+    // Whose standard error is another stream writes there, and so does one whose lines are for a program.
+    for (wrapper, option) in [(&["env", "JOURNAL_STREAM=1:1"][..], "-v"), (&inside, "--json")] {
+        let other = Daemon::behind(wrapper, root.path(), &[option]);
+        other.peer().fetch(&rrq("missing", &[])).expect_err("it is not there");
+        other.log_line(&["not there"]);
+    }
     // One that inetd starts has nothing else to write to.
     let (socket, inetd) = bound();
     let mut child =
@@ -565,9 +568,12 @@ fn a_check_tells_in_one_line_whether_a_file_is_served_and_leaves_no_failure_in_t
     for usage in [&[][..], &[&*remote], &[&*remote, "f", "g"], &[&*remote, "f", "--within", "x"]] {
         check(usage).code(3);
     }
-    check(&["no.such.host.invalid.", "f"])
-        .code(3)
-        .stdout(contains("TFTP UNKNOWN - ").and(contains("cannot find the host")));
+    let long = [&*remote, &"x".repeat(3000)];
+    for (words, why) in [(["no.such.host.invalid.", "f"], "cannot find"), (long, "3000 bytes")] {
+        check(&words).code(3).stdout(contains("TFTP UNKNOWN - ").and(contains(why)));
+    }
+    let bar = check(&[&remote, "a|b"]).code(2);
+    bar.stdout(contains("a/b: the server says").and(contains("|").not()));
 }
 
 /// A pattern for these very characters.
@@ -584,10 +590,11 @@ fn a_check_whose_request_was_lost_is_a_warning() {
         socket.set_read_timeout(Some(DEADLINE)).expect("a time-out");
         socket.recv(&mut buffer).expect("the first, which is lost");
         let (_, from) = socket.recv_from(&mut buffer).expect("the second");
-        socket.send_to(&[0, 3, 0, 1, b'x'], from).expect("sent");
+        socket.send_to(&[&[0, 3, 0, 1][..], &[7; 512]].concat(), from).expect("sent");
     });
     let check = ["check", &address.to_string(), "f", "--within", "8"];
     let run = rtftp(here.path()).args(check).assert().code(1);
-    run.stdout(contains("TFTP WARNING").and(contains("asked 2 times")));
+    let line = r"^TFTP WARNING - \S+ answered in \S+ s, asked 2 times \| time=[0-9.]+s;;8;0\n$";
+    run.stdout(is_match(line).expect("a pattern"));
     joined("the server ends", server);
 }

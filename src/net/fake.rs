@@ -8,6 +8,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -153,6 +154,10 @@ impl System for Fake {
             is_shut: false,
         });
         Ok(Box::new(FakeSocket { system: self.clone(), at }))
+    }
+
+    fn adopt(&self, _: OwnedFd) -> io::Result<Box<dyn Udp>> {
+        self.bind(([127, 0, 0, 1], 0).into())
     }
 
     fn path_bytes(&self, _: SocketAddr) -> Option<usize> {

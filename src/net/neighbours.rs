@@ -181,6 +181,35 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_holds_for_a_moment_and_for_the_interface_where_it_was_found() {
+        let neighbours = Neighbours::open().expect("a way to the kernel");
+        let mac = MacAddress([0x52, 0x54, 0, 0x12, 0x34, 7]);
+        // However busy this machine is, the one is not over yet.
+        let now = Instant::now();
+        let later = now + 1000 * limits::NEIGHBOUR_HOLDS;
+        let of = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        let before = now.checked_sub(limits::NEIGHBOUR_HOLDS).expect("it has run for a while");
+        let found = [("[fe80::7%1]:0", later), ("192.0.2.7:0", later), ("192.0.2.8:0", before)];
+        let mut table = neighbours.0.lock().expect("no panic");
+        for (client, since) in found.map(|(client, since)| (of(client), since)) {
+            let scope = if let SocketAddr::V6(v6) = client { v6.scope_id() } else { 0 };
+            table.found.insert((client.ip(), scope), (mac, since));
+        }
+        drop(table);
+        for (client, is_known) in [
+            ("[fe80::7%1]:2000", true),
+            // An address on one link may be another machine's on another link.
+            ("[fe80::7%2]:2000", false),
+            ("192.0.2.7:2000", true),
+            ("[::ffff:192.0.2.7]:2000", true),
+            ("192.0.2.8:2000", false),
+        ] {
+            let known = neighbours.address_of(&of(client));
+            assert_eq!(known, is_known.then_some(mac), "{client}");
+        }
+    }
+
+    #[test]
     fn this_machine_itself_and_addresses_that_lead_nowhere_have_no_hardware_address() {
         let neighbours = Neighbours::open().expect("a way to the kernel");
         for client in ["127.0.0.1:7", "[::1]:7", "[::ffff:127.0.0.1]:7", "[fe80::1%1]:7"] {

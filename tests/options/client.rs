@@ -2,15 +2,23 @@
 
 use crate::common::apart::namespaces;
 use crate::common::{
-    Daemon, Running, Scripted, ack, child, closed, data, error, everything_in, folder, pattern,
+    DEADLINE, Daemon, Running, Scripted, ack, child, closed, data, error, everything_in, folder,
+    pattern, until,
 };
 use crate::help::{commands, exit_codes, help};
-use crate::programs::rtftp;
+use crate::programs::{on_a_terminal, rtftp};
 use crate::rtftp::few;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use predicates::prelude::*;
-use predicates::str::{contains, is_empty};
+use predicates::str::{contains, is_empty, starts_with};
 use std::collections::BTreeSet;
-use tftpkit::store::{Readable, Uploads};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::ExitStatusExt;
+use tftpkit::store::{Entry, Kind, Listing, Readable, Uploads};
 use tftpkit::wire::{Operation, Packet};
 
 const RTFTP: &str = env!("CARGO_BIN_EXE_rtftp");
@@ -75,13 +83,15 @@ fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
     let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[("mine", b"few")]));
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
     let remote = server.address.to_string();
-    let cases: [(&[&str], &str, i32); 6] = [
+    let cases: [(&[&str], &str, i32); 8] = [
         (&["get", &remote, "missing", "dir", "a"], "", 4),
         (&["get", &remote, "dir", "missing", "a"], "", 5),
         (&["put", "absent", "/dev", "mine", &remote], "", 1),
         (&["put", "mine", "absent", &remote], "", 5),
         (&[&remote], "download dir\nbogus\ndownload missing\ndownload a again\n", 5),
         (&[&remote], "bogus\ndownload dir\nquit\n", 2),
+        (&[&remote], "download missing dir a\n", 4),
+        (&[&remote], "upload absent mine\n", 1),
     ];
     for (words, typed, code) in cases {
         let run = rtftp(here.path()).args(words).write_stdin(typed).assert();
@@ -141,7 +151,8 @@ fn each_name_of_standard_output_stands_for_it() {
         let get = ["get", &remote, "a", "--json", "-o", name];
         let run = rtftp(here.path()).args(get).assert().success();
         // The report goes where the file does not.
-        run.stdout("few").stderr(contains("\"operation\":\"get\""));
+        run.stdout("few")
+            .stderr(contains("\"operation\":\"get\"").and(contains("\"local\":\"-\"")));
     }
     assert!(everything_in(here.path()).is_empty());
 }
@@ -170,6 +181,165 @@ fn where_a_name_has_two_addresses_the_second_is_asked_when_nothing_listens_at_th
     }
     assert_eq!(std::fs::read(here.path().join("got")).expect("downloaded"), b"few");
     assert!(root.path().join("stored").exists());
+}
+
+#[test]
+fn names_on_the_command_line_need_not_be_utf_8() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let name = OsStr::from_bytes(b"caf\xe9");
+    std::fs::write(here.path().join(name), "few").expect("a file");
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let remote = server.address.to_string();
+    let run = |words: &[&OsStr], code| rtftp(here.path()).args(words).assert().code(code);
+    let [put, get, list] = ["put", "get", "list"].map(OsStr::new);
+    let remote = OsStr::new(&remote);
+    run(&[put, name, remote], 0);
+    run(&[put, name, remote, OsStr::from_bytes(b"\xe9")], 0);
+    for name in [&b"caf\xe9"[..], b"\xe9"] {
+        let name = OsStr::from_bytes(name);
+        assert_eq!(std::fs::read(root.path().join(name)).expect("stored"), b"few");
+        run(&[get, remote, name], 0);
+        assert_eq!(std::fs::read(here.path().join(name)).expect("downloaded"), b"few");
+    }
+    let listed = run(&[list, remote, OsStr::from_bytes(b"\xe8")], 4);
+    listed.stderr(contains("%E8: the server says: no such directory"));
+    let one_word = [remote.as_bytes(), b":", name.as_bytes()].concat();
+    let refused = run(&[get, OsStr::from_bytes(&one_word)], 2);
+    refused.stderr(contains("is not UTF-8: write the host on its own and the name after it"));
+}
+
+#[test]
+fn what_a_link_here_stands_for_is_written_and_the_link_stays() {
+    let (root, here) = (folder(&[("a", b"new")]), folder(&[("to/real", b"old")]));
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    for (link, to) in [("link", "to/real"), ("dangling", "to/nothing"), ("into", "to")] {
+        symlink(to, here.path().join(link)).expect("a link");
+    }
+    let get = |to: &str| rtftp(here.path()).args(["get", &remote, "a", "-o", to]).assert();
+    get("link").success();
+    get("into").success();
+    get("dangling").code(1).stderr(contains("cannot write 'dangling': No such file"));
+    let local = |name| std::fs::read(here.path().join(name)).expect("a file");
+    assert_eq!(["to/real", "to/a"].map(local), [b"new"; 2]);
+    let is_link = |name| here.path().join(name).is_symlink();
+    assert_eq!(["link", "dangling", "into"].map(is_link), [true; 3]);
+    assert_eq!(everything_in(&here.path().join("to")), ["a", "real"]);
+}
+
+/// To open a FIFO is to wait for who opens its other end.
+#[test]
+fn what_cannot_be_cancelled_is_ended_by_a_signal_and_by_the_time() {
+    let here = folder(&[]);
+    mkfifo(&here.path().join("fifo"), Mode::S_IRWXU).expect("a FIFO");
+    let closed = closed().to_string();
+    let get = ["get", &closed, "a", "-o", "fifo", "--max-time", "0.2"];
+    let get = rtftp(here.path()).args(get).assert().code(3);
+    get.stderr("rtftp: the time that --max-time gives is over\n");
+    let silent = Scripted::new(|_| Vec::new());
+    let silent = silent.remote();
+    // A check could be cancelled, and nobody is told that the server is down.
+    let cases: [&[&str]; 2] =
+        [&["put", "fifo", &closed], &["check", &silent, "a", "--within", "99"]];
+    for words in cases {
+        let mut rtftp = std::process::Command::new("env");
+        rtftp.args(["--default-signal=TERM", RTFTP]).args(words).current_dir(here.path());
+        let rtftp = child::started(&mut rtftp);
+        let threads = format!("/proc/{}/task", rtftp.id());
+        until("it waits for signals", || {
+            let names = std::fs::read_dir(&threads).expect("it lives").flatten();
+            let mut names = names.map(|one| std::fs::read_to_string(one.path().join("comm")));
+            names.any(|name| name.is_ok_and(|name| name == "interrupts\n")).then_some(())
+        });
+        kill(Pid::from_raw(rtftp.id().cast_signed()), Signal::SIGTERM).expect("sent");
+        let output = child::said_within(DEADLINE, rtftp).expect("its end");
+        assert_eq!(output.status.signal(), Some(Signal::SIGTERM as i32), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+    }
+}
+
+/// The server sends the signal when completion asks it for a list: the menu waits at its prompt.
+#[test]
+fn a_signal_ends_the_menu_at_its_prompt_and_leaves_the_terminal_as_it_was() {
+    let (here, mut port) = (folder(&[]), None);
+    let server = Scripted::new(move |packet| {
+        if let Packet::Request(request) = packet {
+            port = port.or_else(|| String::from_utf8_lossy(request.name).parse::<u16>().ok());
+            let menu = port.map(|port| format!("^[^ ]*rtftp 127.0.0.1:{port}$"));
+            menu.into_iter().for_each(|menu| {
+                child::output(std::process::Command::new("pkill").args(["-TERM", "-f", &menu]));
+            });
+        }
+        Vec::new()
+    });
+    let menu = format!("{RTFTP} {}; echo ended by $?; stty -a", server.address);
+    let keys = format!("get {}/x\t", server.address.port());
+    let screen = on_a_terminal(here.path(), &format!("sh -c '{menu}'"), &[&keys]);
+    let (_, after) = screen.split_once("ended by 143").expect("SIGTERM ends it");
+    let has = |flag: &str| after.split_whitespace().any(|one| one.trim_matches(';') == flag);
+    assert_eq!(["icanon", "echo", "isig"].map(has), [true; 3], "lines are edited: {after}");
+}
+
+#[test]
+fn the_history_is_where_the_variables_say() {
+    let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let home = here.path().display();
+    let cases = [
+        (format!("-u XDG_STATE_HOME HOME={home}/1"), Some("1/.local/state")),
+        (format!("XDG_STATE_HOME=state HOME={home}/2"), Some("2/.local/state")),
+        (format!("XDG_STATE_HOME={home}/own HOME={home}/3"), Some("own")),
+        ("-u XDG_STATE_HOME -u HOME".into(), None),
+    ];
+    for (variables, folder) in cases {
+        let menu = format!("env {variables} {RTFTP} {}", server.address);
+        let screen = on_a_terminal(here.path(), &menu, &["get a -\r", "quit\r"]);
+        assert!(screen.contains("few"), "{variables}: {screen}");
+        if let Some(folder) = folder {
+            let history = here.path().join(folder).join("rtftp/history");
+            let history = std::fs::read_to_string(history).unwrap_or_default();
+            assert!(history.contains("get a -"), "{variables}: {history}");
+        }
+    }
+    assert_eq!(everything_in(here.path()), ["1", "2", "own"]);
+}
+
+#[test]
+fn the_menu_prints_a_file_alone_and_stays_where_it_is_when_a_directory_is_not_there() {
+    let (root, here) = (folder(&[("a", b"few"), ("sub/b", b"")]), folder(&[("mine", b"mine")]));
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let menu = |typed: &str| {
+        rtftp(here.path()).arg(server.address.to_string()).write_stdin(typed.to_owned()).assert()
+    };
+    menu("get a -\n").success().stdout("few").stderr(is_empty());
+    let told =
+        "rtftp: cd: the server says: no such directory (code 1)\n  'list' shows what is there";
+    menu("cd sub\ncd absent\nput mine\n").code(4).stderr(contains(told));
+    assert_eq!(everything_in(&root.path().join("sub")), ["b", "mine"]);
+    let told = "rtftp: download: absent/*: the server says: no such directory (code 1)\n";
+    menu("get absent/*\n").code(4).stderr(starts_with(told));
+    menu("cd sub\nput mine\n")
+        .code(5)
+        .stderr(starts_with("rtftp: upload: mine: the server says: "));
+    // No letter is so like a number that it may be meant.
+    menu("x\n").code(2).stderr("rtftp: there is no command 'x'; 'help' shows what there is\n");
+}
+
+#[test]
+fn a_number_that_is_a_directory_fails_as_a_list() {
+    let modified = std::time::UNIX_EPOCH;
+    let sub = Entry { name: "sub".into(), kind: Kind::Directory, size: 0, modified };
+    let listing = Listing { entries: vec![sub], cut: false }.to_text();
+    let server = Scripted::new(move |packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
+        Packet::Request(request) if request.name == b".list" => vec![data(1, &listing)],
+        Packet::Request(_) => vec![error(2, "not you")],
+        _ => Vec::new(),
+    });
+    let here = folder(&[]);
+    let mut menu = rtftp(here.path());
+    let menu = menu.arg(server.remote()).write_stdin("list\n1\n").assert().failure();
+    menu.stderr(starts_with("rtftp: list: "));
 }
 
 #[test]

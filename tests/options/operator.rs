@@ -62,13 +62,19 @@ fn each_exit_status_that_is_documented_is_reached() {
 
 #[test]
 fn a_second_signal_ends_what_the_first_has_let_run_on() {
-    let root = two_thousand();
-    let mut server = Daemon::serve(root.path(), &[&OFTEN[..], &["--drain", "1h"]].concat());
+    let (root, place) = (two_thousand(), folder(&[]));
+    let pid_file = place.path().join("pid").display().to_string();
+    let options = [&OFTEN[..], &["--drain", "1h", "--pid-file", &pid_file]].concat();
+    let mut server = Daemon::serve(root.path(), &options);
     let (peer, tid) = hanging(&server);
     server.signal(Signal::SIGTERM);
     server.log_line(&["stopping", "transfers=1", "grace=3600"]);
     let transfer = (peer, tid);
     assert!(!ends_before_many_repetitions(&transfer, || server.exit_status().is_some()));
+    // What names it is the next one's meanwhile.
+    let next = Daemon::serve(root.path(), &options);
+    let told = std::fs::read_to_string(&pid_file).expect("a file");
+    assert_eq!(told.trim(), next.pid());
     // It takes no more requests meanwhile.
     let late = server.peer();
     late.ask(&rrq("f", &[]));

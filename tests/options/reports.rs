@@ -135,11 +135,13 @@ fn a_failure_is_reported_with_all_its_fields_and_their_values() {
 #[test]
 fn what_is_wrong_before_a_server_is_asked_is_told_to_scripts_too() {
     let here = folder(&[("b", b"few")]);
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["get", "host"], "no file is named after the host 'host'"),
         (&["put", "b", "ftp://host/"], "another protocol"),
         (&["list", "h:0"], "not a number from 1 to 65535"),
         (&["bench", "h:a", "g:b"], "a load is for one server"),
+        (&["bench", "h:a", "h:7/b"], "a load is for one server"),
+        (&["bench", "h:a", "tftp://h/b;mode=netascii"], "its files are of one mode"),
         (&["get", "h:a", "--blksize", "7"], "from 8 to 65464"),
         (&["gett", "h", "a"], "did you mean 'get'?"),
     ];

@@ -171,7 +171,10 @@ mod tests {
     fn a_port_that_became_a_part_of_an_address_is_told() {
         let told = |at: &str| {
             let at = at.parse().expect("an address");
-            advice("list", Place::CommandLine, &Failure::Closed(at).into()).expect("advice")
+            let of = |failure: Failure| advice("list", Place::CommandLine, &failure.into());
+            let [closed, silent] = [of(Failure::Closed(at)), of(Failure::NoAnswer(at))];
+            assert_eq!(closed, silent, "the same is wrong where nobody says that it is closed");
+            closed.expect("advice")
         };
         assert_eq!(told("[::1:6969]:69"), "Is the port meant? Then it is [::1]:6969.");
         assert_eq!(

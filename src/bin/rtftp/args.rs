@@ -494,5 +494,10 @@ mod tests {
         assert!(rate("0.001").is_ok() && rate("1e6").is_ok());
         assert!(duration("0").is_err() && duration("4294967296").is_err());
         assert!(rate("0").is_err() && rate("1000001").is_err() && rate("nan").is_err());
+        let millis = ["0.05", "60", "1min"].map(|text| interval(text).map(|span| span.as_millis()));
+        assert_eq!(millis, [Ok(50), Ok(60_000), Ok(60_000)]);
+        assert!(["0.049", "60.1"].map(interval).iter().all(Result::is_err));
+        assert_eq!(duration("0.001"), Ok(Duration::from_millis(1)));
+        assert_eq!(duration("4294967295"), Ok(Duration::from_secs(u32::MAX.into())));
     }
 }

@@ -331,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_lacks_a_port_says_what_it_takes_and_any_other_failure_its_own_words() {
+        let told = |failure: Failure| crate::shown::told(&cannot_go_on(failure));
+        let lacks = io::Error::from_raw_os_error(nix::libc::EMFILE);
+        assert_eq!(
+            told(Failure::Socket(lacks)),
+            "the load cannot go on: it takes a port and an open file for each client: Too many open files"
+        );
+        assert_eq!(told(Failure::Cancelled), Failure::Cancelled.to_string());
+    }
+
+    #[test]
     fn spans_are_short() {
         let shown = |micros| short(Duration::from_micros(micros));
         let cases = [(0, "0 us"), (999, "999 us"), (1000, "1.00 ms"), (12_345, "12.3 ms")];

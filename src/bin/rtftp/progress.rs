@@ -1,7 +1,7 @@
 //! Progress on a terminal: who is asked, how far it is, and that it stalls.
 
 use crate::shown::{bytes, harmless};
-use crate::text::{columns, shortened};
+use crate::text::{columns_of, shortened};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::Cell;
 use std::io::{self, Write};
@@ -21,6 +21,11 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// On narrower terminals there is no room for more than the figures.
 const COLUMNS_WITH_BAR: usize = 60;
+
+/// The columns that there are. The line is on standard error: a file may be on standard output.
+fn room() -> usize {
+    columns_of(io::stderr()).unwrap_or(80)
+}
 
 /// A transfer on its way: how it was told last, and its line where there is a terminal.
 #[derive(Debug, Default)]
@@ -109,7 +114,7 @@ impl Line {
     fn new(name: &str, asking: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         bar.set_style(ProgressStyle::default_spinner());
-        let room = columns().unwrap_or(80);
+        let room = room();
         Self {
             bar,
             name: shortened(&harmless(name), (room / 3).max(12)),
@@ -157,7 +162,7 @@ impl Line {
                 let stalled = format!(" {so_far}, stalled for {seconds} s");
                 let line = format!("{}{stalled} (Ctrl-C stops)", self.name);
                 // A line that the terminal breaks cannot be cleared.
-                let room = columns().unwrap_or(80).saturating_sub(1);
+                let room = room().saturating_sub(1);
                 let is_short = line.width() <= room;
                 let narrow = || {
                     let room = room.saturating_sub(stalled.width());
@@ -191,7 +196,7 @@ impl Line {
             }
             seen.shown = shown;
             self.bar.set_message(self.name.clone());
-            let is_wide = columns().unwrap_or(80) >= COLUMNS_WITH_BAR;
+            let is_wide = room() >= COLUMNS_WITH_BAR;
             match (shown, is_wide) {
                 (Shown::Total, true) => self
                     .style("{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta} left"),

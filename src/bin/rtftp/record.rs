@@ -163,6 +163,7 @@ mod tests {
             (at_the_end_of_numbers(not_found()), "refused"),
             (at_the_end_of_numbers(Failure::Unconfirmed), "unconfirmed"),
             (Failure::Protocol(String::new()), "protocol"),
+            (Failure::Words("no".into()), "protocol"),
             (Failure::Differs, "differs"),
             (Failure::Cancelled, "cancelled"),
             (Failure::Unconfirmed, "unconfirmed"),
@@ -176,6 +177,26 @@ mod tests {
         for (failure, expected) in cases {
             let its_code = (expected == "refused").then_some(1);
             assert_eq!((kind(&failure), code(&failure)), (expected, its_code), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_listing_ends_with_its_own_line_alone() {
+        let entry = |name: &str| tftpkit::store::Entry {
+            name: name.into(),
+            kind: tftpkit::store::Kind::File,
+            size: 3,
+            modified: std::time::UNIX_EPOCH,
+        };
+        for (names, cut) in [(&[][..], false), (&["a"], true), (&["a", "b"], false)] {
+            let entries: Vec<_> = names.iter().map(|name| entry(name)).collect();
+            let text = listing(&Listing { entries, cut }, Record::default());
+            let lines = serde_json::Deserializer::from_slice(&text).into_iter();
+            let lines: Vec<serde_json::Value> = lines.map(|line| line.expect("JSON")).collect();
+            let [entries @ .., end] = &lines[..] else { panic!("no line") };
+            assert!(entries.iter().map(|entry| &entry["name"]).eq(names), "{entries:?}");
+            let told = (&end["entries"], &end["cut"]);
+            assert_eq!(told, (&names.len().into(), &cut.into()), "{end}");
         }
     }
 

@@ -283,6 +283,8 @@ mod tests {
             got(&["[::1]:7", "a%2f;mode=octet \u{e9}"]),
             ["tftp://[::1]:7/a%252f%3Bmode=octet%20\u{e9}"]
         );
+        let of_mode = "tftp://h/;mode=netascii";
+        assert_eq!(got(&["g:x", of_mode, "a"]), ["tftp://g/x", "tftp://h/a;mode=netascii"]);
         assert!(get_targets(&words(&["h"])).is_err());
         assert!(get_targets(&words(&["h:a", "g"])).is_err());
     }
@@ -295,6 +297,9 @@ mod tests {
         assert_eq!(put(&["a", "b", "h:"]), ["a tftp://h/a", "b tftp://h/b"]);
         assert_eq!(put(&["x", "h:6969", "y"]), ["x tftp://h:6969/y"]);
         assert_eq!(put(&["-", "tftp://h/y"]), ["- tftp://h/y"]);
+        let of_mode = "tftp://h/;mode=netascii";
+        assert_eq!(put(&["x", of_mode, "y"]), ["x tftp://h/y;mode=netascii"]);
+        assert_eq!(put(&["x", of_mode]), ["x tftp://h/x;mode=netascii"]);
         assert!(put_targets(&words(&["a", "b", "h:y"])).is_err());
         assert!(put_targets(&words(&["-", "h"])).is_err());
     }
@@ -310,8 +315,46 @@ mod tests {
         assert_eq!(put(&["x", "g", "h:"]), ["x tftp://h/x", "g tftp://h/g"]);
         assert_eq!(put(&["x", "g:a", "h"]), ["x tftp://h/x", "g:a tftp://h/g:a"]);
         assert_eq!(put(&["x", "h"]), ["x tftp://h/x"]);
-        let nameless = put_targets(&words(&["x", "-", "h"])).map_err(|error| error.to_string());
-        assert!(nameless.is_err_and(|why| why.contains("standard input has no name")));
+        // Standard input is no server that stands before the files.
+        for nameless in [&["x", "-", "h"][..], &["-", "Cargo.toml"]] {
+            let nameless = put_targets(&words(nameless)).map_err(|error| error.to_string());
+            assert!(nameless.is_err_and(|why| why.contains("standard input has no name")));
+        }
+    }
+
+    #[test]
+    fn the_resolvers_own_heading_is_not_told() {
+        let of = |text: &str| reason(&io::Error::other(text));
+        let heading = "failed to lookup address information";
+        assert_eq!(
+            of(&format!("{heading}: Name or service not known")),
+            "Name or service not known"
+        );
+        assert_eq!(of("the name has no address"), "the name has no address");
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_waited_for_and_nothing_else_is() {
+        use io::ErrorKind as E;
+        let at = ([127, 0, 0, 1], 69).into();
+        let unresolved = || Unresolved { host: "h".into(), reason: "r".into() };
+        let cut_off =
+            [E::NetworkUnreachable, E::HostUnreachable, E::NetworkDown, E::AddrNotAvailable];
+        let mut waited: Vec<anyhow::Error> =
+            vec![Failure::NoAnswer(at).into(), Failure::Closed(at).into(), unresolved().into()];
+        waited.extend(cut_off.map(|kind| Failure::Socket(kind.into()).into()));
+        for error in waited {
+            assert!(is_not_there(&error), "it may come: {error}");
+        }
+        let others = [
+            Failure::BrokenOff(at, 512),
+            Failure::Unconfirmed,
+            Failure::Cancelled,
+            Failure::Socket(E::PermissionDenied.into()),
+        ];
+        for failure in others {
+            assert!(!is_not_there(&failure.into()), "it was there, or waiting does not help");
+        }
     }
 
     #[test]

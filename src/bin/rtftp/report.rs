@@ -337,13 +337,24 @@ mod tests {
     #[test]
     fn what_fails_before_a_server_is_asked_has_its_exit_status_too() {
         let of = |error: anyhow::Error| {
-            (Class::of(&error), Advice::default().about("get", &error).is_some())
+            (Class::of(&error), kind_of(&error), Advice::default().about("get", &error).is_some())
         };
-        let full = StoreError::full("the disk is full");
-        assert_eq!(of(anyhow::Error::from(full).context("x")), (Class::DiskFull, true));
-        let unresolved = Unresolved { host: "h".into(), reason: "r".into() };
-        assert_eq!(of(unresolved.into()), (Class::NoAnswer, true));
-        assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, false));
+        let full = anyhow::Error::from(StoreError::full("the disk is full")).context("x");
+        assert_eq!(of(full), (Class::DiskFull, "disk full", true));
+        let unresolved = || Unresolved { host: "h".into(), reason: "r".into() };
+        assert_eq!(of(unresolved().into()), (Class::NoAnswer, "no such host", true));
+        assert_eq!(of(anyhow::anyhow!("cannot read 'x'")), (Class::Local, "local", false));
+        assert_eq!(of(TimeOver.into()), (Class::NoAnswer, "time over", false));
+        let waited = anyhow::Error::from(unresolved()).context(TimeOver);
+        assert_eq!(of(waited), (Class::NoAnswer, "time over", true), "what it waited for is told");
+    }
+
+    #[test]
+    fn of_a_long_name_the_front_and_the_end_are_told() {
+        let name = |bytes: usize| format!("{}end", "x".repeat(bytes - 3));
+        assert_eq!(short(&name(240)), name(240));
+        let told = format!("{}...{}end", "x".repeat(120), "x".repeat(57));
+        assert_eq!(short(&name(241)), told);
     }
 
     #[test]
@@ -362,5 +373,12 @@ mod tests {
         assert!(in_words(&summary).ends_with("iB/s, 7 packets sent again)"));
         (summary.retransmitted, summary.bytes) = (1, 5);
         assert_eq!(in_words(&summary), "5 B in 0.00 s (1 packet sent again)");
+        (summary.retransmitted, summary.elapsed) = (0, Duration::from_secs(2));
+        let of = |bytes| {
+            summary.bytes = bytes;
+            in_words(&summary)
+        };
+        let told = ["64.00 KiB in 2.00 s", "64.00 KiB in 2.00 s (32.00 KiB/s)"];
+        assert_eq!([65_535, 65_536].map(of), told, "a few blocks have no rate");
     }
 }

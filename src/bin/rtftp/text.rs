@@ -83,7 +83,8 @@ pub(crate) fn columns() -> Option<usize> {
     columns_of(io::stdout())
 }
 
-fn columns_of(out: impl AsFd) -> Option<usize> {
+/// The columns of the terminal that this is, if it is one.
+pub(crate) fn columns_of(out: impl AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(out).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }

@@ -249,6 +249,8 @@ mod tests {
         let line = "  names      rewritten by m, rewritten by a --map-rule, without C: or /boot/ in front, without 0xFF \
                     and control characters at the end, in letters of any size\n";
         assert!(names.contains(line), "{names}");
+        let two = told(&["--map-rule", "r a b", "--map-rule", "r c d"], "127.0.0.1:7");
+        assert!(two.contains("  names      rewritten by 2 --map-rule\n"), "{two}");
         let any = told(&["--uploads", "overwrite", "--list-name", "ls"], "0.0.0.0:7");
         for line in [
             "  listening  0.0.0.0:7\n",

@@ -454,6 +454,27 @@ mod tests {
     }
 
     #[test]
+    fn files_that_are_not_there_are_told_together_but_for_what_is_to_be_read() {
+        let _alone = alone();
+        let (log, lines) = (Arc::new(Log::new(0, false)), Lines::default());
+        let writer = lines.clone();
+        let all = tracing_subscriber::fmt().with_max_level(Level::INFO).with_ansi(false);
+        let all = all.with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(all, || {
+            let names = [("a", "not found"), ("b", "not found"), ("c", "C is there")];
+            for (name, why) in names.into_iter().chain([("d", "not found")]) {
+                let local = [127, 0, 0, 1];
+                let query = Query::new((local, 2000).into(), local.into(), Operation::Read, name);
+                let refusal = &Refusal::new(ErrorCode::NotFound, why);
+                log.tell(Event::Refused { query: &query, served: None, refusal });
+            }
+        });
+        let lines = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
+        let told = ["a", "b", "c", "d"].map(|name| lines.contains(&format!("file=\"{name}\"")));
+        assert_eq!(told, [true, false, true, false], "what may be meant is told at once: {lines}");
+    }
+
+    #[test]
     fn another_rate_begins_anew_and_the_same_one_gives_no_more_lines() {
         let _alone = alone();
         let log = Log::new(1, false);

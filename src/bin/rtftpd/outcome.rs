@@ -109,6 +109,11 @@ mod tests {
             (summary.bytes, summary.outcome) = (bytes, Some(outcome));
             let (level, message, outcome) = judge(&summary, operation);
             assert_eq!(format!("{level} {message}: {outcome}"), told);
+            // Somebody who ended it may have had a reason; who asked for something else had.
+            let may_matter = told.starts_with("WARN ")
+                || told.starts_with("ERROR ")
+                || told.starts_with("INFO ended: ended by the client");
+            assert_eq!(is_failure(&summary, operation), may_matter, "{told}");
         }
         for (outcome, code) in [
             (by_peer(ErrorCode::DiskFull), Some(ErrorCode::DiskFull)),

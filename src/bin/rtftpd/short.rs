@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use std::io;
     use std::sync::{Arc, Mutex};
-    use tracing::{error, info, warn};
+    use tracing::{debug, error, info, warn};
 
     /// What is written while `act` runs, without the times.
     fn written(colours: bool, act: impl FnOnce()) -> Vec<String> {
@@ -171,7 +171,8 @@ mod tests {
         let _alone = crate::log::alone();
         let lines = Lines::default();
         let writer = lines.clone();
-        let all = tracing_subscriber::fmt().event_format(Short::new(colours));
+        let all = tracing_subscriber::fmt().with_max_level(Level::DEBUG);
+        let all = all.event_format(Short::new(colours));
         let all = all.with_writer(move || writer.clone()).finish();
         tracing::subscriber::with_default(all, act);
         let lines = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
@@ -185,6 +186,12 @@ mod tests {
             let (rate, seconds) = ("73.12 MiB/s", 0.1);
             info!(file = "a", %peer, mode = "octet", bytes = 70_001_u64, seconds, rate, retransmitted = 0_u64,
                 outcome = "complete", "sent");
+            for bytes in [65_535_u64, 65_536] {
+                info!(file = "a", %peer, bytes, rate, "sending");
+            }
+            info!(file = "a", %peer, "receiving");
+            debug!(%peer, why = "opcode", "malformed");
+            debug!(%peer, "stray packet");
             info!(file = "a b", %peer, bytes = 300_u64, rate, retransmitted = 2_u64, outcome = "complete",
                 "received");
             warn!(file = "x\x1b[2J\u{9b}", %peer, operation = "RRQ", error = 2_u16, why = "uploads are off", "refused");
@@ -197,6 +204,11 @@ mod tests {
         });
         let expected = [
             "sent a to 192.0.2.7:2000, 68.36 KiB, 73.12 MiB/s",
+            "sending a to 192.0.2.7:2000, 64.00 KiB",
+            "sending a to 192.0.2.7:2000, 64.00 KiB, 73.12 MiB/s",
+            "receiving a from 192.0.2.7:2000",
+            "malformed from 192.0.2.7:2000: opcode",
+            "stray packet from 192.0.2.7:2000",
             "received a b from 192.0.2.7:2000, 300 B, 2 sent again",
             "WARN refused x\\u{1b}[2J\\u{9b} from 192.0.2.7:2000: uploads are off",
             "listed / to 192.0.2.7:2000, 0 B: unconfirmed",

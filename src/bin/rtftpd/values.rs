@@ -184,6 +184,14 @@ mod tests {
         }
         assert_eq!(setting("0.05"), Ok(Duration::from_millis(50)));
         assert!(setting("0").is_err() && setting("-1").is_err() && setting("3601").is_err());
+        assert_eq!(
+            ["0.001", "3600"].map(setting),
+            [1, 3_600_000].map(|ms| Ok(Duration::from_millis(ms)))
+        );
+        assert_eq!(rate("1K"), Ok(Size(1024)));
+        assert!(rate("1023").is_err() && rate("0").is_err(), "it would hardly ever end");
+        assert_eq!([".list", "a..", "..."].map(|name| file_name(name).is_ok()), [true; 3]);
+        assert_eq!(["", ".", "..", "a/b", "/"].map(|name| file_name(name).is_ok()), [false; 5]);
         assert_eq!(drain("0"), Ok(Duration::ZERO));
         assert_eq!(drain("4294967295"), Ok(Duration::from_secs(u32::MAX.into())));
         assert!(

@@ -189,6 +189,21 @@ fn a_socket_for_requests_has_the_room_for_a_crowd_and_keeps_what_it_was_given() 
 }
 
 #[test]
+fn what_cannot_take_requests_is_not_adopted() {
+    let kernel = Kernel::start();
+    let adopt = |socket: OwnedFd| kernel.adopt(socket).map(drop).map_err(|why| why.to_string());
+    let no_udp = Err("it is no socket for UDP over IPv4 or IPv6".to_owned());
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    assert_eq!(adopt(tcp.into()), no_udp);
+    let unix = std::os::unix::net::UnixDatagram::unbound().expect("a socket");
+    assert_eq!(adopt(unix.into()), no_udp);
+    for domain in [Domain::IPV4, Domain::IPV6] {
+        let unbound = kernel.socket(domain).expect("a socket");
+        assert_eq!(adopt(unbound.into()), Err("it is bound to no port".into()));
+    }
+}
+
+#[test]
 fn an_address_that_is_not_there_yet_is_listened_at_and_one_that_is_taken_is_not() {
     let kernel = Kernel::start();
     // It is one of documentation, which no machine has (RFC 5737).
@@ -260,16 +275,18 @@ fn a_socket_at_all_addresses_answers_from_that_which_was_asked() {
 #[test]
 fn what_the_network_says_is_told_once_to_who_wants_to_hear_it() {
     let kernel = Kernel::start();
-    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let (socket, closed) = (kernel.bind(local).expect("a socket"), kernel.bind(local));
-    let nobody = closed.expect("a socket").local_address().expect("its address");
-    socket.hear_errors().expect("they are heard");
-    socket.send_to(b"x", nobody).expect("sent");
-    assert!(socket.wait(limits::PATIENCE), "nobody listens there");
-    let told = socket.receive_from(&mut [0], false).map_err(|error| error.kind());
-    assert_eq!(told.map(drop), Err(io::ErrorKind::ConnectionRefused));
-    socket.forget_error();
-    assert!(!socket.wait(Duration::ZERO), "it would count as news for ever");
+    for local in [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()] {
+        let local = SocketAddr::new(local, 0);
+        let (socket, closed) = (kernel.bind(local).expect("a socket"), kernel.bind(local));
+        let nobody = closed.expect("a socket").local_address().expect("its address");
+        socket.hear_errors().expect("they are heard");
+        socket.send_to(b"x", nobody).expect("sent");
+        assert!(socket.wait(limits::PATIENCE), "nobody listens at {nobody}");
+        let told = socket.receive_from(&mut [0], false).map_err(|error| error.kind());
+        assert_eq!(told.map(drop), Err(io::ErrorKind::ConnectionRefused), "{nobody}");
+        socket.forget_error();
+        assert!(!socket.wait(Duration::ZERO), "it would count as news for ever: {nobody}");
+    }
 }
 
 #[test]

@@ -158,11 +158,28 @@ fn a_gate_holds_what_is_sent_until_it_opens_and_is_told_what_passes() {
     assert_eq!(fake.sent(), [b"\0\x05\0\0no more\0"], "what ends it is not held");
 }
 
+/// Has a share of what all may send, and notes how much of it is used.
+#[derive(Debug)]
+struct Counted(Arc<Mutex<Vec<u64>>>);
+
+impl Share for Counted {
+    fn allowance(&self, _: Time) -> Allowance {
+        Allowance { at: Time::START, bytes: u64::MAX }
+    }
+
+    fn sent(&self, _: Time, bytes: u64) {
+        self.0.lock().expect("no panic").push(bytes);
+    }
+}
+
 #[test]
 fn what_finds_no_room_is_kept_and_leaves_when_there_is_some() {
     let fake = Fake::default();
     let window = TransferOption::WindowSize(WindowSize::new(4).expect("a window"));
+    let (counted, heard) = (Arc::default(), Arc::default());
     let session = session(&fake, download(Options::NONE.with(window), 4 * 512));
+    let session = session.sharing(Some(Box::new(Counted(Arc::clone(&counted)))));
+    let session = session.tapped(Some(Box::new(Heard(Arc::clone(&heard)))));
     advance(&session);
     assert_eq!(fake.sent(), [b"\0\x06windowsize\x004\0"]);
     fake.comes(&ack(0), PEER);
@@ -172,6 +189,10 @@ fn what_finds_no_room_is_kept_and_leaves_when_there_is_some() {
     fake.last(|inside| inside.room = 9);
     assert!(matches!(advance(&session), Next::Wait(_)));
     assert_eq!(fake.sent(), [data(3, 512), data(4, 512)], "they are not lost");
+    // What did not leave has not been sent, and is no part of what all may send.
+    assert_eq!(*counted.lock().expect("no panic"), [15, 2 * 516, 2 * 516]);
+    let told = ["0 Out 15", "0 In 4", "0 Out 516", "0 Out 516", "0 Out 516", "0 Out 516"];
+    assert_eq!(*heard.lock().expect("no panic"), told);
     fake.comes(&ack(4), PEER);
     fake.last(|inside| inside.room = 0);
     let (mut transfer, mut buffer) = (session.lock(), [0; 600]);

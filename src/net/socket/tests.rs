@@ -115,6 +115,22 @@ fn a_transfer_has_a_port_of_the_range_that_is_free_as_long_as_there_is_one() {
 }
 
 #[test]
+fn who_has_bound_the_port_of_requests_has_no_say_in_the_ports_of_transfers() {
+    let (fake, range) = (Fake::default(), PortRange::new(5000, 5004).expect("a range"));
+    // Whatever it is, this system takes it for a socket.
+    let given = || std::fs::File::open("/dev/null").expect("it is there").into();
+    for (adopted, ports) in [(false, Some(range)), (true, Some(range)), (true, None)] {
+        let port = match adopted {
+            true => RequestSocket::adopt(&fake, given(), ports),
+            false => RequestSocket::bind(&fake, (LOCAL, 0).into(), ports),
+        };
+        let answer = port.and_then(|port| port.answer(&fake, LOCAL, PEER, 1)).expect("a socket");
+        let port = answer.local_address().expect("an address").port();
+        assert_eq!((5000..=5004).contains(&port), ports.is_some(), "{port}, adopted: {adopted}");
+    }
+}
+
+#[test]
 fn a_transfer_never_has_the_port_of_its_own_peer() {
     let fake = Fake::default();
     let peer = SocketAddr::new(LOCAL, FIRST_PORT);

@@ -243,6 +243,15 @@ mod tests {
         assert_eq!(complete("get sr"), found(4, &[]));
         let (_, all) = complete("upload ");
         assert!(!all.iter().any(|name| name.starts_with('.')), "what is hidden is meant: {all:?}");
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in [".hidden", "plain"] {
+            std::fs::write(folder.path().join(name), "").expect("a file");
+        }
+        for (typed, name) in [("", "plain"), (".", ".hidden")] {
+            let folder = folder.path().display();
+            let line = format!("put {folder}/{typed}");
+            assert_eq!(complete(&line), found(4, &[&format!("{folder}/{name}")]), "{typed}");
+        }
         assert_eq!(complete("upload src/client/wi"), found(7, &["src/client/wishes.rs"]));
         assert_eq!(complete("upload src/bin/rtftp/me"), found(7, &["src/bin/rtftp/menu/"]));
     }
@@ -273,6 +282,36 @@ mod tests {
         root.looker.listing = Some(listing(&["x", "y/"]));
         assert_eq!(root.completions(""), ["x", "y/"]);
         assert_eq!(root.completions("/"), ["/x", "/y/"]);
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_the_moment_is_there_at_a_later_key() {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        let (let_it, waits) = channel::<()>();
+        std::thread::spawn(move || {
+            let (mut buffer, file) = ([0; 600], listing(&["late.bin"]).to_text());
+            let _ = waits.recv();
+            while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
+                // It knows no LIST, and has the file in its place.
+                let answer = match buffer[1] {
+                    7 => b"\0\x05\0\x04no\0".to_vec(),
+                    1 => [&b"\0\x03\0\x01"[..], &file].concat(),
+                    _ => continue,
+                };
+                let _ = socket.send_to(&answer, peer);
+            }
+        });
+        let server = (Host { host: "127.0.0.1".into(), port }, Wishes::default());
+        let mut looker = Looker::default();
+        assert!(looker.look(&server, None, b"sub").is_empty(), "it is not waited for");
+        let_it.send(()).expect("it waits");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while looker.look(&server, None, b"sub").is_empty() {
+            assert!(Instant::now() < deadline, "what came late is never there");
+            std::thread::yield_now();
+        }
+        assert_eq!(looker.look(&server, None, b"sub")[0].name, "late.bin");
     }
 
     #[test]

@@ -285,6 +285,7 @@ fn obey(
     let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
     let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
+    let goes_there = picks && session.leads_to_directory(command);
     // What a command needs and was not given is asked for.
     let is_typed = session.is_typed;
     let mut need = |question: &str| {
@@ -341,7 +342,8 @@ fn obey(
         // Nobody reads on.
         Err(error) if error.is::<OutputClosed>() => Line::Quit,
         Err(error) => {
-            let command = meant.filter(|meant| *meant != "pick").unwrap_or("download");
+            let picked = if goes_there { "list" } else { "download" };
+            let command = meant.filter(|meant| *meant != "pick").unwrap_or(picked);
             Line::Failed(session.failed(command, &error))
         }
     }

@@ -122,12 +122,18 @@ impl Session {
         Ok(Class::Done)
     }
 
+    /// Whether this line of the list is a directory.
+    pub(super) fn leads_to_directory(&self, number: &str) -> bool {
+        self.numbered(number).ok().flatten().is_some_and(is_directory)
+    }
+
     /// Takes a line of the list.
     pub(super) fn pick(&mut self, number: &str, ask: Ask<'_>) -> Result<Class> {
         let picked = [number.to_owned()];
-        match self.numbered(number)? {
-            Some(entry) if is_directory(entry) => self.list(&picked),
-            _ => self.download(&picked, ask),
+        if self.leads_to_directory(number) {
+            self.list(&picked)
+        } else {
+            self.download(&picked, ask)
         }
     }
 
@@ -389,6 +395,7 @@ impl Session {
 fn below(directory: &[u8], name: &[u8]) -> Vec<u8> {
     match directory {
         b"" => name.to_vec(),
+        b"/" => [directory, name].concat(),
         directory => [directory, name].join(&b'/'),
     }
 }

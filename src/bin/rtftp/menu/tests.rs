@@ -63,6 +63,16 @@ fn a_word_is_a_number_a_name_of_the_list_or_one_in_the_directory() {
 }
 
 #[test]
+fn the_prompt_has_the_directory_as_far_as_there_is_room_and_nothing_that_drives_a_terminal() {
+    let of = |directory: &str| session(directory).prompt();
+    let prompts = [of(""), of("sub/deep"), of("a\u{202e}b")];
+    assert_eq!(prompts, ["rtftp> ", "rtftp sub/deep/> ", "rtftp a\\u{202e}b/> "]);
+    let half = columns().unwrap_or(80) / 2;
+    let long = of(&"d".repeat(half + 1));
+    assert_eq!(long.chars().count(), "rtftp /> ".len() + half, "half of a line is left: {long}");
+}
+
+#[test]
 fn names_that_are_not_utf_8_are_got_by_their_number_as_they_are() {
     let mut session = session("sub");
     let name = <std::ffi::OsStr as OsStrExt>::from_bytes(b"caf\xe9.bin").into();
@@ -70,6 +80,7 @@ fn names_that_are_not_utf_8_are_got_by_their_number_as_they_are() {
     session.listing = Some(Listing { entries: vec![entry], cut: false });
     assert_eq!(session.name_of("1").expect("a name"), b"sub/caf\xe9.bin");
     assert_eq!(session.fitting("caf*").expect("names"), [b"sub/caf\xe9.bin"]);
+    assert_eq!(session.completions("ca"), [""; 0], "no key types it");
 }
 
 #[test]
@@ -90,7 +101,11 @@ fn several_files_are_told_from_a_name_here() {
     assert_eq!(meant(&["fine", "first", &here]), is("sub/fine sub/first", Some(&here)));
     assert_eq!(meant(&["fine", "first", "-"]), is("sub/fine sub/first", Some("-")));
     assert_eq!(meant(&["fine", "first", "new/"]), is("sub/fine sub/first", Some("new/")));
+    let home = names::local("~").display().to_string();
+    assert_eq!(meant(&["fine", "first", "~"]), is("sub/fine sub/first", Some(&home)));
     assert_eq!(meant(&["fi*"]), is("sub/fine sub/first", None));
+    let of_root = session("/").fitting("/fi*").expect("it was listed");
+    assert_eq!(of_root, [b"/fine".to_vec(), b"/first".to_vec()], "one slash is the root's");
     assert_eq!(meant(&["fi*", "1"]), is("sub/fine sub/first sub/7", None));
     assert_eq!(meant(&["fi*", &here]), is("sub/fine sub/first", Some(&here)));
     let none: std::result::Result<(String, Option<String>), String> = meant(&["*.none"]);

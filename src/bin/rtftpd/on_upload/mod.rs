@@ -259,6 +259,39 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_asked_about_is_told_with_why_there_was_no_turn() {
+        let on_upload = Some("true".to_owned());
+        let args = OnUploadArgs { on_upload, on_upload_within: Duration::from_millis(1500) };
+        let asked = OnUpload::of(&args).expect("a command");
+        for (why, told) in [
+            (NoTurn::TooMany, format!("more than {} uploads wait for it", limits::UPLOADS_WAITING)),
+            (
+                NoTurn::TooManyOfNetwork,
+                format!(
+                    "more than {} uploads of its network wait for it",
+                    limits::UPLOADS_WAITING_OF_NETWORK
+                ),
+            ),
+            (NoTurn::Late, "no turn within 1.5 s".into()),
+        ] {
+            let error = asked.unasked(why);
+            assert!(error.to_string().contains(&format!("--on-upload: {told}")), "{error}");
+        }
+        // What ended in none of these ways was killed.
+        let exit = |exit| Ok(Some(Told { exit, stderr: b"no\n".to_vec() }));
+        assert!(asked.judge(exit(Exit::Exited(0))).is_ok());
+        for (ended, told, kind) in [
+            (Exit::Exited(7), "exit status 7: no", ErrorKind::PermissionDenied),
+            (Exit::Killed(9), "killed by signal 9: no", ErrorKind::PermissionDenied),
+            (Exit::Late, "killed after 1.5 s: no", ErrorKind::Other),
+            (Exit::NotStarted, "cannot be started: no", ErrorKind::Other),
+        ] {
+            let error = asked.judge(exit(ended)).expect_err(told);
+            assert!(error.to_string().contains(told) && error.kind() == kind, "{error}");
+        }
+    }
+
+    #[test]
     fn a_command_has_words() {
         assert_eq!(command("grep -q end"), Ok("grep -q end".into()));
         assert!(command("").is_err() && command(" \n").is_err());

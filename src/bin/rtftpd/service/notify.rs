@@ -69,3 +69,24 @@ pub(crate) fn watchdog() -> Option<Duration> {
     let is_meant = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     number("WATCHDOG_USEC").filter(|usec| is_meant && *usec > 0).map(Duration::from_micros)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_stops_asks_for_its_grace_and_a_moment_more_and_for_no_time_that_there_is_not() {
+        let (own, theirs) = UnixDatagram::pair().expect("a pair");
+        let notify = Notify(Some(Arc::new(own)));
+        let told = |grace| {
+            notify.stopping(grace);
+            let mut message = [0; 256];
+            let len = theirs.recv(&mut message).expect("a message");
+            String::from_utf8(message[..len].to_vec()).expect("UTF-8")
+        };
+        let of = |micros: u64| format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={micros}");
+        assert_eq!(told(Duration::ZERO), of(5_000_000));
+        assert_eq!(told(Duration::from_millis(1500)), of(6_500_000));
+        assert_eq!(told(Duration::MAX), of((1 << 32) * 1_000_000));
+    }
+}

@@ -331,6 +331,27 @@ mod tests {
     }
 
     #[test]
+    fn so_many_captures_are_kept_at_once_and_few_in_a_second_after_that() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        let writer = captures.writer.lock().expect("it").take().expect("a writer");
+        let began = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            scope.spawn(|| writer.run());
+            for _ in 0..MOST_FILES {
+                let peer = ([192, 0, 2, 7], 2000).into();
+                let kept = Kept { bytes: b"few".to_vec(), peer, file: "f".into() };
+                captures.sender.send(kept).expect("it is still there");
+            }
+            drop(captures);
+        });
+        let later = began.elapsed().as_secs_f64() * f64::from(PER_SECOND);
+        let most = (AT_ONCE as usize + 1 + later as usize).min(MOST_FILES);
+        let files = std::fs::read_dir(folder.path()).expect("a folder").count();
+        assert!((AT_ONCE as usize..=most).contains(&files), "{files}, and {most} at most");
+    }
+
+    #[test]
     fn a_capture_has_the_request_first_and_then_each_packet_its_way_in_its_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let captures = Captures::open(folder.path()).expect("a folder");

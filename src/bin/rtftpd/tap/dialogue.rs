@@ -144,6 +144,13 @@ mod tests {
 
     /// The lines of what is noted, without their times.
     fn noted(of: Option<&str>, event: &Event<'_>) -> Vec<String> {
+        let of = of.map(|network| network.parse().expect("a network"));
+        let lines = written(|| Dialogues::new(of, 0).note(event));
+        lines.into_iter().map(|(_, what)| what).collect()
+    }
+
+    /// The lines that are written, each with how long after the one before.
+    fn written(act: impl FnOnce()) -> Vec<(String, String)> {
         #[derive(Clone, Default)]
         struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
         impl std::io::Write for Lines {
@@ -159,10 +166,33 @@ mod tests {
         let writer = lines.clone();
         let all = tracing_subscriber::fmt().with_ansi(false).with_target(false).without_time();
         let all = all.with_writer(move || writer.clone()).finish();
-        let of = of.map(|network| network.parse().expect("a network"));
-        tracing::subscriber::with_default(all, || Dialogues::new(of, 0).note(event));
+        tracing::subscriber::with_default(all, act);
         let lines = String::from_utf8(lines.0.lock().expect("the lines").clone()).expect("UTF-8");
-        lines.lines().filter_map(|line| Some(line.split_once("+0.000000 ")?.1.to_owned())).collect()
+        let parts = lines.lines().filter_map(|line| line.split_once('+')?.1.split_once(' '));
+        parts.map(|(after, what)| (after.to_owned(), what.to_owned())).collect()
+    }
+
+    #[test]
+    fn each_packet_is_told_with_the_time_since_the_one_before() {
+        let here = std::net::Ipv4Addr::LOCALHOST;
+        let query = Query::new((here, 2000).into(), here.into(), Operation::Read, "f");
+        let lines = written(|| {
+            let mut dialogue = Arc::new(Dialogues::new(None, 0)).begin(&query).expect("it hears");
+            for (micros, way, block) in
+                [(70, Way::Out, 1), (2_000_070, Way::In, 1), (2_500_070, Way::Out, 2)]
+            {
+                let opcode = if way == Way::In { 4 } else { 3 };
+                dialogue.packet(Time::from_micros(micros), way, &[0, opcode, 0, block]);
+            }
+        });
+        let told: Vec<_> = lines.iter().map(|(after, what)| (&**after, &**what)).collect();
+        let expected = [
+            ("0.000000", "<- RRQ \"f\" octet"),
+            ("0.000000", "-> DATA 1 0"),
+            ("2.000000", "<- ACK 1"),
+            ("0.500000", "-> DATA 2 0"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tftpkit::limits;
 use tftpkit::query::Query;
-use tftpkit::server::{DropReason, Event, Handle, Refusal};
+use tftpkit::server::{DropReason, Event, Gauges, Handle, Refusal};
 use tftpkit::transfer::Summary;
 use tftpkit::wire::{ErrorCode, Filename, Operation};
 use tracing::Level;
@@ -312,8 +312,8 @@ impl Figures {
     }
 
     /// All of it, for people.
-    pub(super) fn status(&self, handle: &Handle, listening: &[SocketAddr]) -> Status {
-        let (gauges, lag) = (handle.gauges(), locked(&self.lag).last.as_secs_f64());
+    pub(super) fn status(&self, gauges: Gauges, listening: &[SocketAddr]) -> Status {
+        let lag = locked(&self.lag).last.as_secs_f64();
         let known = locked(&self.known);
         let [sent, received] = &known.look.moved;
         let totals = Totals {

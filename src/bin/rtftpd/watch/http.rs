@@ -3,6 +3,7 @@
 use super::connection::Impatient;
 use super::metrics::{CONTENT_TYPE, Now};
 use super::page::{self, Place};
+use super::status::Status;
 use super::{Watched, Watching, door};
 use axum::Router;
 use axum::body::Body;
@@ -118,8 +119,12 @@ fn routes(app: Arc<App>) -> Router {
 
 impl App {
     fn status(&self) -> String {
-        let status = self.watching.figures.status(&self.watched.handle, &self.watched.listening);
-        serde_json::to_string(&status).unwrap_or_default()
+        serde_json::to_string(&self.known()).unwrap_or_default()
+    }
+
+    fn known(&self) -> Status {
+        let gauges = self.watched.handle.gauges();
+        self.watching.figures.status(gauges, &self.watched.listening)
     }
 }
 
@@ -136,8 +141,7 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
         Place::Unknown(directory, _) if !directory.is_empty() => StatusCode::NOT_FOUND,
         _ => StatusCode::OK,
     };
-    let status = app.watching.figures.status(&app.watched.handle, &app.watched.listening);
-    let html = page::html(&status, &place);
+    let html = page::html(&app.known(), &place);
     (found, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 

@@ -224,7 +224,23 @@ fn what_transfers_move_is_added_up_and_what_is_told_without_a_direction_is_that_
         [way.bytes, way.blocks, way.packets, way.retransmitted, way.probes, way.unproven_bytes]
     });
     assert_eq!(sums, [[1536, 3, 33, 22, 11, 1100], [2048, 4, 300, 200, 100, 10_000]]);
-    let now = Now { gauges: tftpkit::server::Gauges::default(), rules: &[], lines_lost: 0 };
+    let mut gauges = Gauges::default();
+    (gauges.transfers, gauges.dallying, gauges.unproven, gauges.windows_bytes) = (11, 12, 13, 14);
+    locked(&figures.known).look.rates = [15, 16];
+    locked(&figures.lag).last = Duration::from_millis(1700);
+    locked(&figures.known).history.push_back((18, 19));
+    let (status, address) = (figures.status(gauges, &[read.peer]), read.peer.to_string());
+    let now = &status.now;
+    let each = [now.transfers, now.dallying, now.unproven, now.windows_bytes];
+    assert_eq!((each, now.sending, now.receiving), ([11, 12, 13, 14], 15, 16));
+    assert_eq!(
+        (now.lag, &*status.history, &*status.listening),
+        (1.7, &[(18, 19)][..], &[address][..])
+    );
+    let Totals { sent, received, packets, retransmitted, .. } = status.totals;
+    assert_eq!([sent, received, packets, retransmitted], [1536, 2048, 333, 222]);
+    assert_eq!(status.running.iter().map(|one| one.id).collect::<Vec<_>>(), [1, 2, 3]);
+    let now = Now { gauges: Gauges::default(), rules: &[], lines_lost: 0 };
     let text = figures.metrics(&now);
     for sample in ["rtftpd_probes_total 111\n", "rtftpd_unproven_bytes_total 11100\n"] {
         assert!(text.contains(sample), "{sample}{text}");
