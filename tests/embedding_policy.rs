@@ -287,8 +287,9 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
             let _ = tell.send(event.clone());
         });
         let (reader, writer) = (server.peer(), server.peer());
-        reader.fetch(&rrq("f", &[])).expect("a download");
-        writer.store(&wrq("new", &[]), &pattern(2000, 2)).expect("an upload");
+        let asked = &[("blksize", "600")];
+        reader.fetch(&rrq("f", asked)).expect("a download");
+        writer.store(&wrq("new", asked), &pattern(2000, 2)).expect("an upload");
         assert_eq!(server.outcome(&reader), Outcome::Complete);
         server.idle();
         server.handle.drain(Duration::ZERO);
@@ -305,6 +306,7 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
                 }
                 Told::Finished(query, summary) if query.peer == peer => {
                     assert!(!summary.elapsed.is_zero(), "it took some time");
+                    assert_eq!(summary.agreed.block_size().get(), 600, "what was granted");
                     Some('F')
                 }
                 _ => None,

@@ -472,10 +472,10 @@ impl Spawner for Lies {
 const NOTHING: &[u8] = b"r\0\0\0\0\0\0\x01\0";
 const COMPLETE: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
-    "end_missing":false,"outcome":"Complete","is_proven":true}"#;
+    "end_missing":false,"outcome":"Complete","is_proven":true,"repeats":0}"#;
 const ENDLESS: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
-    "end_missing":false,"outcome":null,"is_proven":true}"#;
+    "end_missing":false,"outcome":null,"is_proven":true,"repeats":0}"#;
 
 /// A process that ends with the job that it was given, which it tells.
 #[derive(Debug)]

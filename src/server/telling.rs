@@ -117,6 +117,7 @@ mod tests {
     use crate::net::{Rehearsal, System};
     use crate::server::{Config, Server};
     use crate::store::InMemory;
+    use crate::transfer::Outcome;
     use crate::wire::Operation;
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::mpsc;
@@ -149,6 +150,9 @@ mod tests {
                 telling.got_on(at(secs), &summary).expect("no panic");
                 assert_eq!(entry.got_on_at(), at(got_on), "{bytes} bytes, {progress:?}");
             }
+            // What is told of a transfer that only dallies would come behind its end.
+            summary.outcome = Some(Outcome::Complete);
+            telling.got_on(at(60), &summary).expect("no panic");
             // Behind 15 s at 20 s, and from then on not before 35 s.
             let expected = if progress.is_some() { vec![(20, 1)] } else { vec![] };
             assert_eq!(told.try_iter().collect::<Vec<_>>(), expected, "seconds and bytes");

@@ -116,6 +116,10 @@ fn what_the_kernel_knows_is_found_at_once_and_for_anything_else_a_disk_may_be_as
     let may_wait = |name: &str| folder.may_wait(&query(Operation::Read, name));
     assert!(!may_wait("sub/f") && !may_wait("sub\\f"));
     assert!(may_wait("sub/missing") && may_wait("no/such"));
+    // Where each client has its own directory, it is looked for there.
+    let own = Folder::open(root.path()).expect("it opens").below(|_| Some("sub".into()));
+    let may_wait = ["f", "sub/f"].map(|name| own.may_wait(&query(Operation::Read, name)));
+    assert_eq!(may_wait, [false, true], "what is in the client's own directory, and what is not");
 }
 
 #[test]
