@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::query::Query;
-use tftpkit::server::{Profile, Verdict};
+use tftpkit::server::{Profile, Server, Verdict};
 use tftpkit::store::{Generated, Listing, Readable, Store, StoreError};
 use tftpkit::transfer::{MayWait, Outcome, Sink, Source};
 use tftpkit::wire::{ErrorCode, Mode};
@@ -534,6 +534,27 @@ fn a_sink_whose_writes_wait_holds_up_no_other() {
             writer.exchange(&data(block, payload), tid, &format!("ACK {block}"));
         }
         assert_eq!(server.outcome(&writer), Outcome::Complete);
+    }
+}
+
+#[test]
+fn a_server_that_ends_its_transfers_returns_when_they_are_over_and_not_before() {
+    for config in concurrent() {
+        let (_pieces, go, store) = slow();
+        let server = Server::bind(config.listen(ANY_PORT), store, |_| {}).expect("a server");
+        let (address, handle) = (server.addresses()[0], server.handle());
+        let left = handle.clone();
+        let running = std::thread::spawn(move || server.run().map(|()| left.transfers()));
+        let [writer, reader] = [(); 2].map(|()| Peer::of(address));
+        let (_, tid) = writer.answer(&wrq("new", &[]));
+        writer.send(&data(1, &[1; 512]), tid);
+        let (_, tid) = reader.answer(&rrq("good", &[]));
+        handle.drain(Duration::ZERO);
+        // The disk has been slow until others have heard of the end.
+        reader.wanted(tid, "ERROR 0 \"the server is shutting down\"");
+        go.send(()).expect("it waits");
+        let left = joined("the server returns", running).expect("a clean end");
+        assert_eq!(left, 0, "transfers that it has not waited for");
     }
 }
 

@@ -7,6 +7,7 @@ use common::{
     DEADLINE, Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, joined,
     list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
+use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -15,8 +16,8 @@ use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::query::Query;
 use tftpkit::server::{
-    Config, ConfigError, DropReason, Model, PortRange, Profile, Refusal, Server, StartError,
-    Verdict,
+    Budgets, Config, ConfigError, DropReason, Model, PortRange, Profile, Refusal, Server,
+    StartError, Verdict,
 };
 use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
 use tftpkit::transfer::{Outcome, Sink};
@@ -260,7 +261,7 @@ fn an_equal_request_makes_no_second_session() {
     // takes the place of the first.
     let [own_ports @ .., _] = concurrent();
     for config in own_ports {
-        let server = Running::start(config, memory(&[("f", &pattern(100, 1))]));
+        let server = Running::start(config.clone(), memory(&[("f", &pattern(100, 1))]));
         let peer = server.peer();
         let (_, tid) = peer.answer(&rrq("f", &[]));
         for options in [&[][..], &[("unknown", "1")], &[("unknown", "2"), ("blksize", "nonsense")]]
@@ -269,6 +270,15 @@ fn an_equal_request_makes_no_second_session() {
             assert_eq!((&*show(&answer), from), ("DATA 1 100", tid), "{options:?}");
         }
         assert_eq!(server.handle.transfers(), 1);
+        // So many repeats are answered as there may be ERRORs: four at once, and one in each second.
+        let budgets = Budgets::default().errors(1, 1);
+        let rationed = Running::start(config.budgets(budgets), memory(&[("f", &pattern(100, 1))]));
+        let repeating = rationed.peer();
+        repeating.answer(&rrq("f", &[]));
+        (0..200).for_each(|_| repeating.ask(&rrq("f", &[])));
+        rationed.peer().answer(&rrq("f", &[]));
+        let answered = repeating.pending().len();
+        assert!(answered < 100, "{answered} of 200 repeats are answered");
         peer.ask(&rrq("f", &[("blksize", "511")]));
         until("another session answers", || (server.handle.transfers() == 2).then_some(()));
     }
@@ -287,15 +297,14 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
             let _ = tell.send(event.clone());
         });
         let (reader, writer) = (server.peer(), server.peer());
-        let asked = &[("blksize", "600")];
-        reader.fetch(&rrq("f", asked)).expect("a download");
-        writer.store(&wrq("new", asked), &pattern(2000, 2)).expect("an upload");
+        reader.fetch(&rrq("f", &[("blksize", "600")])).expect("a download");
+        writer.store(&wrq("new", &[]), &pattern(2000, 2)).expect("an upload");
         assert_eq!(server.outcome(&reader), Outcome::Complete);
         server.idle();
         server.handle.drain(Duration::ZERO);
         server.ended().expect("a clean end");
         let all: Vec<_> = told.try_iter().collect();
-        for peer in [reader, writer].map(|peer| peer.address()) {
+        for (peer, size) in [(reader.address(), 600), (writer.address(), 512)] {
             let word = |told: &Told| match told {
                 Told::Started(query, _) if query.peer == peer => Some('S'),
                 Told::Progress(query, summary) if query.peer == peer => {
@@ -306,7 +315,7 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
                 }
                 Told::Finished(query, summary) if query.peer == peer => {
                     assert!(!summary.elapsed.is_zero(), "it took some time");
-                    assert_eq!(summary.agreed.block_size().get(), 600, "what was granted");
+                    assert_eq!(summary.agreed.block_size().get(), size, "what was granted");
                     Some('F')
                 }
                 _ => None,
@@ -385,6 +394,31 @@ fn what_a_plain_reader_reads_at_once_is_memory() {
     }
 }
 
+/// Takes uploads that wait for each write.
+struct Written(InMemory);
+
+impl Store for Written {
+    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
+        self.0.read(query)
+    }
+
+    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        Ok(Box::new(Waits(self.0.write(query)?)))
+    }
+}
+
+struct Waits(Box<dyn Sink>);
+
+impl Sink for Waits {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write(bytes)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.0.commit()
+    }
+}
+
 /// A block of 1,428 bytes is 1,432 in the window and 2,304 in the socket; an unproven client has three quarters.
 #[test]
 fn the_memory_of_a_window_has_its_place_in_the_socket() {
@@ -399,6 +433,15 @@ fn the_memory_of_a_window_has_its_place_in_the_socket() {
         let enough = 8 * (1432 + 2304) * 4 / 3;
         assert_eq!(granted(enough, window), "OACK blksize=1428 windowsize=8");
         assert_eq!(granted(enough - 3, window), "OACK blksize=1428 windowsize=7");
+        // What waits to be written is beside what waits for a block that is missing.
+        let waiting = |windows_bytes| {
+            let store = Written(memory(&[]).uploads(Uploads::Create));
+            let server = Running::start(config.clone().windows_bytes(windows_bytes), store);
+            show(&server.peer().answer(&wrq("new", window)).0)
+        };
+        let enough = 8 * (2 * 1432 + 2304) * 4 / 3;
+        let told = [enough, enough - 3].map(waiting);
+        assert_eq!(told, ["OACK blksize=1428 windowsize=8", "OACK blksize=1428 windowsize=7"]);
         // In lock-step the socket has room as it is.
         let size = &[("blksize", "1428")];
         assert_eq!(granted(1432 * 4 / 3 + 1, size), "OACK blksize=1428");

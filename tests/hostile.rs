@@ -187,16 +187,22 @@ fn an_error_that_is_no_longer_than_the_request_is_never_withheld() {
     let root = folder(&[("good", b"x")]);
     let server = Running::serve(root.path());
     let asked = 2 * limits::ERROR_BURST;
-    let answers = |name: &str| {
-        let request = rrq(name, &[]);
+    let answers = |request: &[u8], code| {
         let peer = server.peer();
-        let answers: Vec<_> = (0..asked).map(|_| peer.answer(&request).0).collect();
-        assert!(answers.iter().all(|answer| answer.starts_with(&[0, 5, 0, 1])), "each says which");
+        let answers: Vec<_> = (0..asked).map(|_| peer.answer(request).0).collect();
+        assert!(
+            answers.iter().all(|answer| answer.starts_with(&[0, 5, 0, code])),
+            "each says which"
+        );
         answers.iter().filter(|answer| answer.len() > 5).count() as u32
     };
-    assert_eq!(answers("pxelinux.cfg/01-00-11-22-33-44-55"), asked, "and all have their text");
+    let missing = |name| rrq(name, &[]);
+    let long = missing("pxelinux.cfg/01-00-11-22-33-44-55");
+    assert_eq!(answers(&long, 1), asked, "and all have their text");
+    let without_an_end = &long[..long.len() - 1];
+    assert_eq!(answers(without_an_end, 4), asked, "to what is no good request likewise");
     let began = Instant::now();
-    let (with_text, seconds) = (answers("a"), began.elapsed().as_secs_f64());
+    let (with_text, seconds) = (answers(&missing("a"), 1), began.elapsed().as_secs_f64());
     assert!(is_allowed(with_text, seconds), "{with_text} of {asked} in {seconds} s");
 }
 

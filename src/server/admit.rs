@@ -358,9 +358,8 @@ fn member_of(entry: &SessionEntry) -> Member {
 
 #[cfg(test)]
 mod tests {
-    use super::super::entry::UnderWay;
+    use super::super::entry::Noted;
     use super::*;
-    use crate::transfer::Summary;
     use crate::wire::Operation;
     use std::net::Ipv4Addr;
     use std::num::NonZeroU32;
@@ -404,26 +403,6 @@ mod tests {
         }
     }
 
-    /// A transfer that notes how it is ended.
-    #[derive(Default)]
-    struct Noted(Mutex<Option<Ending>>);
-
-    impl UnderWay for Noted {
-        fn figures(&self) -> Option<Summary> {
-            None
-        }
-
-        fn repeat(&self) {}
-
-        fn leaves_repeat(&self) -> bool {
-            false
-        }
-
-        fn end(&self, ending: Ending) {
-            *self.0.lock().expect("no panic") = Some(ending);
-        }
-    }
-
     #[test]
     fn who_gives_way_is_told_so_where_its_address_is_proven_and_it_waits() {
         let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -440,7 +419,7 @@ mod tests {
             }
             let noted = entry.attach(Noted::default());
             give_up(&entry);
-            let ending = noted.0.lock().expect("no panic").take();
+            let ending = noted.ending();
             assert_eq!(matches!(ending, Some(Ending::Stop(_))), is_told, "{client:?}: {ending:?}");
             assert!(ending.is_some(), "{client:?}: it goes on");
         }

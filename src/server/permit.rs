@@ -87,6 +87,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::super::admit::Known;
+    use super::super::entry::Noted;
     use super::super::policy::DropReason;
     use super::super::{Budgets, Config, Gauges};
     use super::*;
@@ -144,6 +145,24 @@ mod tests {
         assert!(second.prove() && first.entry().is_ended());
         drop((first, second));
         assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn whose_client_asks_for_something_else_ends_without_a_word_to_it() {
+        let admission = admission(&Config::default());
+        let begun = |name| {
+            let permit = permit(&admission, peer(1), name);
+            let transfer = permit.entry().attach(Noted::default());
+            (permit, transfer)
+        };
+        let (mut first, replaced) = begun("a");
+        assert!(first.prove());
+        let (mut second, _) = begun("b");
+        assert!(second.prove());
+        assert_eq!(replaced.ending(), Some(Ending::Abandon), "another one has its client");
+        drop((first, second));
+        let [(_third, superseded), _, _] = ["c", "d", "e"].map(begun);
+        assert_eq!(superseded.ending(), Some(Ending::Abandon), "it asked for two more");
     }
 
     #[test]
@@ -532,7 +551,11 @@ mod tests {
         let admission = admission(&Config::default());
         let most = limits::EVICT_AT_ONCE as u32;
         let permits: Vec<_> = (0..=most).map(|last| dallying(&admission, last)).collect();
-        admission.evict_some(NOW);
+        // Those before all others, though one is silent for long enough.
+        let long = permit(&admission, peer(most + 256), "a");
+        admission.evict_some(NOW + limits::UNPROVEN_STAY);
+        assert!(!long.entry.is_ended(), "it ends before those who only dally");
+        drop(long);
         let left = permits.iter().filter(|permit| !permit.entry.is_ended()).count();
         assert_eq!(left, 1);
         let (mut silent, mut still) =

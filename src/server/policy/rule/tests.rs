@@ -76,6 +76,7 @@ fn what_a_rule_does_not_allow_it_refuses_and_with_listings_goes_the_generated_fi
         let Verdict::Refuse(refusal) = of(operation) else { panic!("{operation}") };
         assert_eq!(refusal.reason, "the rule at r:1 does not allow it");
     }
+    assert_eq!(policy.rules()[0].turned_away(), 2);
     let Verdict::Serve(profile) = of(Operation::Read) else { panic!("it may be read") };
     assert_eq!(profile.listing, None);
 }
