@@ -173,3 +173,19 @@ fn no_link_leads_an_upload_to_a_kept_version() {
     let refused = folder.keep_versions(2).write(&query).map(drop).expect_err("it is kept");
     assert_eq!(refused.text(), "a reserved name");
 }
+
+#[test]
+fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served() {
+    let root = tempfile::tempdir().expect("a folder");
+    let closed = root.path().join("closed");
+    std::fs::create_dir(&closed).expect("a directory");
+    std::fs::write(root.path().join("f"), "few").expect("a file");
+    for (path, mode) in [(root.path(), 0o711), (&closed, 0o711), (&root.path().join("f"), 0o644)] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    }
+    let folder = Folder::open(root.path()).expect("it opens").as_others(true);
+    let list = |name: &str| folder.list(&query(Operation::List, name));
+    let listing = list("").expect("whoever runs it says so");
+    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f"]);
+    assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
+}
