@@ -308,6 +308,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_at_once_is_made_where_requests_are_taken_and_all_else_may_wait() {
+        let query =
+            Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), Operation::Read, "a");
+        let make = |_: &Query| Err(StoreError::NotFound);
+        let waits = [Generated::new(make), Generated::at_once(make)].map(|it| it.may_wait(&query));
+        assert_eq!(waits, [true, false]);
+    }
+
+    #[test]
     fn what_is_told_of_a_file_stays_whatever_else_is_told() {
         let file = Readable::bytes(b"few").held(7).found("b").at("d/b".into()).size(3);
         assert_eq!(file.found_name(), Some(&"b".into()));

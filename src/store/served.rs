@@ -85,7 +85,7 @@ mod tests {
     use super::*;
     use crate::store::{Folder, Store, StoreError, Uploads};
     use crate::wire::Operation;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn query(operation: Operation, name: &str) -> Query {
         Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
@@ -209,5 +209,28 @@ mod tests {
             linked.read(&query(Operation::Read, "missing")),
             Err(StoreError::NotFound)
         ));
+    }
+
+    #[test]
+    fn of_folders_in_each_other_a_link_leads_to_the_innermost_that_is_named() {
+        let (root, outer) = (folder(&["top"]), folder(&["closed/inner/f"]));
+        let place = outer.path().canonicalize().expect("a path");
+        let inner = place.join("closed/inner");
+        symlink(inner.join("f"), root.path().join("link")).expect("a link");
+        let mode = |path: &Path, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, mode).expect("its mode");
+        };
+        [root.path(), &inner].iter().for_each(|path| mode(path, 0o755));
+        mode(&inner.join("f"), 0o644);
+        // What is on the way there counts only on a way from the other.
+        mode(&place.join("closed"), 0o700);
+        for folders in [[&place, &inner], [&inner, &place]] {
+            let served = Folder::open(root.path()).expect("it opens").as_others(true);
+            let served = folders
+                .iter()
+                .fold(served, |served, other| served.links_to(other).expect("it is there"));
+            assert_eq!(size(&served, "link"), Ok(Some(14)), "{folders:?}");
+        }
     }
 }
