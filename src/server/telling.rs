@@ -132,9 +132,12 @@ mod tests {
             let on = Rehearsal::start() as Arc<dyn System>;
             let (tell, told) = mpsc::channel();
             let observer = move |event: Event<'_>| {
-                if let Event::Progress { summary, .. } = event {
-                    tell.send((summary.elapsed.as_secs(), summary.bytes)).expect("it is heard");
-                }
+                let (Event::Progress { summary, .. }
+                | Event::Failed { summary: Some(summary), .. }) = event
+                else {
+                    panic!("{event}");
+                };
+                tell.send((summary.elapsed.as_secs(), summary.bytes)).expect("it is heard");
             };
             let server = Server::bind_on(on, config, InMemory::new(), observer).expect("a server");
             let (shared, start) = (&server.shared, server.shared.system.now());
@@ -156,6 +159,10 @@ mod tests {
             // Behind 15 s at 20 s, and from then on not before 35 s.
             let expected = if progress.is_some() { vec![(20, 1)] } else { vec![] };
             assert_eq!(told.try_iter().collect::<Vec<_>>(), expected, "seconds and bytes");
+            // How it ended is told once, with how far it came.
+            let error = io::Error::other("its process is gone");
+            (0..2).for_each(|_| telling.failed(&summary, &error));
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [(0, 2)], "seconds and bytes");
         }
     }
 }
