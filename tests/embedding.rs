@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::query::Query;
-use tftpkit::server::{Profile, Server, Verdict};
+use tftpkit::server::{Handle, Profile, Server, Verdict};
 use tftpkit::store::{Generated, Listing, Readable, Store, StoreError};
 use tftpkit::transfer::{MayWait, Outcome, Sink, Source};
 use tftpkit::wire::{ErrorCode, Mode};
@@ -325,6 +325,37 @@ fn kind(told: &Told) -> (&'static str, SocketAddr) {
         Told::Malformed(peer, _) => ("Malformed", *peer),
         Told::Dropped(peer, _) => ("Dropped", *peer),
         Told::Stray(peer) => ("Stray", *peer),
+    }
+}
+
+/// It would wait for itself where the server keeps what that looks at.
+#[test]
+fn an_observer_may_look_at_the_server_whatever_it_is_told() {
+    for config in concurrent() {
+        let known = Arc::new(Mutex::new(None::<Handle>));
+        let (looks, (tell, told)) = (Arc::clone(&known), mpsc::channel());
+        let config = config.listen(ANY_PORT).progress(Duration::from_micros(1)).sessions(2);
+        let server = Running::observed(config, Traps { may_wait: false }, move |event| {
+            let Some(handle) = looks.lock().expect("no panic").clone() else { return };
+            handle.each_running(|one| drop(one.figures));
+            let _ = tell.send((kind(event).0, handle.gauges(), handle.transfers()));
+        });
+        *known.lock().expect("no panic") = Some(server.handle.clone());
+        let peer = server.peer();
+        for request in [&[0, 9][..], &data(1, b"stray"), &rrq("open", &[])] {
+            peer.ask(request);
+        }
+        server.peer().fetch(&rrq("good", &[])).expect("a download");
+        let mut left =
+            vec!["Malformed", "Stray", "Refused", "Started", "Progress", "Finished", "Dropped"];
+        until("each of them", || {
+            // Two are silent, and there is no room for another.
+            server.peer().ask(&rrq("good", &[]));
+            told.try_iter().for_each(|(kind, ..)| left.retain(|other| *other != kind));
+            left.is_empty().then_some(())
+        });
+        // It goes with the server.
+        known.lock().expect("no panic").take();
     }
 }
 

@@ -141,7 +141,7 @@ fn what_a_store_says_of_a_refusal_is_for_the_log_alone() {
             Err(match query.name.as_bytes() {
                 b"denied" => StoreError::denied(why),
                 b"full" => StoreError::full(why),
-                _ => StoreError::Io(std::io::Error::other(why)),
+                _ => StoreError::Io(io::Error::other(why)),
             })
         });
         let server = Running::start(config, store);

@@ -137,6 +137,11 @@ impl Shares {
         Box::new(OfTransfer { shares: Arc::clone(self), client, place })
     }
 
+    #[cfg(test)]
+    pub(super) fn clients(&self) -> Vec<IpAddr> {
+        self.state().clients.keys().copied().collect()
+    }
+
     fn leave(&self, client: IpAddr, place: usize) {
         let State { clients, buckets, .. } = &mut *self.state();
         let many = clients.len() > limits::SHARES_KEPT;

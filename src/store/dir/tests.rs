@@ -88,6 +88,7 @@ fn a_name_is_found_in_letters_of_any_size_where_that_is_allowed_and_one_has_it()
     );
     assert_eq!([read("exact"), read("EXACT")], [Ok(None), Ok(None)]);
     assert_eq!(read("\u{c9}.CFG"), found("\u{c9}.cfg"));
+    assert_eq!(read("BOOT/X64/bootmgr.exe/"), missing(), "a file is no directory in any letters");
     assert_eq!(
         [read("\u{e9}.cfg"), read("boot/none"), read("exact/x")],
         [(); 3].map(|()| missing())
@@ -177,15 +178,20 @@ fn no_link_leads_an_upload_to_a_kept_version() {
 #[test]
 fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served() {
     let root = tempfile::tempdir().expect("a folder");
-    let closed = root.path().join("closed");
-    std::fs::create_dir(&closed).expect("a directory");
     std::fs::write(root.path().join("f"), "few").expect("a file");
-    for (path, mode) in [(root.path(), 0o711), (&closed, 0o711), (&root.path().join("f"), 0o644)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("its mode");
+    for directory in ["closed", "locked", "open"] {
+        std::fs::create_dir(root.path().join(directory)).expect("a directory");
+    }
+    // A directory is listed and entered.
+    for (name, mode) in
+        [("", 0o711), ("closed", 0o711), ("locked", 0o744), ("open", 0o755), ("f", 0o644)]
+    {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(root.path().join(name), mode).expect("its mode");
     }
     let folder = Folder::open(root.path()).expect("it opens").as_others(true);
     let list = |name: &str| folder.list(&query(Operation::List, name));
     let listing = list("").expect("whoever runs it says so");
-    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f"]);
+    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f", "open"]);
     assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
 }
