@@ -253,13 +253,13 @@ fn fit_to_buffer(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Budgets, Config, Model, Server, take_datagram};
+    use super::super::{Budgets, Config, Handle, Model, Server, take_datagram};
     use super::*;
     use crate::net::{Rehearsal, Requested};
-    use crate::store::{InMemory, Uploads};
+    use crate::store::{Generated, InMemory, Readable, StoreError, Uploads};
     use std::net::{IpAddr, Ipv4Addr};
     use std::num::NonZeroU64;
-    use std::sync::mpsc;
+    use std::sync::{Mutex, mpsc};
 
     /// Tells at which address each transfer was asked for, and from which it is answered.
     struct Heard(mpsc::Sender<[SocketAddr; 2]>);
@@ -298,6 +298,36 @@ mod tests {
             let [asked, answers] = told.try_recv().expect("it began");
             assert_eq!((asked, answers.ip()), ((local, 1).into(), local));
         }
+    }
+
+    #[test]
+    fn who_is_refused_has_no_session_any_more_when_that_is_told() {
+        let store = Generated::at_once(|query| match query.name.as_bytes() {
+            b"large" => Ok(Readable::bytes(vec![7; 2000])),
+            _ => Err(StoreError::NotFound),
+        });
+        let known = Arc::new(Mutex::new(None::<Handle>));
+        let (looks, (tell, told)) = (Arc::clone(&known), mpsc::channel());
+        let observer = move |event: Event<'_>| {
+            let handle = looks.lock().expect("no panic").clone().expect("it is known");
+            let is_refusal = matches!(event, Event::Refused { .. });
+            tell.send((is_refusal, handle.gauges().transfers)).expect("it is heard");
+        };
+        let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).windows_bytes(1000);
+        let config = config.model(Model::Iterative);
+        let server = Server::bind_on(Rehearsal::start(), config, store, observer);
+        let server = server.expect("a server");
+        *known.lock().expect("no panic") = Some(server.handle());
+        let Server { sockets, shared, mut dispatcher } = server;
+        for datagram in [&b"\0\x01missing\0octet\0"[..], b"\0\x01large\0octet\0"] {
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+            // Else who asks at once for the same again is taken for one who repeats itself.
+            let name = datagram.escape_ascii();
+            assert_eq!(told.try_recv(), Ok((true, 0)), "{name}: it still has one");
+        }
+        known.lock().expect("no panic").take();
     }
 
     #[test]

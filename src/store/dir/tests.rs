@@ -195,3 +195,17 @@ fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served()
     assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f", "open"]);
     assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
 }
+
+#[test]
+fn who_replaces_a_file_where_all_files_have_names_removes_what_others_left() {
+    let root = tempfile::tempdir().expect("a folder");
+    let left = root.path().join(".rtftp-0123456789abcdef.part");
+    for (can_link, stays) in [(true, true), (false, false)] {
+        std::fs::write(&left, "half").expect("a file");
+        let mut folder = Folder::open(root.path()).expect("it opens");
+        folder.rules.can_link = can_link;
+        let mut sink = folder.replace(Path::new("f")).expect("a place");
+        assert_eq!(left.exists(), stays, "what a process left that was killed");
+        sink.commit().expect("stored");
+    }
+}
