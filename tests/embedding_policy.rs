@@ -8,7 +8,8 @@ use common::{
     list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
 use std::io;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
@@ -16,8 +17,8 @@ use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::query::Query;
 use tftpkit::server::{
-    Budgets, Config, ConfigError, DropReason, Model, PortRange, Profile, Refusal, Server,
-    StartError, Verdict,
+    Budgets, Config, ConfigError, DropReason, Listener, Model, PortRange, Profile, Refusal, Server,
+    Spawner, StartError, Tap, Verdict,
 };
 use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
 use tftpkit::transfer::{Outcome, Sink};
@@ -483,6 +484,22 @@ fn a_lack_of_memory_ends_no_one_who_dallies_for_they_have_none() {
     }
 }
 
+/// One that starts nothing and hears nothing.
+#[derive(Debug)]
+struct Nobody;
+
+impl Spawner for Nobody {
+    fn start(&self, _: OwnedFd) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+impl Tap for Nobody {
+    fn listen(&self, _: &Query, _: SocketAddr, _: SocketAddr) -> Option<Box<dyn Listener>> {
+        None
+    }
+}
+
 #[test]
 fn settings_that_make_no_sense_are_no_server() {
     let check = |config: Config| match Server::bind(config, Arc::new(memory(&[])), |_| {}) {
@@ -495,6 +512,10 @@ fn settings_that_make_no_sense_are_no_server() {
     assert_eq!(check(listening().sessions(0)), Some(ConfigError::NoSessions));
     let no_process = listening().model(Model::Processes(0));
     assert_eq!(check(no_process), Some(ConfigError::NoSessions));
+    let processes = || listening().model(Model::Processes(1));
+    assert_eq!(check(processes()), Some(ConfigError::NoSpawner));
+    assert_eq!(check(processes().spawner(Nobody).tap(Nobody)), Some(ConfigError::TapOfProcesses));
+    assert_eq!(check(processes().spawner(Nobody)), None);
     assert_eq!(check(listening().sessions(1)), None);
     assert_eq!(check(listening().progress(Duration::ZERO)), Some(ConfigError::ProgressTooOften));
     assert_eq!(

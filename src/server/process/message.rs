@@ -328,13 +328,33 @@ mod tests {
             figures.into_summary(&mut told);
             assert_eq!(format!("{told:?}"), format!("{summary:?}"));
         }
-        let (mut summary, mut told) = (Summary::default(), Summary::default());
-        summary.bytes = u64::MAX;
-        summary.outcome = Some(Outcome::PeerError(ErrorCode::DiskFull, vec![b'a'; 10_000]));
-        Figures::of(&summary, true, 0).into_summary(&mut told);
-        let text = vec![b'a'; limits::ERROR_TEXT_BYTES];
-        assert_eq!(told.outcome, Some(Outcome::PeerError(ErrorCode::DiskFull, text)));
-        assert_eq!(told.bytes, MOST);
+        // What a process says that was taken over.
+        let mut summary = Summary { bytes: u64::MAX, packets: u64::MAX, ..Summary::default() };
+        (summary.retransmitted, summary.probes) = (u64::MAX, u64::MAX);
+        (summary.unproven_bytes, summary.round_trip) = (u64::MAX, Some(Duration::MAX));
+        let (long, text) = (vec![b'a'; 10_000], vec![b'a'; limits::ERROR_TEXT_BYTES]);
+        let in_words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for (outcome, cut) in [
+            (
+                Outcome::PeerError(ErrorCode::DiskFull, long.clone()),
+                Outcome::PeerError(ErrorCode::DiskFull, text.clone()),
+            ),
+            (Outcome::Words(long.clone()), Outcome::Words(text.clone())),
+            (
+                Outcome::Local(ErrorCode::DiskFull, in_words(&long)),
+                Outcome::Local(ErrorCode::DiskFull, in_words(&text)),
+            ),
+        ] {
+            summary.outcome = Some(outcome);
+            let mut told = Summary::default();
+            Figures::of(&summary, true, 0).into_summary(&mut told);
+            assert_eq!(told.outcome, Some(cut));
+            let Summary { bytes, packets, retransmitted, probes, unproven_bytes, .. } = told;
+            assert_eq!([bytes, packets, retransmitted, probes, unproven_bytes], [MOST; 5]);
+            assert_eq!(told.round_trip, Some(LONGEST_ROUND_TRIP));
+        }
+        let failure = Failure::of(&io::Error::other(in_words(&long)));
+        assert_eq!(failure.text, in_words(&text), "what goes the other way is bounded, too");
     }
 
     #[test]
