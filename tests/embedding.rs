@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::query::Query;
-use tftpkit::server::{Handle, Profile, Server, Verdict};
+use tftpkit::server::{Profile, Verdict};
 use tftpkit::store::{Generated, Listing, Readable, Store, StoreError};
 use tftpkit::transfer::{MayWait, Outcome, Sink, Source};
 use tftpkit::wire::{ErrorCode, Mode};
@@ -328,37 +328,6 @@ fn kind(told: &Told) -> (&'static str, SocketAddr) {
     }
 }
 
-/// It would wait for itself where the server keeps what that looks at.
-#[test]
-fn an_observer_may_look_at_the_server_whatever_it_is_told() {
-    for config in concurrent() {
-        let known = Arc::new(Mutex::new(None::<Handle>));
-        let (looks, (tell, told)) = (Arc::clone(&known), mpsc::channel());
-        let config = config.listen(ANY_PORT).progress(Duration::from_micros(1)).sessions(2);
-        let server = Running::observed(config, Traps { may_wait: false }, move |event| {
-            let Some(handle) = looks.lock().expect("no panic").clone() else { return };
-            handle.each_running(|one| drop(one.figures));
-            let _ = tell.send((kind(event).0, handle.gauges(), handle.transfers()));
-        });
-        *known.lock().expect("no panic") = Some(server.handle.clone());
-        let peer = server.peer();
-        for request in [&[0, 9][..], &data(1, b"stray"), &rrq("open", &[])] {
-            peer.ask(request);
-        }
-        server.peer().fetch(&rrq("good", &[])).expect("a download");
-        let mut left =
-            vec!["Malformed", "Stray", "Refused", "Started", "Progress", "Finished", "Dropped"];
-        until("each of them", || {
-            // Two are silent, and there is no room for another.
-            server.peer().ask(&rrq("good", &[]));
-            told.try_iter().for_each(|(kind, ..)| left.retain(|other| *other != kind));
-            left.is_empty().then_some(())
-        });
-        // It goes with the server.
-        known.lock().expect("no panic").take();
-    }
-}
-
 #[test]
 fn an_observer_that_panics_ends_at_most_the_transfer_it_was_told_of() {
     for config in concurrent() {
@@ -565,27 +534,6 @@ fn a_sink_whose_writes_wait_holds_up_no_other() {
             writer.exchange(&data(block, payload), tid, &format!("ACK {block}"));
         }
         assert_eq!(server.outcome(&writer), Outcome::Complete);
-    }
-}
-
-#[test]
-fn a_server_that_ends_its_transfers_returns_when_they_are_over_and_not_before() {
-    for config in concurrent() {
-        let (_pieces, go, store) = slow();
-        let server = Server::bind(config.listen(ANY_PORT), store, |_| {}).expect("a server");
-        let (address, handle) = (server.addresses()[0], server.handle());
-        let left = handle.clone();
-        let running = std::thread::spawn(move || server.run().map(|()| left.transfers()));
-        let [writer, reader] = [(); 2].map(|()| Peer::of(address));
-        let (_, tid) = writer.answer(&wrq("new", &[]));
-        writer.send(&data(1, &[1; 512]), tid);
-        let (_, tid) = reader.answer(&rrq("good", &[]));
-        handle.drain(Duration::ZERO);
-        // The disk has been slow until others have heard of the end.
-        reader.wanted(tid, "ERROR 0 \"the server is shutting down\"");
-        go.send(()).expect("it waits");
-        let left = joined("the server returns", running).expect("a clean end");
-        assert_eq!(left, 0, "transfers that it has not waited for");
     }
 }
 

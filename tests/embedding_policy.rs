@@ -8,20 +8,16 @@ use common::{
     list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 use tftpkit::client::{Failure, Wishes};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::query::Query;
-use tftpkit::server::{
-    Budgets, Config, ConfigError, DropReason, Listener, Model, PortRange, Profile, Refusal, Server,
-    Spawner, StartError, Tap, Verdict,
-};
+use tftpkit::server::{Config, DropReason, Model, Profile, Refusal, Server, StartError, Verdict};
 use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
-use tftpkit::transfer::{Outcome, Sink};
+use tftpkit::transfer::{Outcome, Sink, Writer};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
 fn models() -> [Config; 7] {
@@ -262,7 +258,7 @@ fn an_equal_request_makes_no_second_session() {
     // takes the place of the first.
     let [own_ports @ .., _] = concurrent();
     for config in own_ports {
-        let server = Running::start(config.clone(), memory(&[("f", &pattern(100, 1))]));
+        let server = Running::start(config, memory(&[("f", &pattern(100, 1))]));
         let peer = server.peer();
         let (_, tid) = peer.answer(&rrq("f", &[]));
         for options in [&[][..], &[("unknown", "1")], &[("unknown", "2"), ("blksize", "nonsense")]]
@@ -271,15 +267,6 @@ fn an_equal_request_makes_no_second_session() {
             assert_eq!((&*show(&answer), from), ("DATA 1 100", tid), "{options:?}");
         }
         assert_eq!(server.handle.transfers(), 1);
-        // So many repeats are answered as there may be ERRORs: four at once, and one in each second.
-        let budgets = Budgets::default().errors(1, 1);
-        let rationed = Running::start(config.budgets(budgets), memory(&[("f", &pattern(100, 1))]));
-        let repeating = rationed.peer();
-        repeating.answer(&rrq("f", &[]));
-        (0..200).for_each(|_| repeating.ask(&rrq("f", &[])));
-        rationed.peer().answer(&rrq("f", &[]));
-        let answered = repeating.pending().len();
-        assert!(answered < 100, "{answered} of 200 repeats are answered");
         peer.ask(&rrq("f", &[("blksize", "511")]));
         until("another session answers", || (server.handle.transfers() == 2).then_some(()));
     }
@@ -395,28 +382,16 @@ fn what_a_plain_reader_reads_at_once_is_memory() {
     }
 }
 
-/// Takes uploads that wait for each write.
-struct Written(InMemory);
+/// Takes uploads whose writes may wait, for all that is said of them.
+struct Written;
 
 impl Store for Written {
-    fn read(&self, query: &Query) -> Result<Readable, StoreError> {
-        self.0.read(query)
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Err(StoreError::NotFound)
     }
 
-    fn write(&self, query: &Query) -> Result<Box<dyn Sink>, StoreError> {
-        Ok(Box::new(Waits(self.0.write(query)?)))
-    }
-}
-
-struct Waits(Box<dyn Sink>);
-
-impl Sink for Waits {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write(bytes)
-    }
-
-    fn commit(&mut self) -> io::Result<()> {
-        self.0.commit()
+    fn write(&self, _: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        Ok(Box::new(Writer(io::sink())))
     }
 }
 
@@ -436,8 +411,7 @@ fn the_memory_of_a_window_has_its_place_in_the_socket() {
         assert_eq!(granted(enough - 3, window), "OACK blksize=1428 windowsize=7");
         // What waits to be written is beside what waits for a block that is missing.
         let waiting = |windows_bytes| {
-            let store = Written(memory(&[]).uploads(Uploads::Create));
-            let server = Running::start(config.clone().windows_bytes(windows_bytes), store);
+            let server = Running::start(config.clone().windows_bytes(windows_bytes), Written);
             show(&server.peer().answer(&wrq("new", window)).0)
         };
         let enough = 8 * (2 * 1432 + 2304) * 4 / 3;
@@ -482,50 +456,6 @@ fn a_lack_of_memory_ends_no_one_who_dallies_for_they_have_none() {
         assert_eq!(why, DropReason::NoMemory);
         dallying.exchange(&data(1, b"end"), tid, "ACK 1");
     }
-}
-
-/// One that starts nothing and hears nothing.
-#[derive(Debug)]
-struct Nobody;
-
-impl Spawner for Nobody {
-    fn start(&self, _: OwnedFd) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
-impl Tap for Nobody {
-    fn listen(&self, _: &Query, _: SocketAddr, _: SocketAddr) -> Option<Box<dyn Listener>> {
-        None
-    }
-}
-
-#[test]
-fn settings_that_make_no_sense_are_no_server() {
-    let check = |config: Config| match Server::bind(config, Arc::new(memory(&[])), |_| {}) {
-        Ok(_) => None,
-        Err(StartError::Config(why)) => Some(why),
-        Err(other) => panic!("{other}"),
-    };
-    let listening = || Config::default().listen((Ipv4Addr::LOCALHOST, 0));
-    assert_eq!(check(Config::default()), Some(ConfigError::NoAddress));
-    assert_eq!(check(listening().sessions(0)), Some(ConfigError::NoSessions));
-    let no_process = listening().model(Model::Processes(0));
-    assert_eq!(check(no_process), Some(ConfigError::NoSessions));
-    let processes = || listening().model(Model::Processes(1));
-    assert_eq!(check(processes()), Some(ConfigError::NoSpawner));
-    assert_eq!(check(processes().spawner(Nobody).tap(Nobody)), Some(ConfigError::TapOfProcesses));
-    assert_eq!(check(processes().spawner(Nobody)), None);
-    assert_eq!(check(listening().sessions(1)), None);
-    assert_eq!(check(listening().progress(Duration::ZERO)), Some(ConfigError::ProgressTooOften));
-    assert_eq!(
-        check(listening().progress(Duration::from_nanos(999))),
-        Some(ConfigError::ProgressTooOften)
-    );
-    assert_eq!(check(listening().progress(Duration::from_micros(1))), None);
-    assert_eq!(check(listening().progress(Duration::MAX)), None);
-    assert!(PortRange::new(0, 1).is_err() && PortRange::new(2, 1).is_err());
-    assert!(PortRange::new(1, 1).is_ok() && "2-1".parse::<PortRange>().is_err());
 }
 
 #[test]

@@ -458,13 +458,6 @@ fn transfers_stay_within_the_range_of_ports() {
     });
     assert_eq!(tid, one.1);
     late.rest(first, tid, 512).expect("a download");
-    // So do those of a server that was handed the socket that takes its requests.
-    let own = Own::new();
-    let socket = UdpSocket::bind((own.ip, 0)).expect("a socket");
-    let config = self::config().ports(Own::ports(2).0).socket(socket);
-    let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
-    let (_, tid) = server.peer().answer(&rrq("f", &[]));
-    assert!(ports.contains(&tid.port()), "{tid} is none of {ports:?}");
 }
 
 #[test]

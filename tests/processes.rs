@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use tftpkit::client::Client;
 use tftpkit::limits;
 use tftpkit::query::Query;
-use tftpkit::server::{Config, DropReason, Model, Spawner};
+use tftpkit::server::{Config, Model, Spawner};
 use tftpkit::store::{Readable, Store, StoreError};
 use tftpkit::transfer::{Outcome, Sink};
 
@@ -556,18 +556,6 @@ fn what_a_process_says_that_was_taken_over_harms_its_own_transfer_alone() {
         assert_eq!(*seen.lock().expect("no panic"), calls, "{what}");
         server.idle();
     }
-}
-
-#[test]
-fn the_shares_of_clients_are_of_as_many_sessions_as_there_may_be_processes() {
-    let server = Running::start(with(Lies(Vec::new())), Stores::new().0);
-    let silent = [(); 4].map(|()| server.peer());
-    silent.iter().for_each(|peer| peer.ask(&rrq("file", &[])));
-    let dropped = server.event("who is not served", |told| match told {
-        Told::Dropped(who, DropReason::TooManyUnproven) => Some(who),
-        _ => None,
-    });
-    assert_eq!(dropped, silent[3].address(), "one of four is kept for those that answer");
 }
 
 #[test]
