@@ -85,7 +85,9 @@ mod tests {
     use super::*;
     use crate::store::{Folder, Store, StoreError, Uploads};
     use crate::wire::Operation;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::fs::File;
+    use std::io::{IoSliceMut, Write};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn query(operation: Operation, name: &str) -> Query {
         Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
@@ -231,6 +233,31 @@ mod tests {
                 .iter()
                 .fold(served, |served, other| served.links_to(other).expect("it is there"));
             assert_eq!(size(&served, "link"), Ok(Some(14)), "{folders:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_over_while_it_is_sent_fails_in_a_clients_own_directory_too() {
+        let root = folder(&["f", "own/f"]);
+        for (own, path) in [(false, "f"), (true, "own/f")] {
+            let path = root.path().join(path);
+            std::fs::write(&path, "before").expect("a file");
+            let served = Folder::open(root.path()).expect("it opens");
+            let served = if own { served.below(|_| Some("own".into())) } else { served };
+            let (mut source, ..) =
+                served.read(&query(Operation::Read, "f")).expect("a file").into_parts();
+            let mut read = || source.read(&mut [IoSliceMut::new(&mut [0; 3])]);
+            assert_eq!(read().expect("half of it"), 3);
+            let about = || std::fs::metadata(&path).expect("a file");
+            let was = about();
+            // Its time is set back, and only that it changed is seen, once the clock of the file system goes on.
+            while (about().ctime(), about().ctime_nsec()) == (was.ctime(), was.ctime_nsec()) {
+                let mut file = File::options().write(true).open(&path).expect("it opens");
+                file.write_all(b"behind").expect("written");
+                file.set_modified(was.modified().expect("a time")).expect("set back");
+            }
+            let told = read().map_err(|error| error.to_string());
+            assert_eq!(told, Err("the file changed while it was sent".into()), "own: {own}");
         }
     }
 }
