@@ -4,10 +4,14 @@
 mod common;
 
 use common::apart::in_own_network;
-use common::{Daemon, Own, Peer, ack, child, folder, list, pattern, rrq, show, until, wrq};
-use std::net::SocketAddr;
+use common::{
+    Daemon, Own, Peer, Running, ack, child, folder, list, pattern, rrq, show, until, wrq,
+};
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use tftpkit::server::Config;
+use tftpkit::store::InMemory;
 
 /// A link to another machine, `here` in this network and `there` in its own.
 const LINK: &str =
@@ -194,4 +198,15 @@ fn whatever_is_sent_leaves_from_the_ports_that_are_given() {
             assert!(range.contains(&from.port()), "{wanted}from {from}, {model}");
         }
     }
+}
+
+#[test]
+fn transfers_at_a_socket_that_was_handed_over_stay_within_the_range_of_ports() {
+    let own = Own::new();
+    let socket = UdpSocket::bind((own.ip, 0)).expect("a socket");
+    let (store, (ports, _)) = (InMemory::new(), Own::ports(2));
+    store.insert("f", *b"few").expect("a file");
+    let server = Running::bound(Config::default().ports(ports).socket(socket), store);
+    let (_, tid) = server.peer().answer(&rrq("f", &[]));
+    assert!((Own::FIRST..Own::FIRST + 2).contains(&tid.port()), "it is answered from {tid}");
 }

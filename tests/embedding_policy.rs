@@ -7,6 +7,7 @@ use common::{
     DEADLINE, Own, Peer, Running, Told, ack, concurrent, data, error_code, get, impatient, joined,
     list, next, pattern, plain, put, rrq, show, until, windowed, wrq,
 };
+use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -14,12 +15,9 @@ use tftpkit::client::{Failure, Wishes};
 use tftpkit::limits;
 use tftpkit::proto::{Timing, TimingError};
 use tftpkit::query::Query;
-use tftpkit::server::{
-    Config, ConfigError, DropReason, Model, PortRange, Profile, Refusal, Server, StartError,
-    Verdict,
-};
+use tftpkit::server::{Config, DropReason, Model, Profile, Refusal, Server, StartError, Verdict};
 use tftpkit::store::{Generated, InMemory, Listing, Readable, Store, StoreError, Uploads};
-use tftpkit::transfer::{Outcome, Sink};
+use tftpkit::transfer::{Outcome, Sink, Writer};
 use tftpkit::wire::{BlockSize, ErrorCode, OptionKind, OptionSet, WindowSize};
 
 fn models() -> [Config; 7] {
@@ -140,7 +138,7 @@ fn what_a_store_says_of_a_refusal_is_for_the_log_alone() {
             Err(match query.name.as_bytes() {
                 b"denied" => StoreError::denied(why),
                 b"full" => StoreError::full(why),
-                _ => StoreError::Io(std::io::Error::other(why)),
+                _ => StoreError::Io(io::Error::other(why)),
             })
         });
         let server = Running::start(config, store);
@@ -287,14 +285,14 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
             let _ = tell.send(event.clone());
         });
         let (reader, writer) = (server.peer(), server.peer());
-        reader.fetch(&rrq("f", &[])).expect("a download");
+        reader.fetch(&rrq("f", &[("blksize", "600")])).expect("a download");
         writer.store(&wrq("new", &[]), &pattern(2000, 2)).expect("an upload");
         assert_eq!(server.outcome(&reader), Outcome::Complete);
         server.idle();
         server.handle.drain(Duration::ZERO);
         server.ended().expect("a clean end");
         let all: Vec<_> = told.try_iter().collect();
-        for peer in [reader, writer].map(|peer| peer.address()) {
+        for (peer, size) in [(reader.address(), 600), (writer.address(), 512)] {
             let word = |told: &Told| match told {
                 Told::Started(query, _) if query.peer == peer => Some('S'),
                 Told::Progress(query, summary) if query.peer == peer => {
@@ -305,6 +303,7 @@ fn a_transfer_is_told_from_its_start_to_its_one_end() {
                 }
                 Told::Finished(query, summary) if query.peer == peer => {
                     assert!(!summary.elapsed.is_zero(), "it took some time");
+                    assert_eq!(summary.agreed.block_size().get(), size, "what was granted");
                     Some('F')
                 }
                 _ => None,
@@ -383,6 +382,19 @@ fn what_a_plain_reader_reads_at_once_is_memory() {
     }
 }
 
+/// Takes uploads whose writes may wait, for all that is said of them.
+struct Written;
+
+impl Store for Written {
+    fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+        Err(StoreError::NotFound)
+    }
+
+    fn write(&self, _: &Query) -> Result<Box<dyn Sink>, StoreError> {
+        Ok(Box::new(Writer(io::sink())))
+    }
+}
+
 /// A block of 1,428 bytes is 1,432 in the window and 2,304 in the socket; an unproven client has three quarters.
 #[test]
 fn the_memory_of_a_window_has_its_place_in_the_socket() {
@@ -397,6 +409,14 @@ fn the_memory_of_a_window_has_its_place_in_the_socket() {
         let enough = 8 * (1432 + 2304) * 4 / 3;
         assert_eq!(granted(enough, window), "OACK blksize=1428 windowsize=8");
         assert_eq!(granted(enough - 3, window), "OACK blksize=1428 windowsize=7");
+        // What waits to be written is beside what waits for a block that is missing.
+        let waiting = |windows_bytes| {
+            let server = Running::start(config.clone().windows_bytes(windows_bytes), Written);
+            show(&server.peer().answer(&wrq("new", window)).0)
+        };
+        let enough = 8 * (2 * 1432 + 2304) * 4 / 3;
+        let told = [enough, enough - 3].map(waiting);
+        assert_eq!(told, ["OACK blksize=1428 windowsize=8", "OACK blksize=1428 windowsize=7"]);
         // In lock-step the socket has room as it is.
         let size = &[("blksize", "1428")];
         assert_eq!(granted(1432 * 4 / 3 + 1, size), "OACK blksize=1428");
@@ -436,30 +456,6 @@ fn a_lack_of_memory_ends_no_one_who_dallies_for_they_have_none() {
         assert_eq!(why, DropReason::NoMemory);
         dallying.exchange(&data(1, b"end"), tid, "ACK 1");
     }
-}
-
-#[test]
-fn settings_that_make_no_sense_are_no_server() {
-    let check = |config: Config| match Server::bind(config, Arc::new(memory(&[])), |_| {}) {
-        Ok(_) => None,
-        Err(StartError::Config(why)) => Some(why),
-        Err(other) => panic!("{other}"),
-    };
-    let listening = || Config::default().listen((Ipv4Addr::LOCALHOST, 0));
-    assert_eq!(check(Config::default()), Some(ConfigError::NoAddress));
-    assert_eq!(check(listening().sessions(0)), Some(ConfigError::NoSessions));
-    let no_process = listening().model(Model::Processes(0));
-    assert_eq!(check(no_process), Some(ConfigError::NoSessions));
-    assert_eq!(check(listening().sessions(1)), None);
-    assert_eq!(check(listening().progress(Duration::ZERO)), Some(ConfigError::ProgressTooOften));
-    assert_eq!(
-        check(listening().progress(Duration::from_nanos(999))),
-        Some(ConfigError::ProgressTooOften)
-    );
-    assert_eq!(check(listening().progress(Duration::from_micros(1))), None);
-    assert_eq!(check(listening().progress(Duration::MAX)), None);
-    assert!(PortRange::new(0, 1).is_err() && PortRange::new(2, 1).is_err());
-    assert!(PortRange::new(1, 1).is_ok() && "2-1".parse::<PortRange>().is_err());
 }
 
 #[test]

@@ -185,18 +185,18 @@ fn is_allowed(errors: u32, seconds: f64) -> bool {
 #[test]
 fn an_error_that_is_no_longer_than_the_request_is_never_withheld() {
     let root = folder(&[("good", b"x")]);
-    let server = Running::serve(root.path());
-    let asked = 2 * limits::ERROR_BURST;
-    let answers = |name: &str| {
-        let request = rrq(name, &[]);
-        let peer = server.peer();
-        let answers: Vec<_> = (0..asked).map(|_| peer.answer(&request).0).collect();
-        assert!(answers.iter().all(|answer| answer.starts_with(&[0, 5, 0, 1])), "each says which");
+    let (server, asked) = (Running::serve(root.path()), 2 * limits::ERROR_BURST);
+    let answers = |request: &[u8], code| {
+        let (peer, which) = (server.peer(), [0, 5, 0, code]);
+        let answers: Vec<_> = (0..asked).map(|_| peer.answer(request).0).collect();
+        assert!(answers.iter().all(|answer| answer.starts_with(&which)), "each says which");
         answers.iter().filter(|answer| answer.len() > 5).count() as u32
     };
-    assert_eq!(answers("pxelinux.cfg/01-00-11-22-33-44-55"), asked, "and all have their text");
+    let long = rrq("pxelinux.cfg/01-00-11-22-33-44-55", &[]);
+    assert_eq!(answers(&long, 1), asked, "and all have their text");
+    assert_eq!(answers(&long[..long.len() - 1], 4), asked, "to what is no good request likewise");
     let began = Instant::now();
-    let (with_text, seconds) = (answers("a"), began.elapsed().as_secs_f64());
+    let (with_text, seconds) = (answers(&rrq("a", &[]), 1), began.elapsed().as_secs_f64());
     assert!(is_allowed(with_text, seconds), "{with_text} of {asked} in {seconds} s");
 }
 

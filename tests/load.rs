@@ -56,10 +56,13 @@ fn so_many_downloads_are_made_of_the_files_in_turn_and_all_their_bytes_are_count
         assert_eq!((tally.transfer.count(), tally.first_answer.count()), (31, 31));
         assert_eq!((tally.most_at_once, tally.at_once, tally.whole_in_time), (7, 0, 31));
         assert!(tally.elapsed >= tally.transfer.max());
+        // What has many blocks does not end with its first answer.
+        let one = run(&server.client(wishes), &self::load(&["a"], 1, 1));
+        assert!(one.transfer.max() > one.first_answer.max(), "{one:?}");
     }
     server.idle();
     let whole = server.told().into_iter().filter(|told| matches!(told, Told::Finished(..)));
-    assert_eq!(whole.count(), 2 * 31);
+    assert_eq!(whole.count(), 2 * 32);
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tftpkit::limits;
 use tftpkit::query::Query;
 use tftpkit::server::{Config, Model, Spawner};
 use tftpkit::store::{Readable, Store, StoreError};
-use tftpkit::transfer::Sink;
+use tftpkit::transfer::{Outcome, Sink};
 
 fn serve(root: &Path, arguments: &[&str]) -> Daemon {
     Daemon::serve(root, &[&["--model", "processes"], arguments].concat())
@@ -449,6 +449,24 @@ fn a_process_that_dies_while_its_upload_is_stored_leaves_it_stored_and_that_is_t
     }
 }
 
+#[test]
+fn an_upload_that_is_stored_while_the_server_ends_it_is_told_as_stored() {
+    let ((tell, pids), (store, tries, go)) = (mpsc::channel(), Stores::new());
+    let server = Running::start(with(Tells(Mutex::new(tell))), store);
+    let [writer, reader] = [(); 2].map(|()| server.peer());
+    let (_, tid) = writer.answer(&wrq("new", &[]));
+    writer.send(&data(1, b"all of it"), tid);
+    next("it is to be stored", &tries);
+    kill(next("its process", &pids), Signal::SIGKILL).expect("it lives");
+    let (_, its_tid) = reader.answer(&rrq("file", &[]));
+    server.handle.drain(Duration::ZERO);
+    // The older one was told before.
+    reader.wanted(its_tid, "ERROR 0 \"the server is shutting down\"");
+    go.send(()).expect("it waits");
+    assert_eq!(server.outcome(&writer), Outcome::Complete);
+    assert_eq!(writer.pending(), [], "nobody knows what it has heard of its process");
+}
+
 /// A process that was taken over: it says what it is told to, and then waits for its end.
 #[derive(Debug)]
 struct Lies(Vec<&'static [u8]>);
@@ -472,10 +490,10 @@ impl Spawner for Lies {
 const NOTHING: &[u8] = b"r\0\0\0\0\0\0\x01\0";
 const COMPLETE: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
-    "end_missing":false,"outcome":"Complete","is_proven":true}"#;
+    "end_missing":false,"outcome":"Complete","is_proven":true,"repeats":0}"#;
 const ENDLESS: &[u8] =
     br#"e{"bytes":1,"packets":1,"retransmitted":0,"probes":0,"unproven_bytes":0,"round_trip":null,
-    "end_missing":false,"outcome":null,"is_proven":true}"#;
+    "end_missing":false,"outcome":null,"is_proven":true,"repeats":0}"#;
 
 /// A process that ends with the job that it was given, which it tells.
 #[derive(Debug)]

@@ -7,20 +7,23 @@ mod programs;
 
 use assert_cmd::assert::OutputAssertExt;
 use common::{
-    DEADLINE, Daemon, Running, child, folder, joined, list, next, pattern, rrq, show, until, wrq,
+    DEADLINE, Daemon, Running, ack, child, concurrent, folder, joined, list, next, pattern, rrq,
+    show, until, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::contains;
 use programs::{rtftp, shell};
+use std::collections::HashSet;
 use std::io::{self, Read};
+use std::mem::discriminant;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 use tftpkit::query::Query;
-use tftpkit::server::{Config, Server};
-use tftpkit::store::{Listing, Readable, Store, StoreError};
+use tftpkit::server::{Budgets, Config, Handle, Server};
+use tftpkit::store::{InMemory, Listing, Readable, Store, StoreError};
 use tftpkit::transfer::{Discard, Sink};
 
 #[test]
@@ -111,6 +114,79 @@ fn a_shutdown_does_not_wait_for_a_disk_that_hangs() {
     joined("the server returns", running).expect("a clean end");
     assert!(asked.elapsed() < DEADLINE / 2, "it has two seconds for last words");
     drop(go_on);
+}
+
+/// Nor does it return while one of its transfers is at something that ends soon.
+#[test]
+fn a_server_that_ends_its_transfers_returns_when_they_are_over_and_not_before() {
+    for config in concurrent() {
+        let (go_on, thaw) = mpsc::channel();
+        let (waiting, waits) = mpsc::channel();
+        let store = Frozen(Mutex::new(thaw), waiting);
+        let config = config.listen(([127, 0, 0, 1], 0));
+        let server = Server::bind(config, store, |_| {}).expect("a server");
+        let (address, handle) = (server.addresses()[0], server.handle());
+        let left = handle.clone();
+        let running = std::thread::spawn(move || server.run().map(|()| left.transfers()));
+        let [writer, reader] = [(); 2].map(|()| common::Peer::of(address));
+        writer.ask(&wrq("f", &[]));
+        next("it waits", &waits);
+        let (_, tid) = reader.answer(&rrq("f", &[]));
+        handle.drain(Duration::ZERO);
+        // The disk has been slow until others have heard of the end.
+        reader.wanted(tid, "ERROR 0 \"the server is shutting down\"");
+        drop(go_on);
+        let left = joined("the server returns", running).expect("a clean end");
+        assert_eq!(left, 0, "transfers that it has not waited for");
+    }
+}
+
+/// It would wait for itself where the server keeps what that looks at.
+#[test]
+fn an_observer_may_look_at_the_server_whatever_it_is_told() {
+    for config in concurrent() {
+        let known = Arc::new(Mutex::new(None::<Handle>));
+        let (looks, (tell, told)) = (Arc::clone(&known), mpsc::channel());
+        let config = config.listen(([127, 0, 0, 1], 0)).progress(Duration::from_micros(1));
+        let store = InMemory::new();
+        store.insert("good", pattern(1300, 7)).expect("a file");
+        let server = Running::observed(config.sessions(2), store, move |event| {
+            let Some(handle) = looks.lock().expect("no panic").clone() else { return };
+            handle.each_running(|one| drop(one.figures));
+            let looked = (handle.gauges(), handle.transfers());
+            let _ = tell.send((discriminant(event), looked));
+        });
+        *known.lock().expect("no panic") = Some(server.handle.clone());
+        let peer = server.peer();
+        for request in [&[0, 9][..], &ack(1), &rrq("missing", &[])] {
+            peer.ask(request);
+        }
+        server.peer().fetch(&rrq("good", &[])).expect("a download");
+        let mut kinds = HashSet::new();
+        until("malformed, stray, refused, dropped, and a download from start to end", || {
+            // Two are silent, and there is no room for another.
+            server.peer().ask(&rrq("good", &[]));
+            kinds.extend(told.try_iter().map(|(kind, _)| kind));
+            (kinds.len() == 7).then_some(())
+        });
+        // It goes with the server.
+        known.lock().expect("no panic").take();
+    }
+}
+
+#[test]
+fn so_many_repeats_are_answered_as_errors_might_be() {
+    let store = InMemory::new();
+    store.insert("f", *b"few").expect("a file");
+    let config = common::config().budgets(Budgets::default().errors(1, 1));
+    let server = Running::start(config, store);
+    let peer = server.peer();
+    peer.answer(&rrq("f", &[]));
+    (0..200).for_each(|_| peer.ask(&rrq("f", &[])));
+    server.peer().answer(&rrq("f", &[]));
+    // Four at once, and one in each second.
+    let answered = peer.pending().len();
+    assert!(answered < 100, "{answered} of 200 repeats are answered");
 }
 
 /// Files that are there, and a disk that is frozen for all else until somebody says so.

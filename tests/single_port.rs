@@ -184,6 +184,8 @@ fn a_server_that_is_stopped_finishes_its_transfers_and_takes_no_requests() {
     let (first, tid) = peer.answer(&rrq("f", &[]));
     server.handle.drain(DEADLINE);
     late.ask(&rrq("f", &[]));
+    // It comes again when its time has come.
+    assert_eq!(peer.wanted(tid, "DATA 1 512"), first);
     assert_eq!(peer.rest(first, tid, 512), Ok(file));
     assert_eq!(server.outcome(&peer), Outcome::Complete);
     assert_eq!(late.pending(), []);

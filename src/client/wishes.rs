@@ -174,6 +174,7 @@ mod tests {
         let every = |millis| {
             let wishes = Wishes::default().every(Duration::from_millis(millis)).retries(0);
             let timing = wishes.timing(Operation::Write);
+            assert!(timing.floor <= timing.ceiling, "{timing:?}");
             [timing.first, timing.ceiling, timing.unanswered].map(|span| span.as_millis())
         };
         assert_eq!(every(500), [500, 500, 10_000]);

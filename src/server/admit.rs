@@ -289,10 +289,13 @@ impl State {
     ) -> (DallyTurn, Option<Arc<SessionEntry>>) {
         let before = member_of(entry);
         entry.set_served();
+        let (turn, evicted) = self.dallying.insert(id);
         if self.registry.has(id) {
             self.quota.change(before, member_of(entry), entry.bytes());
+        } else {
+            // It gave way to another a moment ago.
+            self.dallying.remove(turn);
         }
-        let (turn, evicted) = self.dallying.insert(id);
         (turn, evicted.and_then(|id| self.remove(id)))
     }
 
@@ -355,6 +358,7 @@ fn member_of(entry: &SessionEntry) -> Member {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Noted;
     use super::*;
     use crate::wire::Operation;
     use std::net::Ipv4Addr;
@@ -396,6 +400,28 @@ mod tests {
             let whose = if has_session { "repeats of one request" } else { "new requests" };
             assert_eq!((burst, beyond), expected, "which of the {whose} are within the rate");
             assert!((2..9).any(|network| is_taken(network, 0)), "few networks share its bucket");
+        }
+    }
+
+    #[test]
+    fn who_gives_way_is_told_so_where_its_address_is_proven_and_it_waits() {
+        let ip = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let query = Query::new((ip, 2000).into(), ip, Operation::Write, "a");
+        for (client, is_told) in
+            [(Client::Unproven, false), (Client::Proven, true), (Client::Served, false)]
+        {
+            let entry = SessionEntry::new(query.clone());
+            if client != Client::Unproven {
+                entry.prove();
+            }
+            if client == Client::Served {
+                entry.set_served();
+            }
+            let noted = entry.attach(Noted::default());
+            give_up(&entry);
+            let ending = noted.ending();
+            assert_eq!(matches!(ending, Some(Ending::Stop(_))), is_told, "{client:?}: {ending:?}");
+            assert!(ending.is_some(), "{client:?}: it goes on");
         }
     }
 

@@ -276,3 +276,74 @@ impl fmt::Debug for Config {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Server, StartError};
+    use super::*;
+    use crate::net::{Listener, Rehearsal};
+    use crate::query::Query;
+    use crate::store::InMemory;
+    use std::io;
+    use std::net::Ipv4Addr;
+
+    /// One that starts nothing and hears nothing.
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Spawner for Nobody {
+        fn start(&self, _: OwnedFd) -> io::Result<()> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+
+    impl Tap for Nobody {
+        fn listen(&self, _: &Query, _: SocketAddr, _: SocketAddr) -> Option<Box<dyn Listener>> {
+            None
+        }
+    }
+
+    fn listening() -> Config {
+        Config::default().listen((Ipv4Addr::LOCALHOST, 1))
+    }
+
+    #[test]
+    fn settings_that_make_no_sense_are_no_server() {
+        use ConfigError as E;
+        let processes = || listening().model(Model::Processes(1));
+        let nanos = Duration::from_nanos;
+        for (config, why) in [
+            (Config::default(), Some(E::NoAddress)),
+            (listening().sessions(0), Some(E::NoSessions)),
+            (listening().model(Model::Processes(0)), Some(E::NoSessions)),
+            (listening().sessions(1), None),
+            (processes(), Some(E::NoSpawner)),
+            (processes().spawner(Nobody).tap(Nobody), Some(E::TapOfProcesses)),
+            (processes().spawner(Nobody), None),
+            (listening().tap(Nobody), None),
+            (listening().progress(Duration::ZERO), Some(E::ProgressTooOften)),
+            (listening().progress(nanos(999)), Some(E::ProgressTooOften)),
+            (listening().progress(nanos(1000)), None),
+            (listening().progress(Duration::MAX), None),
+        ] {
+            let told = match Server::bind_on(Rehearsal::start(), config, InMemory::new(), |_| {}) {
+                Ok(_) => None,
+                Err(StartError::Config(why)) => Some(why),
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(told, why);
+        }
+        assert!(PortRange::new(0, 1).is_err() && PortRange::new(2, 1).is_err());
+        assert!(PortRange::new(1, 1).is_ok() && "2-1".parse::<PortRange>().is_err());
+    }
+
+    #[test]
+    fn there_are_as_many_sessions_as_there_may_be_processes_and_shares_are_of_these() {
+        for (model, sessions) in [(Model::Processes(4), 4), (Model::Threads(4), 9)] {
+            let config = listening().model(model).sessions(9).spawner(Nobody);
+            let server = Server::bind_on(Rehearsal::start(), config, InMemory::new(), |_| {});
+            let shared = server.expect("a server").shared;
+            assert_eq!(shared.config.sessions, sessions, "{model:?}");
+        }
+    }
+}

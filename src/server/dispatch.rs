@@ -318,3 +318,23 @@ impl Drop for Counted {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Kernel;
+
+    #[test]
+    fn a_loop_of_a_server_that_is_gone_wakes_to_end() {
+        let system: Arc<dyn System> = Kernel::start();
+        let pools = Pools::new(&*system);
+        let mut event_loop = EventLoop::new(Arc::clone(&system), pools).expect("a loop");
+        let (mailbox, stopping) = (event_loop.mailbox(), Arc::<AtomicBool>::default());
+        let other = OtherLoop { mailbox, stopping: Arc::clone(&stopping), event_loop: None };
+        drop(other);
+        let (most, asked) = (Duration::from_secs(10), system.now());
+        event_loop.turn(Some(most), &mut Vec::new()).expect("a turn");
+        assert!(stopping.load(Ordering::SeqCst), "it goes on");
+        assert!(system.now() - asked < most, "it waits for ever, and its thread stays");
+    }
+}

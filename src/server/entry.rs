@@ -213,6 +213,35 @@ impl SessionEntry {
     }
 }
 
+/// A transfer that notes how it is ended.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Noted(Mutex<Option<Ending>>);
+
+#[cfg(test)]
+impl Noted {
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.0.lock().expect("no panic").clone()
+    }
+}
+
+#[cfg(test)]
+impl UnderWay for Noted {
+    fn figures(&self) -> Option<Summary> {
+        None
+    }
+
+    fn repeat(&self) {}
+
+    fn leaves_repeat(&self) -> bool {
+        false
+    }
+
+    fn end(&self, ending: Ending) {
+        *self.0.lock().expect("no panic") = Some(ending);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

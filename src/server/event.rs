@@ -163,3 +163,68 @@ pub struct Gauges {
     /// Bytes of memory that are reserved for windows.
     pub windows_bytes: usize,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::Outcome;
+    use crate::wire::{ErrorCode, Operation};
+    use std::io;
+
+    #[test]
+    fn each_event_knows_what_it_is_about_and_is_one_line_for_people() {
+        let peer: SocketAddr = ([192, 0, 2, 7], 2000).into();
+        let query = &Query::new(peer, [127, 0, 0, 1].into(), Operation::Read, "f");
+        let (name, agreed) = (Filename::from("g"), &Agreed::default());
+        let outcome = Some(Outcome::Complete);
+        let summary = &Summary { bytes: 9, packets: 2, outcome, ..Summary::default() };
+        let refusal = &Refusal::new(ErrorCode::NotFound, "gone").text("no");
+        let (reason, error) = (&DropReason::Policy("busy".into()), &io::Error::other("broken"));
+        let (is_about_it, said) = (Some(query), Some(summary));
+        for served in [None, Some(&name)] {
+            let behind = if served.is_some() { ", served as \"g\"" } else { "" };
+            let began = "started: RRQ \"f\" octet from 192.0.2.7:2000, 512 bytes in a block, 1 blocks in a window";
+            for (event, line) in [
+                (Event::Started { query, served, agreed }, began),
+                (
+                    Event::Progress { query, served, summary },
+                    "9 bytes: RRQ \"f\" octet from 192.0.2.7:2000",
+                ),
+                (
+                    Event::Finished { query, served, summary },
+                    "complete, 9 bytes: RRQ \"f\" octet from 192.0.2.7:2000",
+                ),
+                (
+                    Event::Refused { query, served, refusal },
+                    "refused: RRQ \"f\" octet from 192.0.2.7:2000: ERROR 1 \"no\": gone",
+                ),
+                (
+                    Event::Failed { query, served, summary: said, error },
+                    "failed: RRQ \"f\" octet from 192.0.2.7:2000: broken",
+                ),
+            ] {
+                assert_eq!(event.to_string(), format!("{line}{behind}"));
+                let told = (event.query(), event.served(), event.peer());
+                assert_eq!(told, (is_about_it, served, peer), "{event}");
+            }
+        }
+        let why = Malformed::Mode;
+        for (event, query, line) in [
+            (
+                Event::Dropped { peer, query: is_about_it, reason },
+                is_about_it,
+                "dropped: RRQ \"f\" octet from 192.0.2.7:2000: busy",
+            ),
+            (Event::Dropped { peer, query: None, reason }, None, "dropped: 192.0.2.7:2000: busy"),
+            (Event::Malformed { peer, why }, None, "malformed mode from 192.0.2.7:2000"),
+            (Event::Stray { peer }, None, "stray packet from 192.0.2.7:2000"),
+        ] {
+            assert_eq!(event.to_string(), line);
+            assert_eq!(
+                (event.query(), event.served(), event.peer()),
+                (query, None, peer),
+                "{event}"
+            );
+        }
+    }
+}

@@ -102,6 +102,7 @@ mod tests {
     use crate::query::Query;
     use crate::server::{Profile, Verdict};
     use crate::store::InMemory;
+    use std::net::Ipv6Addr;
 
     #[test]
     fn it_is_told_what_is_served_instead_and_why_nothing_is() {
@@ -115,9 +116,27 @@ mod tests {
         let served = told(|_| Verdict::Serve(Profile::default().name("other")));
         assert_eq!(served.served, Some("other".into()));
         assert!(served.answer.is_some_and(|block| block.ends_with(b"few")) && served.why.is_none());
+        let missing = told(|_| Verdict::Serve(Profile::default().name("gone")));
+        assert_eq!((missing.served, missing.why), (Some("gone".into()), Some("not found".into())));
         let dropped = told(|_| Verdict::Drop("not today".into()));
         assert_eq!((dropped.answer, dropped.served), (None, None));
         assert_eq!(dropped.why, Some("not today".into()));
+    }
+
+    #[test]
+    fn where_packets_are_to_be_whole_no_block_is_granted_that_the_path_carries_in_pieces() {
+        let granted = |whole| {
+            let store = InMemory::new();
+            store.insert("file", *b"few").expect("a file");
+            // What Ethernet carries, whatever this machine has.
+            let (peer, local) = ((Ipv6Addr::LOCALHOST, 2000).into(), Ipv6Addr::LOCALHOST.into());
+            let policy = move |_: &Query| Verdict::Serve(Profile::default().whole_packets(whole));
+            let config = Config::default().policy(policy);
+            let request = b"\0\x01file\0octet\0blksize\08192\0";
+            explain(&config, store, request, peer, local).expect("an answer").answer
+        };
+        let oack = |size: &str| Some(format!("\0\x06blksize\0{size}\0").into_bytes());
+        assert_eq!([granted(false), granted(true)], [oack("8192"), oack("1448")]);
     }
 
     #[test]

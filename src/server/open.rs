@@ -212,6 +212,9 @@ mod tests {
             Some(DropReason::Leased),
             "another has a lease on it"
         );
+        assert_eq!(of(ErrorKind::OutOfMemory), Some(DropReason::NoMemory));
+        let full = StoreError::Io(io::Error::from_raw_os_error(nix::libc::EMFILE));
+        assert!(matches!(Unserved::from(full), Unserved::Dropped(DropReason::NoDescriptor)));
         assert_eq!(of(ErrorKind::PermissionDenied), None);
     }
 

@@ -87,6 +87,7 @@ impl Drop for Permit {
 #[cfg(test)]
 mod tests {
     use super::super::admit::Known;
+    use super::super::entry::Noted;
     use super::super::policy::DropReason;
     use super::super::{Budgets, Config, Gauges};
     use super::*;
@@ -144,6 +145,24 @@ mod tests {
         assert!(second.prove() && first.entry().is_ended());
         drop((first, second));
         assert!(is_unused(&admission));
+    }
+
+    #[test]
+    fn whose_client_asks_for_something_else_ends_without_a_word_to_it() {
+        let admission = admission(&Config::default());
+        let begun = |name| {
+            let permit = permit(&admission, peer(1), name);
+            let transfer = permit.entry().attach(Noted::default());
+            (permit, transfer)
+        };
+        let (mut first, replaced) = begun("a");
+        assert!(first.prove());
+        let (mut second, _) = begun("b");
+        assert!(second.prove());
+        assert_eq!(replaced.ending(), Some(Ending::Abandon), "another one has its client");
+        drop((first, second));
+        let [(_third, superseded), _, _] = ["c", "d", "e"].map(begun);
+        assert_eq!(superseded.ending(), Some(Ending::Abandon), "it asked for two more");
     }
 
     #[test]
@@ -219,8 +238,9 @@ mod tests {
         assert!(permits.iter_mut().all(Permit::prove));
         let at = |secs| NOW + Duration::from_secs(secs);
         let client = (Ipv4Addr::LOCALHOST, 9).into();
-        let session = permits[0].entry().attach(upload(client, Vec::new()));
-        permits[1].entry().gets_on(at(1));
+        let session = permits[1].entry().attach(upload(client, Vec::new()));
+        // The oldest session has stood still long enough, too, and not for longest.
+        permits[0].entry().gets_on(at(1));
         permits[2].entry().gets_on(at(20));
         let more = |n: u32, now| {
             let query = Query::new(peer(n * 256), LOCAL, Operation::Read, "a");
@@ -232,7 +252,7 @@ mod tests {
         assert_eq!(more(4, before).err(), Some(full.clone()));
         assert_eq!(more(4, stay).err(), Some(full), "it was looked for a moment ago");
         let _fourth = more(4, stay + limits::BETWEEN_LOOKS).expect("a place");
-        assert!(permits[1..].iter().all(|permit| !permit.entry().is_ended()));
+        assert!([0, 2].iter().all(|n| !permits[*n].entry().is_ended()), "another one ends");
         let outcome = session.with_transfer(|_, transfer| transfer.summary().outcome.clone());
         assert_eq!(outcome, Some(Outcome::Stopped), "with an ERROR");
     }
@@ -349,6 +369,29 @@ mod tests {
         assert!(!still.entry().is_ended(), "it gave way to a request that was not served");
     }
 
+    #[test]
+    fn a_network_that_has_its_share_makes_room_of_its_own_that_stand_still() {
+        let budgets = Budgets::default().sessions_of_network(2);
+        let admission = admission(&Config::default().sessions(9).budgets(budgets));
+        let at = |secs| NOW + limits::STILL_STAY + Duration::from_secs(secs);
+        let [other, still, busy] = [512, 1, 2].map(|last| {
+            let mut permit = permit(&admission, peer(last), "a");
+            assert!(permit.prove());
+            permit
+        });
+        still.entry().gets_on(NOW + Duration::from_secs(1));
+        busy.entry().gets_on(at(0));
+        let query = Query::new(peer(3), LOCAL, Operation::Read, "a");
+        let new = admission.admit(&query, at(1)).map(|new| Permit::new(&admission, new));
+        assert!(new.is_ok(), "{:?}", new.err());
+        let ended = [&other, &still, &busy].map(|permit| permit.entry().is_ended());
+        assert_eq!(
+            ended,
+            [false, true, false],
+            "one elsewhere, the one that stands still, a busy one"
+        );
+    }
+
     /// Looks, when it goes, how many are under way.
     struct Looks(Arc<Admission>, Arc<AtomicUsize>);
 
@@ -415,17 +458,52 @@ mod tests {
     }
 
     #[test]
-    fn as_many_silent_downloads_give_way_as_an_upload_needs_descriptors() {
-        let admission = admission(&Config::default().sessions(100).descriptors(4));
-        let silent: Vec<_> = (1..=3).map(|n| permit(&admission, peer(n * 256), "a")).collect();
-        let upload = Query::new(peer(9 * 256), LOCAL, Operation::Write, "b");
-        let at = |now| admission.admit(&upload, now).map(|new| new.id);
-        assert_eq!(at(NOW).map(drop), Err(DropReason::TooManySessions));
-        assert!(!silent.iter().any(|permit| permit.entry.is_ended()), "it gets no session");
-        let id = at(NOW + limits::UNPROVEN_STAY).expect("three that are silent have three");
-        assert!(silent.iter().all(|permit| permit.entry.is_ended()));
-        drop(silent);
-        admission.state().remove(id);
+    fn as_many_give_way_as_an_upload_needs_descriptors() {
+        let prove: fn(&mut Permit) = |permit| assert!(permit.prove());
+        let dally = |permit: &mut Permit| {
+            permit.prove();
+            permit.dally();
+        };
+        let now = Duration::ZERO;
+        for (who, how, from, leave) in [
+            ("are silent", (|_| ()) as fn(&mut Permit), limits::UNPROVEN_STAY, 3),
+            ("stand still", prove, limits::STILL_STAY, 2),
+            ("only dally", dally, now, 2),
+        ] {
+            let admission = admission(&Config::default().sessions(100).descriptors(4));
+            let mut permits: Vec<_> =
+                (1..=3).map(|n| permit(&admission, peer(n * 256), "a")).collect();
+            permits.iter_mut().for_each(how);
+            let ended = || permits.iter().filter(|permit| permit.entry.is_ended()).count();
+            let upload = Query::new(peer(9 * 256), LOCAL, Operation::Write, "b");
+            let at = |now| admission.admit(&upload, now).map(|new| new.id);
+            if from > now {
+                assert_eq!(at(NOW).map(drop), Err(DropReason::TooManySessions), "they {who}");
+                assert_eq!(ended(), 0, "it gets no session, and others that {who} end");
+            }
+            let id = at(NOW + from).expect("room, where others leave");
+            assert_eq!(ended(), leave, "so many of three that {who} leave for an upload");
+            drop(permits);
+            admission.state().remove(id);
+            assert!(is_unused(&admission));
+        }
+    }
+
+    #[test]
+    fn who_gave_way_and_dallies_after_that_counts_for_nothing() {
+        let admission = admission(&Config::default().sessions(1));
+        let mut still = permit(&admission, peer(1), "a");
+        assert!(still.prove());
+        let query = Query::new(peer(256), LOCAL, Operation::Read, "a");
+        let new = admission.admit(&query, NOW + limits::STILL_STAY).expect("its place");
+        let new = Permit::new(&admission, new);
+        assert!(still.entry.is_ended());
+        // Its file was stored at the same moment.
+        still.dally();
+        assert_eq!((admission.gauges().transfers, admission.gauges().dallying), (1, 0));
+        drop(new);
+        assert_eq!((admission.gauges().transfers, admission.gauges().dallying), (0, 0));
+        drop(still);
         assert!(is_unused(&admission));
     }
 
@@ -473,7 +551,11 @@ mod tests {
         let admission = admission(&Config::default());
         let most = limits::EVICT_AT_ONCE as u32;
         let permits: Vec<_> = (0..=most).map(|last| dallying(&admission, last)).collect();
-        admission.evict_some(NOW);
+        // Those before all others, though one is silent for long enough.
+        let long = permit(&admission, peer(most + 256), "a");
+        admission.evict_some(NOW + limits::UNPROVEN_STAY);
+        assert!(!long.entry.is_ended(), "it ends before those who only dally");
+        drop(long);
         let left = permits.iter().filter(|permit| !permit.entry.is_ended()).count();
         assert_eq!(left, 1);
         let (mut silent, mut still) =

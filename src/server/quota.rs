@@ -285,6 +285,15 @@ mod tests {
         assert_eq!(quota.check(download, 0, &[upload(3, Client::Proven)]), of_network);
         quota.change(upload(2, Client::Proven), upload(2, Client::Served), 0);
         assert_eq!(quota.check(download, 0, &[]), Ok(()), "it is stored, and has a socket");
+        // Without an answer a network has a quarter, and all have three.
+        let mut quota = Quota::new(&Config::default().sessions(100).descriptors(16));
+        let [first, second] = [2, 3].map(|network| upload(network, Client::Unproven));
+        quota.add(first);
+        let full = Err(DropReason::TooManyUnprovenOfNetwork);
+        assert_eq!((quota.check(first, 0, &[]), quota.check(second, 0, &[])), (full, Ok(())));
+        (3..6).for_each(|network| quota.add(upload(network, Client::Unproven)));
+        let one_more = upload(9, Client::Unproven);
+        assert_eq!(quota.check(one_more, 0, &[]), Err(DropReason::TooManyUnproven));
         let few = Quota::new(&Config::default().descriptors(1));
         let first = upload(2, Client::Unproven);
         assert_eq!(few.check(first, 0, &[]), Ok(()), "any share has room for one");
@@ -384,14 +393,18 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_three_quarters_of_the_ports() {
+    fn a_network_has_three_quarters_of_the_ports_whatever_it_may_have_else() {
         let ports = PortRange::new(6001, 6008).expect("a range");
-        let mut quota = Quota::new(&Config::default().sessions(100).ports(ports));
-        let proven = Member::new(client(2, 1), Client::Proven, Operation::Read);
-        for _ in 0..6 {
-            assert_eq!(quota.check(proven, 0, &[]), Ok(()));
-            quota.add(proven);
+        for budgets in [Budgets::default(), Budgets::default().sessions_of_network(8)] {
+            let config = Config::default().sessions(100).budgets(budgets);
+            let mut quota = Quota::new(&config.ports(ports));
+            let proven = Member::new(client(2, 1), Client::Proven, Operation::Read);
+            for _ in 0..6 {
+                assert_eq!(quota.check(proven, 0, &[]), Ok(()), "{budgets:?}");
+                quota.add(proven);
+            }
+            let full = Err(DropReason::TooManyOfNetwork);
+            assert_eq!(quota.check(proven, 0, &[]), full, "{budgets:?}");
         }
-        assert_eq!(quota.check(proven, 0, &[]), Err(DropReason::TooManyOfNetwork));
     }
 }

@@ -137,6 +137,11 @@ impl Shares {
         Box::new(OfTransfer { shares: Arc::clone(self), client, place })
     }
 
+    #[cfg(test)]
+    pub(super) fn clients(&self) -> Vec<IpAddr> {
+        self.state().clients.keys().copied().collect()
+    }
+
     fn leave(&self, client: IpAddr, place: usize) {
         let State { clients, buckets, .. } = &mut *self.state();
         let many = clients.len() > limits::SHARES_KEPT;
@@ -343,9 +348,27 @@ mod tests {
                 .join(client, Time::from_micros(10_000_000))
                 .sent(Time::from_micros(10_000_000), 516);
         }
-        let kept = shares.state().clients.len();
-        assert!(kept <= limits::SHARES_KEPT + 1, "{kept} clients that are gone");
+        let kept = {
+            let State { clients, buckets, .. } = &*shares.state();
+            [clients.len(), buckets.filled.len()]
+        };
+        assert!(
+            kept.iter().all(|kept| *kept <= limits::SHARES_KEPT + 1),
+            "of those gone: {kept:?}"
+        );
         assert!(shares.drained(Time::from_micros(11_000_000)).clients.is_empty());
+    }
+
+    #[test]
+    fn who_has_read_the_clock_before_another_and_comes_behind_it_drains_nothing_twice() {
+        let shares = shares();
+        let share = shares.join(client(1), Time::START);
+        share.sent(Time::START, 100_000);
+        let left = [0, 5, 2, 5].map(|millis| {
+            let state = shares.drained(Time::from_micros(millis * 1000));
+            state.buckets.content(state.clients[&client(1)].bucket) / MILLIONTHS
+        });
+        assert_eq!(left, [100_000, 47_571, 47_571, 47_571], "bytes in its bucket");
     }
 
     /// A client: the length of its blocks, its window, and the microseconds that it takes for an answer.

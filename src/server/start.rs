@@ -253,7 +253,82 @@ fn fit_to_buffer(
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Budgets, Config, Handle, Model, Server, take_datagram};
     use super::*;
+    use crate::net::{Rehearsal, Requested};
+    use crate::store::{Generated, InMemory, Readable, StoreError, Uploads};
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::num::NonZeroU64;
+    use std::sync::{Mutex, mpsc};
+
+    /// Tells at which address each transfer was asked for, and from which it is answered.
+    struct Heard(mpsc::Sender<[SocketAddr; 2]>);
+
+    impl Tap for Heard {
+        fn listen(
+            &self,
+            _: &Query,
+            asked: SocketAddr,
+            answers: SocketAddr,
+        ) -> Option<Box<dyn Listener>> {
+            self.0.send([asked, answers]).expect("it is heard");
+            None
+        }
+    }
+
+    #[test]
+    fn a_download_shares_the_rate_by_its_clients_address_and_is_known_by_the_one_that_was_asked() {
+        let [client, local] = [7, 1].map(|host| IpAddr::V4(Ipv4Addr::new(192, 0, 2, host)));
+        for (datagram, sharing) in
+            [(b"\0\x01f\0octet\0", vec![client]), (b"\0\x02g\0octet\0", vec![])]
+        {
+            let store = InMemory::new().uploads(Uploads::Create);
+            store.insert("f", vec![7; 600]).expect("a file");
+            let (tell, told) = mpsc::channel();
+            let budgets = Budgets::default().rate(NonZeroU64::new(100_000));
+            let config = Config::default().listen((Ipv4Addr::UNSPECIFIED, 1)).budgets(budgets);
+            let config = config.model(Model::Iterative).tap(Heard(tell));
+            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+            let requested = Requested { len: datagram.len(), peer: (client, 2000).into(), local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+            let shares = shared.shares.as_ref().expect("there is a rate");
+            assert_eq!(shares.clients(), sharing, "{:?}", datagram.escape_ascii().to_string());
+            dispatcher.turn(Some(std::time::Duration::ZERO)).expect("a turn");
+            let [asked, answers] = told.try_recv().expect("it began");
+            assert_eq!((asked, answers.ip()), ((local, 1).into(), local));
+        }
+    }
+
+    #[test]
+    fn who_is_refused_has_no_session_any_more_when_that_is_told() {
+        let store = Generated::at_once(|query| match query.name.as_bytes() {
+            b"large" => Ok(Readable::bytes(vec![7; 2000])),
+            _ => Err(StoreError::NotFound),
+        });
+        let known = Arc::new(Mutex::new(None::<Handle>));
+        let (looks, (tell, told)) = (Arc::clone(&known), mpsc::channel());
+        let observer = move |event: Event<'_>| {
+            let handle = looks.lock().expect("no panic").clone().expect("it is known");
+            let is_refusal = matches!(event, Event::Refused { .. });
+            tell.send((is_refusal, handle.gauges().transfers)).expect("it is heard");
+        };
+        let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).windows_bytes(1000);
+        let config = config.model(Model::Iterative);
+        let server = Server::bind_on(Rehearsal::start(), config, store, observer);
+        let server = server.expect("a server");
+        *known.lock().expect("no panic") = Some(server.handle());
+        let Server { sockets, shared, mut dispatcher } = server;
+        for datagram in [&b"\0\x01missing\0octet\0"[..], b"\0\x01large\0octet\0"] {
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+            // Else who asks at once for the same again is taken for one who repeats itself.
+            let name = datagram.escape_ascii();
+            assert_eq!(told.try_recv(), Ok((true, 0)), "{name}: it still has one");
+        }
+        known.lock().expect("no panic").take();
+    }
 
     #[test]
     fn what_a_path_takes_in_one_packet_matters_to_windows_of_large_blocks() {

@@ -117,6 +117,7 @@ mod tests {
     use crate::net::{Rehearsal, System};
     use crate::server::{Config, Server};
     use crate::store::InMemory;
+    use crate::transfer::Outcome;
     use crate::wire::Operation;
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::mpsc;
@@ -131,9 +132,12 @@ mod tests {
             let on = Rehearsal::start() as Arc<dyn System>;
             let (tell, told) = mpsc::channel();
             let observer = move |event: Event<'_>| {
-                if let Event::Progress { summary, .. } = event {
-                    tell.send((summary.elapsed.as_secs(), summary.bytes)).expect("it is heard");
-                }
+                let (Event::Progress { summary, .. }
+                | Event::Failed { summary: Some(summary), .. }) = event
+                else {
+                    panic!("{event}");
+                };
+                tell.send((summary.elapsed.as_secs(), summary.bytes)).expect("it is heard");
             };
             let server = Server::bind_on(on, config, InMemory::new(), observer).expect("a server");
             let (shared, start) = (&server.shared, server.shared.system.now());
@@ -149,9 +153,16 @@ mod tests {
                 telling.got_on(at(secs), &summary).expect("no panic");
                 assert_eq!(entry.got_on_at(), at(got_on), "{bytes} bytes, {progress:?}");
             }
+            // What is told of a transfer that only dallies would come behind its end.
+            summary.outcome = Some(Outcome::Complete);
+            telling.got_on(at(60), &summary).expect("no panic");
             // Behind 15 s at 20 s, and from then on not before 35 s.
             let expected = if progress.is_some() { vec![(20, 1)] } else { vec![] };
             assert_eq!(told.try_iter().collect::<Vec<_>>(), expected, "seconds and bytes");
+            // How it ended is told once, with how far it came.
+            let error = io::Error::other("its process is gone");
+            (0..2).for_each(|_| telling.failed(&summary, &error));
+            assert_eq!(told.try_iter().collect::<Vec<_>>(), [(0, 2)], "seconds and bytes");
         }
     }
 }

@@ -355,6 +355,19 @@ mod tests {
         let waits = spend(OTHER, 3);
         assert!(waits > ms(2_900) && waits < ms(3_000), "{waits:?}: of the same network");
         assert_eq!(spend(FAR, 0), Duration::ZERO, "of another one");
+        let mut gate = validation.gate(Ipv4Addr::new(203, 0, 113, 1).into()).expect("a gate");
+        gate.heard(now, &ack(1), true);
+        let packets = (burst + 3) * rate / limits::HEADER_BYTES;
+        gate.sent(now, &Burst { packets: packets as u64, ..self::burst(&[0; 516], 0) });
+        let waits = gate.opens_at(now) - now;
+        assert!(waits > ms(2_900) && waits < ms(3_100), "{waits:?}: each packet has headers");
+        // Before the first ACK a transfer is bounded elsewhere: it neither waits for that nor counts.
+        let mut first = validation.gate(OTHER).expect("a gate");
+        assert_eq!(first.opens_at(now), now, "its network has had too much");
+        let elsewhere = Ipv4Addr::new(203, 0, 114, 1).into();
+        let mut first = validation.gate(elsewhere).expect("a gate");
+        (0..20).for_each(|_| first.sent(now, &self::burst(&block, 0)));
+        assert_eq!(spend(elsewhere, 1), Duration::ZERO, "what left before the first ACK counts");
         for n in 0..(limits::UNHEARD_RATE / limits::UNHEARD_RATE_OF_NETWORK) as u8 {
             spend(Ipv4Addr::new(10, n, 0, 1).into(), burst);
         }

@@ -366,6 +366,9 @@ mod tests {
         assert_eq!(first.commit().map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
         assert_eq!(upload(&create, "a", b"x"), Err("exists already".into()));
         assert_eq!(upload(&create, "sub", b"x"), Err("is a directory".into()));
+        let existing = off.clone().uploads(Uploads::Existing);
+        assert_eq!(upload(&existing, "a", b"same"), Ok(()));
+        assert_eq!(upload(&existing, "none", b"x"), Err("new files are not allowed".into()));
         let overwrite = off.clone().uploads(Uploads::Overwrite);
         assert_eq!(upload(&overwrite, "a", b"other"), Ok(()));
         assert_eq!(off.get("a").as_deref(), Some(&b"other"[..]), "a clone is the same store");

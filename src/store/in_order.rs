@@ -159,6 +159,41 @@ mod tests {
         }
     }
 
+    /// One that has nothing and says so in its own words, may wait, and is known by its path.
+    struct Far(&'static str);
+
+    impl Store for Far {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::refused(ErrorCode::NotFound, self.0))
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Err(StoreError::refused(ErrorCode::NotFound, self.0))
+        }
+
+        fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+            path.strip_prefix(self.0).ok()
+        }
+    }
+
+    #[test]
+    fn each_is_asked_what_it_knows_and_what_the_first_says_of_what_is_missing_is_told() {
+        let both = InOrder::new([shared(Far("one")), shared(Far("two"))]);
+        let asked = |operation| query(operation, "a");
+        let read = both.read(&asked(Operation::Read)).map(drop).map_err(|error| error.text());
+        let listed = both.list(&asked(Operation::List)).map(drop).map_err(|error| error.text());
+        assert_eq!([read, listed], [Err("one"), Err("one")]);
+        let inside = |path: &'static str| both.inside(Path::new(path)).and_then(Path::to_str);
+        let paths = ["one/f", "two/f", "f"].map(inside);
+        assert_eq!(paths, [Some("f"), Some("f"), None], "what is below the path of one of them");
+        for one_waits in
+            [[shared(Far("x")), shared(store(&[]))], [shared(store(&[])), shared(Far("x"))]]
+        {
+            let asked = asked(Operation::Read);
+            assert!(InOrder::new(one_waits).may_wait(&asked), "a loop waits for the one that may");
+        }
+    }
+
     #[test]
     fn uploads_go_to_the_first() {
         let (first, second) = (store(&[]).uploads(Uploads::Create), store(&[]));

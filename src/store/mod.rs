@@ -261,3 +261,69 @@ impl fmt::Debug for Readable {
         f.debug_struct("Readable").field("size", &self.size).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Operation;
+
+    /// One of which each answer is another one than that of a store that only reads.
+    struct Own;
+
+    impl Store for Own {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::denied("read"))
+        }
+
+        fn write(&self, _: &Query) -> Result<Box<dyn Sink>, StoreError> {
+            Err(StoreError::denied("write"))
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Err(StoreError::denied("list"))
+        }
+
+        fn may_wait(&self, _: &Query) -> bool {
+            false
+        }
+
+        fn inside<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+            Some(path)
+        }
+    }
+
+    #[test]
+    fn a_store_that_is_shared_or_boxed_is_asked_itself() {
+        let query =
+            Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), Operation::Read, "a");
+        let (shared, boxed): (Arc<dyn Store>, Box<dyn Store>) = (Arc::new(Own), Box::new(Own));
+        let said = |store: &dyn Store| {
+            let read = store.read(&query).map(drop).map_err(|error| error.to_string());
+            let write = store.write(&query).map(drop).map_err(|error| error.to_string());
+            let list = store.list(&query).map(drop).map_err(|error| error.to_string());
+            (read, write, list, store.may_wait(&query), store.inside(Path::new("a")))
+        };
+        let own = said(&Own);
+        assert_eq!([said(&shared), said(&boxed)], [own.clone(), own]);
+    }
+
+    #[test]
+    fn what_is_made_at_once_is_made_where_requests_are_taken_and_all_else_may_wait() {
+        let query =
+            Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), Operation::Read, "a");
+        let make = |_: &Query| Err(StoreError::NotFound);
+        let waits = [Generated::new(make), Generated::at_once(make)].map(|it| it.may_wait(&query));
+        assert_eq!(waits, [true, false]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_file_stays_whatever_else_is_told() {
+        let file = Readable::bytes(b"few").held(7).found("b").at("d/b".into()).size(3);
+        assert_eq!(file.found_name(), Some(&"b".into()));
+        assert_eq!((file.place(), file.known_size()), (Some(Path::new("d/b")), Some(3)));
+        assert_eq!(file.into_parts().2, 7, "bytes that it holds");
+        assert_eq!(Readable::bytes(b"few").into_parts().2, 3);
+        let reader = Readable::blocking(io::empty());
+        assert_eq!((reader.known_size(), reader.held), (None, limits::BLOCKING_READ_BYTES));
+    }
+}

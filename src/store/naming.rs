@@ -231,6 +231,39 @@ mod tests {
         assert_eq!(names(&root.path().join("own")), ["a-1", "a-2"]);
     }
 
+    /// One that cannot be stored, unless it can.
+    struct Stored(bool);
+
+    impl Sink for Stored {
+        fn write(&mut self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn commit(&mut self) -> io::Result<()> {
+            if self.0 { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+        }
+
+        fn may_wait(&self) -> MayWait {
+            MayWait::OnCommitForLong
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_upload_is_told_once_it_is_stored_and_it_waits_as_its_sink_does() {
+        for is_stored in [false, true] {
+            let (tell, told) = std::sync::mpsc::channel();
+            let notices = Notices::default();
+            notices.to(move |notice| tell.send(notice.clone()).expect("it is heard"));
+            let named = Named { query: query("a"), path: "in/b".into(), claim: None };
+            let mut sink = named.sink(Box::new(Stored(is_stored)), notices);
+            assert_eq!(sink.may_wait(), MayWait::OnCommitForLong, "others would wait with it");
+            assert_eq!(
+                (sink.commit().is_ok(), told.try_iter().count()),
+                (is_stored, is_stored.into())
+            );
+        }
+    }
+
     #[test]
     fn so_many_numbers_are_looked_at_and_no_more() {
         let root = tempfile::tempdir().expect("a folder");

@@ -114,3 +114,24 @@ impl fmt::Debug for Notices {
         f.debug_struct("Notices").field("told", &self.0.told).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_system_cannot_do_is_told_once_and_what_happens_each_time() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let notices = Notices::default();
+        notices.to(move |notice| tell.send(notice.clone()).expect("it is heard"));
+        let kinds = [Notice::WrittenOver, Notice::NamedFirst, Notice::NotSynced, Notice::Walked];
+        let once = kinds.map(|kind| kind("f".into()));
+        let lost = Notice::RootLost("f".into(), "gone".into());
+        let each_time = [Notice::RootChanged("f".into()), lost, Notice::StoredAs("f".into())];
+        for _ in 0..2 {
+            once.iter().chain(&each_time).for_each(|notice| notices.tell(notice));
+        }
+        let all: Vec<_> = once.iter().chain(&each_time).chain(&each_time).cloned().collect();
+        assert_eq!(told.try_iter().collect::<Vec<_>>(), all);
+    }
+}

@@ -85,7 +85,9 @@ mod tests {
     use super::*;
     use crate::store::{Folder, Store, StoreError, Uploads};
     use crate::wire::Operation;
-    use std::os::unix::fs::symlink;
+    use std::fs::File;
+    use std::io::{IoSliceMut, Write};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn query(operation: Operation, name: &str) -> Query {
         Query::new(([127, 0, 0, 1], 2000).into(), [127, 0, 0, 1].into(), operation, name)
@@ -209,5 +211,53 @@ mod tests {
             linked.read(&query(Operation::Read, "missing")),
             Err(StoreError::NotFound)
         ));
+    }
+
+    #[test]
+    fn of_folders_in_each_other_a_link_leads_to_the_innermost_that_is_named() {
+        let (root, outer) = (folder(&["top"]), folder(&["closed/inner/f"]));
+        let place = outer.path().canonicalize().expect("a path");
+        let inner = place.join("closed/inner");
+        symlink(inner.join("f"), root.path().join("link")).expect("a link");
+        let mode = |path: &Path, mode| {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(path, mode).expect("its mode");
+        };
+        [root.path(), &inner].iter().for_each(|path| mode(path, 0o755));
+        mode(&inner.join("f"), 0o644);
+        // What is on the way there counts only on a way from the other.
+        mode(&place.join("closed"), 0o700);
+        for folders in [[&place, &inner], [&inner, &place]] {
+            let served = Folder::open(root.path()).expect("it opens").as_others(true);
+            let served = folders
+                .iter()
+                .fold(served, |served, other| served.links_to(other).expect("it is there"));
+            assert_eq!(size(&served, "link"), Ok(Some(14)), "{folders:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_over_while_it_is_sent_fails_in_a_clients_own_directory_too() {
+        let root = folder(&["f", "own/f"]);
+        for (own, path) in [(false, "f"), (true, "own/f")] {
+            let path = root.path().join(path);
+            std::fs::write(&path, "before").expect("a file");
+            let served = Folder::open(root.path()).expect("it opens");
+            let served = if own { served.below(|_| Some("own".into())) } else { served };
+            let (mut source, ..) =
+                served.read(&query(Operation::Read, "f")).expect("a file").into_parts();
+            let mut read = || source.read(&mut [IoSliceMut::new(&mut [0; 3])]);
+            assert_eq!(read().expect("half of it"), 3);
+            let about = || std::fs::metadata(&path).expect("a file");
+            let was = about();
+            // Its time is set back, and only that it changed is seen, once the clock of the file system goes on.
+            while (about().ctime(), about().ctime_nsec()) == (was.ctime(), was.ctime_nsec()) {
+                let mut file = File::options().write(true).open(&path).expect("it opens");
+                file.write_all(b"behind").expect("written");
+                file.set_modified(was.modified().expect("a time")).expect("set back");
+            }
+            let told = read().map_err(|error| error.to_string());
+            assert_eq!(told, Err("the file changed while it was sent".into()), "own: {own}");
+        }
     }
 }

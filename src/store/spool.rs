@@ -6,6 +6,7 @@ use cap_std::fs::{File, FileExt};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -17,14 +18,24 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// where others keep what may be large. Whoever confines a process that serves a [`Folder`](super::Folder) leaves them to
 /// it, or lives without such uploads.
 pub fn spool_directories() -> impl Iterator<Item = PathBuf> {
-    let given = std::env::var_os("TMPDIR").filter(|given| !given.is_empty()).map(PathBuf::from);
+    behind(std::env::var_os("TMPDIR"))
+}
+
+/// Those that there are always, behind the one that is given, if that has a name.
+fn behind(given: Option<OsString>) -> impl Iterator<Item = PathBuf> {
+    let given = given.filter(|given| !given.is_empty()).map(PathBuf::from);
     given.into_iter().chain(["/var/tmp", "/tmp"].map(PathBuf::from))
 }
 
 /// Makes a file without a name where there is room for so many bytes.
 pub(super) fn create(bytes: u64) -> io::Result<File> {
+    create_in_any(spool_directories(), bytes)
+}
+
+/// The same in the first of these places that will do.
+fn create_in_any(places: impl Iterator<Item = PathBuf>, bytes: u64) -> io::Result<File> {
     let mut failed = io::Error::from(Errno::NOSPC);
-    for place in spool_directories() {
+    for place in places {
         let room = rustix::fs::statvfs(&place).map(|about| Room::of(&about).free);
         if room.is_ok_and(|free| free < bytes) {
             continue;
@@ -110,6 +121,26 @@ mod tests {
         let kind = |bytes| create(bytes).map(drop).map_err(|error| error.kind());
         assert_eq!(kind(1), Ok(()));
         assert_eq!(kind(u64::MAX), Err(io::ErrorKind::StorageFull));
+    }
+
+    #[test]
+    fn it_waits_in_the_first_place_that_will_do() {
+        let there = |given: &str| behind(Some(given.into())).collect::<Vec<_>>();
+        let always = ["/var/tmp", "/tmp"].map(PathBuf::from);
+        assert_eq!(there("/mnt"), [&[PathBuf::from("/mnt")], &always[..]].concat());
+        assert_eq!(
+            (there(""), behind(None).collect::<Vec<_>>()),
+            (always.to_vec(), always.to_vec())
+        );
+        let place = tempfile::tempdir().expect("a folder");
+        let [missing, here] = [place.path().join("none"), place.path().to_owned()];
+        let among = |places: &[&PathBuf], bytes| {
+            let places = places.iter().map(|place| (*place).clone());
+            create_in_any(places, bytes).map(drop).map_err(|error| error.kind())
+        };
+        assert_eq!(among(&[&missing, &here], 1), Ok(()), "one that is not there is passed over");
+        assert_eq!(among(&[&here, &missing], u64::MAX), Err(io::ErrorKind::NotFound));
+        assert_eq!(among(&[], 1), Err(io::ErrorKind::StorageFull));
     }
 
     #[test]

@@ -183,6 +183,9 @@ pub(super) fn prune<D: Directory>(dir: &D, to: &Target) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cap_std::ambient_authority;
+    use cap_std::fs::Dir;
+    use std::path::PathBuf;
 
     #[test]
     fn the_name_of_a_version_is_read_as_it_is_written_and_no_other() {
@@ -207,5 +210,27 @@ mod tests {
         ] {
             assert!(!is_version(OsStr::new(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn a_version_that_is_the_file_itself_still_takes_no_other_ones_place() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| place.path().join(name);
+        std::fs::write(path("f"), "new").expect("a file");
+        std::fs::write(path("f.~1~"), "old").expect("a file");
+        // So it is left by an upload that was cut off before it replaced the file.
+        std::fs::hard_link(path("f"), path("f.~2~")).expect("a link");
+        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it opens");
+        let dir = dir.directory(Path::new(""), Lookup::Own).expect("it opens to be read");
+        let missing = Vec::new();
+        let (name, path_of) = (OsString::from("f"), PathBuf::from("f"));
+        let to = Target { path: path_of, missing, name, replace: true, keep: 1, how: Lookup::Own };
+        let there = || ["f", "f.~1~", "f.~2~"].map(|name| path(name).exists());
+        prune(&dir, &to);
+        assert_eq!(there(), [true; 3], "the only old one is gone");
+        std::fs::write(path("next"), "next").expect("a file");
+        std::fs::rename(path("next"), path("f")).expect("replaced");
+        prune(&dir, &to);
+        assert_eq!(there(), [true, false, true], "one is kept, the newest");
     }
 }

@@ -236,7 +236,7 @@ mod tests {
             .block_size_of(network("192.0.2.0/25"), size(512))
             .block_size_of(network("192.0.2.0/24"), size(1024))
             .block_size_of(network("198.51.100.0/24"), size(8192));
-        let granted = |client: std::net::IpAddr| {
+        let granted = |policy: &StandardPolicy, client: std::net::IpAddr| {
             let peer = (client, 2000).into();
             let query = Query::new(peer, Ipv4Addr::LOCALHOST.into(), Operation::Read, "a");
             match policy.decide(&query) {
@@ -245,9 +245,14 @@ mod tests {
             }
         };
         let clients = [[192, 0, 2, 127], [192, 0, 2, 128], [192, 0, 3, 0], [198, 51, 100, 7]];
-        assert_eq!(clients.map(|client| granted(client.into())), [512, 1024, 1428, 1428]);
         let mapped = Ipv4Addr::new(192, 0, 2, 7).to_ipv6_mapped();
-        assert_eq!(granted(mapped.into()), 512, "a socket of IPv6 has clients of IPv4, too");
+        // Whatever rule is for them.
+        for policy in [policy.clone(), policy.rule(rule("r:1", served()))] {
+            let sizes = clients.map(|client| granted(&policy, client.into()));
+            assert_eq!(sizes, [512, 1024, 1428, 1428]);
+            let mapped = granted(&policy, mapped.into());
+            assert_eq!(mapped, 512, "a socket of IPv6 has clients of IPv4, too");
+        }
     }
 
     const NAMES: [&str; 9] =
@@ -355,6 +360,11 @@ mod tests {
         }
         let in_open = query(client, Operation::List, "secret/open");
         assert_eq!(shown(&policy, &in_open, "secret/open", Kind::File), NAMES.join(" "));
+        // So has one that is asked for by another name.
+        let mapped = NameRules::default().map("m", "r ^names$ .list").expect("a map");
+        let by_name = query(client, Operation::Read, "names");
+        let files = shown(&policy.clone().names(mapped), &by_name, "", Kind::File);
+        assert_eq!(files, "boot drop f", "a name that means the listing");
         // What is no list has no need to know.
         let no_list = query(client, Operation::Read, "f");
         assert_eq!(shown(&policy, &no_list, "", Kind::File), NAMES.join(" "));

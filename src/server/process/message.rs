@@ -264,7 +264,18 @@ mod tests {
     fn terms(asked: Options) -> Terms {
         let limits = GrantLimits::default();
         let (agreed, answer) = grant(Operation::Read, &asked, &limits, Some(7_000_000_000));
-        Terms { agreed, answer, mode: Mode::Netascii, timing: Timing::default() }
+        let secs = Duration::from_secs;
+        // Each time is another one.
+        let timing = Timing {
+            first: secs(1),
+            floor: secs(2),
+            ceiling: secs(3),
+            patience: secs(4),
+            unanswered: secs(5),
+            peer_default: secs(6),
+            rate: NonZeroU64::new(7),
+        };
+        Terms { agreed, answer, mode: Mode::Netascii, timing }
     }
 
     #[test]
@@ -288,14 +299,62 @@ mod tests {
     }
 
     #[test]
-    fn figures_come_back_within_bounds() {
-        let (mut summary, mut told) = (Summary::default(), Summary::default());
-        summary.bytes = u64::MAX;
-        summary.outcome = Some(Outcome::PeerError(ErrorCode::DiskFull, vec![b'a'; 10_000]));
-        Figures::of(&summary, true, 0).into_summary(&mut told);
-        let text = vec![b'a'; limits::ERROR_TEXT_BYTES];
-        assert_eq!(told.outcome, Some(Outcome::PeerError(ErrorCode::DiskFull, text)));
-        assert_eq!(told.bytes, MOST);
+    fn figures_and_ends_come_back_as_they_were_and_within_bounds() {
+        let words = || b"no".to_vec();
+        for outcome in [
+            None,
+            Some(Outcome::Complete),
+            Some(Outcome::Unconfirmed),
+            Some(Outcome::Silent),
+            Some(Outcome::Unreachable),
+            Some(Outcome::PeerError(ErrorCode::DiskFull, words())),
+            Some(Outcome::Disagreement(None)),
+            Some(Outcome::Words(words())),
+            Some(Outcome::Oversized),
+            Some(Outcome::Short),
+            Some(Outcome::Local(ErrorCode::AccessViolation, "no".into())),
+            Some(Outcome::Stopped),
+            Some(Outcome::Superseded),
+        ] {
+            let mut summary =
+                Summary { bytes: 9, packets: 8, retransmitted: 3, ..Summary::default() };
+            (summary.probes, summary.unproven_bytes) = (2, 5);
+            (summary.round_trip, summary.end_missing) = (Some(Duration::from_millis(7)), true);
+            summary.outcome = outcome;
+            let message = written(FIGURES, &Figures::of(&summary, true, 4)).expect("JSON");
+            let figures: Figures = serde_json::from_slice(&message[1..]).expect("figures");
+            assert_eq!((message[0], figures.is_proven, figures.repeats), (FIGURES, true, 4));
+            let mut told = Summary::default();
+            figures.into_summary(&mut told);
+            assert_eq!(format!("{told:?}"), format!("{summary:?}"));
+        }
+        // What a process says that was taken over.
+        let mut summary = Summary { bytes: u64::MAX, packets: u64::MAX, ..Summary::default() };
+        (summary.retransmitted, summary.probes) = (u64::MAX, u64::MAX);
+        (summary.unproven_bytes, summary.round_trip) = (u64::MAX, Some(Duration::MAX));
+        let (long, text) = (vec![b'a'; 10_000], vec![b'a'; limits::ERROR_TEXT_BYTES]);
+        let in_words = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for (outcome, cut) in [
+            (
+                Outcome::PeerError(ErrorCode::DiskFull, long.clone()),
+                Outcome::PeerError(ErrorCode::DiskFull, text.clone()),
+            ),
+            (Outcome::Words(long.clone()), Outcome::Words(text.clone())),
+            (
+                Outcome::Local(ErrorCode::DiskFull, in_words(&long)),
+                Outcome::Local(ErrorCode::DiskFull, in_words(&text)),
+            ),
+        ] {
+            summary.outcome = Some(outcome);
+            let mut told = Summary::default();
+            Figures::of(&summary, true, 0).into_summary(&mut told);
+            assert_eq!(told.outcome, Some(cut));
+            let Summary { bytes, packets, retransmitted, probes, unproven_bytes, .. } = told;
+            assert_eq!([bytes, packets, retransmitted, probes, unproven_bytes], [MOST; 5]);
+            assert_eq!(told.round_trip, Some(LONGEST_ROUND_TRIP));
+        }
+        let failure = Failure::of(&io::Error::other(in_words(&long)));
+        assert_eq!(failure.text, in_words(&text), "what goes the other way is bounded, too");
     }
 
     #[test]

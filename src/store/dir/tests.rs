@@ -88,6 +88,7 @@ fn a_name_is_found_in_letters_of_any_size_where_that_is_allowed_and_one_has_it()
     );
     assert_eq!([read("exact"), read("EXACT")], [Ok(None), Ok(None)]);
     assert_eq!(read("\u{c9}.CFG"), found("\u{c9}.cfg"));
+    assert_eq!(read("BOOT/X64/bootmgr.exe/"), missing(), "a file is no directory in any letters");
     assert_eq!(
         [read("\u{e9}.cfg"), read("boot/none"), read("exact/x")],
         [(); 3].map(|()| missing())
@@ -116,6 +117,10 @@ fn what_the_kernel_knows_is_found_at_once_and_for_anything_else_a_disk_may_be_as
     let may_wait = |name: &str| folder.may_wait(&query(Operation::Read, name));
     assert!(!may_wait("sub/f") && !may_wait("sub\\f"));
     assert!(may_wait("sub/missing") && may_wait("no/such"));
+    // Where each client has its own directory, it is looked for there.
+    let own = Folder::open(root.path()).expect("it opens").below(|_| Some("sub".into()));
+    let may_wait = ["f", "sub/f"].map(|name| own.may_wait(&query(Operation::Read, name)));
+    assert_eq!(may_wait, [false, true], "what is in the client's own directory, and what is not");
 }
 
 #[test]
@@ -168,4 +173,39 @@ fn no_link_leads_an_upload_to_a_kept_version() {
     let query = query(Operation::Write, "golden.cfg");
     let refused = folder.keep_versions(2).write(&query).map(drop).expect_err("it is kept");
     assert_eq!(refused.text(), "a reserved name");
+}
+
+#[test]
+fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served() {
+    let root = tempfile::tempdir().expect("a folder");
+    std::fs::write(root.path().join("f"), "few").expect("a file");
+    for directory in ["closed", "locked", "open"] {
+        std::fs::create_dir(root.path().join(directory)).expect("a directory");
+    }
+    // A directory is listed and entered.
+    for (name, mode) in
+        [("", 0o711), ("closed", 0o711), ("locked", 0o744), ("open", 0o755), ("f", 0o644)]
+    {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(root.path().join(name), mode).expect("its mode");
+    }
+    let folder = Folder::open(root.path()).expect("it opens").as_others(true);
+    let list = |name: &str| folder.list(&query(Operation::List, name));
+    let listing = list("").expect("whoever runs it says so");
+    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f", "open"]);
+    assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
+}
+
+#[test]
+fn who_replaces_a_file_where_all_files_have_names_removes_what_others_left() {
+    let root = tempfile::tempdir().expect("a folder");
+    let left = root.path().join(".rtftp-0123456789abcdef.part");
+    for (can_link, stays) in [(true, true), (false, false)] {
+        std::fs::write(&left, "half").expect("a file");
+        let mut folder = Folder::open(root.path()).expect("it opens");
+        folder.rules.can_link = can_link;
+        let mut sink = folder.replace(Path::new("f")).expect("a place");
+        assert_eq!(left.exists(), stays, "what a process left that was killed");
+        sink.commit().expect("stored");
+    }
 }

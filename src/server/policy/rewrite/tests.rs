@@ -190,6 +190,8 @@ fn junk_and_one_prefix_go_before_the_rules_are_tried() {
     }
     let rules = rules.map("map", "r a$ b").expect("a rule");
     assert_eq!(served(&rules, &query(Operation::Read, b"C:a\xff")), "b");
+    let both = NameRules::default().strip_prefix("/tftp").strip_prefix("/tftpboot/");
+    assert_eq!(served(&both, &query(Operation::Read, "/tftpboot/a")), "boot/a", "the first fits");
     let none = NameRules::default().apply(&query(Operation::Read, b"a\xff"));
     assert_eq!(none, Ok(None), "names stay as they come");
 }

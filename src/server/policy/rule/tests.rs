@@ -76,6 +76,7 @@ fn what_a_rule_does_not_allow_it_refuses_and_with_listings_goes_the_generated_fi
         let Verdict::Refuse(refusal) = of(operation) else { panic!("{operation}") };
         assert_eq!(refusal.reason, "the rule at r:1 does not allow it");
     }
+    assert_eq!(policy.rules()[0].turned_away(), 2);
     let Verdict::Serve(profile) = of(Operation::Read) else { panic!("it may be read") };
     assert_eq!(profile.listing, None);
 }
@@ -95,7 +96,10 @@ fn a_hardware_address_is_looked_up_where_a_rule_wants_to_know_it_and_once() {
     let count = Arc::clone(&asked);
     let policy = policy([
         deny("r:1").from(network("192.0.2.0/24")).mac("00:04:f2".parse().expect("a prefix")),
-        deny("r:2").from(network("192.0.2.0/24")).mac("52:54:00".parse().expect("a prefix")),
+        deny("r:2")
+            .from(network("192.0.2.0/24"))
+            .mac("52:54:00".parse().expect("a prefix"))
+            .mac("00:16:3e".parse().expect("another")),
     ]);
     assert!(policy.wants_mac_addresses() && !StandardPolicy::default().wants_mac_addresses());
     let of = |policy: &StandardPolicy, peer| decided(policy, &query(peer, Operation::Read, "a"));
