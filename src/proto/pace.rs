@@ -183,6 +183,12 @@ impl Pace {
         self.flight = None;
     }
 
+    /// The blocks before `sent` left before, at another pace: they are not measured, and what is missing of them is not news.
+    pub(super) const fn forget_before(&mut self, sent: BlockNumber) {
+        self.forget_flight();
+        self.count_from(sent);
+    }
+
     /// All that was under way before `base` has arrived, and nothing was lost.
     pub(super) fn delivered(&mut self, now: Time, base: BlockNumber, trips: Option<Trips>) {
         let flight = self.flight.take().filter(|flight| base > flight.first);
@@ -289,13 +295,8 @@ impl Pace {
         self.room = blocks;
         if is_congested {
             let each = each.clamp(self.smallest(), self.slowest());
-            // Where whole windows arrived by it the limit is nearly right. What arrived of this one is measured in bursts, of
-            // which a few tell no more.
-            let most = match self.limit {
-                Some(limit) if self.spacing < limit || self.hold != HOLD => limit + limit / 8,
-                _ => u64::MAX,
-            };
-            let each = each.min(most);
+            // What arrived of a window is measured in bursts, of which a few tell no rate.
+            let each = self.near_what_held(each);
             self.slow(each + each / 7, each);
             return self.count_from(gap.again_from);
         }
@@ -387,8 +388,18 @@ impl Pace {
         // To spread a window over more time than the silence took would cost more than it.
         let most = nanos(limits::SHORTEST_PROBE) / self.window;
         let before = self.spacing.max(self.smallest());
-        let spacing = self.spacing.max((before + before / 2).min(most));
+        let spacing = self.near_what_held(before + before / 2).min(most).max(self.spacing);
         self.slow(spacing, spacing);
+    }
+
+    /// Where whole windows arrived by the limit, it is nearly right: what seems to be needed is no more than an eighth slower.
+    fn near_what_held(&self, spacing: u64) -> u64 {
+        match self.limit {
+            Some(limit) if self.spacing < limit || self.hold != HOLD => {
+                spacing.min(limit + limit / 8)
+            }
+            _ => spacing,
+        }
     }
 
     /// Less is tried, unless a tail was lost by that.

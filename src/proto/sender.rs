@@ -264,7 +264,8 @@ impl Sender {
             self.behind_a_gap = BehindAGap::Kept;
             self.was_kept(self.next);
             self.next = self.sent;
-            self.paced(Pace::forget_flight);
+            let sent = self.sent;
+            self.paced(|pace| pace.forget_before(sent));
         } else if mended {
             let alone = block == self.base && block + 1 < self.next;
             lost_in_a_row = alone;

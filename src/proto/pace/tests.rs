@@ -161,6 +161,26 @@ fn a_pace_that_held_is_not_far_wrong() {
         "nothing came whole: what was measured is the limit"
     );
     assert_eq!(after_a_gap(held(1)), (128, 112), "an eighth slower");
+    let after_a_last_block = |mut pace: Pace| {
+        pace.last_lost();
+        pace.spacing / 1000
+    };
+    assert_eq!([0, 1].map(|windows| after_a_last_block(held(windows))), [150, 112]);
+}
+
+#[test]
+fn what_left_before_at_another_pace_and_is_missing_slows_nothing() {
+    let missing = |pace: &mut Pace| {
+        for base in 1..20 {
+            let gap = Gap { base: BlockNumber(base), under_way: 40, again_from: BlockNumber(64) };
+            pace.gap(us(1000 * base), gap, Some(TRIPS));
+        }
+        pace.spacing / 1000
+    };
+    assert!(missing(&mut held(0)) > 100);
+    let mut pace = held(0);
+    pace.forget_before(BlockNumber(20));
+    assert_eq!(missing(&mut pace), 100);
 }
 
 #[test]
