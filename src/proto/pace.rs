@@ -377,7 +377,7 @@ impl Pace {
         let before = self.spacing;
         // Where it has been slowed since that window left, it is not known yet whether this is enough.
         if last_was_lost && before <= self.acknowledged {
-            self.last_lost();
+            self.spread();
         }
         self.acknowledged = before;
     }
@@ -385,6 +385,10 @@ impl Pace {
     /// After silence it turned out that the last block, or only its acknowledgement, was lost.
     pub(super) fn last_lost(&mut self) {
         self.flight = None;
+        self.spread();
+    }
+
+    fn spread(&mut self) {
         // To spread a window over more time than the silence took would cost more than it.
         let most = nanos(limits::SHORTEST_PROBE) / self.window;
         let before = self.spacing.max(self.smallest());

@@ -192,8 +192,15 @@ fn what_held_is_about_the_limit_where_less_was_tried_in_vain() {
 
 /// Of a window of which so many blocks arrived, the probe that left after 11 ms brought an answer this much later.
 fn tail_lost(arrived: u64, after: u64) -> Pace {
+    tail_lost_behind(false, arrived, after)
+}
+
+/// The same behind a window whose last block was lost.
+fn tail_lost_behind(last_was_lost: bool, arrived: u64, after: u64) -> Pace {
     let mut pace = begun(64, 1428);
     leaves(&mut pace, 0, 1);
+    pace.acknowledged(false);
+    pace.acknowledged(last_was_lost);
     let base = BlockNumber(1 + arrived);
     let gap = Gap { base, under_way: 64 - arrived, again_from: base };
     let silence = Silence { probed_at: Some(us(11_000)) };
@@ -215,6 +222,8 @@ fn how_long_a_probe_waited_tells_how_fast_what_arrived_of_a_lost_tail_did() {
         assert_eq!(spacing(&tail_lost(arrived, after)), (400, Some(75)), "{arrived} {after}");
     }
     assert_eq!(spacing(&tail_lost(4, 6000)).0, 3657);
+    // What comes late of the window before says nothing of how this one arrived.
+    assert_eq!(tail_lost_behind(true, 15, 6000).limit, pace.limit);
 }
 
 #[test]
