@@ -38,6 +38,7 @@ pub(crate) enum Call {
     OpenDirectory,
     ReadDirectory,
     OpenToWrite,
+    Spool,
     CopyOver,
     CreateUnnamed,
     CreateNamed,
