@@ -301,13 +301,16 @@ mod tests {
     fn a_name_that_cannot_be_had_is_refused_before_the_first_byte() {
         let root = tempfile::tempdir().expect("a folder");
         std::fs::write(root.path().join("there"), "x").expect("a file");
+        std::fs::create_dir(root.path().join("sub")).expect("a directory");
         let folder = |uploads| Folder::open(root.path()).expect("a folder").uploads(uploads);
         assert_eq!(refused(&folder(Uploads::Create), "there"), "exists already");
         for uploads in [Uploads::Create, Uploads::Overwrite] {
             let told = refused(&folder(uploads), ".rtftp-0123456789abcdef.part");
             assert_eq!(told, "a name that only unfinished uploads have");
             assert_eq!(refused(&folder(uploads), "missing/new"), "no such directory");
-            assert_eq!(refused(&folder(uploads), "new/"), "is a directory");
+            for name in ["new/", "sub", "sub/", ""] {
+                assert_eq!(refused(&folder(uploads), name), "is a directory", "{name:?}");
+            }
         }
     }
 

@@ -222,6 +222,11 @@ impl Disk {
         Self::of(nodes)
     }
 
+    /// The same in each way that a crash may leave.
+    fn every_left(&self, mut look: impl FnMut(&Self)) {
+        every(|choose| look(&self.left(choose)));
+    }
+
     /// What there is: the bytes of each file, nothing for a directory.
     pub(crate) fn tree(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let state = self.state();

@@ -3,6 +3,7 @@
 use super::*;
 use crate::query::Query;
 use crate::store::Store;
+use crate::store::disk::{Directory as _, Lookup};
 use crate::transfer::Sink;
 use crate::wire::Operation;
 use std::net::{IpAddr, Ipv4Addr};
@@ -143,6 +144,21 @@ fn what_cannot_be_kept_is_not_replaced() {
     disk.state().is_fixed = true;
     begin(&disk, 2).map(drop).expect_err("it would be written over");
     assert_eq!(found(&disk), named(&[("", 1)]));
+}
+
+#[test]
+fn a_version_that_an_upload_before_has_made_stays_where_this_one_fails() {
+    let disk = after(1, None);
+    let name = OsStr::new("sw.cfg");
+    let within = disk.root().directory(Path::new("there"), Lookup::Own).expect("it opens");
+    within.hard_link(name, &within, OsStr::new("sw.cfg.~1~")).expect("a version");
+    let before = found(&disk);
+    disk.fail(|_, call| (call == Call::RenameOver).then_some(Errno::IO));
+    store(&disk, 2).expect_err("it cannot be replaced");
+    assert_eq!(found(&disk), before);
+    disk.fail(|_, _| None);
+    store(&disk, 3).expect("stored");
+    assert_eq!(found(&disk), named(&[("", 3), (".~1~", 1)]), "it is kept once");
 }
 
 #[test]

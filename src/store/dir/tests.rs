@@ -189,10 +189,16 @@ fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served()
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(root.path().join(name), mode).expect("its mode");
     }
+    for to in ["locked", "open", "closed"] {
+        symlink(to, root.path().join(format!("to {to}"))).expect("a link");
+    }
     let folder = Folder::open(root.path()).expect("it opens").as_others(true);
     let list = |name: &str| folder.list(&query(Operation::List, name));
     let listing = list("").expect("whoever runs it says so");
-    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f", "open"]);
+    let names: Vec<_> = listing.entries.iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names, ["f", "open", "to open"], "what is listed can be read");
+    let read = folder.read(&query(Operation::Read, "closed")).map(drop);
+    assert_eq!(read.map_err(|error| error.text()), Err("is a directory"));
     assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
 }
 
@@ -296,6 +302,8 @@ fn a_path_below_the_folder_is_told_without_the_folders_own() {
     let folder = Folder::open(root.path()).expect("it opens");
     assert_eq!(folder.inside(&own.join("sub/f")), Some(Path::new("sub/f")));
     assert_eq!(folder.inside(Path::new("sub/f")), None);
+    let all = Folder::open("/").expect("it opens");
+    assert_eq!(all.inside(Path::new("sub/f")), None, "the root of all has no path in front");
     let of_one = folder.below(|_| Some("sub".into()));
     assert_eq!(of_one.inside(&own.join("sub/f")), None, "a client's own directory has no path");
 }
