@@ -389,7 +389,7 @@ fn what_is_written_over_is_what_has_the_name_at_the_end() {
 }
 
 #[test]
-fn where_nothing_can_be_synced_an_upload_goes_on() {
+fn where_a_directory_cannot_be_synced_an_upload_goes_on() {
     for case in cases() {
         for error in [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS] {
             let disk = case.disk();
