@@ -284,8 +284,13 @@ fn an_upload_to_a_directory_that_the_server_may_not_read_is_stored() {
     };
     mode(0o333);
     let daemon = without_rights(&root);
-    let put = |name: &str| daemon.peer().store(&wrq(name, &[]), b"new");
-    assert_eq!((put("box/new"), put("box/old")), (Ok(()), Ok(())));
+    let put = |daemon: &Daemon, name: &str| daemon.peer().store(&wrq(name, &[]), b"new");
+    assert_eq!((put(&daemon, "box/new"), put(&daemon, "box/old")), (Ok(()), Ok(())));
+    // Which versions there are is then not known either, so that nothing is replaced where some are kept.
+    let options = ["--uploads", "overwrite", "--keep-versions", "2"];
+    let keeping = Daemon::behind(powerless(), root.path(), &options);
+    assert!(put(&keeping, "box/old").is_err(), "the old one cannot be kept");
+    keeping.log_line(&["box/old", "cannot be kept"]);
     mode(0o755);
     assert_eq!(everything_in(&root.path().join("box")), ["new", "old"]);
     assert_eq!(std::fs::read(root.path().join("box/old")).expect("a file"), b"new");

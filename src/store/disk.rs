@@ -476,4 +476,84 @@ mod tests {
         Directory::remove_file(&dir, name).expect("removed");
         assert!(!new.lock().expect("a lock"), "its name is gone");
     }
+
+    #[test]
+    fn only_a_regular_file_is_opened_to_write_and_a_new_one_takes_no_name_from_another() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, at) = (open(folder.path()), |name: &str| folder.path().join(name));
+        std::fs::write(at("file"), "old").expect("a file");
+        std::fs::create_dir(at("directory")).expect("a directory");
+        std::os::unix::fs::symlink("file", at("link")).expect("a link");
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+        let both = std::fs::OpenOptions::new().read(true).write(true).open(at("pipe"));
+        let _reader = both.expect("a reader for which nobody waits");
+        for (name, is_new, opened) in [
+            ("file", false, Ok(())),
+            ("pipe", false, Err(Some(Errno::PERM))),
+            ("link", false, Err(Some(Errno::LOOP))),
+            ("directory", false, Err(Some(Errno::ISDIR))),
+            ("none", false, Err(Some(Errno::NOENT))),
+            ("file", true, Err(Some(Errno::EXIST))),
+            ("link", true, Err(Some(Errno::EXIST))),
+            ("none", true, Ok(())),
+        ] {
+            let found = dir.open_to_write(OsStr::new(name), is_new).map(drop);
+            let found = found.map_err(|error| Errno::from_io_error(&error));
+            assert_eq!(found, opened, "{name}, to be new: {is_new}");
+        }
+        assert_eq!(std::fs::read(at("file")).expect("a file"), b"old", "nothing is lost by it");
+    }
+
+    #[test]
+    fn a_name_stands_for_what_its_links_lead_to_or_for_a_link_that_is_to_be_replaced() {
+        use std::os::unix::fs::{MetadataExt as _, symlink};
+        let folder = tempfile::tempdir().expect("a folder");
+        let (dir, at) = (open(folder.path()), |name: &str| folder.path().join(name));
+        std::fs::create_dir(at("sub")).expect("a directory");
+        std::fs::write(at("sub/file"), "few").expect("a file");
+        for (to, name) in
+            [("sub", "way"), ("way/file", "link"), ("none", "dead"), ("round", "round")]
+        {
+            symlink(to, at(name)).expect("a link");
+        }
+        let file = std::fs::metadata(at("sub/file")).expect("a file");
+        let look = |path: &str, how| {
+            let about =
+                dir.look(Path::new(path), how).unwrap_or_else(|why| panic!("{path}: {why}"));
+            let is_file = about.identity == (file.dev(), file.ino());
+            (about.kind, about.place.display().to_string(), is_file)
+        };
+        let regular = (FileKind::Regular, "sub/file".to_owned(), true);
+        for how in [Lookup::Own, Lookup::Others] {
+            for path in ["sub/file", "way/file", "link"] {
+                assert_eq!(look(path, how), regular, "{path}, {how:?}");
+            }
+            for path in ["dead", "round"] {
+                assert_eq!(look(path, how), (FileKind::DeadLink, path.into(), false), "{how:?}");
+            }
+            assert_eq!(look("way", how).0, FileKind::Directory);
+        }
+        assert_eq!(look("link", Lookup::Itself), (FileKind::Link, "link".into(), false));
+        assert_eq!(look("way/file", Lookup::Itself), regular);
+    }
+
+    #[test]
+    fn what_others_may_neither_read_nor_write_or_nobody_may_write_is_closed_to_others() {
+        let mut about = rustix::fs::stat("/").expect("a directory");
+        for (mode, closed) in [
+            (0o644, false),
+            (0o604, false),
+            (0o602, false),
+            (0o024, false),
+            (0o002, false),
+            (0o640, true),
+            (0o660, true),
+            (0o601, true),
+            (0o444, true),
+            (0o004, true),
+        ] {
+            about.st_mode = mode;
+            assert_eq!(is_closed_to_others(&about), closed, "{mode:o}");
+        }
+    }
 }

@@ -193,6 +193,12 @@ mod tests {
         let outside = StoreError::from(io::Error::from_raw_os_error(nix::libc::EXDEV));
         assert_eq!((u16::from(outside.code()), outside.text()), (2, "outside the folder"));
         assert_eq!(outside.to_string(), "a link leads outside the folder");
+        let too_long = StoreError::from(io::Error::from_raw_os_error(nix::libc::ENAMETOOLONG));
+        assert_eq!((u16::from(too_long.code()), too_long.text()), (1, "the name is too long"));
+        use nix::libc::{EACCES, EAGAIN, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC};
+        let is_short = |code| is_shortage(&io::Error::from_raw_os_error(code));
+        assert_eq!([EMFILE, ENFILE, ENOMEM].map(is_short), [true; 3], "there may be some later");
+        assert_eq!([EACCES, EAGAIN, ENOENT, ENOSPC].map(is_short), [false; 4]);
         assert_eq!(StoreError::Io(Kind::TimedOut.into()).text(), "server error");
         assert_eq!(StoreError::denied("a secret").text(), "access violation");
     }

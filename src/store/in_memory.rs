@@ -360,6 +360,7 @@ mod tests {
         assert_eq!(upload(&off, "new", b"x"), Err("uploads are off".into()));
         let create = off.clone().uploads(Uploads::Create);
         let mut first = create.write(&query(Operation::Write, "new")).expect("a sink");
+        assert_eq!(first.may_wait(), MayWait::Never, "it is only memory");
         first.write(b"half").expect("memory");
         assert!(create.get("new").is_none(), "it is not whole");
         assert_eq!(upload(&create, "new", b"x"), Ok(()));
@@ -405,6 +406,10 @@ mod tests {
         assert_eq!(upload(&store, "n", b"54321"), Ok(()), "there is room for what was removed");
         assert!(store.remove("n").is_some() && store.remove("new").is_some());
         assert_eq!(store.contents().used, 0);
+        for bytes in [&b"1234"[..], b"12"] {
+            store.insert("twice", bytes).expect("a file");
+        }
+        assert_eq!(store.contents().used, cost(Path::new("twice"), 2), "what is replaced is gone");
     }
 
     #[test]
@@ -414,8 +419,11 @@ mod tests {
         assert_eq!(read(&store, "a\\b"), Ok(b"new".to_vec()));
         assert_eq!(upload(&store, "dir\\d", b"x"), Ok(()));
         assert_eq!(read(&store, "dir/d"), Ok(b"x".to_vec()));
-        let listed = store.list(&query(Operation::List, "dir\\")).expect("a listing");
+        let time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(7);
+        let dated = store.clone().modified(time);
+        let listed = dated.list(&query(Operation::List, "dir\\")).expect("a listing");
         assert_eq!(listed.entries.len(), 2);
+        assert!(listed.entries.iter().all(|entry| entry.modified == time), "{listed:?}");
         assert_eq!(upload(&store, "dir/c/x", b"x"), Err("not found".into()), "below a file");
     }
 

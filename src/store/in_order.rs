@@ -137,6 +137,8 @@ mod tests {
         assert_eq!(listed("d").expect("a list"), (vec![("a".into(), 1), ("b".into(), 2)], false));
         assert_eq!(listed("e").expect("the other's"), (vec![("c".into(), 3)], false));
         assert_eq!(listed("no").map_err(|error| error.text()), Err("no such directory"));
+        // What one refuses is refused, and not only missing there.
+        assert_eq!(listed("../d").map_err(|error| error.text()), Err("outside the folder"));
     }
 
     #[test]

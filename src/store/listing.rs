@@ -371,10 +371,30 @@ mod tests {
     #[test]
     fn all_forms_come_back_as_they_were() {
         for names in [&[][..], &["a", "sub", "with space", "ümlaut", "#", "- x"]] {
-            let listing = listing(names);
+            let mut listing = listing(names);
+            listing.entries.iter_mut().take(1).for_each(|entry| entry.size = u64::MAX);
             assert_eq!(Listing::from_text(&listing.to_text()), Ok(listing.clone()));
             assert_eq!(Listing::from_uefi(&listing.to_uefi()), Ok(listing.clone()));
-            assert_eq!(Listing::from_json(&listing.to_json()), Ok(listing));
+            assert_eq!(Listing::from_json(&listing.to_json()), Ok(listing.clone()));
+            let cut = Listing { cut: true, ..listing };
+            assert_eq!(Listing::from_text(&cut.to_text()), Ok(cut.clone()));
+            assert_eq!(Listing::from_json(&cut.to_json()), Ok(cut));
+        }
+    }
+
+    #[test]
+    fn a_server_that_names_what_cannot_stand_in_a_listing_has_sent_none_in_any_form() {
+        let names = ["", ".", "..", "a/b", "../a", "/a", "a\u{1b}[2J", "a\u{7f}", "a\tb"];
+        for (name, kind) in
+            names.into_iter().flat_map(|name| [(name, Kind::File), (name, Kind::Directory)])
+        {
+            let mut told = listing(&["good", "then"]);
+            (told.entries[1].name, told.entries[1].kind) = (name.into(), kind);
+            let [text, uefi, json] = [told.to_text(), told.to_uefi(), told.to_json()];
+            let read =
+                [Listing::from_text(&text), Listing::from_uefi(&uefi), Listing::from_json(&json)];
+            let refused = [3, 2, 2].map(|line| Err(ListingError::Line(line)));
+            assert_eq!(read, refused, "text, UEFI's form and JSON with {name:?}, {kind:?}");
         }
     }
 
@@ -431,6 +451,14 @@ mod tests {
                 bytes.len() <= limits::LISTING_BYTES && bytes.len() > limits::LISTING_BYTES / 2
             );
         }
+        // To the last byte: many names, and one that takes what is left.
+        let whole = |last: usize| {
+            let last = "x".repeat(last);
+            listing(&[&names[..4000], &[&last]].concat()).to_uefi().len()
+        };
+        let about = b"\0".len() + "136544000 2026-11-18 11:06:40\0".len();
+        let fits = limits::LISTING_BYTES - whole(0) - about;
+        assert_eq!([whole(fits), whole(fits + 1)], [limits::LISTING_BYTES, whole(0)]);
         assert!(Listing::from_text(&large.to_text()).expect("valid").cut);
         assert!(Listing::from_json(&large.to_json()).expect("valid").cut);
     }
@@ -536,10 +564,37 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_broken_anywhere_is_no_listing_and_the_line_is_told() {
+        use ListingError::{Count, Line};
+        let good = String::from_utf8(listing(&["a", "sub"]).to_text()).expect("UTF-8");
+        for (was, is, why) in [
+            ("# 2", "# two", Line(1)),
+            ("# 2", "# 3", Count { told: 3, came: 2 }),
+            ("- ", "x ", Line(2)),
+            (" 1000 ", " 1k ", Line(2)),
+            ("11:06:40 a", "11:66:40 a", Line(2)),
+            ("40 a", "40", Line(2)),
+            ("40 a", "40_a", Line(2)),
+            ("sub/", "sub", Line(3)),
+            ("d ", "- ", Line(3)),
+        ] {
+            let bad = good.replacen(was, is, 1);
+            assert_eq!(Listing::from_text(bad.as_bytes()), Err(why), "{bad}");
+        }
+        let good = String::from_utf8(listing(&["a", "sub"]).to_uefi()).expect("UTF-8");
+        for (was, is) in [("1000 ", "1k "), ("1000 ", "1000"), ("11:06", "11:66")] {
+            let bad = good.replacen(was, is, 1);
+            assert_eq!(Listing::from_uefi(bad.as_bytes()), Err(Line(1)), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn half_an_entry_at_the_end_of_uefis_form_is_no_shorter_listing() {
         let whole = listing(&["a", "b"]).to_uefi();
         let at = whole.iter().rposition(|byte| *byte == b'b').expect("the second name");
-        assert!(Listing::from_uefi(&whole[..at + 2]).is_err(), "it ends behind the second name");
-        assert!(Listing::from_uefi(b"hello\0").is_err(), "one string is no listing");
+        for half in [&whole[..at + 2], &whole[..whole.len() - 1], b"hello\0", b""] {
+            let text = String::from_utf8_lossy(half);
+            assert_eq!(Listing::from_uefi(half), Err(ListingError::NoEnd), "{text:?}");
+        }
     }
 }

@@ -322,4 +322,32 @@ mod tests {
         }
         assert_eq!(names(root.path()), ["in"]);
     }
+
+    #[test]
+    fn numbers_are_free_in_each_root_and_in_each_clients_directory_for_itself() {
+        let roots = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let open = |root: &tempfile::TempDir, uploads| {
+            let folder = Folder::open(root.path()).expect("a folder").uploads(uploads);
+            folder.create_dirs(true).upload_names(numbered)
+        };
+        let folders = roots.each_ref().map(|root| open(root, Uploads::Create));
+        let own = ["x", "y"]
+            .map(|place| open(&roots[0], Uploads::Create).below(move |_| Some(place.into())));
+        // All of them are under way at once.
+        let all = folders.iter().chain(&own);
+        let sinks: Vec<_> = all.map(|it| it.write(&query("a")).expect("a sink")).collect();
+        for mut sink in sinks {
+            sink.commit().expect("stored");
+        }
+        assert_eq!(names(roots[0].path()), ["a-1", "x", "y"]);
+        for place in [roots[1].path(), &roots[0].path().join("x"), &roots[0].path().join("y")] {
+            assert_eq!(names(place), ["a-1"], "{}", place.display());
+        }
+        let off = open(&roots[0], Uploads::Off).stored_as(&query("a"));
+        assert_eq!(off.expect("it is allowed to ask"), None, "nothing is stored");
+        // What cannot be looked at is neither free nor taken.
+        std::os::unix::fs::symlink("/etc", roots[1].path().join("a-2")).expect("a link");
+        let refused = folders[1].write(&query("a")).map(drop).map_err(|error| error.text());
+        assert_eq!(refused, Err("outside the folder"));
+    }
 }

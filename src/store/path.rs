@@ -183,4 +183,62 @@ mod tests {
         // Whose backslashes lead out of the root has them as letters.
         assert_eq!(split(r"a/..\..\c"), some("a", r"..\..\c"));
     }
+
+    #[test]
+    fn a_name_that_ends_with_a_slash_or_stands_for_where_it_is_means_a_directory() {
+        let is_directory =
+            |raw: &str| RootedPath::parse(raw.as_bytes()).map(|it| it.is_directory());
+        for (raw, wanted) in [
+            ("", true),
+            ("/", true),
+            (".", true),
+            ("a/", true),
+            (r"a\", true),
+            ("a/.", true),
+            ("a/b/..", true),
+            ("a", false),
+            ("a/b", false),
+            ("a/...", false),
+            ("a/.b", false),
+        ] {
+            assert_eq!(is_directory(raw).ok(), Some(wanted), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_looked_for_by_its_letters_then_with_slashes_then_below_the_roots_own_path() {
+        let own = [PathBuf::from("srv"), PathBuf::from("srv/tftp")];
+        let found = |raw: &str, there: &[&str]| {
+            let name = RootedPath::parse(raw.as_bytes()).expect("a name");
+            let look = |path: &Path| match path.to_str() {
+                Some(path) if there.contains(&path) => Ok(()),
+                Some("closed") => Err(StoreError::no_permission()),
+                _ => Err(StoreError::NotFound),
+            };
+            let found = name.find(&own, look).map(|(path, ())| path.display().to_string());
+            found.map_err(|error| error.text())
+        };
+        let some = |path: &str| Ok(path.to_owned());
+        assert_eq!(found(r"a\b", &[r"a\b", "a/b"]), some(r"a\b"));
+        assert_eq!(found(r"a\b", &["a/b"]), some("a/b"));
+        assert_eq!(found("/srv/f", &["srv/f", "f"]), some("srv/f"));
+        assert_eq!(found("/srv/f", &["f"]), some("f"));
+        assert_eq!(found(r"\srv\f", &["f"]), some("f"));
+        assert_eq!(found("/srv/tftp/f", &["tftp/f"]), some("tftp/f"));
+        assert_eq!(found("/other/f", &["f"]), Err("file not found"));
+        assert_eq!(found("/srv/closed", &[]), Err("no permission"));
+        assert_eq!(found("closed", &["closed/"]), Err("no permission"));
+        assert_eq!(found(r"a\..\..\b", &["b"]), Err("outside the folder"));
+        let new = |raw: &str, there: &[&str]| {
+            let name = RootedPath::parse(raw.as_bytes()).expect("a name");
+            let is_there = |path: &Path| there.iter().any(|known| path == Path::new(known));
+            let path = name.new_path(&own[..1], is_there).map(|path| path.display().to_string());
+            path.map_err(|error| error.text())
+        };
+        assert_eq!(new("/srv/new", &[]), some("new"));
+        assert_eq!(new("/srv/new", &["srv"]), some("srv/new"), "the root has such a directory");
+        assert_eq!(new("/srv/new", &["new"]), some("new"));
+        assert_eq!(new(r"a\new", &[r"a\new"]), some("a/new"));
+        assert_eq!(new(r"a\..\..\new", &[]), Err("outside the folder"));
+    }
 }

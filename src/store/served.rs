@@ -227,6 +227,9 @@ mod tests {
         mode(&inner.join("f"), 0o644);
         // What is on the way there counts only on a way from the other.
         mode(&place.join("closed"), 0o700);
+        let outer_alone = Folder::open(root.path()).expect("it opens").as_others(true);
+        let outer_alone = outer_alone.links_to(&place).expect("it is there");
+        assert_eq!(size(&outer_alone, "link"), Err("no permission"), "others may not go there");
         for folders in [[&place, &inner], [&inner, &place]] {
             let served = Folder::open(root.path()).expect("it opens").as_others(true);
             let served = folders

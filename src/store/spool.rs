@@ -166,6 +166,24 @@ mod tests {
     }
 
     #[test]
+    fn where_the_old_file_has_no_room_for_the_new_bytes_none_of_it_is_lost() {
+        // More than any disk has, and nothing can be done with it but to look at it.
+        let large = rustix::fs::memfd_create("large", rustix::fs::MemfdFlags::CLOEXEC);
+        let large = large.expect("a file in memory");
+        rustix::fs::ftruncate(&large, i64::MAX as u64).expect("it is long and empty");
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&large));
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let from = rustix::fs::open(path, flags, Mode::empty()).expect("the same file");
+        let mut to = File::from_std(tempfile::tempfile_in("/dev/shm").expect("a file"));
+        to.write_all(b"old").expect("written");
+        let full = copy_over(&from.into(), &to).map_err(|error| error.kind());
+        assert_eq!(full, Err(io::ErrorKind::StorageFull), "it is looked at before the first byte");
+        let mut bytes = [0; 4];
+        assert_eq!(to.read_at(&mut bytes, 0).expect("read"), 3);
+        assert_eq!(&bytes, b"old\0");
+    }
+
+    #[test]
     fn of_several_that_write_over_one_file_at_once_one_is_last() {
         const SIZE: usize = 4 << 20;
         let target = file(b"old");

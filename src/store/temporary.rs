@@ -568,4 +568,25 @@ mod tests {
         let names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
         assert_eq!(names, ["target"]);
     }
+
+    #[test]
+    fn a_sweep_removes_files_of_such_names_that_nobody_writes_and_nothing_else() {
+        let (_folder, dir) = folder();
+        let name = |digit: u8| format!(".rtftp-000000000000000{digit}.part");
+        for kept in [".rtftp-00000000000000a.part", ".rtftp-0000000000000000A.part", "x.part"] {
+            assert!(!is_temporary(OsStr::new(kept)), "{kept}");
+            dir.write(kept, "kept").expect("a file");
+        }
+        assert!(is_temporary(&random_name()));
+        dir.create_dir_all("a/b").expect("a directory");
+        dir.create_dir(name(1)).expect("a directory");
+        dir.symlink("x.part", name(2)).expect("a link");
+        let written = create_named(&dir).expect("a file that is being written");
+        for left in [name(3), format!("a/{}", name(4)), format!("a/b/{}", name(5))] {
+            dir.write(left, "left").expect("a file");
+        }
+        assert_eq!([1, 1, 2, 3, 3].map(|depth| sweep(&dir, 99, depth)), [1, 0, 1, 1, 0]);
+        assert!(dir.exists(written.1.expect("its name")) && dir.exists(name(2)));
+        assert_eq!(dir.entries().expect("a folder").count(), 7, "all but what was left");
+    }
 }

@@ -288,7 +288,7 @@ impl<D: Directory> Sink for Upload<D> {
 mod tests {
     use super::*;
     use crate::store::{Folder, Store};
-    use crate::wire::Operation;
+    use crate::wire::{Operation, Options, TransferOption};
     use std::net::{IpAddr, Ipv4Addr};
 
     fn refused(folder: &Folder, name: &str) -> String {
@@ -301,13 +301,16 @@ mod tests {
     fn a_name_that_cannot_be_had_is_refused_before_the_first_byte() {
         let root = tempfile::tempdir().expect("a folder");
         std::fs::write(root.path().join("there"), "x").expect("a file");
+        std::fs::create_dir(root.path().join("sub")).expect("a directory");
         let folder = |uploads| Folder::open(root.path()).expect("a folder").uploads(uploads);
         assert_eq!(refused(&folder(Uploads::Create), "there"), "exists already");
         for uploads in [Uploads::Create, Uploads::Overwrite] {
             let told = refused(&folder(uploads), ".rtftp-0123456789abcdef.part");
             assert_eq!(told, "a name that only unfinished uploads have");
             assert_eq!(refused(&folder(uploads), "missing/new"), "no such directory");
-            assert_eq!(refused(&folder(uploads), "new/"), "is a directory");
+            for name in ["new/", "sub", "sub/", ""] {
+                assert_eq!(refused(&folder(uploads), name), "is a directory", "{name:?}");
+            }
         }
     }
 
@@ -339,5 +342,47 @@ mod tests {
             let told = refused(&folder, name);
             assert_eq!(told, "a link that leads nowhere", "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_that_only_unfinished_uploads_have_is_refused_whether_it_leads_or_is_led_to() {
+        let root = tempfile::tempdir().expect("a folder");
+        let part = ".rtftp-0123456789abcdef.part";
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
+        for (to, name) in [(part, "plain"), ("plain", part)] {
+            std::fs::write(root.path().join(to), "x").expect("a file");
+            std::os::unix::fs::symlink(to, root.path().join(name)).expect("a link");
+            let told = refused(&folder, name);
+            assert_eq!(told, "a name that only unfinished uploads have", "{name} leads to {to}");
+            for gone in [to, name] {
+                std::fs::remove_file(root.path().join(gone)).expect("removed");
+            }
+        }
+    }
+
+    #[test]
+    fn an_upload_has_so_many_bytes_and_makes_so_many_directories_and_no_more() {
+        let root = tempfile::tempdir().expect("a folder");
+        std::fs::write(root.path().join("there"), "x").expect("a file");
+        let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Create);
+        let folder = folder.create_dirs(true).largest_upload(3);
+        let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let query = |name: &str, size| {
+            let query = Query::new((local, 2000).into(), local, Operation::Write, name);
+            Query { options: Options::NONE.with(TransferOption::TransferSize(size)), ..query }
+        };
+        folder.write(&query("new", 3)).map(drop).expect("it may be so large");
+        let told = folder.write(&query("new", 4)).map(drop).map_err(|error| error.text());
+        assert_eq!(told, Err(StoreError::too_large().text()));
+        let mut sink = folder.write(&query("new", 0)).expect("a sink");
+        sink.write(b"ne").and_then(|()| sink.write(b"w")).expect("there is room for them");
+        let more = sink.write(b"x").map_err(|error| error.kind());
+        assert_eq!(more, Err(ErrorKind::FileTooLarge), "all that came before counts");
+        let deep = |directories| "d/".repeat(directories) + "new";
+        let made = folder.write(&query(&deep(limits::CREATED_DIRECTORIES), 0)).map(drop);
+        made.expect("so many are made");
+        assert_eq!(refused(&folder, &deep(limits::CREATED_DIRECTORIES + 1)), "no such directory");
+        let below_a_file = folder.write(&query("there/made/new", 0)).map(drop);
+        below_a_file.expect_err("a file is in the place of a directory");
     }
 }

@@ -58,6 +58,7 @@ mod tests {
             let write = || {
                 let mut file = WholeFile::create(path).expect("a file");
                 file.write(b"whole").expect("written");
+                assert_eq!(file.may_wait(), MayWait::OnCommit, "as the sink beneath it does");
                 assert_eq!(content().as_deref(), before);
                 file
             };

@@ -80,7 +80,8 @@ impl Directory for Handle {
 
     fn spool(&self, _: u64) -> io::Result<Self> {
         // It is on another file system, of which nothing is left.
-        Ok(Self::new(&self.disk, self.disk.state().loose_file()))
+        let node = self.disk.call(Call::Spool, |state| Ok(state.loose_file()));
+        Ok(Self::new(&self.disk, node?))
     }
 
     fn open_to_write(&self, name: &OsStr, is_new: bool) -> io::Result<Self> {

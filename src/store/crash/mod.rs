@@ -38,6 +38,7 @@ pub(crate) enum Call {
     OpenDirectory,
     ReadDirectory,
     OpenToWrite,
+    Spool,
     CopyOver,
     CreateUnnamed,
     CreateNamed,
@@ -219,6 +220,11 @@ impl Disk {
             }
         }
         Self::of(nodes)
+    }
+
+    /// The same in each way that a crash may leave.
+    fn every_left(&self, mut look: impl FnMut(&Self)) {
+        every(|choose| look(&self.left(choose)));
     }
 
     /// What there is: the bytes of each file, nothing for a directory.

@@ -148,13 +148,6 @@ impl Case {
     }
 }
 
-impl Disk {
-    /// The same in each way that a crash may leave.
-    pub(super) fn every_left(&self, mut look: impl FnMut(&Self)) {
-        every(|choose| look(&self.left(choose)));
-    }
-}
-
 #[test]
 fn a_crash_at_any_call_leaves_the_old_file_or_the_new_one_whole() {
     let mut looks = 0;
@@ -164,7 +157,6 @@ fn a_crash_at_any_call_leaves_the_old_file_or_the_new_one_whole() {
             let disk = case.disk();
             disk.cut_before(cut);
             let is_done = case.run(&disk).is_ok();
-
             let when = format!("cut after {:?}", &calls[..cut]);
             disk.every_left(|left| {
                 case.check(left, is_done, &when);
@@ -227,14 +219,18 @@ fn where_a_file_cannot_take_its_name_in_one_step_it_does_so_the_next_best_way() 
         &[Call::RenameOver],
         &[Call::SetMode],
     ];
-    let ways =
-        [Errno::PERM, Errno::ACCESS, Errno::BUSY, Errno::XDEV, Errno::OPNOTSUPP, Errno::NOSYS];
+    use Errno as E;
+    let unnamed = [E::OPNOTSUPP, E::ISDIR, E::NOENT, E::INVAL, E::NOSYS, E::PERM];
+    let others = [E::ACCESS, E::BUSY, E::TXTBSY, E::XDEV, E::ROFS, E::MLINK];
+    let ways = [unnamed, others].concat();
     for case in cases() {
-        for (poor, error) in POOR.into_iter().flat_map(|poor| ways.map(|error| (poor, error))) {
-            // Without names from the start all of them say so.
+        for (poor, error) in
+            POOR.into_iter().flat_map(|poor| ways.iter().map(move |error| (poor, *error)))
+        {
+            // Some of them say that no file is without a name.
             let says = move |call| {
-                let unnamed = call == Call::CreateUnnamed;
-                poor.contains(&call).then_some(if unnamed { Errno::OPNOTSUPP } else { error })
+                let is_other = call == Call::CreateUnnamed && !unnamed.contains(&error);
+                poor.contains(&call).then_some(if is_other { E::OPNOTSUPP } else { error })
             };
             let disk = case.disk();
             disk.fail(move |_, call| says(call));
@@ -249,6 +245,21 @@ fn where_a_file_cannot_take_its_name_in_one_step_it_does_so_the_next_best_way() 
                 assert_eq!(left.bytes(case.path).as_deref(), Some(NEW), "{when}");
                 assert_eq!(left.mode(case.path), case.mode(), "{when}");
             });
+
+            // What cannot be copied in the end leaves no name behind, and what had it before as it was.
+            for fails in [Call::CopyOver, Call::SyncFile] {
+                let (disk, mut is_copied) = (case.disk(), false);
+                disk.fail(move |_, call| {
+                    is_copied |= call == Call::CopyOver;
+                    let is_late = is_copied && call == fails;
+                    is_late.then_some(Errno::NOSPC).or_else(|| says(call))
+                });
+                let is_told = case.run(&disk).is_err();
+                assert_eq!(is_told, disk.calls().contains(&Call::CopyOver), "{when}: {fails:?}");
+                if is_told && !(case.replaces && fails == Call::SyncFile) {
+                    assert_eq!(disk.tree(), case.disk().tree(), "{when}: {fails:?} fails");
+                }
+            }
 
             // A name that somebody else has by then is not taken from him under `create`.
             if case.writer == Writer::Server(Uploads::Create) {
@@ -316,6 +327,15 @@ fn where_there_may_be_no_file_beside_it_a_file_is_written_over_when_the_new_one_
             });
             let full = case.run(&disk).map_err(|failure| failure.code());
             assert_eq!(full, Err(ErrorCode::DiskFull), "{case:?}");
+            // Nor does it begin where there is no place for it to wait.
+            for (error, code) in
+                [(Errno::NOSPC, ErrorCode::DiskFull), (Errno::ACCESS, ErrorCode::Undefined)]
+            {
+                let nowhere = move |call| (call == Call::Spool).then_some(error);
+                disk.fail(move |_, call| nowhere(call).or_else(|| closed.error(call)));
+                let refused = case.open(&disk).map(drop).map_err(|failure| failure.code());
+                assert_eq!(refused, Err(code), "{case:?}, {closed:?}");
+            }
             assert_eq!(disk.bytes(case.path).as_deref(), Some(OLD), "{case:?}");
         }
     }
@@ -372,6 +392,9 @@ fn what_is_written_over_is_what_has_the_name_at_the_end() {
 fn where_a_directory_cannot_be_synced_an_upload_goes_on() {
     for case in cases() {
         for error in [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS] {
+            let disk = case.disk();
+            disk.fail(move |_, call| (call == Call::SyncFile).then_some(error));
+            case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));
             let disk = case.disk();
             disk.fail(move |_, call| (call == Call::SyncDirectory).then_some(error));
             case.run(&disk).unwrap_or_else(|failure| panic!("{case:?}, {error:?}: {failure}"));

@@ -3,6 +3,7 @@
 use super::*;
 use crate::query::Query;
 use crate::store::Store;
+use crate::store::disk::{Directory as _, Lookup};
 use crate::transfer::Sink;
 use crate::wire::Operation;
 use std::net::{IpAddr, Ipv4Addr};
@@ -115,6 +116,14 @@ fn an_error_of_any_call_before_the_new_file_is_there_leaves_all_as_it_was() {
             let done = store(&disk, 3);
             let renamed = calls[first..at].contains(&Call::RenameOver);
             let when = format!("{way:?}: {call:?}, {:?}: {done:?}", &calls[first..at]);
+            // Of what is done before it is replaced, these may fail; afterwards the oldest may stay.
+            let mut may_fail = vec![Call::Lock, Call::Room, Call::Look, Call::RemoveFile];
+            may_fail.extend(renamed.then_some(Call::ReadDirectory));
+            assert!(done.is_err() || may_fail.contains(call), "it is not told: {when}");
+            if *call == Call::ReadDirectory && !renamed {
+                let kind = done.as_ref().map_err(io::Error::kind);
+                assert_eq!(kind, Err(io::ErrorKind::PermissionDenied), "{when}");
+            }
             if done.is_err() && !renamed {
                 assert_eq!(found(&disk), before, "{when}");
             } else {
@@ -138,6 +147,21 @@ fn what_cannot_be_kept_is_not_replaced() {
 }
 
 #[test]
+fn a_version_that_an_upload_before_has_made_stays_where_this_one_fails() {
+    let disk = after(1, None);
+    let name = OsStr::new("sw.cfg");
+    let within = disk.root().directory(Path::new("there"), Lookup::Own).expect("it opens");
+    within.hard_link(name, &within, OsStr::new("sw.cfg.~1~")).expect("a version");
+    let before = found(&disk);
+    disk.fail(|_, call| (call == Call::RenameOver).then_some(Errno::IO));
+    store(&disk, 2).expect_err("it cannot be replaced");
+    assert_eq!(found(&disk), before);
+    disk.fail(|_, _| None);
+    store(&disk, 3).expect("stored");
+    assert_eq!(found(&disk), named(&[("", 3), (".~1~", 1)]), "it is kept once");
+}
+
+#[test]
 fn behind_the_last_number_nothing_is_replaced() {
     let disk = after(1, None);
     // A client may have made it while no versions were kept.
@@ -145,6 +169,26 @@ fn behind_the_last_number_nothing_is_replaced() {
     let refused = store(&disk, 2).expect_err("there is no number");
     assert!(refused.to_string().contains("remove that version"), "{refused}");
     assert_eq!(found(&disk), named(&[("", 1), (".~999999999~", 7)]));
+    let disk = after(1, None);
+    disk.put("there/sw.cfg.~999999998~", &contents(7), 0o644);
+    store(&disk, 2).expect("the last number is free");
+    assert_eq!(found(&disk), named(&[("", 2), (".~999999998~", 7), (".~999999999~", 1)]));
+}
+
+#[test]
+fn numbers_have_gaps_and_those_of_other_files_do_not_count() {
+    let disk = after(1, None);
+    for (number, upload) in [(3, 7), (9, 8), (10, 9)] {
+        disk.put(&format!("{FILE}.~{number}~"), &contents(upload), 0o644);
+    }
+    let others = ["there/xsw.cfg.~1~", "there/sw.~99~", "sw.cfg.~99~"];
+    others.iter().for_each(|other| disk.put(other, b"another's", 0o644));
+    store(&disk, 2).expect("stored");
+    let kept = named(&[("", 2), (".~10~", 9), (".~11~", 1)]);
+    assert_eq!(found(&disk), kept, "the highest number is the newest");
+    for other in others {
+        assert_eq!(disk.bytes(other).as_deref(), Some(&b"another's"[..]), "{other}");
+    }
 }
 
 #[test]

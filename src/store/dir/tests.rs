@@ -189,10 +189,16 @@ fn others_get_no_list_of_what_they_may_not_read_but_of_the_root_that_is_served()
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(root.path().join(name), mode).expect("its mode");
     }
+    for to in ["locked", "open", "closed"] {
+        symlink(to, root.path().join(format!("to {to}"))).expect("a link");
+    }
     let folder = Folder::open(root.path()).expect("it opens").as_others(true);
     let list = |name: &str| folder.list(&query(Operation::List, name));
     let listing = list("").expect("whoever runs it says so");
-    assert_eq!(listing.entries.iter().map(|entry| &*entry.name).collect::<Vec<_>>(), ["f", "open"]);
+    let names: Vec<_> = listing.entries.iter().map(|entry| &*entry.name).collect();
+    assert_eq!(names, ["f", "open", "to open"], "what is listed can be read");
+    let read = folder.read(&query(Operation::Read, "closed")).map(drop);
+    assert_eq!(read.map_err(|error| error.text()), Err("is a directory"));
     assert_eq!(list("closed").map_err(|error| error.text()), Err("no permission"));
 }
 
@@ -208,4 +214,96 @@ fn who_replaces_a_file_where_all_files_have_names_removes_what_others_left() {
         assert_eq!(left.exists(), stays, "what a process left that was killed");
         sink.commit().expect("stored");
     }
+}
+
+#[test]
+fn a_listing_tells_when_a_file_was_changed_also_before_the_epoch() {
+    let root = tempfile::tempdir().expect("a folder");
+    let (epoch, span) = (SystemTime::UNIX_EPOCH, Duration::from_millis(10_250));
+    let times = [epoch - span, epoch, epoch + span];
+    for (n, time) in times.iter().enumerate() {
+        let file = std::fs::File::create(root.path().join(n.to_string())).expect("a file");
+        file.set_modified(*time).expect("its time");
+    }
+    let folder = Folder::open(root.path()).expect("it opens");
+    let listing = folder.list(&query(Operation::List, "")).expect("a listing");
+    assert!(listing.entries.iter().map(|entry| entry.modified).eq(times), "{listing:?}");
+    let said = |name: &str| {
+        let listed =
+            folder.list(&query(Operation::List, name)).map(|listing| listing.entries.len());
+        listed.map_err(|error| (u16::from(error.code()), error.text()))
+    };
+    assert_eq!(said("0"), Err((1, "not a directory")));
+    assert_eq!(said("none"), Err((1, "no such directory")));
+    // What starts with a dot, and what no read would get, is not listed.
+    std::fs::write(root.path().join(".hidden"), "").expect("a file");
+    let pipe = root.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    symlink("pipe", root.path().join("to a pipe")).expect("a link");
+    assert_eq!(said(""), Ok(3));
+}
+
+#[test]
+fn what_may_have_been_meant_is_told_of_what_is_not_there() {
+    let root = tempfile::tempdir().expect("a folder");
+    for directory in ["dir", "sub"] {
+        std::fs::create_dir(root.path().join(directory)).expect("a directory");
+    }
+    for name in ["UPPER", "lower", "sub/Both", "sub/low"] {
+        std::fs::write(root.path().join(name), name).expect("a file");
+    }
+    let folder = Folder::open(root.path()).expect("it opens");
+    for (asked, near) in [
+        ("upper", "UPPER"),
+        ("LOWER", "lower"),
+        ("Lower", "lower"),
+        ("sub/LOW", "sub/low"),
+        ("tftpboot/lower", "lower"),
+        ("tftpboot/sub/Both", "sub/Both"),
+        ("sub/BOTH", ""),
+        ("DIR", ""),
+        ("1", ""),
+        ("a/b/lower", ""),
+    ] {
+        let refused = folder.read(&query(Operation::Read, asked)).map(drop).expect_err(asked);
+        let told = match near {
+            "" => "not found".to_owned(),
+            near => format!("not found, but '{near}' is there"),
+        };
+        assert_eq!((refused.to_string(), refused.text()), (told, "file not found"), "{asked}");
+    }
+}
+
+#[test]
+fn without_proc_what_was_found_is_opened_by_its_name_if_that_is_the_same_file_still() {
+    let root = tempfile::tempdir().expect("a folder");
+    for name in ["f", "other"] {
+        std::fs::write(root.path().join(name), name).expect("a file");
+    }
+    let mut folder = Folder::open(root.path()).expect("it opens");
+    folder.has_proc = false;
+    let asked = query(Operation::Read, "f");
+    let file = folder.read(&asked).expect("a file");
+    assert_eq!(file.known_size(), Some(1));
+    let served = folder.served(&asked).expect("the root");
+    let seen = folder.see(&served, Path::new("f")).expect("a file");
+    let opened = |name: &str| {
+        let open = || Ok(std::fs::File::open(root.path().join(name))?.into());
+        seen.open_by_name(open).map(drop).map_err(|error| error.text())
+    };
+    assert_eq!([opened("f"), opened("other")], [Ok(()), Err("file not found")]);
+}
+
+#[test]
+fn a_path_below_the_folder_is_told_without_the_folders_own() {
+    let root = tempfile::tempdir().expect("a folder");
+    let real = root.path().canonicalize().expect("a path");
+    let own = real.strip_prefix("/").expect("it is absolute");
+    let folder = Folder::open(root.path()).expect("it opens");
+    assert_eq!(folder.inside(&own.join("sub/f")), Some(Path::new("sub/f")));
+    assert_eq!(folder.inside(Path::new("sub/f")), None);
+    let all = Folder::open("/").expect("it opens");
+    assert_eq!(all.inside(Path::new("sub/f")), None, "the root of all has no path in front");
+    let of_one = folder.below(|_| Some("sub".into()));
+    assert_eq!(of_one.inside(&own.join("sub/f")), None, "a client's own directory has no path");
 }
