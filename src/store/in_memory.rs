@@ -325,7 +325,9 @@ mod tests {
         let store = store(&["a", "sub/b"]).uploads(Uploads::Overwrite);
         let refused = |name| store.insert(name, *b"x").map_err(|e| e.to_string());
         assert_eq!(refused("sub"), Err("is a directory".into()));
-        assert_eq!(refused("a/b"), Err("not found".into()));
+        for below in ["a/b", "a/b/c"] {
+            assert_eq!(refused(below), Err("not found".into()), "{below}");
+        }
         let [mut file, mut below] = ["x", "x/y"]
             .map(|name| store.write(&query(Operation::Write, name)).expect("neither is there yet"));
         assert!(below.commit().is_ok() && file.commit().is_err());
