@@ -231,10 +231,11 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_is_asked_once_however_often_the_page_is_loaded() {
+        // It goes last: it waits for the threads that wait for the disk.
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let ((hangs, until), asked) = (mpsc::channel(), Arc::new(AtomicUsize::new(0)));
         let store: Arc<dyn Store> = Arc::new(Hangs(Mutex::new(until), Arc::clone(&asked)));
         let disk = Arc::new(Semaphore::new(1));
-        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
         let listed = |patience| {
             let listed = list(&disk, patience, Arc::clone(&store), b"".to_vec());
             runtime.block_on(listed).expect_err("there is nothing")
