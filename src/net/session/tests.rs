@@ -336,29 +336,3 @@ fn what_a_client_said_is_heard_before_its_repeat_is_answered() {
     assert_eq!(fake.sent(), NOTHING, "it has refused the answer");
     assert!(session.leaves_repeat(), "another transfer is to answer it");
 }
-
-#[test]
-fn of_several_endings_the_first_counts_and_is_told_by_whoever_is_at_it() {
-    let stop = |reason: &str| Ending::Stop(reason.into());
-    let endings = [
-        ([stop("one"), stop("two")], Outcome::Stopped, vec![b"\0\x05\0\0one\0".to_vec()]),
-        ([Ending::Abandon, stop("two")], Outcome::Superseded, vec![]),
-        ([stop("one"), Ending::Abandon], Outcome::Stopped, vec![b"\0\x05\0\0one\0".to_vec()]),
-    ];
-    for ([first, second], expected, said) in endings {
-        let fake = Fake::default();
-        let session = session(&fake, download(Options::NONE, 3));
-        advance(&session);
-        fake.sent();
-        let held = session.lock();
-        session.end(first.clone());
-        session.end(second);
-        assert_eq!(fake.sent(), NOTHING, "somebody is at it: {first:?}");
-        drop(held);
-        // Who is abandoned hears first what was said.
-        if advance(&session) != Next::Done {
-            assert_eq!(turn(&session), Next::Done, "{first:?}");
-        }
-        assert_eq!((outcome(&session), fake.sent()), (Some(expected), said), "{first:?}");
-    }
-}
