@@ -187,7 +187,7 @@ fn said(code: ErrorCode, message: &str) -> String {
 mod tests {
     use super::*;
     use crate::proto::accept;
-    use crate::wire::{Options, TransferOption};
+    use crate::wire::{Options, TransferOption, WindowSize};
 
     #[test]
     fn each_end_of_a_transfer_is_told_and_what_may_fare_better_is_tried() {
@@ -246,9 +246,11 @@ mod tests {
 
     #[test]
     fn where_block_numbers_end_the_size_that_fits_is_told() {
-        let failed_with = |block_size: u16, blocks: u64, total: Option<u64>| {
+        let failed_in = |window: u16, block_size: u16, blocks: u64, total: Option<u64>| {
             let size = BlockSize::new(block_size).expect("a size");
+            let window = WindowSize::new(window).expect("a window");
             let answer = Options::NONE.with(TransferOption::BlockSize(size));
+            let answer = answer.with(TransferOption::WindowSize(window));
             let agreed = accept(&answer, &answer).expect("what was asked for");
             let bytes = blocks * u64::from(block_size);
             let summary = Summary { bytes, agreed, ..Summary::default() };
@@ -258,7 +260,13 @@ mod tests {
                 other => panic!("{other}"),
             }
         };
+        let failed_with = |size, blocks, total| failed_in(1, size, blocks, total);
         let failed = |blocks, total| failed_with(512, blocks, total);
+        let in_windows =
+            [65_470, 65_471, 65_536, 65_537].map(|blocks| failed_in(64, 512, blocks, None));
+        let counts = in_windows.map(|failed| failed.map(|(blocks, _)| blocks));
+        assert_eq!(counts, [None, Some(65_471), Some(65_536), None], "a window may be on its way");
+        assert_eq!(failed(65_535, Some(0)), Some((65_535, Some(1428))), "it told none");
         assert_eq!(failed(65_533, None), None);
         for blocks in [65_534, 65_535, 65_536, 32_767] {
             assert_eq!(failed(blocks, None), Some((blocks, Some(1428))));

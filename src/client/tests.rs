@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+mod paths;
+
 /// Nothing takes so long, unless it never comes.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -107,6 +109,8 @@ fn the_first_address_that_answers_is_asked_from_then_on() {
     assert_eq!((client.answered(), client.server()), (Some(good), good));
     assert_eq!(other.wishes(impatient()).read("b").expect("a file"), b"here");
     assert_eq!((requests.load(Ordering::SeqCst), unasked.load(Ordering::SeqCst)), (2, 0));
+    let more = client.with_addresses([late]);
+    assert_eq!((more.answered(), more.server()), (None, good), "it goes on with who answered");
 }
 
 #[test]

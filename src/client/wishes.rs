@@ -150,7 +150,14 @@ mod tests {
     fn a_request_to_read_is_repeated_early_and_times_that_were_asked_for_are_kept() {
         let standard = Wishes::default();
         assert_eq!(waits(standard, Operation::Read), (50, 6350));
+        assert_eq!(waits(standard, Operation::List), (50, 6350));
         assert_eq!(waits(standard, Operation::Write), (1000, 7000));
+        // More repeats than a thousand are no more, and the longest that may be asked for has an end.
+        let of_repeats = |repeats| waits(standard.retries(repeats), Operation::Write).1;
+        assert_eq!(
+            [999, 1000, 1001, u32::MAX].map(of_repeats),
+            [4_992_000, 4_997_000, 4_997_000, 4_997_000]
+        );
         let counted = standard.retries(2);
         assert_eq!(waits(counted, Operation::Read), (1000, 7000));
         let timed = standard.timeout(NonZeroU8::new(3));
@@ -180,6 +187,10 @@ mod tests {
         assert_eq!(every(500), [500, 500, 10_000]);
         assert_eq!(every(2000), [2000, 2000, 20_000]);
         assert_eq!(every(1), [50, 50, 10_000]);
+        let longest = limits::LONGEST_TIMING.as_millis();
+        assert_eq!(every(u64::MAX), [longest; 3]);
+        let patience = Wishes::default().every(Duration::from_millis(1)).timing(Operation::Write);
+        assert_eq!(patience.patience, Timing::default().patience, "who has answered has its time");
     }
 
     /// Polls from one time to another, and tells how many requests left.

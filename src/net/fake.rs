@@ -135,7 +135,12 @@ impl System for Fake {
             if local.port() == 0 { (FIRST_PORT..).find(is_free) } else { Some(local.port()) };
         let port = port.filter(is_free).ok_or(ErrorKind::AddrInUse)?;
         state.sockets.push(Inside {
-            local: SocketAddr::new(local.ip(), port),
+            local: {
+                // With the interface of an address that has one.
+                let mut at = local;
+                at.set_port(port);
+                at
+            },
             peer: None,
             came: VecDeque::new(),
             sent: Vec::new(),

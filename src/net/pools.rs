@@ -59,3 +59,43 @@ impl Pools {
         .run(job);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Kernel;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn what_waits_for_one_thing_has_threads_of_its_own_and_so_many() {
+        let pools = Pools::new(&*Kernel::start());
+        let kinds = [
+            (StorageWork::Read.into(), limits::STORAGE_THREADS),
+            (StorageWork::Write.into(), limits::STORAGE_THREADS),
+            (StorageWork::Ask.into(), limits::ASKING_THREADS),
+            (Waiting::Listing, limits::LISTING_THREADS),
+        ];
+        assert_eq!(
+            kinds.map(|(kind, _)| kind),
+            [Waiting::Reading, Waiting::Writing, Waiting::Asking, Waiting::Listing]
+        );
+        let mut held = Vec::new();
+        for (kind, threads) in kinds {
+            let (begin, begun) = mpsc::channel();
+            for _ in 0..=threads {
+                let (begin, (end, ended)) = (begin.clone(), mpsc::channel::<()>());
+                let job = move || {
+                    begin.send(()).expect("it is waited for");
+                    let _ = ended.recv();
+                };
+                pools.run(kind, Box::new(job));
+                held.push(end);
+            }
+            let next = || begun.recv_timeout(Duration::from_secs(10));
+            let begins = (0..threads).take_while(|_| next().is_ok()).count();
+            assert_eq!(begins, threads, "{kind:?} waits behind something else");
+            assert!(begun.try_recv().is_err(), "{kind:?} has more than {threads} threads");
+        }
+    }
+}

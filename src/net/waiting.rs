@@ -108,6 +108,7 @@ impl Drop for BusyPoll<'_> {
 mod tests {
     use super::*;
     use crate::net::Kernel;
+    use crate::net::fake::Fake;
 
     #[test]
     fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
@@ -120,5 +121,40 @@ mod tests {
             let told = timeout.0.expect("a timeout");
             assert!(told <= wanted && told >= wanted / 2, "{told:?} for {wanted:?}");
         }
+        // What is nearly the same costs no call, and no time at all would be for ever.
+        let mut timeout = Timeout::default();
+        let told = [8000, 7000, 14_000, 14_001, 1, 0].map(|micros| {
+            timeout.set(&socket, Duration::from_micros(micros)).expect("it is set");
+            timeout.0.map(|told| told.as_micros())
+        });
+        assert_eq!(told, [7000, 7000, 7000, 12_250, 1000, 1000].map(Some));
+    }
+
+    #[test]
+    fn who_polls_in_vain_sleeps_the_longer_the_more_often_until_something_comes() {
+        let (fake, peer) = (Fake::default(), std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
+        let socket = TransferSocket::answer(&fake, peer.ip(), peer, None).expect("a socket");
+        // This system has no processor to spare: each poll is one look.
+        let mut poll = BusyPoll::new(&fake);
+        let mut looks = |is_there: bool| {
+            let is_new = |poll: &mut BusyPoll<'_>| {
+                let received = poll.receive(&socket, &mut [0; 9], fake.now()).expect("a look");
+                received != Received::Nothing
+            };
+            if is_there {
+                fake.comes(b"data", peer);
+                return (0..).take_while(|_| !is_new(&mut poll)).count();
+            }
+            while poll.sleeps > 0 {
+                is_new(&mut poll);
+            }
+            assert!(!is_new(&mut poll));
+            poll.sleeps as usize
+        };
+        assert_eq!(looks(true), 0, "it looks at once");
+        assert_eq!([looks(false), looks(false), looks(true)], [2, 4, 4]);
+        assert_eq!([looks(true), looks(false), looks(true)], [0, 2, 2], "it begins anew");
+        let in_vain: Vec<_> = (0..18).map(|_| looks(false)).collect();
+        assert_eq!((in_vain[14], in_vain[15], in_vain[17]), (1 << 15, 1 << 16, 1 << 16));
     }
 }

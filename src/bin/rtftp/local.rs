@@ -246,4 +246,22 @@ mod tests {
         assert!(is("/dev/stderr") && is("/dev/fd/3") && is("/proc/self/fd/3"));
         assert!(!is("/dev/null") && !is("/dev/fd") && !is("fd/3") && !is("/dev/fd/3/x"));
     }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_written_to_until_the_end_is_asked_for() {
+        let (mut reader, writer) = io::pipe().expect("a pipe");
+        let stop = Stop::default();
+        let mut outlet =
+            Outlet { file: std::os::fd::OwnedFd::from(writer).into(), stop: stop.clone() };
+        stop.after(Some(std::time::Duration::ZERO), || {});
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(outlet.write(&[7; 1 << 20])));
+        // It is many times what a pipe holds.
+        let written = told.recv_timeout(std::time::Duration::from_secs(10));
+        let written = written.expect("who waits for a full pipe does not see that it is to end");
+        assert_eq!(written.map_err(|error| error.to_string()), Err("cancelled".into()));
+        let mut held = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut held).expect("what it took");
+        assert!(!held.is_empty() && held.len() < 1 << 20, "{} bytes", held.len());
+    }
 }

@@ -81,4 +81,23 @@ mod tests {
         let Alone { args } = Alone::parse_from(["alone"]);
         assert_eq!(args.budgets(), Budgets::default());
     }
+
+    #[test]
+    fn each_option_is_for_its_own_bound_of_one_network_and_of_all() {
+        let (default, of) = (Budgets::default, |n| NonZeroU32::new(n).expect("one at least"));
+        let cases = [
+            ("--network-sessions 5", default().sessions_of_network(5)),
+            ("--unproven-sessions 6 7", default().unproven_sessions(6, 7)),
+            ("--request-rate 3 4", default().requests(of(3), of(4))),
+            ("--error-rate 0 9", default().errors(0, 9)),
+            ("--unheard-rate 10K 11K", default().unheard(of(10 << 10), of(11 << 10))),
+            ("--unheard-rate 5G 6G", default().unheard(NonZeroU32::MAX, NonZeroU32::MAX)),
+            ("--rate 12K", default().rate(NonZeroU64::new(12 << 10))),
+        ];
+        for (option, expected) in cases {
+            let Alone { args } = Alone::parse_from(["alone"].into_iter().chain(option.split(' ')));
+            assert_eq!(args.budgets(), expected, "{option}");
+            assert_ne!(expected, default(), "{option}");
+        }
+    }
 }

@@ -227,3 +227,40 @@ fn on_a_shared_port_what_found_no_room_is_tried_again_within_milliseconds() {
     assert!(!fake.sent().is_empty(), "its time has come");
     assert_eq!(fake.last(|inside| inside.told_of_room), 0, "nobody could tell of it");
 }
+
+/// Notes when it is told how its transfer gets on.
+struct Noted(Arc<Session>, Arc<Mutex<Vec<Time>>>);
+
+impl Handler for Noted {
+    fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+
+    fn progress(&mut self, now: Time, _: &mut Transfer) {
+        self.1.lock().expect("no panic").push(now);
+    }
+
+    fn ended(self, _: io::Result<Summary>) {}
+}
+
+#[test]
+fn how_a_transfer_gets_on_is_told_when_something_came_and_when_its_time_has_come() {
+    let (fake, watched, told) = (Fake::default(), &mut Vec::new(), Arc::default());
+    let mut event_loop = EventLoop::new(Arc::new(fake.clone()), Pools::new(&fake)).expect("a loop");
+    let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+    let transfer = download(&fake, Box::new(Memory::new(vec![7; 6 * 512])));
+    let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+    event_loop.add(Noted(session, Arc::clone(&told)));
+    let mut expected = Vec::new();
+    for something in [false, true, false, false] {
+        if something {
+            fake.comes(&[0, 4, 0, 0], PEER);
+        }
+        let before = fake.now();
+        event_loop.turn(None, watched).expect("a turn");
+        expected.push(fake.now());
+        assert_eq!(fake.now() == before, something, "its time comes where nothing else does");
+        let told = told.lock().expect("no panic").clone();
+        assert_eq!(told, expected, "who watches is not told, something came: {something}");
+    }
+}

@@ -1,7 +1,7 @@
 use super::*;
 use crate::net::{Channel, Neighbours};
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::sockopt::ip_mtu_discover;
+use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
 use std::collections::BTreeSet;
 
 fn v4(sent_to: [u8; 4], own: [u8; 4]) -> ControlMessageOwned {
@@ -328,6 +328,14 @@ fn what_is_sent_may_be_cut_into_fragments_on_its_way() {
         let socket = socket.expect("a socket");
         let told = ip_mtu_discover(&own(&*socket).expect("its own").0).expect("it is told");
         assert_eq!(told, Ipv4PathMtuDiscovery::DONT, "boot ROMs drop what may not");
+    }
+    let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    let given = UdpSocket::bind(v6).expect("a socket").into();
+    for socket in [kernel.listen(v6), kernel.bind(v6), kernel.adopt(given)] {
+        let socket = socket.expect("a socket");
+        let socket = &own(&*socket).expect("its own").0;
+        assert_eq!(ip_mtu_discover(socket).expect("it is told"), Ipv4PathMtuDiscovery::DONT);
+        assert_eq!(ipv6_mtu_discover(socket).expect("it is told"), Ipv6PathMtuDiscovery::DONT);
     }
 }
 

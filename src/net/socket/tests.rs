@@ -105,12 +105,11 @@ fn what_the_network_says_of_a_path_ends_nobody_and_what_it_says_of_a_port_does()
 fn a_transfer_has_a_port_of_the_range_that_is_free_as_long_as_there_is_one() {
     let (fake, range) = (Fake::default(), PortRange::new(5000, 5004).expect("a range"));
     let next = || TransferSocket::answer(&fake, LOCAL, PEER, Some(range));
-    let mut ports = [(); 5].map(|()| {
+    let ports = [(); 5].map(|()| {
         let socket = next().expect("one is free");
         socket.local_address().expect("an address").port()
     });
-    ports.sort_unstable();
-    assert_eq!(ports, [5000, 5001, 5002, 5003, 5004]);
+    assert_eq!(ports, [5004, 5000, 5001, 5002, 5003], "it begins where chance has it");
     assert_eq!(next().map(drop).map_err(|error| error.kind()), Err(ErrorKind::AddrInUse));
 }
 
@@ -165,6 +164,8 @@ fn a_burst_leaves_in_as_few_calls_as_the_kernel_and_the_device_allow() {
         (false, None, 3, Ok(0), vec![(4, None); 3]),
         (true, Some(Errno::EIO), 3, Ok(0), vec![(4, None); 3]),
         (true, Some(Errno::EMSGSIZE), 3, Ok(0), vec![(4, None); 3]),
+        (true, Some(Errno::EINVAL), 3, Ok(0), vec![(4, None); 3]),
+        (true, Some(Errno::EOPNOTSUPP), 3, Ok(0), vec![(4, None); 3]),
         // It is no reason to send the rest one by one.
         (true, Some(Errno::EPERM), 3, Err(eperm), vec![]),
     ];
@@ -179,6 +180,37 @@ fn a_burst_leaves_in_as_few_calls_as_the_kernel_and_the_device_allow() {
             let sent: Vec<_> = sent.iter().map(|sent| (sent.bytes.len(), sent.cut)).collect();
             assert_eq!(sent, calls, "{case}");
         }
+    }
+    let fake = Fake::default();
+    let socket = answering(&fake).offload(false);
+    fake.last(|inside| inside.cuts = true);
+    assert_eq!((send(&socket, 3), fake.sent().len()), (Ok(0), 3), "nobody is to cut anything");
+    fake.last(|inside| inside.room = 2);
+    assert_eq!((send(&socket, 3), fake.sent().len()), (Ok(4), 2), "for the third there is no room");
+}
+
+#[test]
+fn a_socket_has_the_family_and_the_interface_of_its_peer() {
+    let of = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    for (peer, local, bound) in [
+        ("192.0.2.1:9", "192.0.2.2", "192.0.2.2:1000"),
+        ("[2001:db8::1]:9", "2001:db8::2", "[2001:db8::2]:1000"),
+        // Without its interface a link-local address cannot be bound.
+        ("[fe80::1%7]:9", "fe80::2", "[fe80::2%7]:1000"),
+    ] {
+        let fake = Fake::default();
+        let local = local.parse().expect("an address");
+        let socket = TransferSocket::answer(&fake, local, of(peer), None).expect("a socket");
+        assert_eq!(socket.local_address().expect("bound"), of(bound), "{peer}");
+        assert_eq!((socket.peer(), socket.is_connected()), (of(peer), true));
+        assert_eq!(fake.last(|inside| inside.peer), Some(of(peer)));
+        let any = if of(peer).is_ipv4() { "0.0.0.0:1001" } else { "[::]:1001" };
+        let asking = TransferSocket::ask(&fake, of(peer)).expect("a socket");
+        assert_eq!(asking.local_address().expect("bound"), of(any), "{peer} is asked");
+        assert_eq!((asking.peer(), asking.is_connected()), (of(peer), false));
+        // What this system's paths carry is known of IPv4, and Ethernet's of IPv6.
+        let block = TransferSocket::path_block_size(&fake, of(peer)).get();
+        assert_eq!(block, if of(peer).is_ipv4() { 1468 } else { 1448 }, "{peer}");
     }
 }
 

@@ -132,10 +132,12 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
     let directory = page::directory(uri.query().unwrap_or_default());
     let place = match app.watched.policy.listed() {
         None => Place::Closed,
-        Some(store) => match list(&app, store, directory.clone()).await {
-            Ok(listing) => Place::Listed(directory, listing),
-            Err(why) => Place::Unknown(directory, why),
-        },
+        Some(store) => {
+            match list(&app.disk, limits::PAGE_LISTING, store, directory.clone()).await {
+                Ok(listing) => Place::Listed(directory, listing),
+                Err(why) => Place::Unknown(directory, why),
+            }
+        }
     };
     let found = match &place {
         Place::Unknown(directory, _) if !directory.is_empty() => StatusCode::NOT_FOUND,
@@ -145,15 +147,16 @@ async fn show(State(app): State<Arc<App>>, uri: Uri) -> Response {
     (found, [(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 
-/// Lists a directory of the folder, whatever the rules are: they are about clients. The disk is waited for elsewhere, and not
-/// for ever.
+/// Lists a directory of the folder, whatever the rules are: they are about clients. The disk is waited for elsewhere,
+/// twice for `patience` at most: until another listing is done, and for this one.
 async fn list(
-    app: &Arc<App>,
+    disk: &Arc<Semaphore>,
+    patience: Duration,
     store: Arc<dyn Store>,
     directory: Vec<u8>,
 ) -> Result<Listing, String> {
     let slow = || "the disk takes its time: try again".to_owned();
-    let disk = timeout(limits::PAGE_LISTING, Arc::clone(&app.disk).acquire_owned()).await;
+    let disk = timeout(patience, Arc::clone(disk).acquire_owned()).await;
     let disk = disk.map_err(|_| slow())?;
     let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let query = Query::new((here, 1).into(), here, Operation::List, directory);
@@ -161,7 +164,7 @@ async fn list(
         let _disk = disk;
         store.list(&query)
     });
-    match timeout(limits::PAGE_LISTING, listing).await {
+    match timeout(patience, listing).await {
         Ok(Ok(listing)) => listing.map_err(|error: StoreError| error.to_string()),
         Ok(Err(_)) | Err(_) => Err(slow()),
     }
@@ -202,4 +205,47 @@ async fn events(State(app): State<Arc<App>>) -> Response {
         Some((event, (None, news, place)))
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Mutex, mpsc};
+    use tftpkit::store::Readable;
+
+    /// A disk that hangs until nobody holds the other end, and how often it was asked.
+    struct Hangs(Mutex<mpsc::Receiver<()>>, Arc<AtomicUsize>);
+
+    impl Store for Hangs {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::NotFound)
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            let _ = self.0.lock().expect("no panic").recv();
+            Err(StoreError::NotFound)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_is_asked_once_however_often_the_page_is_loaded() {
+        // It goes last: it waits for the threads that wait for the disk.
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime");
+        let ((hangs, until), asked) = (mpsc::channel(), Arc::new(AtomicUsize::new(0)));
+        let store: Arc<dyn Store> = Arc::new(Hangs(Mutex::new(until), Arc::clone(&asked)));
+        let disk = Arc::new(Semaphore::new(1));
+        let listed = |patience| {
+            let listed = list(&disk, patience, Arc::clone(&store), b"".to_vec());
+            runtime.block_on(listed).expect_err("there is nothing")
+        };
+        for _ in 0..3 {
+            let why = listed(Duration::from_millis(20));
+            assert_eq!(why, "the disk takes its time: try again");
+        }
+        assert!(asked.load(Ordering::SeqCst) <= 1, "each load of the page costs a thread");
+        drop(hangs);
+        assert_eq!(listed(Duration::from_secs(10)), StoreError::NotFound.to_string());
+    }
 }

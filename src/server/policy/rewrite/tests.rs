@@ -38,6 +38,8 @@ fn rules_are_obeyed_from_the_top_down_as_their_operations_say() {
         ("rgi A", "baAc", "bc"),
         ("re a b\nr b c", "aab", "bab"),
         ("re a b\nr b c", "b", "c"),
+        ("rge a b\nr b c", "aa", "bb"),
+        ("e ^b\nrgs a b\nr ^ other/", "aa", "bb"),
         ("e ^x\nr x y", "xa", "xa"),
         ("e ^x\nr x y", "ax", "ay"),
         ("~e ^ok\nr ^ pre/", "ok", "pre/ok"),
