@@ -125,12 +125,9 @@ fn five_hundred_clients_at_once_get_their_own_bytes() {
     const CLIENTS: usize = 500;
     let root = folder(&[]);
     let file = |n: usize| pattern(12_000 + 37 * n, n as u32);
-    for n in 0..CLIENTS {
-        std::fs::write(root.path().join(n.to_string()), file(n)).expect("a file");
-    }
+    (0..CLIENTS).for_each(|n| std::fs::write(root.path().join(n.to_string()), file(n)).expect("f"));
     // An address of its own: what other servers still send to a port that is used anew is no answer of this one.
-    let [.., high, low] = std::process::id().to_be_bytes();
-    let server = listening(Ipv4Addr::new(127, 99, high, low.clamp(1, 254)), root.path());
+    let server = listening(Ipv4Addr::from(0x7f63_0000 | std::process::id() & 0xffff), root.path());
     let (address, start) = (server.address, Arc::new(Barrier::new(CLIENTS)));
     let client = |n: usize| {
         let start = Arc::clone(&start);
@@ -139,11 +136,8 @@ fn five_hundred_clients_at_once_get_their_own_bytes() {
             start.wait();
             let client = Client::new(address).wishes(wishes);
             let got = client.read(n.to_string()).expect("a download");
-            if got == file(n) {
-                return None;
-            }
-            let whose = (0..CLIENTS).find(|other| file(*other) == got);
-            Some(format!("{n}: {} bytes in place of {}, file {whose:?}", got.len(), file(n).len()))
+            let whose = || (0..CLIENTS).find(|other| file(*other) == got);
+            (got != file(n)).then(|| format!("{n}: {} bytes, file {:?}", got.len(), whose()))
         };
         std::thread::Builder::new().stack_size(512 << 10).spawn(run).expect("a thread")
     };
