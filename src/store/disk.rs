@@ -506,11 +506,16 @@ mod tests {
 
     #[test]
     fn a_name_stands_for_what_its_links_lead_to_or_for_a_link_that_is_to_be_replaced() {
-        use std::os::unix::fs::{MetadataExt as _, symlink};
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
         let folder = tempfile::tempdir().expect("a folder");
         let (dir, at) = (open(folder.path()), |name: &str| folder.path().join(name));
         std::fs::create_dir(at("sub")).expect("a directory");
         std::fs::write(at("sub/file"), "few").expect("a file");
+        for (name, mode) in [("sub", 0o755), ("sub/file", 0o644)] {
+            // Whatever the umask is.
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(at(name), mode).expect("permissions");
+        }
         for (to, name) in
             [("sub", "way"), ("way/file", "link"), ("none", "dead"), ("round", "round")]
         {
