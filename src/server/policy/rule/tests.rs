@@ -65,6 +65,7 @@ fn a_network_of_ipv4_may_be_written_as_one_of_ipv6() {
     // All addresses of IPv6 hold those of IPv4 only where that is said.
     assert_eq!(canonical(network("::/0")), network("::/0"));
     assert_eq!(canonical(network("::ffff:0:0/95")), network("::ffff:0:0/95"));
+    assert_eq!(canonical(network("::ffff:0:0/96")), network("0.0.0.0/0"), "all of IPv4");
 }
 
 #[test]
