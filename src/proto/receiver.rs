@@ -27,8 +27,6 @@ pub struct Acknowledgement {
     pub rollover: Rollover,
     /// Whether this acknowledgement has been sent before.
     pub again: bool,
-    /// Whether nothing but silence caused it.
-    pub after_silence: bool,
 }
 
 /// The machine that collects blocks in order and acknowledges them (RFC 1350 § 2, RFC 7440).
@@ -296,7 +294,6 @@ impl Receiver {
             self.gap_acked = self.next <= self.furthest && !self.ended;
             self.just_filled = true;
         }
-        let after_silence = !self.ack_due;
         if self.ack_due {
             self.silent_since = None;
         } else if let Some(step) = self.wait(now) {
@@ -311,7 +308,7 @@ impl Receiver {
         self.acked = Some(block);
         self.sent_at = now;
         let rollover = self.rollover.unwrap_or_default();
-        Step::Transmit(Acknowledgement { block, rollover, again: !first_time, after_silence })
+        Step::Transmit(Acknowledgement { block, rollover, again: !first_time })
     }
 
     /// What to wait for; `None` when the last acknowledgement must go out again.

@@ -12,8 +12,9 @@ pub(super) struct Incoming {
     pub(super) receiver: Receiver,
     stage: Stage,
     reorder: ReorderBuffer,
-    /// How its windows came.
+    /// How its windows came, and what was acknowledged last.
     torn: Torn,
+    acknowledged: BlockNumber,
     /// What of the sink may wait, as it said at the start.
     may_wait: MayWait,
     /// Payload in order that is to be written, where that may wait: what told of it is acknowledged before.
@@ -56,6 +57,7 @@ impl Incoming {
             stage: Stage::Writing(sink),
             reorder: ReorderBuffer::default(),
             torn: Torn::default(),
+            acknowledged: BlockNumber::OPENING,
             may_wait,
             unwritten: Vec::new(),
             piece: 0,
@@ -91,7 +93,6 @@ impl Incoming {
             Arrival::Other => return Ok(0),
             Arrival::Early(number) => {
                 let expected = self.receiver.expected();
-                self.torn.missing(expected);
                 self.reorder.keep(agreed, expected, (number, block), payload);
                 return Ok(0);
             }
@@ -217,11 +218,9 @@ impl Incoming {
         small: &'a mut Vec<u8>,
     ) -> Step<Burst<'a>> {
         self.receiver.poll(now).map(|ack| {
-            let next = ack.block + 1;
-            if ack.after_silence {
-                self.torn.missing(next);
-            } else {
-                self.torn.in_a_row(next, agreed.window());
+            if !ack.again && ack.block > self.acknowledged {
+                self.torn.acknowledged(ack.block - self.acknowledged, agreed.window());
+                self.acknowledged = ack.block;
             }
             if ack.block == BlockNumber::OPENING {
                 self.copies += u32::from(ack.again && !self.receiver.is_answered());

@@ -1,44 +1,28 @@
 //! Windows that are torn at the same place, one after the other: the path has no room for them, and their sender does not
 //! pace them.
 
-use crate::proto::BlockNumber;
 use crate::wire::WindowSize;
 
 /// So many in a row are seldom chance: in one of a hundred downloads where five blocks of a hundred are lost.
 const TORN: usize = 5;
 
 /// The windows that came last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Torn {
     /// How many blocks of each came before the first that was missing.
     blocks: [u64; TORN],
     count: usize,
-    /// The first block since one was missing, or since a whole window came. What fills a gap may be acknowledged in any
-    /// number of pieces.
-    since: BlockNumber,
-}
-
-impl Default for Torn {
-    fn default() -> Self {
-        Self { blocks: [0; TORN], count: 0, since: BlockNumber::FIRST }
-    }
 }
 
 impl Torn {
-    /// Block `next` is missing: what lies behind it came, or nothing did.
-    pub(super) fn missing(&mut self, next: BlockNumber) {
-        let blocks = next - core::mem::replace(&mut self.since, next);
-        if blocks > 0 {
-            self.blocks[self.count % TORN] = blocks;
-            self.count += 1;
+    /// Of a window of `window` blocks so many came before it was acknowledged.
+    pub(super) fn acknowledged(&mut self, blocks: u64, window: WindowSize) {
+        if blocks >= u64::from(window.get()) {
+            self.count = 0;
+            return;
         }
-    }
-
-    /// All before `next` has come: a whole window in a row, perhaps.
-    pub(super) fn in_a_row(&mut self, next: BlockNumber, window: WindowSize) {
-        if next - self.since >= u64::from(window.get()) {
-            (self.count, self.since) = (0, next);
-        }
+        self.blocks[self.count % TORN] = blocks;
+        self.count += 1;
     }
 
     /// The window that the path seems to have room for, where all of the last were torn at about the same place.
@@ -58,12 +42,7 @@ mod tests {
 
     fn fits(blocks: &[u64]) -> Option<u16> {
         let (mut torn, window) = (Torn::default(), WindowSize::new(64).expect("a window"));
-        let mut next = BlockNumber::FIRST;
-        for blocks in blocks {
-            next = next + *blocks;
-            torn.in_a_row(next, window);
-            torn.missing(next);
-        }
+        blocks.iter().for_each(|blocks| torn.acknowledged(*blocks, window));
         torn.fits().map(WindowSize::get)
     }
 
