@@ -289,13 +289,12 @@ impl State {
     ) -> (DallyTurn, Option<Arc<SessionEntry>>) {
         let before = member_of(entry);
         entry.set_served();
-        let (turn, evicted) = self.dallying.insert(id);
-        if self.registry.has(id) {
-            self.quota.change(before, member_of(entry), entry.bytes());
-        } else {
+        if !self.registry.has(id) {
             // It gave way to another a moment ago.
-            self.dallying.remove(turn);
+            return (self.dallying.turn(), None);
         }
+        self.quota.change(before, member_of(entry), entry.bytes());
+        let (turn, evicted) = self.dallying.insert(id);
         (turn, evicted.and_then(|id| self.remove(id)))
     }
 

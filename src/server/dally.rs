@@ -27,10 +27,15 @@ impl Dallying {
 
     /// Adds a session. Where that is one too many, the one that has dallied longest is taken out and must end.
     pub(super) fn insert(&mut self, id: SessionId) -> (DallyTurn, Option<SessionId>) {
-        self.last += 1;
-        let turn = DallyTurn(self.last);
+        let turn = self.turn();
         self.sessions.insert(turn, id);
         (turn, (self.len() > self.most).then(|| self.pop_longest()).flatten())
+    }
+
+    /// The turn of a session that left before it dallied: it is not in.
+    pub(super) const fn turn(&mut self) -> DallyTurn {
+        self.last += 1;
+        DallyTurn(self.last)
     }
 
     /// Takes out the session that has dallied longest, to end it.

@@ -496,11 +496,14 @@ mod tests {
         assert!(still.prove());
         let query = Query::new(peer(256), LOCAL, Operation::Read, "a");
         let new = admission.admit(&query, NOW + limits::STILL_STAY).expect("its place");
-        let new = Permit::new(&admission, new);
+        let mut new = Permit::new(&admission, new);
         assert!(still.entry.is_ended());
-        // Its file was stored at the same moment.
-        still.dally();
         assert_eq!((admission.gauges().transfers, admission.gauges().dallying), (1, 0));
+        // The files of both were stored at the same moment.
+        new.dally();
+        still.dally();
+        assert!(!new.entry.is_ended(), "another one ends for one that is gone");
+        assert_eq!((admission.gauges().transfers, admission.gauges().dallying), (0, 1));
         drop(new);
         assert_eq!((admission.gauges().transfers, admission.gauges().dallying), (0, 0));
         drop(still);
