@@ -204,10 +204,10 @@ impl Client {
         let transfer = transfer(self.system.now());
         let session = Arc::new(Session::new(socket, Arc::clone(&self.system), transfer));
         let watched = self.canceller.watch(ask.call, &session)?;
-        let ended = session.run(|_, transfer| {
+        let ended = session.run(|now, transfer| {
             if watch(Progress::of(transfer.summary())).is_break() {
                 session.end(Ending::Stop("cancelled".into()));
-            } else if let Some(fits) = transfer.window_that_fits()
+            } else if let Some(fits) = transfer.window_that_fits(now)
                 && (narrower.may_be)()
             {
                 narrower.fits = Some(fits);

@@ -12,9 +12,8 @@ pub(super) struct Incoming {
     pub(super) receiver: Receiver,
     stage: Stage,
     reorder: ReorderBuffer,
-    /// How its windows came, and what was acknowledged last.
+    /// How its windows come.
     torn: Torn,
-    acknowledged: BlockNumber,
     /// What of the sink may wait, as it said at the start.
     may_wait: MayWait,
     /// Payload in order that is to be written, where that may wait: what told of it is acknowledged before.
@@ -57,7 +56,6 @@ impl Incoming {
             stage: Stage::Writing(sink),
             reorder: ReorderBuffer::default(),
             torn: Torn::default(),
-            acknowledged: BlockNumber::OPENING,
             may_wait,
             unwritten: Vec::new(),
             piece: 0,
@@ -90,13 +88,20 @@ impl Incoming {
     ) -> io::Result<u64> {
         let size = agreed.block_size().get();
         match self.receiver.arrive(now, block, payload.len() < size) {
-            Arrival::Other => return Ok(0),
+            Arrival::Other => {
+                self.torn.came_again();
+                return Ok(0);
+            }
             Arrival::Early(number) => {
                 let expected = self.receiver.expected();
+                if self.reorder.find(number).is_some() {
+                    self.torn.came_again();
+                }
+                self.torn.came(now, number);
                 self.reorder.keep(agreed, expected, (number, block), payload);
                 return Ok(0);
             }
-            Arrival::Next => {}
+            Arrival::Next => self.torn.came(now, BlockNumber(self.receiver.expected().0 - 1)),
         }
         let Stage::Writing(sink) = &mut self.stage else { return Ok(0) };
         let (mut payload, before) = (payload, self.bytes);
@@ -128,8 +133,8 @@ impl Incoming {
     }
 
     /// The window that the path seems to have room for, where that is less than was agreed.
-    pub(super) fn window_that_fits(&self) -> Option<WindowSize> {
-        self.torn.fits()
+    pub(super) fn window_that_fits(&self, now: Time) -> Option<WindowSize> {
+        self.torn.fits(now)
     }
 
     /// Since when it is whole by its size, where the empty block that ends it is missing.
@@ -218,9 +223,8 @@ impl Incoming {
         small: &'a mut Vec<u8>,
     ) -> Step<Burst<'a>> {
         self.receiver.poll(now).map(|ack| {
-            if !ack.again && ack.block > self.acknowledged {
-                self.torn.acknowledged(ack.block - self.acknowledged, agreed.window());
-                self.acknowledged = ack.block;
+            if !ack.again && ack.block > BlockNumber::OPENING {
+                self.torn.acknowledged(ack.block, agreed.window());
             }
             if ack.block == BlockNumber::OPENING {
                 self.copies += u32::from(ack.again && !self.receiver.is_answered());

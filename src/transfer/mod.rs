@@ -411,9 +411,9 @@ impl Transfer {
 
     /// What comes is in windows for which the path has no room, from a sender that does not pace them: the window that seems
     /// to fit.
-    pub fn window_that_fits(&self) -> Option<WindowSize> {
+    pub fn window_that_fits(&self, now: Time) -> Option<WindowSize> {
         match &self.machine {
-            Machine::Receiving(incoming) if !self.is_over() => incoming.window_that_fits(),
+            Machine::Receiving(incoming) if !self.is_over() => incoming.window_that_fits(now),
             _ => None,
         }
     }

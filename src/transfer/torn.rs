@@ -1,60 +1,219 @@
 //! Windows that are torn at the same place, one after the other: the path has no room for them, and their sender does not
 //! pace them.
 
+use crate::limits;
+use crate::proto::{BlockNumber, Time};
 use crate::wire::WindowSize;
 
-/// So many in a row are seldom chance: in one of a hundred downloads where five blocks of a hundred are lost.
-const TORN: usize = 5;
+/// So many in a row are seldom chance: in one of ten downloads where five blocks of a hundred are lost.
+const IN_A_ROW: usize = 5;
 
-/// The windows that came last.
+/// So many tell where each had at least so many blocks: what fits is wide still, and more of them would not come before
+/// something is written.
+const LONG_IN_A_ROW: usize = 3;
+const LONG: u64 = 24;
+
+/// Nor are so many of the last [`LAST`] chance: a window after a wait finds the path empty, and comes whole.
+const OF_THE_LAST: usize = 8;
+const LAST: usize = 2 * OF_THE_LAST;
+
+/// Who paces goes back over fewer blocks that came already until a window comes whole.
+const TOO_OFTEN: usize = 24;
+
+/// How the windows come, of which the last are known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Torn {
-    /// How many blocks of each came before the first that was missing.
-    blocks: [u64; TORN],
+    /// How many blocks of each came before the first that was missing; `None` where all came.
+    windows: [Option<u64>; LAST],
     count: usize,
+    /// The block that was acknowledged last, and the last that came, in order or behind a gap, with its time.
+    acknowledged: BlockNumber,
+    furthest: BlockNumber,
+    came_at: Time,
+    /// The last block that came of the window that was torn last. What is acknowledged up to it are gaps that are filled.
+    filled_at: BlockNumber,
+    /// Acknowledgements in a row that were of less than a window, and blocks that came meanwhile and were there already.
+    pieces: usize,
+    repeated: usize,
 }
 
 impl Torn {
-    /// Of a window of `window` blocks so many came before it was acknowledged.
-    pub(super) fn acknowledged(&mut self, blocks: u64, window: WindowSize) {
-        if blocks >= u64::from(window.get()) {
-            self.count = 0;
-            return;
-        }
-        self.blocks[self.count % TORN] = blocks;
-        self.count += 1;
+    /// This block came, in order or behind a gap.
+    pub(super) fn came(&mut self, now: Time, block: BlockNumber) {
+        self.furthest = self.furthest.max(block);
+        self.came_at = now;
     }
 
-    /// The window that the path seems to have room for, where all of the last were torn at about the same place.
-    pub(super) fn fits(&self) -> Option<WindowSize> {
-        let (least, most) = (*self.blocks.iter().min()?, *self.blocks.iter().max()?);
-        // What is lost by chance is lost anywhere.
-        let alike = self.count >= TORN && 2 * (most - least) <= least + 2;
-        // A little less, for the path may be shared.
-        let fits = u16::try_from((least - least / 8).max(1)).ok()?;
-        alike.then(|| WindowSize::new(fits)).flatten()
+    /// A block came that was there already.
+    pub(super) const fn came_again(&mut self) {
+        self.repeated += 1;
+    }
+
+    /// All blocks up to this one are acknowledged, in windows of `window` blocks.
+    pub(super) fn acknowledged(&mut self, block: BlockNumber, window: WindowSize) {
+        let blocks = block - self.acknowledged;
+        let torn = (blocks < u64::from(window.get())).then_some(blocks);
+        if torn.is_some() {
+            self.pieces += 1;
+        } else {
+            (self.pieces, self.repeated) = (0, 0);
+        }
+        if self.acknowledged >= self.filled_at {
+            self.windows[self.count % LAST] = torn;
+            self.count += 1;
+            self.filled_at = self.furthest;
+        }
+        self.acknowledged = block;
+    }
+
+    /// The window that the path seems to have room for, where the last were torn at about the same place, or where one was
+    /// of which the sender does not find the gaps.
+    pub(super) fn fits(&self, now: Time) -> Option<WindowSize> {
+        let row = self.last(LAST).take_while(Option::is_some).count();
+        let alike = |windows| {
+            let torn = || self.last(windows).flatten();
+            let (least, most) = (torn().min()?, torn().max()?);
+            // What is lost by chance is lost anywhere.
+            (4 * (most - least) <= least + 4).then_some(least)
+        };
+        let is_silent = now - self.came_at >= limits::SHORTEST_INTERVAL;
+        let room = if self.pieces >= IN_A_ROW && (is_silent || self.repeated >= TOO_OFTEN) {
+            self.last(row).flatten().max()
+        } else if row >= IN_A_ROW {
+            alike(IN_A_ROW)
+        } else if row >= LONG_IN_A_ROW {
+            alike(row).filter(|least| *least >= LONG)
+        } else if self.last(LAST).flatten().count() >= OF_THE_LAST {
+            alike(LAST)
+        } else {
+            None
+        };
+        // Less, for after a wait a path has room for more than it has in a row, and it may be shared.
+        let fits = u16::try_from((5 * room? / 8).max(1)).ok()?;
+        WindowSize::new(fits)
+    }
+
+    /// The last windows, up to so many, from the last on.
+    fn last(&self, most: usize) -> impl Iterator<Item = Option<u64>> {
+        (1..=most.min(self.count)).map(|back| self.windows[(self.count - back) % LAST])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
-    fn fits(blocks: &[u64]) -> Option<u16> {
-        let (mut torn, window) = (Torn::default(), WindowSize::new(64).expect("a window"));
-        blocks.iter().for_each(|blocks| torn.acknowledged(*blocks, window));
-        torn.fits().map(WindowSize::get)
+    const WINDOW: u64 = 64;
+
+    /// What was seen of a download that comes in windows of 64, each followed by silence or by what is behind its gap.
+    #[derive(Default)]
+    struct Seen {
+        torn: Torn,
+        now: Time,
+        last: u64,
+    }
+
+    impl Seen {
+        /// So many blocks come in a row, and are acknowledged.
+        fn row(&mut self, blocks: u64) -> &mut Self {
+            for _ in 0..blocks {
+                self.last += 1;
+                self.torn.came(self.now, BlockNumber(self.last));
+            }
+            let window = WindowSize::new(64).expect("a window");
+            self.torn.acknowledged(BlockNumber(self.last), window);
+            self
+        }
+
+        /// A block comes that is so far ahead of what is in order.
+        fn ahead(&mut self, blocks: u64) -> &mut Self {
+            self.torn.came(self.now, BlockNumber(self.last + blocks));
+            self
+        }
+
+        fn after(&self, ms: u64) -> Option<u16> {
+            self.torn.fits(self.now + Duration::from_millis(ms)).map(WindowSize::get)
+        }
+
+        fn fits(&self) -> Option<u16> {
+            self.after(0)
+        }
+    }
+
+    fn fits(windows: &[u64]) -> Option<u16> {
+        let mut seen = Seen::default();
+        windows.iter().for_each(|blocks| {
+            seen.row(*blocks);
+        });
+        seen.fits()
     }
 
     #[test]
     fn five_windows_that_are_torn_at_about_the_same_place_tell_what_fits() {
-        assert_eq!(fits(&[10, 11, 10, 12, 10]), Some(9));
+        assert_eq!(fits(&[16, 17, 16, 18, 16]), Some(10));
         assert_eq!(fits(&[1, 1, 1, 1, 2]), Some(1));
-        assert_eq!(fits(&[64, 30, 12, 10, 10, 10, 16]), Some(9), "the first find an empty path");
+        assert_eq!(
+            fits(&[WINDOW, 30, 12, 10, 10, 10, 10]),
+            Some(6),
+            "the first find an empty path"
+        );
         assert_eq!(fits(&[10, 11, 10, 10]), None, "four may be chance");
-        assert_eq!(fits(&[10, 10, 10, 64, 10, 10]), None, "one came whole");
+        assert_eq!(fits(&[10, 10, 10, WINDOW, 10, 10]), None, "one came whole");
         assert_eq!(fits(&[10, 40, 3, 25, 10]), None, "as chance has it");
         let last = |blocks| fits(&[10, 10, 10, 10, blocks]);
-        assert_eq!([last(16), last(17)], [Some(9), None]);
+        assert_eq!([last(13), last(14)], [Some(6), None]);
+    }
+
+    #[test]
+    fn of_windows_that_are_long_before_they_are_torn_three_tell() {
+        assert_eq!(fits(&[24, 25, 24]), Some(15));
+        assert_eq!(fits(&[24, 25, 23]), None);
+        assert_eq!(fits(&[46, 46]), None);
+        assert_eq!(fits(&[46, 30, 46]), None, "as chance has it");
+    }
+
+    #[test]
+    fn eight_of_sixteen_tell_where_the_others_came_whole() {
+        let every_other = |torn: usize| fits(&[10, WINDOW].repeat(torn)[1..]);
+        assert_eq!([every_other(8), every_other(9)], [None, Some(6)]);
+        let thinly = [[10, WINDOW].repeat(7), vec![WINDOW, 10, WINDOW]].concat();
+        assert_eq!(fits(&thinly), None, "eight of seventeen");
+    }
+
+    #[test]
+    fn gaps_that_are_filled_one_by_one_are_of_one_window() {
+        let mut seen = Seen::default();
+        seen.ahead(50).row(10);
+        for _ in 0..10 {
+            seen.row(4);
+        }
+        assert_eq!(seen.fits(), None);
+        // What is behind them all is of the next.
+        seen.row(10).row(10).row(10);
+        assert_eq!(seen.fits(), None, "three, and the first");
+        assert_eq!(seen.row(10).fits(), Some(6));
+    }
+
+    #[test]
+    fn who_does_not_find_the_gaps_of_a_window_falls_silent_or_goes_back_again_and_again() {
+        let filled = |gaps| {
+            let mut seen = Seen::default();
+            seen.row(WINDOW).ahead(60).row(16);
+            (0..gaps).for_each(|_| {
+                seen.row(1);
+            });
+            seen
+        };
+        assert_eq!([filled(3).after(200), filled(4).after(200)], [None, Some(10)]);
+        assert_eq!(filled(4).after(199), None);
+        let going_back = |gaps, blocks| {
+            let mut seen = filled(gaps);
+            (0..blocks).for_each(|_| seen.torn.came_again());
+            seen
+        };
+        assert_eq!([going_back(4, 23).fits(), going_back(4, 24).fits()], [None, Some(10)]);
+        assert_eq!(going_back(3, 24).fits(), None);
+        assert_eq!(going_back(4, 24).row(WINDOW).fits(), None, "one came whole");
     }
 }

@@ -26,8 +26,8 @@ fn tearing(torn: usize) -> (SocketAddr, mpsc::Receiver<String>) {
                     // What fills a gap may be acknowledged piece by piece, and is on its way.
                     next = block + row;
                     let numbers = (1..=row).chain(is_torn.then_some(window)).map(|n| block + n);
-                    let block = |n| data(n, if n < 61 { &[7; 512] } else { b"" });
-                    numbers.filter(|n| *n < 62).map(block).collect()
+                    let block = |n| data(n, if n < 201 { &[7; 512] } else { b"" });
+                    numbers.filter(|n| *n < 202).map(block).collect()
                 }
                 _ => continue,
             };
@@ -65,8 +65,8 @@ fn where_windows_are_torn_a_narrower_one_is_asked_for_unless_the_sink_has_someth
             false => client.get("a", sink.clone(), |_| {}),
         };
         let case = format!("{torn} torn, gathers: {gathers}");
-        assert_eq!(got.expect(&case).bytes, 60 * 512, "{case}");
-        assert_eq!(sink.0.load(Ordering::SeqCst), 60 * 512, "the beginning came twice: {case}");
+        assert_eq!(got.expect(&case).bytes, 200 * 512, "{case}");
+        assert_eq!(sink.0.load(Ordering::SeqCst), 200 * 512, "the beginning came twice: {case}");
         let asked: Vec<_> = told.try_iter().collect();
         assert_eq!(asked.len(), requests, "{case}: {asked:?}");
         assert!(asked[0].ends_with(" windowsize=20") && asked[1..].iter().all(|a| *a != asked[0]));
