@@ -283,6 +283,14 @@ mod tests {
         assert_eq!((&*shown.display, &*shown.replacement), ("deep/", "sub/deep/"));
         assert_eq!(pair("~/a b").replacement, "~/'a b'");
         assert_eq!(pair("~/ab").replacement, "~/ab");
+        // What is completed is read as the name that it is of, by who obeys the line and at the next key.
+        for name in
+            ["it's", "a \"b\" c", "it's a \"b\"", "a\\b", "$x", "a*", "dir x/y z", "caf\u{e9} 1"]
+        {
+            let line = format!("get {}", pair(name).replacement);
+            assert_eq!(shlex::split(&line), Some(vec!["get".into(), name.into()]), "{line}");
+            assert_eq!(last_word(&line), (4, name.into()), "{line}");
+        }
     }
 
     #[test]
@@ -300,6 +308,15 @@ mod tests {
         root.looker.listing = Some(listing(&["x", "y/"]));
         assert_eq!(root.completions(""), ["x", "y/"]);
         assert_eq!(root.completions("/"), ["/x", "/y/"]);
+        // What is above the menu, and what is where it is by a longer way.
+        let mut deep = session("sub/deep");
+        deep.looker.directory = Some(b"sub".to_vec());
+        deep.looker.listing = Some(listing(&["x", "y/"]));
+        assert_eq!(deep.completions("../x"), ["../x"]);
+        assert_eq!(
+            [deep.completions("./fi"), deep.completions("../deep/fi")],
+            [["./fine", "./first"], ["../deep/fine", "../deep/first"]]
+        );
         // A path from the root is looked up in its own directory, wherever the menu is.
         for mut menu in [session("sub"), session("")] {
             menu.looker.directory = Some(b"/boot".to_vec());

@@ -206,8 +206,12 @@ fn each_command_has_the_names_that_people_give_it() {
 fn where_the_menu_goes_no_list_was_shown_yet() {
     let session = Rc::new(RefCell::new(session("sub")));
     let obeyed = |line| obey(&session, line, |question| panic!("{line} asks {question}"));
-    assert!(matches!(obeyed("cd"), Line::Done));
-    assert_eq!(session.borrow().directory, b"");
+    // The top is there without a question.
+    for top in ["cd", "cd /", "cd ..", "cd ../..", "cd ../", "cd /x/.."] {
+        session.borrow_mut().directory = b"sub".to_vec();
+        assert!(matches!(obeyed(top), Line::Done), "{top}");
+        assert_eq!(session.borrow().directory, b"", "{top}");
+    }
     assert!(matches!(obeyed("list other"), Line::Failed(_)), "nothing listens there");
     assert_eq!(session.borrow().directory, b"", "it stays where the last list was of");
     let picked = obeyed("5");
