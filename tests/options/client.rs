@@ -350,6 +350,40 @@ fn the_menu_in_a_pipe_explains_itself_and_ends_when_nobody_reads_it() {
 }
 
 #[test]
+fn words_of_others_stay_in_their_line() {
+    let here = folder(&[]);
+    let server = Scripted::new(|_| vec![error(0, "no | way\nat \x1b[2Jall")]);
+    let remote = server.remote();
+    let check = rtftp(here.path()).args(["check", &remote, "f"]).assert().code(2);
+    let why = "the server says: no / way\\nat \\u{1b}[2Jall (code 0)";
+    // A monitoring system takes what stands behind a bar for figures.
+    check.stdout(format!("TFTP CRITICAL - tftp://{remote}/f: {why}\n"));
+    let mut menu = rtftp(here.path());
+    menu.arg(&remote).write_stdin("get 'a\x1b[2J/'\n'b\u{202e}'\n").assert().code(2).stderr(
+        "rtftp: 'a\\u{1b}[2J/' is a directory; list 'a\\u{1b}[2J/' shows what is in it\n\
+        rtftp: there is no command 'b\\u{202e}'; 'help' shows what there is\n",
+    );
+    let listing = Scripted::new(|packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
+        Packet::Request(_) => vec![data(1, b"# 0 entries\n")],
+        _ => Vec::new(),
+    });
+    let mut menu = rtftp(here.path());
+    let menu = menu.arg(listing.remote()).write_stdin("list a\u{202e}b\n").assert().success();
+    menu.stdout(format!("a\\u{{202e}}b/ on {}\n(empty)\n", listing.remote()));
+}
+
+#[test]
+fn at_a_terminal_the_report_of_a_load_for_programs_is_alone() {
+    let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let bench = format!("{RTFTP} bench {} a --duration 0.3 --clients 1 --json", server.address);
+    let screen = on_a_terminal(here.path(), &bench, &[]);
+    let report: Result<serde_json::Value, _> = serde_json::from_str(&screen);
+    assert!(report.is_ok_and(|report| report["ok"] == true), "{screen}");
+}
+
+#[test]
 fn who_is_asked_is_told_no_more_behind_what_failed() {
     let (here, silent) = (folder(&[]), Scripted::new(|_| Vec::new()));
     let get = format!("{RTFTP} get {} a --timeout 1 --retries 0", silent.remote());

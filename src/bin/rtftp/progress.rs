@@ -271,6 +271,7 @@ mod tests {
                 progress.bytes = far;
                 line.show(progress);
                 assert_eq!(line.bar.message(), "vmlinuz", "{far} of {total:?}");
+                assert_eq!((line.bar.position(), line.bar.length()), (far, total));
                 let mut seen = line.lock();
                 seen.moved = Instant::now().checked_sub(STALL);
                 line.look(&mut seen);

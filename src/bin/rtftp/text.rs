@@ -198,6 +198,12 @@ mod tests {
         listing.cut = true;
         assert!(table(&listing).ends_with("\n(there is more: the server cut the list)\n"));
         assert_eq!(table(&Listing::default()), "");
+        // A name that turns the writing would hide what stands behind it.
+        let turned = "gpj.\u{202e}a";
+        listing.entries = vec![entry(turned, Kind::File, 1)];
+        for text in [table(&listing), fitted(&listing, true, Some(80))] {
+            assert!(text.contains("gpj.\\u{202e}a ") && !text.contains(turned), "{text}");
+        }
     }
 
     #[test]
