@@ -10,13 +10,15 @@ use common::{
     receive, until,
 };
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::stat::Mode;
+use nix::unistd::{Pid, mkfifo};
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty, starts_with};
 use programs::{NO_HOST, rtftp};
 use std::fs::OpenOptions;
 use std::net::UdpSocket;
 use std::os::unix::fs::FileExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -120,6 +122,44 @@ fn a_device_that_comes_up_at_another_address_is_found_by_its_name() {
     }
     assert_eq!(std::fs::read(here.path().join("theirs")).expect("downloaded"), b"more");
     assert_eq!(std::fs::read(root.path().join("mine")).expect("uploaded"), b"few");
+}
+
+/// The name is looked up in a FIFO that nobody writes to, which is how a resolver waits whose server is silent.
+#[test]
+fn a_resolver_that_waits_holds_up_neither_the_time_nor_a_signal() {
+    let Some(unshare) = namespaces(&["--mount"]) else { return };
+    let here = folder(&[("mine", b"few")]);
+    mkfifo(&here.path().join("hosts"), Mode::S_IRWXU).expect("a FIFO");
+    let looking_up = |words: &[&str]| {
+        let mut rtftp = Command::new("env");
+        rtftp.args(["--default-signal=TERM", &unshare[0]]).args(&unshare[1..]);
+        let inside = "mount --bind hosts /etc/hosts && exec \"$0\" \"$@\"";
+        rtftp.args(["sh", "-c", inside, env!("CARGO_BIN_EXE_rtftp")]).args(words);
+        child::started(rtftp.current_dir(here.path()))
+    };
+    let ended = |child| child::said_within(DEADLINE, child).expect("its end");
+    let [get, put] = [["get", "device", "a"], ["put", "mine", "device"]];
+    for words in [&get[..], &put, &["list", "device"]] {
+        let output = ended(looking_up(&[words, &["--json", "--max-time", "0.3"]].concat()));
+        assert_eq!(output.status.code(), Some(3), "{}", child::text(&output));
+        let report = serde_json::from_slice::<serde_json::Value>(&output.stdout).ok();
+        let kind = report.map(|report| report["kind"].clone());
+        assert_eq!(kind, Some("time over".into()), "{words:?} is cut off without a report");
+    }
+    for words in [&get[..], &["device"]] {
+        let child = looking_up(words);
+        let threads = format!("/proc/{}/task", child.id());
+        until("it looks the name up", || {
+            let names = std::fs::read_dir(&threads).expect("it lives").flatten();
+            let mut names = names.map(|one| std::fs::read_to_string(one.path().join("comm")));
+            names.any(|name| name.is_ok_and(|name| name == "resolver\n")).then_some(())
+        });
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM).expect("sent");
+        let output = ended(child);
+        assert_eq!(output.status.signal(), Some(Signal::SIGTERM as i32), "{output:?}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(told.ends_with(": cancelled\n"), "{words:?} does not see the signal: {told}");
+    }
 }
 
 #[test]

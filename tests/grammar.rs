@@ -242,6 +242,7 @@ fn options_of_other_programs_and_typos_are_answered_with_those_of_ours() {
     for (flag, ours) in clients {
         let said = misused(&["get", "h", "a", flag, "1"]);
         assert!(said.contains(ours), "{flag}: {said}");
+        assert_eq!(said.matches("tip: ").count(), 1, "{flag}: {said}");
     }
     let servers = [
         ("--port", "'--listen'"),
@@ -458,4 +459,13 @@ fn a_pipe_that_takes_no_more_holds_up_no_signal() {
     hears_error_0(&server);
     let output = child::said_within(common::DEADLINE, get).expect("its end");
     assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{:?}", output.status);
+}
+
+#[test]
+fn what_failed_is_named_as_it_can_be_typed_again() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let url = format!("tftp://{}/no%25%20such", server.address);
+    let get = rtftp(here.path()).args(["get", &url]).assert().code(4);
+    get.stderr(contains(format!("rtftp: get {url}: ")));
 }

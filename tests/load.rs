@@ -349,6 +349,7 @@ fn the_exit_status_is_that_of_the_most_frequent_failure() {
     case(&[&closed().to_string(), "a", "--count", "3"], 3, "3: nothing listens");
     case(&[&format!("{NO_HOST}:a")], 3, "cannot find the host");
     case(&["[::1]:a", "127.0.0.1:a"], 2, "one server");
+    case(&["127.0.0.1:a", "tftp://127.0.0.1/b;mode=netascii"], 2, "its files are of one mode");
     case(&[&remote], 2, "no file is named");
     case(&[&remote, "a", "--rate", "0"], 2, "--rate");
     case(&[&remote, "a", "--clients", "0"], 2, "--clients");

@@ -90,6 +90,8 @@ fn the_menu_works_with_a_server_that_cannot_list() {
         rtftp: list: this server offers no listing\n  'download NAME' gets a file whose name you know.\n";
     let moved = "(unchecked: this server lists nothing)\n".repeat(2);
     menu.assert().code(4).stderr(told).stdout(contains(moved));
+    let asked = server.end().iter().filter(|(_, packet)| packet.starts_with("LIST ")).count();
+    assert_eq!(asked, 2, "the first 'cd' and 'list': each such question may take seconds");
     assert_eq!(std::fs::read(here.path().join("a")).expect("downloaded"), b"here");
 }
 
@@ -465,15 +467,15 @@ fn on_a_narrow_terminal_no_line_of_a_list_is_too_long() {
     let long = format!("{}.bin", "a-long-name-".repeat(12));
     let (root, here) = (folder(&[(&long, b"few"), ("b", b"")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    for columns in [40, 80] {
+    for columns in [40, 71, 72, 80] {
         let menu = menu_at(&server.address.to_string());
         let menu = format!("sh -c 'stty cols {columns}; exec {menu}'");
         let screen = on_a_terminal(here.path(), &menu, &["list\r", "quit\r"]);
         let line = screen.lines().find(|line| line.starts_with("1  a-long")).expect("a line");
         assert!(line.trim_end().chars().count() <= columns && line.contains(".bin "), "{line}");
-        assert_eq!(line.contains(":"), columns == 80, "a time where there is room: {line}");
+        assert_eq!(line.contains(":"), columns > 40, "a time where there is room: {line}");
         let is_long = screen.contains("list [DIRECTORY]");
-        assert_eq!(is_long, columns == 80, "a page that fits: {screen}");
+        assert_eq!(is_long, columns > 71, "a page that fits: {screen}");
         let heading = screen.lines().any(|line| line.trim_start().starts_with("bytes"));
         assert!(heading && screen.contains("/ on 127.0.0.1:"), "{screen}");
     }
@@ -568,9 +570,6 @@ fn what_can_only_be_a_directory_takes_an_upload_and_is_no_file() {
         to(&format!("get {word}")).code(2).stderr(told);
     }
     to("get ''").code(2).stderr("rtftp: a name is empty\n");
-    to("connect h\nbinary").code(2).stderr(
-        contains("'rtftp HOST' opens the menu of another host").and(contains("--mode netascii'")),
-    );
 }
 
 #[test]

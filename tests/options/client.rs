@@ -6,7 +6,7 @@ use crate::common::{
     pattern, until,
 };
 use crate::help::{commands, exit_codes, help};
-use crate::programs::{on_a_terminal, rtftp};
+use crate::programs::{on_a_terminal, rtftp, shell};
 use crate::rtftp::few;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
@@ -80,25 +80,33 @@ fn each_exit_status_that_is_documented_is_reached_by_get_put_list_and_the_menu()
 
 #[test]
 fn the_first_of_several_failures_decides_and_what_follows_it_is_done() {
-    let (root, here) = (folder(&[("a", b"few"), ("dir/b", b"")]), folder(&[("mine", b"few")]));
+    let root = folder(&[("a", b"few"), ("dir/b", b""), ("taken", b"")]);
+    let here = folder(&[("mine", b"few"), ("taken", b"few")]);
     let server = Daemon::serve(root.path(), &["--uploads", "create"]);
     let remote = server.address.to_string();
-    let cases: [(&[&str], &str, i32); 8] = [
-        (&["get", &remote, "missing", "dir", "a"], "", 4),
-        (&["get", &remote, "dir", "missing", "a"], "", 5),
-        (&["put", "absent", "/dev", "mine", &remote], "", 1),
-        (&["put", "mine", "absent", &remote], "", 5),
-        (&[&remote], "download dir\nbogus\ndownload missing\ndownload a again\n", 5),
-        (&[&remote], "bogus\ndownload dir\nquit\n", 2),
-        (&[&remote], "download missing dir a\n", 4),
-        (&[&remote], "upload absent mine\n", 1),
+    let cases: [(&[&str], &str, i32, &[&str]); 8] = [
+        (&["get", &remote, "missing", "dir", "a"], "", 4, &["a"]),
+        (&["get", &remote, "dir", "missing", "a"], "", 5, &["a"]),
+        (&["put", "absent", "/dev", "mine", &remote], "", 1, &["mine"]),
+        (&["put", "taken", "absent", "mine", &remote], "", 5, &["mine"]),
+        (&[&remote], "download dir\nbogus\ndownload missing\ndownload a again\n", 5, &["again"]),
+        (&[&remote], "bogus\ndownload dir\nquit\n", 2, &[]),
+        (&[&remote], "download missing dir a\n", 4, &["a"]),
+        (&[&remote], "upload absent mine\n", 1, &["mine"]),
     ];
-    for (words, typed, code) in cases {
+    for (words, typed, code, done) in cases {
         let run = rtftp(here.path()).args(words).write_stdin(typed).assert();
         run.code(code);
+        let (mut made, known) = (Vec::new(), ["a", "dir", "taken"]);
+        for (folder, known) in [(&here, &["mine", "taken"][..]), (&root, &known)] {
+            let all = everything_in(folder.path()).into_iter();
+            for name in all.filter(|name| !known.contains(&&**name)) {
+                std::fs::remove_file(folder.path().join(&name)).expect("it is there");
+                made.push(name);
+            }
+        }
+        assert_eq!(made, done, "{words:?} {typed:?}");
     }
-    assert_eq!(everything_in(here.path()), ["a", "again", "mine"]);
-    assert_eq!(everything_in(root.path()), ["a", "dir", "mine"]);
 }
 
 #[test]
@@ -239,11 +247,12 @@ fn what_cannot_be_cancelled_is_ended_by_a_signal_and_by_the_time() {
     let silent = Scripted::new(|_| Vec::new());
     let silent = silent.remote();
     // A check could be cancelled, and nobody is told that the server is down.
-    let cases: [&[&str]; 2] =
-        [&["put", "fifo", &closed], &["check", &silent, "a", "--within", "99"]];
-    for words in cases {
+    let (put, check) = (["put", "fifo", &closed], ["check", &silent, "a", "--within", "99"]);
+    // The second signal is not waited for.
+    let both = [Signal::SIGINT, Signal::SIGTERM];
+    for (words, signals) in [(&put[..], &both[1..]), (&check, &both[1..]), (&put, &both)] {
         let mut rtftp = std::process::Command::new("env");
-        rtftp.args(["--default-signal=TERM", RTFTP]).args(words).current_dir(here.path());
+        rtftp.args(["--default-signal=INT,TERM", RTFTP]).args(words).current_dir(here.path());
         let rtftp = child::started(&mut rtftp);
         let threads = format!("/proc/{}/task", rtftp.id());
         until("it waits for signals", || {
@@ -251,9 +260,12 @@ fn what_cannot_be_cancelled_is_ended_by_a_signal_and_by_the_time() {
             let mut names = names.map(|one| std::fs::read_to_string(one.path().join("comm")));
             names.any(|name| name.is_ok_and(|name| name == "interrupts\n")).then_some(())
         });
-        kill(Pid::from_raw(rtftp.id().cast_signed()), Signal::SIGTERM).expect("sent");
+        for signal in signals {
+            kill(Pid::from_raw(rtftp.id().cast_signed()), *signal).expect("sent");
+        }
         let output = child::said_within(DEADLINE, rtftp).expect("its end");
-        assert_eq!(output.status.signal(), Some(Signal::SIGTERM as i32), "{output:?}");
+        let by = output.status.signal();
+        assert_eq!(by, Some(Signal::SIGTERM as i32), "{words:?}, {signals:?}: {output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
@@ -261,23 +273,124 @@ fn what_cannot_be_cancelled_is_ended_by_a_signal_and_by_the_time() {
 /// The server sends the signal when completion asks it for a list: the menu waits at its prompt.
 #[test]
 fn a_signal_ends_the_menu_at_its_prompt_and_leaves_the_terminal_as_it_was() {
-    let (here, mut port) = (folder(&[]), None);
-    let server = Scripted::new(move |packet| {
-        if let Packet::Request(request) = packet {
-            port = port.or_else(|| String::from_utf8_lossy(request.name).parse::<u16>().ok());
-            let menu = port.map(|port| format!("^[^ ]*rtftp 127.0.0.1:{port}$"));
-            menu.into_iter().for_each(|menu| {
-                child::output(std::process::Command::new("pkill").args(["-TERM", "-f", &menu]));
-            });
-        }
-        Vec::new()
+    for (signal, ended) in [("-TERM", "ended by 143"), ("-HUP", "ended by 129")] {
+        let (here, mut port) = (folder(&[]), None);
+        let server = Scripted::new(move |packet| {
+            if let Packet::Request(request) = packet {
+                port = port.or_else(|| String::from_utf8_lossy(request.name).parse::<u16>().ok());
+                let menu = port.map(|port| format!("^[^ ]*rtftp 127.0.0.1:{port}$"));
+                menu.into_iter().for_each(|menu| {
+                    child::output(std::process::Command::new("pkill").args([signal, "-f", &menu]));
+                });
+            }
+            Vec::new()
+        });
+        let menu = format!("{RTFTP} {}; echo ended by $?; stty -a", server.address);
+        let menu = format!("env --default-signal=HUP,TERM sh -c '{menu}'");
+        let keys = format!("get {}/x\t", server.address.port());
+        let screen = on_a_terminal(here.path(), &menu, &[&keys]);
+        let (_, after) = screen.split_once(ended).unwrap_or_else(|| panic!("{signal}: {screen}"));
+        let has = |flag: &str| after.split_whitespace().any(|one| one.trim_matches(';') == flag);
+        assert_eq!(["icanon", "echo", "isig"].map(has), [true; 3], "lines are edited: {after}");
+    }
+}
+
+#[test]
+fn a_tilde_is_the_home_of_whoever_types_wherever_a_file_of_theirs_is_meant() {
+    let root = folder(&[("a", b"few"), ("y/c", b"")]);
+    let home = folder(&[("mine", b"one"), ("other", b"two")]);
+    let (here, in_home) = (folder(&[]), home.path().display());
+    let server = Daemon::serve(root.path(), &["--uploads", "create"]);
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string()).env("HOME", home.path());
+    // The second of two files that are there is no name on the server, which has the first by then.
+    let typed = "put ~/mine\nput ~/mine x\nput ~/mi* y/\nput ~/mine ~/other\nget a ~/b\n";
+    menu.write_stdin(typed).assert().code(5).stderr(contains("file already exists"));
+    let menu = format!("env HOME={in_home} {RTFTP} {}", server.address);
+    let screen = on_a_terminal(here.path(), &menu, &["put ~/mi\t z\r", "quit\r"]);
+    assert_eq!(everything_in(root.path()), ["a", "mine", "other", "x", "y", "z"], "{screen}");
+    assert_eq!(everything_in(&root.path().join("y")), ["c", "mine"]);
+    assert_eq!(everything_in(home.path()), ["b", "mine", "other"]);
+}
+
+#[test]
+fn words_of_other_clients_are_answered_with_what_does_the_same_here() {
+    let (root, here) = (folder(&[]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let host = "'rtftp HOST' opens the menu of another host";
+    let mode = "files travel byte for byte unless it was 'rtftp HOST --mode netascii'";
+    let (hosts, pwd) = (["connect h", "OPEN h"], ("pwd", "the prompt has the directory"));
+    let modes = ["binary", "Octet", "ascii", "netascii", "mode octet"];
+    let cases = hosts.map(|line| (line, host)).into_iter().chain(modes.map(|line| (line, mode)));
+    let (mut typed, mut told) = (String::new(), String::new());
+    for (line, hint) in cases.chain([pwd]) {
+        let word = line.split(' ').next().unwrap_or_default();
+        typed += &format!("{line}\n");
+        told += &format!("rtftp: there is no command '{word}'; {hint}\n");
+    }
+    let mut menu = rtftp(here.path());
+    menu.arg(server.address.to_string()).write_stdin(typed).assert().code(2).stderr(told);
+}
+
+#[test]
+fn the_menu_in_a_pipe_explains_itself_and_ends_when_nobody_reads_it() {
+    let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let remote = server.address.to_string();
+    let menu = rtftp(here.path()).arg(&remote).write_stdin("HELP\n?\n").assert().success();
+    let told = String::from_utf8_lossy(&menu.get_output().stdout).into_owned();
+    let (page, again) = told.split_at(told.len() / 2);
+    assert!(page == again && page.lines().count() == 7, "{told}");
+    let commands = ["list", "download", "upload", "quit", "cd", "NUMBER", "help"];
+    assert!(commands.iter().all(|command| page.contains(&format!(" {command} "))), "{page}");
+    let unread = "exec 3> >(:); wait $!; printf 'list\nget a\n' | $rtftp $server >&3";
+    let output = shell(here.path(), &remote, unread);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(everything_in(here.path()).is_empty(), "nothing more is done for whoever has left");
+}
+
+#[test]
+fn words_of_others_stay_in_their_line() {
+    let here = folder(&[]);
+    let server = Scripted::new(|_| vec![error(0, "no | way\nat \x1b[2Jall")]);
+    let remote = server.remote();
+    let check = rtftp(here.path()).args(["check", &remote, "f"]).assert().code(2);
+    let why = "the server says: no / way\\nat \\u{1b}[2Jall (code 0)";
+    // A monitoring system takes what stands behind a bar for figures.
+    check.stdout(format!("TFTP CRITICAL - tftp://{remote}/f: {why}\n"));
+    let mut menu = rtftp(here.path());
+    menu.arg(&remote).write_stdin("get 'a\x1b[2J/'\n'b\u{202e}'\n").assert().code(2).stderr(
+        "rtftp: 'a\\u{1b}[2J/' is a directory; list 'a\\u{1b}[2J/' shows what is in it\n\
+        rtftp: there is no command 'b\\u{202e}'; 'help' shows what there is\n",
+    );
+    let listing = Scripted::new(|packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => vec![error(4, "no")],
+        Packet::Request(_) => vec![data(1, b"# 0 entries\n")],
+        _ => Vec::new(),
     });
-    let menu = format!("{RTFTP} {}; echo ended by $?; stty -a", server.address);
-    let keys = format!("get {}/x\t", server.address.port());
-    let screen = on_a_terminal(here.path(), &format!("sh -c '{menu}'"), &[&keys]);
-    let (_, after) = screen.split_once("ended by 143").expect("SIGTERM ends it");
-    let has = |flag: &str| after.split_whitespace().any(|one| one.trim_matches(';') == flag);
-    assert_eq!(["icanon", "echo", "isig"].map(has), [true; 3], "lines are edited: {after}");
+    let mut menu = rtftp(here.path());
+    let menu = menu.arg(listing.remote()).write_stdin("list a\u{202e}b\n").assert().success();
+    menu.stdout(format!("a\\u{{202e}}b/ on {}\n(empty)\n", listing.remote()));
+}
+
+#[test]
+fn at_a_terminal_the_report_of_a_load_for_programs_is_alone() {
+    let (root, here) = (folder(&[("a", b"few")]), folder(&[]));
+    let server = Daemon::serve(root.path(), &[]);
+    let bench = format!("{RTFTP} bench {} a --duration 0.3 --clients 1 --json", server.address);
+    let screen = on_a_terminal(here.path(), &bench, &[]);
+    let report: Result<serde_json::Value, _> = serde_json::from_str(&screen);
+    assert!(report.is_ok_and(|report| report["ok"] == true), "{screen}");
+}
+
+#[test]
+fn who_is_asked_is_told_no_more_behind_what_failed() {
+    let (here, silent) = (folder(&[]), Scripted::new(|_| Vec::new()));
+    let get = format!("{RTFTP} get {} a --timeout 1 --retries 0", silent.remote());
+    let screen = on_a_terminal(here.path(), &format!("sh -c '{get}; echo ended by $?'"), &[]);
+    let (_, told) = screen.split_once(" (Ctrl-C stops)").expect("who is asked");
+    assert!(told.starts_with("\x1b[K\r\x1b[Krtftp: get tftp://"), "the line stays: {told:?}");
+    assert!(told.contains("ended by 3"), "{told}");
 }
 
 #[test]

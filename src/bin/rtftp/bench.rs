@@ -390,6 +390,21 @@ mod tests {
         assert_eq!(report, expected);
     }
 
+    #[test]
+    fn the_line_says_how_it_is_going_and_that_only_the_last_are_waited_for() {
+        let (load, mut tally) = figures();
+        tally.at_once = 6;
+        let line = Line(Some(ProgressBar::hidden()));
+        let mut told = |seconds| {
+            tally.elapsed = Duration::from_secs(seconds);
+            line.show(&tally, &load);
+            line.0.as_ref().expect("a line").message()
+        };
+        assert_eq!(told(2), "2.0 s  1.50 MiB/s  2.0 transfers/s  6 at once  0 failed");
+        assert!(!told(9).contains("waiting"), "downloads begin for ten seconds");
+        assert!(told(10).starts_with("waiting for the last  10.0 s  "), "{}", told(10));
+    }
+
     /// A load on a server that has two files, and refuses others.
     fn under_load(names: [&str; 4]) -> Tally {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");

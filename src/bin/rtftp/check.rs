@@ -121,3 +121,39 @@ fn seconds(time: Duration) -> String {
         long => format!("{long:.1} s"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_has_each_figure_where_a_monitoring_system_reads_it() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let client = tftpkit::client::Client::new(socket.local_addr().expect("an address"));
+        let answer = move || {
+            let (_, peer) = socket.recv_from(&mut [0; 600]).expect("a request");
+            socket.send_to(b"\0\x03\0\x01few", peer).expect("sent");
+        };
+        let answering = std::thread::spawn(answer);
+        let mut probe = client.probe("f").expect("it is served");
+        answering.join().expect("it has answered");
+        assert_eq!((probe.size, probe.repeated), (Some(3), 0));
+
+        let target = "h:a|b".parse().expect("a remote");
+        let within = Duration::from_secs(3);
+        let cases = [
+            (250, None, Some(9), 0, State::Ok, "250.0 ms, 9 bytes | time=0.250000s;;3;0 size=9B"),
+            (250, Some(250), None, 0, State::Ok, "250.0 ms | time=0.250000s;0.25;3;0"),
+            (250, Some(249), None, 0, State::Warning, "250.0 ms | time=0.250000s;0.249;3;0"),
+            (1500, None, None, 2, State::Warning, "1.5 s, asked 3 times | time=1.500000s;;3;0"),
+        ];
+        for (elapsed, warn, size, repeated, state, told) in cases {
+            probe.elapsed = Duration::from_millis(elapsed);
+            (probe.size, probe.repeated) = (size, repeated);
+            let warn = warn.map(Duration::from_millis);
+            let args = CheckArgs { remotes: Vec::new(), within, warn };
+            let line = format!("tftp://h/a/b answered in {told}");
+            assert_eq!(judge(&args, &target, &probe), (state, line));
+        }
+    }
+}

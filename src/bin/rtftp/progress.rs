@@ -222,6 +222,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_only_sent_again_is_no_progress() {
+        for total in [Some(4096), None] {
+            let line = Line::new("vmlinuz", "asking tftp.example");
+            let mut progress = Progress::default();
+            (progress.bytes, progress.total, progress.packets) = (512, total, 9);
+            line.show(progress);
+            let silent = STALL + Duration::from_secs(5);
+            line.lock().moved = Instant::now().checked_sub(silent);
+            for again in 1..4 {
+                (progress.packets, progress.retransmitted) = (9 + again, again);
+                line.show(progress);
+            }
+            line.look(&mut line.lock());
+            let told = line.bar.message();
+            assert!(told.contains("512 B, stalled for 7 s"), "since it moved last: {told}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_byte_is_one_and_a_request_that_is_repeated_is_none() {
+        let line = Line::new("vmlinuz", "asking tftp.example");
+        let mut progress = Progress::default();
+        for repeated in 0..3 {
+            (progress.packets, progress.retransmitted) = (1 + repeated, repeated);
+            line.show(progress);
+            assert_eq!(line.lock().moved, None, "asked {} times", 1 + repeated);
+        }
+        // The terms were acknowledged.
+        progress.packets += 1;
+        line.show(progress);
+        assert!(line.lock().moved.is_some(), "an answer of which nothing is told is awaited still");
+    }
+
+    #[test]
+    fn a_name_that_a_server_gave_cannot_drive_the_terminal() {
+        let line = Line::new("a\u{1b}[2J", "asking b\u{1b}[2J");
+        assert_eq!([&*line.name, &*line.asking], ["a\\u{1b}[2J", "asking b\\u{1b}[2J"]);
+    }
+
+    #[test]
     fn a_line_that_said_that_it_stalls_says_so_no_more_when_it_goes_on() {
         for total in [Some(4096), None] {
             let line = Line::new("vmlinuz", "asking tftp.example");
@@ -231,6 +271,7 @@ mod tests {
                 progress.bytes = far;
                 line.show(progress);
                 assert_eq!(line.bar.message(), "vmlinuz", "{far} of {total:?}");
+                assert_eq!((line.bar.position(), line.bar.length()), (far, total));
                 let mut seen = line.lock();
                 seen.moved = Instant::now().checked_sub(STALL);
                 line.look(&mut seen);

@@ -378,6 +378,8 @@ mod tests {
             summary.bytes = bytes;
             in_words(&summary)
         };
+        let names = went("a\u{202e}", "b\u{1b}[2J", &Summary::default());
+        assert_eq!(names, "a\\u{202e} -> b\\u{1b}[2J: 0 B in 0.00 s");
         let told = ["64.00 KiB in 2.00 s", "64.00 KiB in 2.00 s (32.00 KiB/s)"];
         assert_eq!([65_535, 65_536].map(of), told, "a few blocks have no rate");
     }

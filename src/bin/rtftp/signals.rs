@@ -144,3 +144,22 @@ pub(crate) fn survive_size_limit() {
     // Where it cannot be blocked the program ends by it, as others do.
     let _ = signals.thread_block();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_pause_ends_when_it_is_told_to_and_why_it_was_told_first_stays_the_reason() {
+        let (stop, began) = (Stop::default(), Instant::now());
+        stop.pause(Duration::from_millis(1));
+        assert_eq!(stop.cause(), None);
+        stop.after(Some(Duration::ZERO), || {});
+        stop.pause(Duration::from_secs(60));
+        assert!(began.elapsed() < Duration::from_secs(30), "it sleeps on: {:?}", began.elapsed());
+        stop.ask(Cause::Signal(Signal::SIGTERM));
+        assert_eq!(stop.cause(), Some(Cause::Time));
+        assert!(stop.canceller().is_cancelled());
+    }
+}

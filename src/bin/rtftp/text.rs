@@ -198,6 +198,12 @@ mod tests {
         listing.cut = true;
         assert!(table(&listing).ends_with("\n(there is more: the server cut the list)\n"));
         assert_eq!(table(&Listing::default()), "");
+        // A name that turns the writing would hide what stands behind it.
+        let turned = "gpj.\u{202e}a";
+        listing.entries = vec![entry(turned, Kind::File, 1)];
+        for text in [table(&listing), fitted(&listing, true, Some(80))] {
+            assert!(text.contains("gpj.\\u{202e}a ") && !text.contains(turned), "{text}");
+        }
     }
 
     #[test]
@@ -247,7 +253,9 @@ mod tests {
                 columns >= 60,
                 "a year where there is room: {text}"
             );
-            assert!(lines[0].contains("bytes"), "{text}");
+            let zone = format!("  time ({})", zoned(&listing.entries[0]).strftime("%Z"));
+            let heading = if columns < 60 { "bytes" } else { &format!("bytes{zone}") };
+            assert!(lines[0].ends_with(heading), "the zone of the times is told: {text}");
         }
         let whole = fitted(&listing, false, None);
         assert!(whole.contains(&"long-".repeat(40)) && !whole.contains('\u{2026}'), "{whole}");
@@ -268,11 +276,17 @@ mod tests {
             (0, "0"),
             (1023, "1023"),
             (1024, "1.0K"),
+            (10_188, "9.9K"),
+            (10_189, "10K"),
             (10_200, "10K"),
+            (1_023_487, "999K"),
+            (1_023_488, "1.0M"),
             (1_000_000, "977K"),
             (1_048_000, "1.0M"),
             (70 << 20, "70M"),
             (5 << 30, "5.0G"),
+            (3 << 40, "3.0T"),
+            (4 << 50, "4096T"),
         ];
         for (bytes, expected) in cases {
             assert_eq!(of(bytes), expected);

@@ -206,10 +206,15 @@ mod tests {
 
     /// What a line is completed to.
     fn completed(session: Session, line: &str) -> (usize, Vec<String>) {
+        completed_at(session, line, line.len())
+    }
+
+    /// What a line is completed to where the cursor is.
+    fn completed_at(session: Session, line: &str, at: usize) -> (usize, Vec<String>) {
         let completion = Completion { session: Rc::new(RefCell::new(session)) };
         let history = DefaultHistory::new();
         let context = rustyline::Context::new(&history);
-        let (start, found) = completion.complete(line, line.len(), &context).expect("names");
+        let (start, found) = completion.complete(line, at, &context).expect("names");
         (start, found.into_iter().map(|pair| pair.replacement).collect())
     }
 
@@ -247,6 +252,11 @@ mod tests {
         for name in [".hidden", "plain"] {
             std::fs::write(folder.path().join(name), "").expect("a file");
         }
+        let several = tempfile::tempdir().expect("a folder");
+        let names = ["d", "b", "e", "a", "f", "c"].map(|name| several.path().join(name));
+        names.iter().for_each(|name| std::fs::write(name, "").expect("a file"));
+        let (_, sorted) = complete(&format!("put {}/", several.path().display()));
+        assert!(sorted.len() == names.len() && sorted.is_sorted(), "as they are read: {sorted:?}");
         for (typed, name) in [("", "plain"), (".", ".hidden")] {
             let folder = folder.path().display();
             let line = format!("put {folder}/{typed}");
@@ -254,6 +264,14 @@ mod tests {
         }
         assert_eq!(complete("upload src/client/wi"), found(7, &["src/client/wishes.rs"]));
         assert_eq!(complete("upload src/bin/rtftp/me"), found(7, &["src/bin/rtftp/menu/"]));
+    }
+
+    #[test]
+    fn what_stands_behind_the_cursor_is_not_completed() {
+        let complete = |line, at| completed_at(session(""), line, at);
+        assert_eq!(complete("get fi cd", 6), found(4, &["fine", "first"]));
+        assert_eq!(complete("get  fine", 4), found(4, &["7", "'a b'", "dir/", "fine", "first"]));
+        assert_eq!(complete("do fine", 2), found(0, &["download "]), "the command has its cursor");
     }
 
     #[test]
@@ -265,6 +283,14 @@ mod tests {
         assert_eq!((&*shown.display, &*shown.replacement), ("deep/", "sub/deep/"));
         assert_eq!(pair("~/a b").replacement, "~/'a b'");
         assert_eq!(pair("~/ab").replacement, "~/ab");
+        // What is completed is read as the name that it is of, by who obeys the line and at the next key.
+        for name in
+            ["it's", "a \"b\" c", "it's a \"b\"", "a\\b", "$x", "a*", "dir x/y z", "caf\u{e9} 1"]
+        {
+            let line = format!("get {}", pair(name).replacement);
+            assert_eq!(shlex::split(&line), Some(vec!["get".into(), name.into()]), "{line}");
+            assert_eq!(last_word(&line), (4, name.into()), "{line}");
+        }
     }
 
     #[test]
@@ -282,6 +308,22 @@ mod tests {
         root.looker.listing = Some(listing(&["x", "y/"]));
         assert_eq!(root.completions(""), ["x", "y/"]);
         assert_eq!(root.completions("/"), ["/x", "/y/"]);
+        // What is above the menu, and what is where it is by a longer way.
+        let mut deep = session("sub/deep");
+        deep.looker.directory = Some(b"sub".to_vec());
+        deep.looker.listing = Some(listing(&["x", "y/"]));
+        assert_eq!(deep.completions("../x"), ["../x"]);
+        assert_eq!(
+            [deep.completions("./fi"), deep.completions("../deep/fi")],
+            [["./fine", "./first"], ["../deep/fine", "../deep/first"]]
+        );
+        // A path from the root is looked up in its own directory, wherever the menu is.
+        for mut menu in [session("sub"), session("")] {
+            menu.looker.directory = Some(b"/boot".to_vec());
+            menu.looker.listing = Some(listing(&["grub/", "vmlinuz"]));
+            assert_eq!(menu.completions("/boot/"), ["/boot/grub/", "/boot/vmlinuz"]);
+            assert_eq!(menu.completions("/boot/v"), ["/boot/vmlinuz"]);
+        }
     }
 
     #[test]

@@ -142,6 +142,11 @@ mod tests {
             ("get a\\ b", (4, "a b")),
             ("get 'a b' c", (10, "c")),
             ("get 'my dir/'x", (4, "my dir/x")),
+            ("get\tfi", (4, "fi")),
+            // A backslash is itself in single quotes, and takes the next quote in double ones.
+            ("get 'a\\b", (4, "a\\b")),
+            ("get \"a\\\" b", (4, "a\" b")),
+            ("get 'a\" b", (4, "a\" b")),
             ("", (0, "")),
         ];
         for (line, (start, word)) in cases {
@@ -170,6 +175,9 @@ mod tests {
             ("sub", "/x", "/x"),
             ("/abs/deep", "..", "/abs"),
             ("/abs", "..", ""),
+            ("/abs", "../", ""),
+            ("/abs", "a/./b/", "/abs/a/b/"),
+            ("sub", "../", ""),
             ("sub", "/a/../b", "/b"),
         ];
         for (directory, word, expected) in cases {
@@ -187,6 +195,12 @@ mod tests {
             ("*a*b*", "xxaxxbxx"),
             ("[a-c]1", "b1"),
             ("[!a-c]1", "d1"),
+            ("[^a-c]1", "d1"),
+            ("[a-c]1", "a1"),
+            ("[a-c]1", "c1"),
+            ("[a-cx-z]1", "y1"),
+            ("[a-]1", "-1"),
+            ("a**", "a"),
             ("[]]", "]"),
             ("[!]a]1", "b1"),
             ("[!]", "[!]"),
@@ -201,6 +215,11 @@ mod tests {
             ("?", ""),
             ("?", "ab"),
             ("[a-c]1", "d1"),
+            ("[^a-c]1", "c1"),
+            ("[a-cx-z]1", "d1"),
+            ("[a-]1", "b1"),
+            ("?hidden", ".hidden"),
+            ("[.]hidden", ".hidden"),
             ("[!]a]1", "]1"),
             ("[!]a]1", "a1"),
             ("[!]", "x"),

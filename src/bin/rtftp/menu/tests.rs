@@ -107,9 +107,16 @@ fn several_files_are_told_from_a_name_here() {
     let of_root = session("/").fitting("/fi*").expect("it was listed");
     assert_eq!(of_root, [b"/fine".to_vec(), b"/first".to_vec()], "one slash is the root's");
     assert_eq!(meant(&["fi*", "1"]), is("sub/fine sub/first sub/7", None));
+    // No name here is a pattern.
+    assert_eq!(meant(&["fine", "fi*"]), is("sub/fine sub/fine sub/first", None));
+    // A directory is no file, however it is called.
+    assert_eq!(meant(&["?*"]), is("sub/7 sub/a b sub/fine sub/first", None));
     assert_eq!(meant(&["fi*", &here]), is("sub/fine sub/first", Some(&here)));
     let none: std::result::Result<(String, Option<String>), String> = meant(&["*.none"]);
     assert_eq!(none, Err("no file there fits '*.none'".into()));
+    assert_eq!(meant(&["di*"]), Err("no file there fits 'di*'".into()), "it is a directory");
+    let refused = session("sub").fitting("other/*").map_err(|error| error.to_string());
+    assert_eq!(refused, Err("other/*".into()), "what cannot be listed is told with its pattern");
 }
 
 #[test]
@@ -133,12 +140,17 @@ fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
     let cases = [
         ("upload", Some("absent"), Some(Class::Local), whose),
         ("upload", Some("  "), Some(Class::Usage), whose),
+        // A name that has a quote in it, which is not closed.
+        ("upload", Some("it's"), Some(Class::Local), whose),
         ("put absent", Some("other"), Some(Class::Local), ""),
         ("download", Some("a/"), Some(Class::Usage), which),
         ("GET", None, Some(Class::Usage), which),
         ("2 name -", None, Some(Class::NoAnswer), ""),
         ("ls", None, Some(Class::NoAnswer), ""),
         ("cd dir", None, Some(Class::NoAnswer), ""),
+        ("chdir a b", None, Some(Class::Usage), ""),
+        // Several files cannot all become one.
+        ("get fi* as", None, Some(Class::Local), ""),
         ("l a b", None, Some(Class::Usage), ""),
         ("download '", None, Some(Class::Usage), ""),
         ("bogus", None, Some(Class::Usage), ""),
@@ -155,19 +167,51 @@ fn what_a_command_needs_is_asked_for_and_an_empty_answer_is_none() {
     for (line, answer, class, asked) in cases {
         assert_eq!(obeyed(line, answer), (class, asked.to_owned()), "{line}");
     }
+    let remembered = session.borrow();
+    assert_eq!(remembered.directory, b"", "it stays where it is, where it cannot go");
+    assert!(!remembered.lists_nothing, "silence says nothing of what is offered");
+    drop(remembered);
     session.borrow_mut().is_typed = true;
-    assert_eq!(obeyed("get", None), (Some(Class::Done), which.to_owned()), "it was broken off");
+    for (line, question) in [("get", which), ("put", whose)] {
+        assert_eq!(
+            obeyed(line, None),
+            (Some(Class::Done), question.to_owned()),
+            "it was broken off"
+        );
+    }
     session.borrow_mut().listing = None;
     assert_eq!(obeyed("3", Some("absent")), (Some(Class::Local), whose.to_owned()));
     assert_eq!(obeyed("4", None), (None, String::new()));
 }
 
 #[test]
+fn each_command_has_the_names_that_people_give_it() {
+    let cases = [
+        ("list", &["1", "l", "li", "ls", "dir", "list"][..]),
+        ("cd", &["c", "cd", "chdir"]),
+        ("download", &["2", "d", "down", "get", "fetch", "download"]),
+        ("upload", &["3", "u", "up", "put", "send", "upload"]),
+        ("help", &["?", "h", "help"]),
+        ("quit", &["4", "q", "exit", "bye", "quit"]),
+    ];
+    for (command, names) in cases {
+        let meant: Vec<_> = names.iter().map(|name| what(name)).collect();
+        assert_eq!(meant, vec![Some(command); names.len()], "{names:?}");
+    }
+    let others = ["5", "downloads", "pull", "x"].map(what);
+    assert_eq!(others, [None; 4]);
+}
+
+#[test]
 fn where_the_menu_goes_no_list_was_shown_yet() {
     let session = Rc::new(RefCell::new(session("sub")));
     let obeyed = |line| obey(&session, line, |question| panic!("{line} asks {question}"));
-    assert!(matches!(obeyed("cd"), Line::Done));
-    assert_eq!(session.borrow().directory, b"");
+    // The top is there without a question.
+    for top in ["cd", "cd /", "cd ..", "cd ../..", "cd ../", "cd /x/.."] {
+        session.borrow_mut().directory = b"sub".to_vec();
+        assert!(matches!(obeyed(top), Line::Done), "{top}");
+        assert_eq!(session.borrow().directory, b"", "{top}");
+    }
     assert!(matches!(obeyed("list other"), Line::Failed(_)), "nothing listens there");
     assert_eq!(session.borrow().directory, b"", "it stays where the last list was of");
     let picked = obeyed("5");
@@ -182,7 +226,9 @@ fn a_file_that_is_here_is_asked_about_where_a_person_types() {
     let (name, mut typed) = (file.display().to_string(), session(""));
     typed.is_typed = true;
     let line = format!("download fine {name}");
-    for (answer, class) in [("", None), ("n", None), ("y", Some(Class::NoAnswer))] {
+    let asked_for = Some(Class::NoAnswer);
+    let answers = [("", None), ("n", None), ("no", None), ("y", asked_for), (" Yes ", asked_for)];
+    for (answer, class) in answers {
         let mut asked = Vec::new();
         let shared = Rc::new(RefCell::new(std::mem::replace(&mut typed, session(""))));
         shared.borrow_mut().is_typed = true;
