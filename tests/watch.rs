@@ -462,7 +462,12 @@ fn top_shows_in_a_terminal_what_the_page_shows() {
         once.contains("vmlinuz") && once.contains("41 %") && !once.contains('\u{1b}'),
         "{once}"
     );
+    let mut top = Top::of(page);
+    top.shows(&["Throughput,"]);
     drop(server);
+    // Of a row that was blank each word is written: that it is asked again each second.
+    top.shows(&["asked", "second;"]);
+    top.leave_by(b"q");
     let none =
         common::child::output(Command::new(Daemon::program()).args(["top", &page.to_string()]));
     assert_eq!(none.status.code(), Some(1));

@@ -344,6 +344,12 @@ mod tests {
         entry.attach(session);
         entry.end(stop());
         assert_eq!(opcode(&client), Some(5));
+
+        // The first counts: who is told why it ends is told although it is given up, too.
+        let (entry, transfer) = (upload().0, Noted::default());
+        entry.end(stop());
+        entry.end(Ending::Abandon);
+        assert_eq!(entry.attach(transfer).ending(), Some(stop()));
     }
 
     /// The entry and the session of the download of a few bytes, and the client.

@@ -248,6 +248,59 @@ mod tests {
         assert_eq!(told(|| StoreError::NotFound), "is a directory");
     }
 
+    /// One that panics, or tells whether it may wait.
+    struct Waits(Option<bool>);
+
+    impl Store for Waits {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::NotFound)
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Ok(Listing::default())
+        }
+
+        fn may_wait(&self, _: &Query) -> bool {
+            self.0.expect("a store that panics")
+        }
+    }
+
+    fn asked(operation: Operation, name: &str) -> Query {
+        Query::new(([192, 0, 2, 7], 2000).into(), [127, 0, 0, 1].into(), operation, name)
+    }
+
+    #[test]
+    fn what_is_waited_for_is_what_is_asked_for_and_no_loop_waits_for_a_store_that_cannot_tell() {
+        let (standard, none) = (Profile::default(), Profile::default().no_listing());
+        for (profile, operation, name, waits, expected) in [
+            (&standard, Operation::Read, "f", Some(false), None),
+            (&standard, Operation::Read, "f", Some(true), Some(Waiting::Reading)),
+            (&standard, Operation::Read, "f", None, Some(Waiting::Reading)),
+            (&standard, Operation::Read, ".list", Some(false), Some(Waiting::Listing)),
+            (&none, Operation::Read, ".list", Some(false), None),
+            (&standard, Operation::Write, "f", Some(false), Some(Waiting::Writing)),
+            (&standard, Operation::List, "", Some(false), Some(Waiting::Listing)),
+            (&none, Operation::List, "", Some(true), None),
+        ] {
+            let waiting = waiting(&Waits(waits), &asked(operation, name), profile);
+            assert_eq!(waiting, expected, "{operation} \"{name}\", which may wait: {waits:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_refused_where_there_are_none_and_where_its_lines_would_be_changed() {
+        let netascii = Query { mode: Mode::Netascii, ..asked(Operation::List, "") };
+        let of = |query: &Query, profile: &Profile| match open(&Waits(None), query, profile) {
+            Ok(_) => "served".into(),
+            Err(Unserved::Refused(refusal)) => refusal.text.into_owned(),
+            Err(Unserved::Dropped(reason)) => reason.to_string(),
+        };
+        let (standard, none) = (Profile::default(), Profile::default().no_listing());
+        assert_eq!(of(&asked(Operation::List, ""), &standard), "served");
+        assert_eq!(of(&netascii, &standard), "a listing travels in octet mode");
+        assert_eq!(of(&asked(Operation::List, ""), &none), "listings are off");
+    }
+
     /// One that has a file with the name of the listing, which may not be read, and lists.
     struct Kept;
 

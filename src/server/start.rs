@@ -331,6 +331,59 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_reserved_for_what_is_granted_beside_what_is_held_and_for_no_more() {
+        // A network that has not answered may have a quarter.
+        const MOST: usize = 4000;
+        let large = "blksize=1000 windowsize=8";
+        for (held, asked, reserved) in [
+            (0, "", 516),
+            (0, "blksize=1000", 1004),
+            (0, "blksize=1000 windowsize=2", 2 * 1004),
+            (0, large, 3 * 1004),
+            (2000, "", 2000 + 516),
+            (2000, large, 2000 + 1004),
+            (2500, large, 2500 + 1004),
+            // There is no room for one such block.
+            (3400, large, 3400 + 516),
+            (0, "blksize=8000 windowsize=8", 516),
+        ] {
+            let store = Generated::at_once(move |_| {
+                Ok(match held {
+                    0 => Readable::new(crate::transfer::Blocking::new(io::repeat(7))),
+                    held => Readable::bytes(vec![7; held]),
+                })
+            });
+            let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1));
+            let config = config.windows_bytes(4 * MOST).model(Model::Iterative);
+            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+            let options = asked.replace(['=', ' '], "\0");
+            let options = if asked.is_empty() { options } else { options + "\0" };
+            let datagram = format!("\0\x01f\0octet\0{options}").into_bytes();
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], &datagram, &requested);
+            let told = shared.admission.gauges().windows_bytes;
+            assert_eq!(told, reserved, "{asked}, and {held} bytes are held");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_known_to_be_as_long_as_its_client_says() {
+        let store = InMemory::new().uploads(Uploads::Create);
+        let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).model(Model::Iterative);
+        let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+        let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+        let datagram = b"\0\x02f\0octet\0tsize\x0077\0";
+        let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+        let requested = Requested { len: datagram.len(), peer, local };
+        take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+        dispatcher.turn(Some(std::time::Duration::ZERO)).expect("a turn");
+        let (_, entry) = shared.admission.entries().remove(0);
+        assert_eq!(entry.opened().map(|opened| opened.size), Some(Some(77)));
+    }
+
+    #[test]
     fn what_a_path_takes_in_one_packet_matters_to_windows_of_large_blocks() {
         let ethernet = BlockSize::ETHERNET.get() as u16;
         for (bytes, blocks, matters) in

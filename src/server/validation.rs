@@ -339,6 +339,112 @@ mod tests {
     }
 
     #[test]
+    fn who_says_again_what_it_has_is_known_to_hear_and_who_says_what_it_cannot_have_is_not() {
+        // From the block that it had last; a half of all numbers is ahead of it.
+        for (ahead, is_known) in
+            [(0, true), (u16::MAX, true), (1 << 15, true), (1, false), (2, false), (32_767, false)]
+        {
+            let (validation, mut now) = new();
+            let mut gate = validation.gate(CLIENT).expect("a gate");
+            for block in 1..=2 * limits::HEARD_ROUNDS as u16 {
+                let leaves = gate.opens_at(now);
+                gate.heard(now, &ack(block.wrapping_sub(1).wrapping_add(ahead)), false);
+                gate.sent(leaves, &burst(&[0; 516], 0));
+                now = leaves + ms(2);
+                gate.heard(now, &ack(block), true);
+            }
+            let is_gone = validation.gate(CLIENT).is_none();
+            assert_eq!(is_gone, is_known, "with ACKs {ahead} ahead while a block is held");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_window_is_measured_from_its_last_block_whenever_something_else_let_that_leave()
+     {
+        let (validation, mut now) = new();
+        let mut gate = validation.gate(CLIENT).expect("a gate");
+        for window in 1..=2 * limits::HEARD_ROUNDS as u16 {
+            let leaves = gate.opens_at(now);
+            gate.sent(leaves, &burst(&[0; 516], 0));
+            // A share of the rate, which others have, too, lets the rest leave.
+            let rest = leaves + ms(3 + 7 * u64::from(window % 5));
+            gate.sent(rest, &burst(&[0; 516], 0));
+            now = rest + ms(2);
+            gate.heard(now, &ack(2 * window), true);
+        }
+        assert!(validation.gate(CLIENT).is_none(), "it answered in time");
+    }
+
+    #[test]
+    fn what_shows_nothing_once_is_behind_so_many_answers_in_time() {
+        /// How the answers that come first are.
+        #[derive(Debug)]
+        enum First {
+            Resent,
+            Guessed,
+            Slow,
+        }
+        for first in [First::Resent, First::Guessed, First::Slow] {
+            let (validation, mut now) = new();
+            let mut gate = validation.gate(CLIENT).expect("a gate");
+            let mut rounds = 0;
+            while validation.gate(CLIENT).is_some() && rounds < 50 {
+                rounds += 1;
+                let (leaves, is_odd) = (gate.opens_at(now), rounds == 5);
+                if is_odd && matches!(first, First::Guessed) {
+                    gate.heard(now, &ack(rounds), false);
+                }
+                let resent = u64::from(is_odd && matches!(first, First::Resent));
+                gate.sent(leaves, &burst(&[0; 516], resent));
+                let takes = if is_odd && matches!(first, First::Slow) { 50 } else { 2 };
+                now = leaves + ms(takes);
+                gate.heard(now, &ack(rounds), true);
+            }
+            let needed = limits::HEARD_ROUNDS as u16;
+            // The first answer of all does not count, and neither does the one that shows nothing.
+            let expected = match first {
+                First::Resent => 1 + 1 + needed,
+                First::Guessed | First::Slow => 5 + needed,
+            };
+            assert_eq!(rounds, expected, "rounds until it is known to hear: {first:?}");
+        }
+    }
+
+    #[test]
+    fn the_answers_behind_the_last_holds_count_and_none_after_that() {
+        let last = limits::MOST_HELD + 1;
+        let needed = limits::HEARD_ROUNDS as u32;
+        for (first, is_known) in [(last + 1 - needed, true), (last + 2 - needed, false)] {
+            let (validation, mut now) = new();
+            let mut gate = validation.gate(CLIENT).expect("a gate");
+            for round in 1..=last + 2 * needed {
+                let leaves = gate.opens_at(now);
+                gate.sent(leaves, &burst(&[0; 516], 0));
+                let takes = if round < first { 5 * u64::from(round % 7) } else { 2 };
+                now = leaves + ms(takes);
+                gate.heard(now, &ack(round as u16), true);
+            }
+            let is_gone = validation.gate(CLIENT).is_none();
+            assert_eq!(is_gone, is_known, "in time from answer {first} on");
+        }
+    }
+
+    #[test]
+    fn what_goes_to_who_is_known_to_hear_takes_nothing_from_others() {
+        let (validation, now) = new();
+        let [mut known, mut other] =
+            [CLIENT, OTHER].map(|client| validation.gate(client).expect("a gate"));
+        for gate in [&mut known, &mut other] {
+            gate.heard(now, &ack(1), true);
+        }
+        validation.state().validate(CLIENT, now);
+        let later = now + limits::LONGEST_HOLD;
+        assert_eq!(known.opens_at(later), later, "it waits for others");
+        (0..999).for_each(|_| known.sent(later, &burst(&[0; 60_000], 0)));
+        assert_eq!(other.opens_at(later), later, "of its network, and has had nothing");
+    }
+
+    #[test]
     fn what_may_hear_nothing_gets_so_much_by_network_and_in_all() {
         let (validation, now) = new();
         let rate = limits::UNHEARD_RATE_OF_NETWORK as usize;

@@ -322,6 +322,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_has_so_many_parts_and_no_more() {
+        let (_folder, dir) = root();
+        let found = |there_and_back: usize| {
+            let path = "sub/../".repeat(there_and_back) + "sub/file";
+            open_as_others(&dir, Path::new(&path), OFlags::RDONLY).map(drop)
+        };
+        let most = (limits::WALK_STEPS - 2) / 2;
+        found(most).expect("it is there");
+        let error = found(most + 1).expect_err("there is no end to it");
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::LOOP));
+    }
+
+    #[test]
     fn a_name_leads_through_so_many_links_and_no_more() {
         let (folder, dir) = root();
         let mut to = "sub/file".to_owned();

@@ -190,3 +190,82 @@ impl Source for Contents {
         if self.is_remote { Ok(None) } else { self.read(bufs).map(Some) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn contents(file: &tempfile::NamedTempFile) -> Contents {
+        let file = file.reopen().expect("it opens");
+        let about = rustix::fs::fstat(&file).expect("a file");
+        Contents::new(Arc::new(file), &about)
+    }
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(bytes).expect("written");
+        file
+    }
+
+    /// Tries to read into two buffers of these lengths.
+    fn read(contents: &mut Contents, lengths: [usize; 2]) -> Result<Option<usize>, String> {
+        let [mut first, mut second] = lengths.map(|length| vec![0; length]);
+        let bufs = &mut [IoSliceMut::new(&mut first), IoSliceMut::new(&mut second)];
+        contents.try_read(bufs).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_read_that_reaches_the_end_of_a_remote_file_would_wait_and_no_other_does() {
+        let file = file(b"few bytes");
+        for (is_remote, lengths, expected) in [
+            (true, [4, 4], Some(8)),
+            (true, [4, 5], None),
+            (true, [0, 9], None),
+            (true, [9, 9], None),
+            (false, [4, 5], Some(9)),
+        ] {
+            let mut contents = Contents { is_remote, ..contents(&file) };
+            let told = read(&mut contents, lengths);
+            assert_eq!(told, Ok(expected), "into {lengths:?}, remote: {is_remote}");
+        }
+        // Who is at the end has no more to ask.
+        let mut contents = Contents { is_remote: true, ..contents(&file) };
+        contents.read(&mut [IoSliceMut::new(&mut [0; 9])]).expect("its bytes");
+        assert_eq!(read(&mut contents, [4, 4]), Ok(Some(0)), "all of it was sent");
+    }
+
+    #[test]
+    fn where_it_cannot_be_told_whether_a_read_waits_it_may_for_a_network_and_for_no_disk() {
+        let file = file(b"few bytes");
+        for (is_remote, expected) in [(true, None), (false, Some(4))] {
+            let mut contents = Contents { is_remote, has_nowait: false, ..contents(&file) };
+            assert_eq!(read(&mut contents, [2, 2]), Ok(expected), "remote: {is_remote}");
+        }
+    }
+
+    #[test]
+    fn one_that_was_empty_is_looked_at_before_that_is_said() {
+        let mut file = file(b"");
+        let mut before = [true, false].map(|may_grow| Contents { may_grow, ..contents(&file) });
+        assert_eq!(read(&mut before[1], [4, 4]), Ok(Some(0)));
+        file.write_all(b"more").expect("written");
+        let told = before.each_mut().map(|contents| read(contents, [4, 4]));
+        assert_eq!(told, [Ok(Some(0)), Err(LONGER.0.into())], "one that may grow, and another");
+    }
+
+    #[test]
+    fn a_change_within_a_second_is_seen_without_a_place_and_what_is_not_of_its_bytes_is_none() {
+        let file = file(b"few bytes");
+        let modified = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 1_000);
+        file.as_file().set_modified(modified).expect("a time");
+        let mut all = [(); 2].map(|()| contents(&file));
+        let mode = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(file.path(), mode).expect("a mode");
+        assert_eq!(read(&mut all[0], [9, 0]), Ok(Some(9)), "its mode is another");
+        let later = modified + std::time::Duration::from_nanos(1_000);
+        file.as_file().set_modified(later).expect("a time");
+        assert_eq!(read(&mut all[1], [9, 0]), Err(OTHER.0.into()), "it was written");
+    }
+}

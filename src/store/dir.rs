@@ -122,6 +122,11 @@ impl Folder {
         self
     }
 
+    #[cfg(test)]
+    pub(super) const fn most_bytes(&self) -> u64 {
+        self.rules.largest
+    }
+
     /// How many old versions of a file stay beside it when uploads replace it: `name.~1~`, `name.~2~` and so on, as
     /// `cp --backup=numbered` has them. The highest number is the newest; the oldest one goes when there are more. They are
     /// files like others, but no upload is one. Where one cannot be kept, the upload is refused and the old file stays.

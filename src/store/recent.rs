@@ -203,5 +203,7 @@ mod tests {
         let last = names.last().expect("a name");
         assert_eq!((here.list(last, LONG), here.list(&names[1], LONG)), (made, made - 6));
         assert_eq!(here.list(&names[0], LONG), made + 1, "it had to give way");
+        // Who was asked for last stays, whenever it was first asked for.
+        assert_eq!(here.list(&names[1], LONG), made - 6, "it was asked for a moment ago");
     }
 }

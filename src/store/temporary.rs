@@ -506,6 +506,14 @@ mod tests {
                 found.sort();
                 assert_eq!(found, &names[..found.len()], "{can_link}");
             }
+            // A directory that another made meanwhile stays where an upload fails.
+            dir.create_dir("there").expect("a directory");
+            let to = target(&"x".repeat(300), &["there".into(), "new".into()], false);
+            let file = Temporary::create(dir.try_clone().expect("a descriptor"), can_link);
+            let file = file.map_err(|(_, error)| error).expect("a file");
+            file.persist(&to, &Notices::default(), None).expect_err("no name is so long");
+            let left = ["there", "there/new"].map(|name| dir.exists(name));
+            assert_eq!(left, [true, false], "another's, and its own; {can_link}");
         }
     }
 

@@ -17,10 +17,15 @@ impl WholeFile {
         let path = path.as_ref();
         let name = path.file_name().ok_or_else(StoreError::is_a_directory)?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let folder =
-            Folder::open(parent.unwrap_or_else(|| Path::new("."))).map_err(StoreError::Io)?;
-        folder.largest_upload(u64::MAX).replace(Path::new(name)).map(Self)
+        let folder = unbounded(parent.unwrap_or_else(|| Path::new(".")))?;
+        folder.replace(Path::new(name)).map(Self)
     }
+}
+
+/// The folder for a file that may be larger than an upload.
+fn unbounded(path: &Path) -> Result<Folder, StoreError> {
+    let folder = Folder::open(path).map_err(StoreError::Io)?;
+    Ok(folder.largest_upload(u64::MAX))
 }
 
 impl Sink for WholeFile {
@@ -69,6 +74,13 @@ mod tests {
         }
         assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
         assert!(WholeFile::create("/").is_err() && WholeFile::create(folder.path()).is_err());
+    }
+
+    #[test]
+    fn a_file_may_be_larger_than_an_upload() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = unbounded(place.path()).expect("it opens");
+        assert_eq!(folder.most_bytes(), u64::MAX, "a longer download fails at its end");
     }
 
     #[test]

@@ -274,6 +274,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Arc, mpsc};
     use std::time::Duration;
     use tftpkit::server::{DropReason, Refusal};
     use tftpkit::transfer::Outcome;
@@ -287,6 +288,75 @@ mod tests {
         for nonsense in ["", "unix:", "|", "| "] {
             assert!(goal(nonsense).is_err(), "{nonsense}");
         }
+    }
+
+    /// One that takes nothing, and counts how often it is asked to.
+    struct Closed(Arc<AtomicU64>);
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_takes_no_event_any_more_is_given_none() {
+        let asked = Arc::new(AtomicU64::new(0));
+        let mut way = Way(Some(Box::new(Closed(Arc::clone(&asked)))));
+        for line in [&b"first"[..], b"second"] {
+            assert_eq!(way.write(line).expect("a line that is lost is no error"), line.len());
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 1, "each line would be warned of");
+    }
+
+    /// One that takes lines once it is let, and passes them on.
+    struct Held(mpsc::Receiver<()>, mpsc::Sender<Vec<u8>>);
+
+    impl Write for Held {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _ = self.0.recv();
+            let _ = self.1.send(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_tells_how_many_before_it_were_left_out_or_read_by_nobody() {
+        let ((let_it, is_let), (tell, told)) = (mpsc::channel::<()>(), mpsc::channel());
+        let mut events =
+            Events::open(None, 1, Owner { account: None, by_inetd: false }).expect("no way");
+        events.way = Mutex::new(Some(Way(Some(Box::new(Held(is_let, tell))))));
+        let _guard = events.start_thread().expect("a thread");
+        let why = Packet::parse(&[0, 9]).expect_err("no packet");
+        let peer = "192.0.2.7:2000".parse().expect("an address");
+        let tell = |events: &Events, times| {
+            (0..times).for_each(|_| events.tell(&Event::Malformed { peer, why }));
+        };
+        // So many that some are left out, and then so many that not all can wait.
+        tell(&events, 20);
+        let left_out = events.left_out.load(Ordering::Relaxed);
+        *events.ration.lock().expect("no panic") = None;
+        tell(&events, LINES_HELD + 100);
+        drop(let_it);
+        let mut lost = vec![0];
+        for _ in 0..2 * LINES_HELD {
+            let line = told.recv_timeout(Duration::from_secs(10)).expect("a line");
+            let line: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+            lost.push(line["lost"].as_u64().expect("a number"));
+            tell(&events, 1);
+        }
+        lost.dedup();
+        assert!(left_out > 0 && lost.starts_with(&[0, left_out]), "{left_out}: {lost:?}");
+        assert!(lost.get(2).is_some_and(|lost| *lost >= left_out + 80), "unread ones: {lost:?}");
     }
 
     #[test]

@@ -179,6 +179,16 @@ mod tests {
     }
 
     #[test]
+    fn one_that_was_quiet_and_was_not_told_of_yet_loses_nothing() {
+        let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
+        assert_eq!(misses.hold(at(0), client, "a"), None);
+        assert_eq!(misses.hold(at(1), client, "b"), Some(true));
+        assert_eq!(misses.hold(at(3001), client, "c"), None, "it is told at once");
+        let told = Looked { client, files: 2, names: "b".into() };
+        assert_eq!(misses.due(at(3001)), (vec![told], None));
+    }
+
+    #[test]
     fn one_that_does_not_stop_is_told_of_now_and_then_and_names_have_a_bound() {
         let (mut misses, client) = (Misses::default(), IpAddr::from([192, 0, 2, 7]));
         let name = "n".repeat(99);

@@ -34,17 +34,21 @@ pub(crate) fn listen_addresses(text: &str) -> Result<Addresses, String> {
         format!("{error}; {forms}")
     })?;
     let found = host.resolve().map_err(|error| format!("cannot find '{}': {error}", host.host))?;
+    Ok(Addresses(each_once(found, any)))
+}
+
+/// These addresses, or any free ports there: a file of hosts may have the same line twice.
+fn each_once(found: impl IntoIterator<Item = SocketAddr>, any: bool) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for mut address in found {
         if any {
             address.set_port(0);
         }
-        // A file of hosts may have the same line twice.
         if !addresses.contains(&address) {
             addresses.push(address);
         }
     }
-    Ok(Addresses(addresses))
+    addresses
 }
 
 /// The name of an interface that this machine has.
@@ -168,6 +172,15 @@ mod tests {
         assert!(why("fe80::1").contains("as in fe80::1%eth0"));
         assert!(why("65536").contains("from 0 to 65535"));
         assert!(why("192.0.2.1:x").contains("as in 192.0.2.1:69"));
+    }
+
+    #[test]
+    fn a_server_listens_once_at_each_address_that_a_name_has() {
+        let [first, second] = [1, 2].map(|host| SocketAddr::from(([192, 0, 2, host], 6969)));
+        let told = [first, second, first, second];
+        assert_eq!(each_once(told, false), [first, second]);
+        let any = [first, second].map(|address| (address.ip(), 0).into());
+        assert_eq!(each_once(told, true), any, "any free port at each of them");
     }
 
     #[test]

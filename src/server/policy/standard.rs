@@ -470,6 +470,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_not_served_under_any_is_refused_whatever_rules_there_are() {
+        let names = NameRules::default().map("m", "a ^secret").expect("a map");
+        let without = StandardPolicy::default().names(names);
+        for policy in [without.clone(), without.rule(rule("r:1", served()))] {
+            let [closed, open] = ["secret", "f"].map(|name| {
+                let asked = query([192, 0, 2, 7], Operation::Read, name);
+                matches!(policy.decide(&asked), Verdict::Serve(_))
+            });
+            assert!(!closed && open, "{policy:?}");
+        }
+    }
+
+    #[test]
     fn for_a_listing_each_store_is_asked_once_about_a_name_and_the_card_once_in_all() {
         let store = Arc::new(Counting(AtomicUsize::new(0)));
         let own = || Action::Serve(Serving::default().store(Arc::clone(&store) as Arc<dyn Store>));

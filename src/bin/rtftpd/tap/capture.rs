@@ -365,7 +365,12 @@ mod tests {
         recording.began = then;
         recording.packet(Time::from_micros(50), Way::Out, &[0, 3, 0, 1]);
         recording.packet(Time::from_micros(2_000_050), Way::In, &[0, 5, 0, 0, b'x', 0]);
-        let capture = recording.capture(&Summary::default());
+        let mut summary = Summary::default();
+        summary.outcome = Some(tftpkit::transfer::Outcome::Superseded);
+        let capture = recording.capture(&summary);
+        let comment = format!("{query}: {summary}");
+        let is_said = capture.windows(comment.len()).any(|part| part == comment.as_bytes());
+        assert!(is_said, "it does not say {comment}");
         let mut rest = &capture[..];
         let mut told = Vec::new();
         while !rest.is_empty() {

@@ -107,6 +107,39 @@ mod tests {
         poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, &bytes)).await
     }
 
+    /// Whether there is room to write, whether in one piece or in several.
+    async fn has_room(stream: &mut Impatient, in_pieces: bool) -> bool {
+        let bytes = [7; 64 << 10];
+        poll_fn(|cx| {
+            let stream = Pin::new(&mut *stream);
+            let wrote = match in_pieces {
+                true => stream.poll_write_vectored(cx, &[io::IoSlice::new(&bytes)]),
+                false => stream.poll_write(cx, &bytes),
+            };
+            Poll::Ready(matches!(wrote, Poll::Ready(Ok(_))))
+        })
+        .await
+    }
+
+    #[test]
+    fn who_takes_something_has_as_long_again_for_more() {
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            for in_pieces in [false, true] {
+                let (mut stream, mut other) = pair(Duration::from_secs(600));
+                while has_room(&mut stream, in_pieces).await {}
+                assert!(stream.stalled.is_some(), "its time runs, in pieces: {in_pieces}");
+                other.set_nonblocking(true).expect("a stream");
+                let mut took = vec![0; 1 << 20];
+                while !has_room(&mut stream, in_pieces).await {
+                    let _ = io::Read::read(&mut other, &mut took);
+                    tokio::task::yield_now().await;
+                }
+                assert!(stream.stalled.is_none(), "its time goes on, in pieces: {in_pieces}");
+            }
+        });
+    }
+
     #[test]
     fn who_takes_nothing_is_gone_after_a_while_and_who_only_says_nothing_is_not() {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");

@@ -95,7 +95,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(name, value.parse().expect("a value"));
         }
-        judge(method, &headers, &["boot.example".into()]).err().map(|status| status.as_u16())
+        let names = ["boot.example", "tftp.example"].map(String::from);
+        judge(method, &headers, &names).err().map(|status| status.as_u16())
     }
 
     #[test]
@@ -108,6 +109,7 @@ mod tests {
             "localhost",
             "LOCALHOST:1",
             "boot.example:80",
+            "tftp.example",
         ] {
             assert_eq!(of(ours), None, "{ours}");
         }
@@ -138,6 +140,12 @@ mod tests {
             ["null", "http://127.0.0.1:80", "http://evil.example", "file://127.0.0.1:8069", ""]
         {
             assert_eq!(of(other), Some(403), "{other}");
+            let ours = "http://127.0.0.1:8069";
+            for both in [[ours, other], [other, ours]] {
+                let [first, second] = both.map(|origin| (header::ORIGIN, origin));
+                let fields = [(header::HOST, "127.0.0.1:8069"), first, second];
+                assert_eq!(asked(&Method::GET, &fields), Some(403), "{both:?}");
+            }
         }
     }
 

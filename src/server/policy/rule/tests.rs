@@ -99,8 +99,8 @@ fn a_hardware_address_is_looked_up_where_a_rule_wants_to_know_it_and_once() {
         deny("r:1").from(network("192.0.2.0/24")).mac("00:04:f2".parse().expect("a prefix")),
         deny("r:2")
             .from(network("192.0.2.0/24"))
-            .mac("52:54:00".parse().expect("a prefix"))
-            .mac("00:16:3e".parse().expect("another")),
+            .mac("00:16:3e".parse().expect("another"))
+            .mac("52:54:00".parse().expect("a prefix")),
     ]);
     assert!(policy.wants_mac_addresses() && !StandardPolicy::default().wants_mac_addresses());
     let of = |policy: &StandardPolicy, peer| decided(policy, &query(peer, Operation::Read, "a"));
@@ -150,6 +150,20 @@ fn no_way_to_write_a_name_passes_a_rule_that_is_for_it() {
         let read = query("192.0.2.7", Operation::Read, name);
         assert_eq!(decided(&closed, &read), "served", "{name}");
         assert_eq!(decided(&open, &read), "the rule at r:2 denies it", "{name}");
+    }
+}
+
+#[test]
+fn what_is_closed_is_closed_below_the_path_of_any_root_that_there_is() {
+    let places = [(); 3].map(|()| tempfile::tempdir().expect("a folder"));
+    let open = |n: usize| Arc::new(Folder::open(places[n].path()).expect("it opens"));
+    let closed = deny("r:1").name(|path| path.starts_with("secret"));
+    let own = |n| serve("r:2", Serving::default().store(open(n))).from(network("2001:db8::/32"));
+    let policy = policy([closed, own(0), own(1)]).store(open(2));
+    for place in &places {
+        let name = place.path().join("secret/f").display().to_string();
+        let told = decided(&policy, &query("192.0.2.7", Operation::Read, &name));
+        assert_eq!(told, "the rule at r:1 denies it", "{name}");
     }
 }
 
@@ -220,13 +234,16 @@ fn uploads_have_a_store_of_their_own_where_there_is_one() {
 #[test]
 fn what_is_different_for_a_rule_is_so_for_its_requests() {
     let size = crate::wire::BlockSize::new(512).expect("a size");
+    let window = crate::wire::WindowSize::new(2).expect("a window");
     let serving = Serving::default().quirks(Quirks::new().block_size(size));
+    let serving = serving.quirks(Quirks::new().window(window));
     let policy = policy([serve("r:1", serving).from(network("192.0.2.7/32"))]);
     let of = |peer| match policy.decide(&query(peer, Operation::Read, "a")) {
-        Verdict::Serve(profile) => profile.limits.block_size.get(),
+        Verdict::Serve(Profile { limits, .. }) => (limits.block_size.get(), limits.window.get()),
         other => panic!("{other:?}"),
     };
-    assert_eq!([of("192.0.2.7"), of("192.0.2.8")], [512, 65464]);
+    let standard = Profile::default().limits.window.get();
+    assert_eq!([of("192.0.2.7"), of("192.0.2.8")], [(512, 2), (65464, standard)]);
     let looked = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&looked);
     let look_up = move |_: &SocketAddr| {

@@ -3,6 +3,8 @@
 use super::*;
 use std::net::Ipv4Addr;
 use tftpkit::proto::Agreed;
+use tftpkit::server::{Config, Server};
+use tftpkit::store::InMemory;
 use tftpkit::transfer::Outcome;
 
 fn query(name: &str) -> Query {
@@ -284,4 +286,39 @@ fn the_plot_has_what_was_moved_since_the_look_before_and_so_many_points() {
         Some(rates[rates.len() - 1].into()),
         "the newest is the last"
     );
+}
+
+#[test]
+fn how_the_loop_keeps_up_is_asked_once_until_it_answers_and_told_meanwhile_how_long_that_takes() {
+    let config = Config::default().listen((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind(config, InMemory::new(), |_| {}).expect("a server");
+    let (handle, figures) = (server.handle(), Arc::new(Figures::new()));
+    let last = || locked(&figures.lag).last;
+    figures.look(&handle);
+    assert_eq!(last(), Duration::ZERO, "it was asked a moment ago");
+    // It does not run yet.
+    figures.look(&handle);
+    let waited = last();
+    assert!(waited > Duration::ZERO, "nobody sees that it does not answer");
+    let answered = std::thread::scope(|scope| {
+        scope.spawn(|| server.run().expect("it runs"));
+        let answered = [1, 2].map(|answers| {
+            let is_told = || {
+                let now = Now { gauges: Gauges::default(), rules: &[], lines_lost: 0 };
+                let text = figures.metrics(&now);
+                let count = format!("rtftpd_loop_lag_seconds_count {answers}\n");
+                text.contains(&count) && locked(&figures.lag).asked.is_none()
+            };
+            let until = Instant::now() + Duration::from_secs(10);
+            while !is_told() && Instant::now() < until {
+                std::thread::yield_now();
+            }
+            let is_told = is_told();
+            figures.look(&handle);
+            is_told
+        });
+        handle.drain(Duration::ZERO);
+        answered
+    });
+    assert_eq!(answered, [true; 2], "it is asked again once it has answered");
 }
