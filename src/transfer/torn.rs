@@ -18,7 +18,7 @@ const OF_THE_LAST: usize = 8;
 const LAST: usize = 2 * OF_THE_LAST;
 
 /// Who paces goes back over fewer blocks that came already until a window comes whole.
-const TOO_OFTEN: usize = 24;
+const TOO_OFTEN: usize = 32;
 
 /// How the windows come, of which the last are known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -212,8 +212,8 @@ mod tests {
             (0..blocks).for_each(|_| seen.torn.came_again());
             seen
         };
-        assert_eq!([going_back(4, 23).fits(), going_back(4, 24).fits()], [None, Some(10)]);
-        assert_eq!(going_back(3, 24).fits(), None);
-        assert_eq!(going_back(4, 24).row(WINDOW).fits(), None, "one came whole");
+        assert_eq!([going_back(4, 31).fits(), going_back(4, 32).fits()], [None, Some(10)]);
+        assert_eq!(going_back(3, 32).fits(), None);
+        assert_eq!(going_back(4, 32).row(WINDOW).fits(), None, "one came whole");
     }
 }
