@@ -339,7 +339,10 @@ impl Pace {
         } else {
             let flight = flight.unwrap_or(Flight { first: gap.base, began: now });
             let each = nanos(now - flight.began) / (gap.base - flight.first).max(1);
-            self.slow(each.clamp(2 * before, 8 * before).max(needed), needed);
+            // Where a gap has told how fast blocks arrive, and of these the first is missing, the time tells nothing more.
+            let tells = self.limit.is_none() || gap.base > flight.first;
+            let most = if tells { 8 } else { 2 };
+            self.slow(each.clamp(2 * before, most * before).max(needed), needed);
         }
         self.before_silence = Some(before_silence);
         self.due = now;

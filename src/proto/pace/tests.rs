@@ -144,6 +144,21 @@ fn held(windows: u64) -> Pace {
     pace
 }
 
+#[test]
+fn where_a_gap_was_measured_and_the_first_of_a_lost_tail_is_missing_the_pace_is_halved() {
+    let slowed = |limit, arrived: u64| {
+        let mut pace = begun(64, 1428);
+        (pace.spacing, pace.limit) = (100_000, limit);
+        leaves(&mut pace, 10_000, 1000);
+        let base = BlockNumber(1000 + arrived);
+        let gap = Gap { base, under_way: 64 - arrived, again_from: base };
+        pace.tail_lost(us(40_000), gap, TIMED_OUT, Some(TRIPS));
+        pace.spacing / 1000
+    };
+    let measured = Some(100_000);
+    assert_eq!([slowed(measured, 0), slowed(measured, 1), slowed(None, 0)], [200, 800, 800]);
+}
+
 /// The spacing and the limit in microseconds after one more window, of which 40 blocks arrived in 8 ms.
 fn after_a_gap(mut pace: Pace) -> (u64, u64) {
     leaves(&mut pace, 1_000_000, 1000);
