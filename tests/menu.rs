@@ -55,7 +55,7 @@ fn a_number_behind_the_end_of_a_list_is_told_with_the_command_that_it_was() {
 fn an_error_leaves_the_user_in_the_menu() {
     let (root, here) = (folder(&[("a", b"one")]), folder(&[]));
     let server = Daemon::serve(root.path(), &[]);
-    let lines = "download nothing\n7\nlist\n8 x\ndownload 9\nbogus\nlsit\ndownload 'a\nupload\ndownload a\n";
+    let lines = "download nothing\n7\nlist\n8 x\ndownload 9\nbogus\nlsit\n''\ndownload 'a\nupload\ndownload a\n";
     let menu = rtftp(here.path()).arg(server.address.to_string()).write_stdin(lines).assert();
     menu.code(4).stderr(
         contains("file not found")
@@ -64,6 +64,7 @@ fn an_error_leaves_the_user_in_the_menu() {
             .and(contains("a number stands alone, or behind its command, as in 'download 8 NAME'"))
             .and(contains("there is no command 'bogus'; 'help' shows what there is"))
             .and(contains("there is no command 'lsit'; did you mean 'list'?"))
+            .and(contains("there is no command ''; 'help' shows what there is"))
             .and(contains("a quote is not closed"))
             .and(contains("upload what?")),
     );

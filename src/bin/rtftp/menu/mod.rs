@@ -94,7 +94,8 @@ const MODE: &str = "files travel byte for byte unless it was 'rtftp HOST --mode 
 /// The command that a word means: one of its names, or the beginning of its own.
 fn what(word: &str) -> Option<&'static str> {
     let named = NAMES.iter().find(|(name, _)| *name == word).map(|(_, command)| *command);
-    named.or_else(|| COMMANDS.into_iter().find(|command| command.starts_with(word)))
+    let begun = || COMMANDS.into_iter().find(|command| command.starts_with(word));
+    named.or_else(|| if word.is_empty() { None } else { begun() })
 }
 
 /// Opens the menu for the server that was named, and stays until the user quits.
@@ -281,7 +282,7 @@ fn obey(
     let Some((command, words)) = words.split_first() else { return Line::Done };
     let session = &mut *session.borrow_mut();
     session.advice.anew();
-    let is_number = command.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = !command.is_empty() && command.bytes().all(|byte| byte.is_ascii_digit());
     let has_lines = session.listing.as_ref().is_some_and(|listing| !listing.entries.is_empty());
     let picks = is_number && words.is_empty() && has_lines;
     let meant = if picks { Some("pick") } else { what(&command.to_lowercase()) };
