@@ -488,6 +488,6 @@ fn a_download_whose_windows_the_path_has_no_room_for_is_asked_for_again_with_one
         let requests = heard.iter().filter(|(_, packet)| packet.starts_with("RRQ"));
         let requests: Vec<_> = requests.map(|(_, packet)| &**packet).collect();
         assert_eq!(requests.len(), 2, "{requests:?}");
-        assert!(requests[1].contains("windowsize=9"), "{requests:?}");
+        assert!(requests[1].contains("windowsize=6"), "{requests:?}");
     }
 }
