@@ -178,6 +178,25 @@ fn with_verify_a_download_of_other_bytes_fails_and_without_it_does_not() {
 }
 
 #[test]
+fn with_verify_a_download_that_failed_is_no_measure_of_those_behind_it() {
+    let mut requests = 0;
+    let broken_off = Scripted::new(move |packet| match packet {
+        Packet::Request(_) => {
+            requests += 1;
+            vec![data(1, &[7; 512])]
+        }
+        Packet::Ack { block } if block.0 == 1 && requests == 1 => {
+            vec![error(0, "not now")]
+        }
+        Packet::Ack { block } if block.0 == 1 => vec![data(2, b"the end")],
+        _ => Vec::new(),
+    });
+    let load = load(&["a"], 1, 4).verify(true);
+    let tally = run(&Client::new(broken_off.address).wishes(plain()), &load);
+    assert_eq!((tally.whole, tally.failed()), (3, 1), "{:?}", tally.failures);
+}
+
+#[test]
 fn a_load_in_netascii_does_not_ask_for_a_size() {
     let (tell, heard) = std::sync::mpsc::channel();
     let server = Scripted::new(move |packet| {

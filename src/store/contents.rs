@@ -256,6 +256,15 @@ mod tests {
     }
 
     #[test]
+    fn one_that_grows_is_sent_as_it_was_unless_it_must_not() {
+        let mut file = file(b"few bytes");
+        let mut before = [contents(&file), Contents { may_grow: false, ..contents(&file) }];
+        file.write_all(b" and more").expect("written");
+        let told = before.each_mut().map(|contents| read(contents, [9, 9]));
+        assert_eq!(told, [Ok(Some(9)), Err(LONGER.0.into())]);
+    }
+
+    #[test]
     fn a_change_within_a_second_is_seen_without_a_place_and_what_is_not_of_its_bytes_is_none() {
         let file = file(b"few bytes");
         let modified = std::time::UNIX_EPOCH + std::time::Duration::new(1_700_000_000, 1_000);

@@ -212,6 +212,28 @@ mod tests {
         }
     }
 
+    /// Keeps one version of `f` in this folder.
+    fn prune_to_one(place: &Path) {
+        let dir = Dir::open_ambient_dir(place, ambient_authority()).expect("it opens");
+        let dir = dir.directory(Path::new(""), Lookup::Own).expect("it opens to be read");
+        let (name, path) = (OsString::from("f"), PathBuf::from("f"));
+        let missing = Vec::new();
+        prune(&dir, &Target { path, missing, name, replace: true, keep: 1, how: Lookup::Own });
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_removed_keeps_no_other() {
+        let place = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| place.path().join(name);
+        std::fs::create_dir(path("f.~1~")).expect("what nobody removes as a file");
+        for name in ["f", "f.~2~", "f.~3~", "f.~4~"] {
+            std::fs::write(path(name), name).expect("a file");
+        }
+        prune_to_one(place.path());
+        let there = ["f.~1~", "f.~2~", "f.~3~", "f.~4~"].map(|name| path(name).exists());
+        assert_eq!(there, [true, false, false, true]);
+    }
+
     #[test]
     fn a_version_that_is_the_file_itself_still_takes_no_other_ones_place() {
         let place = tempfile::tempdir().expect("a folder");
@@ -220,17 +242,12 @@ mod tests {
         std::fs::write(path("f.~1~"), "old").expect("a file");
         // So it is left by an upload that was cut off before it replaced the file.
         std::fs::hard_link(path("f"), path("f.~2~")).expect("a link");
-        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it opens");
-        let dir = dir.directory(Path::new(""), Lookup::Own).expect("it opens to be read");
-        let missing = Vec::new();
-        let (name, path_of) = (OsString::from("f"), PathBuf::from("f"));
-        let to = Target { path: path_of, missing, name, replace: true, keep: 1, how: Lookup::Own };
         let there = || ["f", "f.~1~", "f.~2~"].map(|name| path(name).exists());
-        prune(&dir, &to);
+        prune_to_one(place.path());
         assert_eq!(there(), [true; 3], "the only old one is gone");
         std::fs::write(path("next"), "next").expect("a file");
         std::fs::rename(path("next"), path("f")).expect("replaced");
-        prune(&dir, &to);
+        prune_to_one(place.path());
         assert_eq!(there(), [true, false, true], "one is kept, the newest");
     }
 }
