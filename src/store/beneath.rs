@@ -285,12 +285,17 @@ pub(super) fn lstat(root: impl AsFd, path: &Path) -> io::Result<Stat> {
 mod tests {
     use super::*;
     use cap_std::ambient_authority;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     fn root() -> (tempfile::TempDir, Dir) {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("sub")).expect("a directory");
         std::fs::write(folder.path().join("sub/file"), "").expect("a file");
+        // Others may read them, whatever the umask.
+        for (name, mode) in [("sub", 0o755), ("sub/file", 0o644)] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path().join(name), mode).expect("its own");
+        }
         let dir = Dir::open_ambient_dir(folder.path(), ambient_authority()).expect("it opens");
         (folder, dir)
     }
