@@ -130,18 +130,28 @@ fn one_interface_is_heard_and_answered_on_whatever_the_routes_say() {
     let neighbour = Neighbour::with(&["192.0.2.2/24", "198.51.100.2/32"]);
     let free = serve(root.path(), "0.0.0.0:6969", &[]);
     let bound = serve(root.path(), "0.0.0.0:6970", &["--interface", "here"]);
+    // A socket that is handed over was bound to an address and to no interface.
+    let socket = UdpSocket::bind("0.0.0.0:6971").expect("a socket");
+    let one_port = ["--interface", "here", "--single-port"];
+    let handed = Daemon::activated(&socket, &one_port, root.path());
     until("the link carries something", || neighbour.gets("192.0.2.1:6969/f").ok());
     neighbour.shell("ip route replace 192.0.2.0/24 dev there src 198.51.100.2");
     assert!(neighbour.gets("192.0.2.1:6969/f").is_err(), "the answer leaves by another link");
     assert_eq!(neighbour.gets("192.0.2.1:6970/f"), Ok(bytes.clone()));
     assert!(neighbour.gets("192.0.2.1:6970/none").is_err_and(|told| told.contains("not found")));
-    // It is deaf at any other, and the first server is not.
-    let [free, bound] =
-        [&free, &bound].map(|daemon| SocketAddr::from(([127, 0, 0, 1], daemon.address.port())));
-    let deaf = Peer::of(bound);
-    deaf.ask(&rrq("f", &[]));
-    assert_eq!(Peer::of(free).fetch(&rrq("f", &[])), Ok(bytes));
-    assert_eq!(deaf.pending(), []);
+    // Both are deaf at any other, and the first server is not.
+    let at_loopback = |daemon: &Daemon| SocketAddr::from(([127, 0, 0, 1], daemon.address.port()));
+    let deaf = [&bound, &handed].map(|daemon| Peer::of(at_loopback(daemon)));
+    for peer in &deaf {
+        peer.ask(&rrq("f", &[]));
+    }
+    assert_eq!(Peer::of(at_loopback(&free)).fetch(&rrq("f", &[])), Ok(bytes.clone()));
+    // Each is asked once more behind that, by its own interface.
+    for (port, peer) in [6970, 6971].into_iter().zip(deaf) {
+        let got = neighbour.gets(&format!("192.0.2.1:{port}/f"));
+        assert_eq!(peer.pending(), [], "port {port} answers at an interface that is not its own");
+        assert_eq!(got, Ok(bytes.clone()), "port {port} does not answer at its own interface");
+    }
 }
 
 /// As when the master of a VRRP address changes, and changes back.

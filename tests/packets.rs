@@ -3,12 +3,15 @@
 
 mod common;
 
+use common::apart::powerless;
 use common::{
     Daemon, Peer, Running, ack, child, concurrent, error, folder, has_processes, pattern, rrq,
     show, until, wrq,
 };
 use nix::sys::signal::Signal;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -197,8 +200,10 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
         server.peer().fetch(&rrq("f", &[])).expect("a download");
         server.log_line(&["sent", "complete"]);
         let peer = server.peer();
-        let (first, tid) = peer.answer(&rrq("f", &[("tsize", "0")]));
-        assert_eq!(show(&first), "OACK tsize=2000");
+        let mode = ["octet", "netascii"][n % 2];
+        let request = [b"\0\x01f\0", mode.as_bytes(), b"\0blksize\x00512\0"].concat();
+        let (first, tid) = peer.answer(&request);
+        assert_eq!(show(&first), "OACK blksize=512");
         peer.exchange(&ack(0), tid, "DATA 1 512");
         peer.exchange(&ack(1), tid, "DATA 2 512");
         peer.send(&error(3, "no room"), tid);
@@ -207,19 +212,24 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
         let traced = packets(&server, peer.address()).len();
         assert_eq!(traced, if n % 2 == 0 { 7 } else { 0 }, "{model:?}");
         let capture = capture(captures.path());
+        let bytes = std::fs::read(&capture).expect("a file");
+        let has_request = bytes.windows(request.len()).any(|part| part == request);
+        assert!(has_request, "the capture does not have the request as it was sent: {mode}");
         let (ip, client, own) = (server.address.ip(), peer.address().port(), tid.port());
         let source = if ip.is_ipv4() { format!("{ip}|") } else { format!("|{ip}") };
         let port = server.address.port();
         let rows = read(&capture, server.address);
-        // Some of the ports that there are it takes for those of a tool.
+        // Some of the ports that there are it takes for those of a tool, before it looks at what is in the packet.
         let known = |row: &str| match row.split_once("Possible traceroute") {
-            Some((known, _)) => known.to_owned(),
+            Some((known, rest)) => {
+                known.to_owned() + rest.find("TFTP").map_or("", |at| &rest[at..])
+            }
             None => row.to_owned(),
         };
         let rows: Vec<_> = rows.lines().map(|row| known(&row.replacen(&source, "", 1))).collect();
         let expected = [
-            format!("|{client}|1||26|"),
-            format!("|{own}|6||21|"),
+            format!("|{client}|1||{}|", 8 + request.len()),
+            format!("|{own}|6||22|"),
             format!("|{client}|4|0|12|"),
             format!("|{own}|3|1|524|"),
             format!("|{client}|4|1|12|"),
@@ -227,10 +237,33 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
             format!("|{client}|5||20|TFTP ERROR packet"),
         ];
         assert_eq!(rows, expected, "{model:?}, {port}");
-        let bytes = std::fs::read(&capture).expect("a file");
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert!(text.contains("no room") && text.contains("\"f\""), "it says what it is about");
         assert!(bytes.len() < 2000, "of the file's contents there is little: {}", bytes.len());
+    }
+}
+
+#[test]
+fn a_folder_of_captures_that_cannot_be_written_is_told_at_the_start() {
+    let (root, captures) = (folder(&[("f", &pattern(2000, 1))]), folder(&[]));
+    let at = captures.path().to_str().expect("UTF-8");
+    for (mode, is_told) in [(0o755, false), (0o555, true)] {
+        let permissions = Permissions::from_mode(mode);
+        std::fs::set_permissions(captures.path(), permissions).expect("a mode");
+        let server = Daemon::behind(powerless(), root.path(), &["--pcap-on-failure", at]);
+        server
+            .peer()
+            .fetch(&rrq("f", &[]))
+            .expect("a download, whatever is kept of those that fail");
+        // What is told at the start comes before what becomes of a client.
+        server.log_line(&["sent", "complete"]);
+        let told = server.logged(&["WARN", "cannot write in the folder of --pcap-on-failure"]);
+        assert_eq!(
+            told.is_some(),
+            is_told,
+            "whether a folder of mode {mode:o} is told of: {}",
+            server.log()
+        );
     }
 }
 

@@ -7,8 +7,8 @@ mod programs;
 
 use assert_cmd::assert::OutputAssertExt;
 use common::{
-    DEADLINE, Daemon, Running, ack, child, concurrent, folder, joined, list, next, pattern, rrq,
-    show, until, wrq,
+    DEADLINE, Daemon, Running, Told, ack, child, concurrent, folder, joined, list, next, pattern,
+    rrq, show, until, wrq,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -187,6 +187,32 @@ fn so_many_repeats_are_answered_as_errors_might_be() {
     // Four at once, and one in each second.
     let answered = peer.pending().len();
     assert!(answered < 100, "{answered} of 200 repeats are answered");
+}
+
+/// Each is shorter than any ERROR, of which four may go out at once and one in each second.
+#[test]
+fn what_is_malformed_is_told_as_answered_where_an_error_left_and_else_as_dropped_alone() {
+    const ASKED: usize = 12;
+    let store = InMemory::new();
+    store.insert("f", *b"few").expect("a file");
+    let config = common::config().budgets(Budgets::default().errors(1, 1));
+    let server = Running::start(config, store);
+    let peer = server.peer();
+    (0..ASKED).for_each(|_| peer.ask(&[0, 9]));
+    // Behind them in the queue.
+    server.peer().fetch(&rrq("f", &[])).expect("a download");
+    let (answers, told) = (peer.pending().len(), server.told());
+    let malformed =
+        |one: &&Told| matches!(one, Told::Malformed(from, _) if *from == peer.address());
+    let dropped = |one: &&Told| matches!(one, Told::Dropped(from, _) if *from == peer.address());
+    let (malformed, dropped) =
+        (told.iter().filter(malformed).count(), told.iter().filter(dropped).count());
+    assert!((4..ASKED).contains(&answers), "{answers} of {ASKED} are answered");
+    assert_eq!(
+        (malformed, dropped),
+        (answers, ASKED - answers),
+        "events of malformed and of dropped datagrams, where {answers} ERRORs came: {told:?}"
+    );
 }
 
 /// Files that are there, and a disk that is frozen for all else until somebody says so.

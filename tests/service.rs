@@ -36,24 +36,6 @@ fn bound() -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
-/// Starts it as systemd starts a service that has one socket.
-const AS_SYSTEMD: &str =
-    r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@""#;
-
-fn activated(arguments: &[&str], root: &Path) -> Command {
-    let mut command = Command::new("sh");
-    command.args(["-c", AS_SYSTEMD]).arg(Daemon::program()).arg(root).args(arguments);
-    if Uid::effective().is_root() {
-        command.env("RTFTPD_USER", "0");
-    }
-    command
-}
-
-fn activate(socket: &UdpSocket, arguments: &[&str], root: &Path) -> Daemon {
-    let socket = OwnedFd::from(socket.try_clone().expect("the socket once more"));
-    Daemon::spawn_on(&mut activated(arguments, root), socket.into())
-}
-
 #[test]
 fn a_socket_that_systemd_has_bound_is_served_and_no_other() {
     let root = folder(&[("f", b"few")]);
@@ -61,13 +43,13 @@ fn a_socket_that_systemd_has_bound_is_served_and_no_other() {
     // What was asked before it started waits for it.
     let early = Peer::of(address);
     early.ask(&rrq("f", &[]));
-    let server = activate(&socket, &[], root.path());
+    let server = Daemon::activated(&socket, &[], root.path());
     assert_eq!(server.address, address);
     assert_eq!(server.banner().matches("listening").count(), 1, "the default port is not added");
     assert_eq!(show(&early.receive().0), "DATA 1 3");
     assert_eq!(Peer::of(address).fetch(&rrq("f", &[])), Ok(b"few".to_vec()));
     drop(server);
-    let also = activate(&socket, &["--listen", "127.0.0.2:0"], root.path());
+    let also = Daemon::activated(&socket, &["--listen", "127.0.0.2:0"], root.path());
     assert_eq!(also.banner().matches("listening").count(), 2, "what is asked for is");
     // For who else the variables are meant.
     let mut other = Command::new(Daemon::program());
@@ -80,7 +62,8 @@ fn a_socket_that_systemd_has_bound_is_served_and_no_other() {
 fn a_descriptor_that_is_no_udp_socket_is_refused_by_its_number() {
     let root = folder(&[]);
     let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let refused = child::started_on(&mut activated(&[], root.path()), OwnedFd::from(tcp).into());
+    let refused =
+        child::started_on(&mut Daemon::activation(&[], root.path()), OwnedFd::from(tcp).into());
     let said = child::said_within(DEADLINE, refused).expect("it ends");
     assert_eq!(said.status.code(), Some(1));
     let said = child::text(&said);
@@ -164,12 +147,12 @@ fn restarts_lose_no_transfer_and_no_request_where_the_socket_is_somebody_elses()
     for model in ["threads", "events"] {
         let options = ["--model", model, "--drain", "1min"];
         let (socket, address) = bound();
-        let mut server = activate(&socket, &options, root.path());
+        let mut server = Daemon::activated(&socket, &options, root.path());
         let load = Load::begin(address, once());
         for _ in 0..3 {
             let slow = under_way(address);
             server.signal(Signal::SIGTERM);
-            let next = activate(&socket, &options, root.path());
+            let next = Daemon::activated(&socket, &options, root.path());
             let before = std::mem::replace(&mut server, next);
             let (mut before, new) = (before, under_way(address));
             assert_eq!(before.exit_status(), None, "it has a transfer");

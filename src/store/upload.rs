@@ -294,7 +294,8 @@ mod tests {
     fn refused(folder: &Folder, name: &str) -> String {
         let local = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let query = Query::new((local, 2000).into(), local, Operation::Write, name);
-        folder.write(&query).map(|_| ()).expect_err(name).to_string()
+        let taken = format!("an upload to {name} is not refused");
+        folder.write(&query).map(|_| ()).expect_err(&taken).to_string()
     }
 
     #[test]
@@ -345,17 +346,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_unfinished_uploads_have_is_refused_whether_it_leads_or_is_led_to() {
+    fn a_name_that_clients_may_not_give_is_refused_whether_it_leads_or_is_led_to() {
         let root = tempfile::tempdir().expect("a folder");
-        let part = ".rtftp-0123456789abcdef.part";
         let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
-        for (to, name) in [(part, "plain"), ("plain", part)] {
-            std::fs::write(root.path().join(to), "x").expect("a file");
-            std::os::unix::fs::symlink(to, root.path().join(name)).expect("a link");
-            let told = refused(&folder, name);
-            assert_eq!(told, "a name that only unfinished uploads have", "{name} leads to {to}");
-            for gone in [to, name] {
-                std::fs::remove_file(root.path().join(gone)).expect("removed");
+        let folder = folder.keep_versions(1);
+        for (reserved, why) in [
+            (".rtftp-0123456789abcdef.part", "a name that only unfinished uploads have"),
+            ("plain.~1~", "a name that only kept versions have"),
+        ] {
+            for (to, name) in [(reserved, "plain"), ("plain", reserved)] {
+                std::fs::write(root.path().join(to), "x").expect("a file");
+                std::os::unix::fs::symlink(to, root.path().join(name)).expect("a link");
+                assert_eq!(refused(&folder, name), why, "{name} leads to {to}");
+                for gone in [to, name] {
+                    std::fs::remove_file(root.path().join(gone)).expect("removed");
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -45,6 +46,25 @@ impl Daemon {
         let mut command = Command::new(wrapper[0]);
         command.args(&wrapper[1..]).arg(Self::program()).arg(root);
         Self::spawn(command.args(["--listen", "127.0.0.1:0"]).args(arguments))
+    }
+
+    /// What starts it as systemd starts a service that has one socket, which is its standard input.
+    pub(crate) fn activation(arguments: &[&str], root: &Path) -> Command {
+        const AS_SYSTEMD: &str =
+            r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command.args(["-c", AS_SYSTEMD]).arg(Self::program()).arg(root).args(arguments);
+        if Uid::effective().is_root() {
+            command.env("RTFTPD_USER", "0");
+        }
+        command
+    }
+
+    /// Serves `root` at a socket that is handed over as systemd does it.
+    #[track_caller]
+    pub(crate) fn activated(socket: &UdpSocket, arguments: &[&str], root: &Path) -> Self {
+        let socket = OwnedFd::from(socket.try_clone().expect("the socket once more"));
+        Self::spawn_on(&mut Self::activation(arguments, root), socket.into())
     }
 
     /// Starts `command`, which becomes an rtftpd that shows its banner. Where root runs the tests it stays root, whose the

@@ -104,16 +104,16 @@ fn a_crash_at_any_call_loses_neither_the_file_nor_a_version_that_is_kept() {
 #[test]
 fn an_error_of_any_call_before_the_new_file_is_there_leaves_all_as_it_was() {
     for way in WAYS {
-        let first = after(2, way).calls().len();
-        let calls = after(3, way).calls();
+        let first = after(3, way).calls().len();
+        let calls = after(4, way).calls();
         for (at, call) in calls.iter().enumerate().skip(first) {
-            let disk = after(2, way);
+            let disk = after(3, way);
             let before = found(&disk);
             disk.fail(move |number, call| match call {
                 _ if number == at => Some(Errno::IO),
                 _ => (way == Some(call)).then_some(Errno::OPNOTSUPP),
             });
-            let done = store(&disk, 3);
+            let done = store(&disk, 4);
             let renamed = calls[first..at].contains(&Call::RenameOver);
             let when = format!("{way:?}: {call:?}, {:?}: {done:?}", &calls[first..at]);
             // Of what is done before it is replaced, these may fail; afterwards the oldest may stay.
@@ -127,8 +127,11 @@ fn an_error_of_any_call_before_the_new_file_is_there_leaves_all_as_it_was() {
             if done.is_err() && !renamed {
                 assert_eq!(found(&disk), before, "{when}");
             } else {
-                assert_eq!(found(&disk)[FILE], 3, "{when}");
-                assert_eq!(found(&disk)[&format!("{FILE}.~2~")], 2, "{when}");
+                let left = found(&disk);
+                assert_eq!((left[FILE], left[&format!("{FILE}.~3~")]), (4, 3), "{when}");
+                // A crash may still bring the file before it back.
+                let is_kept = left.contains_key(&format!("{FILE}.~1~"));
+                assert!(done.is_ok() || is_kept, "the oldest version is gone already: {when}");
             }
         }
     }
