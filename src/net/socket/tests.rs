@@ -281,6 +281,19 @@ fn one_packet_answers_a_client_from_its_own_port_or_from_that_which_was_asked() 
 }
 
 #[test]
+fn a_port_for_all_has_the_room_for_what_all_say_and_keeps_what_it_was_given() {
+    let wanted = limits::SHARED_RECEIVE_BYTES;
+    for (had, has) in [(1 << 16, wanted), (2 * wanted, 2 * wanted)] {
+        let fake = Fake::default();
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
+        fake.last(|inside| inside.receive_buffer = had);
+        let port = port.for_all();
+        assert_eq!(fake.last(|inside| inside.receive_buffer), has, "it had {had} bytes");
+        drop(port);
+    }
+}
+
+#[test]
 fn requests_come_as_many_as_there_is_room_for_with_who_asked_and_where() {
     let fake = Fake::default();
     let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
