@@ -411,6 +411,10 @@ fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
     let client = Client::new(closed());
     let refused = client.load(&load(&["a", "a\0octet"], 1, 1), |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Nul)));
+    let long = "n".repeat(3000);
+    let refused = client.load(&load(&["a", &long], 1, 1), |_| ControlFlow::Continue(()));
+    let told = refused.map(drop).map_err(|failure| failure.to_string());
+    assert!(told.as_ref().is_err_and(|why| why.contains("has 3000 bytes")), "{told:?}");
     let asked = [
         client.get("a\0", Collected::default(), |_| {}).map(drop),
         client.write("a\0", b"").map(drop),
