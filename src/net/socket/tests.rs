@@ -81,16 +81,16 @@ fn joined_datagrams_have_room_where_many_come_at_once_and_the_kernel_joins() {
 fn what_the_network_says_of_a_path_ends_nobody_and_what_it_says_of_a_port_does() {
     let (nothing, unreachable) = (Ok(Received::Nothing), Ok(Received::Unreachable));
     let cases = [
-        (Errno::ECONNREFUSED, unreachable, unreachable),
-        (Errno::EHOSTUNREACH, nothing, unreachable),
-        (Errno::ENETUNREACH, nothing, unreachable),
-        (Errno::EMSGSIZE, nothing, nothing),
-        (Errno::EAGAIN, nothing, nothing),
-        (Errno::EINTR, nothing, nothing),
-        (Errno::EBADF, Err(()), Err(())),
-        (Errno::EINVAL, Err(()), Err(())),
+        (Errno::ECONNREFUSED, unreachable, unreachable, 0),
+        (Errno::EHOSTUNREACH, nothing, unreachable, 1),
+        (Errno::ENETUNREACH, nothing, unreachable, 1),
+        (Errno::EMSGSIZE, nothing, nothing, 1),
+        (Errno::EAGAIN, nothing, nothing, 0),
+        (Errno::EINTR, nothing, nothing, 0),
+        (Errno::EBADF, Err(()), Err(()), 0),
+        (Errno::EINVAL, Err(()), Err(()), 0),
     ];
-    for (errno, of_peer, of_server) in cases {
+    for (errno, of_peer, of_server, forgotten) in cases {
         let fake = Fake::default();
         let asking = TransferSocket::ask(&fake, PEER).expect("a socket");
         for (socket, expected) in [(asking, of_server), (answering(&fake), of_peer)] {
@@ -98,6 +98,7 @@ fn what_the_network_says_of_a_path_ends_nobody_and_what_it_says_of_a_port_does()
             let received = socket.try_receive(&mut [0; 9]).map_err(drop);
             assert_eq!(received, expected, "{errno}, connected: {}", socket.is_connected());
         }
+        fake.all(|inside| assert_eq!(inside.forgotten, forgotten, "{errno} stays news for ever"));
     }
 }
 
