@@ -198,3 +198,17 @@ fn the_size_of_a_file_is_asked_for_and_told_where_it_is_that_on_the_wire() {
     let [read, _] = asked(wishes.window(WindowSize::new(u16::MAX)));
     assert!(read.ends_with(&format!(" windowsize={}", limits::WIDEST_WINDOW)), "{read}");
 }
+
+#[test]
+fn who_lists_in_a_way_that_is_not_known_is_asked_for_a_file() {
+    let (address, asked) = answering(move |packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => {
+            Some(data(1, b"\xff what is this"))
+        }
+        Packet::Request(_) => Some(data(1, b"# 0 entries\n")),
+        _ => None,
+    });
+    let listing = Client::new(address).wishes(impatient()).list("").expect("the file is known");
+    assert!(listing.entries.is_empty());
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "LIST, and then the file");
+}
