@@ -257,7 +257,8 @@ fn what_goes_on_when_another_call_has_ended_can_be_cancelled_and_so_can_a_probe(
     });
     let client = Client::new(address).wishes(impatient().retries(1000));
     let canceller = client.canceller();
-    let calls: [fn(&Client) -> Result<(), Failure>; 2] =
+    type Ask = fn(&Client) -> Result<(), Failure>;
+    let calls: [Ask; 2] =
         [|client| client.read("silent").map(drop), |client| client.probe("silent").map(drop)];
     for call in calls {
         let ((end, ended), theirs) = (mpsc::channel(), client.clone());

@@ -5,6 +5,7 @@ use crate::net::{Delivery, Requested, TransferSocket};
 use crate::proto::{Timing, accept};
 use crate::transfer::{Memory, Outcome, Source, Terms};
 use crate::wire::{Mode, Options, TransferOption, WindowSize};
+use nix::errno::Errno;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -249,28 +250,56 @@ fn a_look_takes_all_that_was_delivered() {
     assert!(matches!(summary.outcome, Some(Outcome::PeerError(..))), "{:?}", summary.outcome);
 }
 
-#[test]
-fn who_cannot_be_watched_hears_so() {
-    struct Refused(Arc<Session>, Arc<Mutex<Option<io::ErrorKind>>>);
-    impl Handler for Refused {
-        fn session(&self) -> &Arc<Session> {
-            &self.0
-        }
-        fn progress(&mut self, _: Time, _: &mut Transfer) {}
-        fn ended(self, how: io::Result<Summary>) {
-            *self.1.lock().expect("no panic") = how.err().map(|error| error.kind());
-        }
+/// Keeps what its transfer failed with.
+struct Failed(Arc<Session>, Arc<Mutex<Option<io::ErrorKind>>>);
+
+impl Handler for Failed {
+    fn session(&self) -> &Arc<Session> {
+        &self.0
     }
-    let (fake, told) = (Fake::default(), Arc::default());
-    let mut event_loop = EventLoop::new(Arc::new(fake.clone()), Pools::new(&fake)).expect("a loop");
-    let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
-    let transfer = download(&fake, Box::new(Memory::new(vec![7; 9])));
-    let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
-    fake.state().refuses = Some(nix::errno::Errno::EACCES);
-    event_loop.add(Refused(session, Arc::clone(&told)));
-    let told = told.lock().expect("no panic").take();
-    assert_eq!(told, Some(io::ErrorKind::PermissionDenied), "it would never be over");
-    assert!(fake.sent().is_empty() && event_loop.entries.is_empty());
+
+    fn progress(&mut self, _: Time, _: &mut Transfer) {}
+
+    fn ended(self, how: io::Result<Summary>) {
+        *self.1.lock().expect("no panic") = how.err().map(|error| error.kind());
+    }
+}
+
+#[test]
+fn who_cannot_be_watched_or_has_a_socket_that_fails_hears_so() {
+    let refuses = |fake: &Fake| fake.state().refuses = Some(Errno::EACCES);
+    for fails_at in ["the begin", "the return from the disk", "a look"] {
+        let (fake, told, watched) = (Fake::default(), Arc::default(), &mut Vec::new());
+        let mut event_loop =
+            EventLoop::new(Arc::new(fake.clone()), Pools::new(&fake)).expect("a loop");
+        let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+        let transfer = download(&fake, Box::new(Disk(Some(9))));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        if fails_at == "the begin" {
+            refuses(&fake);
+        }
+        event_loop.add(Failed(session, Arc::clone(&told)));
+        match fails_at {
+            "the begin" => assert!(fake.sent().is_empty(), "it is not driven"),
+            "a look" => {
+                fake.all(|inside| inside.came = [(Err(Errno::EINVAL), PEER)].into());
+            }
+            _ => {
+                refuses(&fake);
+                fake.comes(&[0, 4, 0, 0], PEER);
+            }
+        }
+        (0..2).for_each(|_| {
+            event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+        });
+        let told = told.lock().expect("no panic").take();
+        let expected = match fails_at {
+            "a look" => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::PermissionDenied,
+        };
+        assert_eq!(told, Some(expected), "at {fails_at}");
+        assert!(event_loop.entries.is_empty(), "at {fails_at}");
+    }
 }
 
 #[test]
