@@ -16,11 +16,12 @@ use nix::unistd::Pid;
 use predicates::prelude::*;
 use predicates::str::{contains, is_empty};
 use programs::{NO_HOST, shell};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 use tftpkit::client::{Client, Failure, Load, Tally, Wishes};
 use tftpkit::transfer::{Outcome, Summary};
-use tftpkit::wire::{ErrorCode, Mode, OptionKind, Packet};
+use tftpkit::wire::{BlockSize, ErrorCode, Mode, OptionKind, Packet, WindowSize};
 
 /// So many downloads of these files, and as long as they take.
 fn load(files: &[&str], clients: usize, count: u64) -> Load {
@@ -101,6 +102,60 @@ fn when_the_time_is_over_those_under_way_may_finish() {
     let nothing = Scripted::new(|_| Vec::new());
     let tally = run(&Client::new(nothing.address), &hurried);
     assert_eq!((tally.begun, tally.cut, tally.failed()), (3, 3, 0));
+    assert_eq!(tally.transfer.count(), 0, "what is cut off did not end");
+    // Who is answered when its request has left for the third time is late, by 150 milliseconds.
+    let mut requests = 0;
+    let late = Scripted::new(move |packet| {
+        let is_request = matches!(packet, Packet::Request(_));
+        requests += u32::from(is_request);
+        (is_request && requests > 2).then(|| data(1, b"few")).into_iter().collect()
+    });
+    let hurried = self::load(&["a"], 1, 1).duration(Duration::from_millis(100));
+    let tally = run(&Client::new(late.address).wishes(plain()), &hurried);
+    assert_eq!((tally.whole, tally.whole_in_time, tally.bytes), (1, 0, 0), "it came too late");
+}
+
+#[test]
+fn who_watches_is_told_ten_times_a_second_and_may_end_a_load_that_waits_for_its_last() {
+    let root = folder(&[("a", b"few")]);
+    let server = Running::serve(root.path());
+    let (begun, mut looks) = (std::time::Instant::now(), 0);
+    let busy = load(&["a"], 3, u64::MAX).duration(Duration::from_millis(250));
+    let told = server.client(plain()).load(&busy, |_| {
+        looks += 1;
+        ControlFlow::Continue(())
+    });
+    let most = begun.elapsed().as_millis() / 100;
+    assert!((1..=most).contains(&looks), "{looks} times, and not {most}: {told:?}");
+    let silent = Scripted::new(|_| Vec::new());
+    let last = busy.grace(2 * DEADLINE);
+    let client = Client::new(silent.address).wishes(plain().retries(100));
+    let ended = std::thread::spawn(move || {
+        client.load(&last, |tally| {
+            let over = tally.elapsed >= Duration::from_millis(250);
+            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+    });
+    let tally = joined("it waits for nobody", ended).expect("a load");
+    assert_eq!((tally.begun, tally.cut), (3, 3));
+}
+
+#[test]
+fn a_load_asks_for_what_one_download_asks_for() {
+    let standard = Wishes::default();
+    let window = standard.window(WindowSize::new(7)).timeout(std::num::NonZeroU8::new(9));
+    for wishes in [standard, plain(), window, standard.block_size(BlockSize::new(700))] {
+        let server = Scripted::new(|packet| match packet {
+            Packet::Request(_) => vec![data(1, b"few")],
+            _ => Vec::new(),
+        });
+        let client = Client::new(server.address).wishes(wishes);
+        client.read("a").expect("a file");
+        assert_eq!(run(&client, &load(&["a"], 1, 2)).whole, 2);
+        let heard = server.end().into_iter().map(|(_, packet)| packet);
+        let asked: BTreeSet<_> = heard.filter(|packet| packet.starts_with("RRQ")).collect();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+    }
 }
 
 #[test]
@@ -119,6 +174,16 @@ fn a_rate_is_kept_and_what_finds_no_room_is_missed() {
     let tally = run(&Client::new(nothing.address), &full);
     assert_eq!((tally.begun, tally.most_at_once), (2, 2));
     assert!((1..=28).contains(&tally.missed), "{}", tally.missed);
+    // What was missed has not begun: the number is reached without it.
+    let mut is_first = true;
+    let deaf_once = Scripted::new(move |packet| {
+        let is_answered = matches!(packet, Packet::Request(_)) && !is_first;
+        is_first = false;
+        is_answered.then(|| data(1, b"few")).into_iter().collect()
+    });
+    let one_by_one = load(&["a"], 1, 2).rate(1000.0);
+    let tally = run(&Client::new(deaf_once.address).wishes(plain()), &one_by_one);
+    assert!(tally.whole == 2 && tally.missed > 0, "{} whole, {}", tally.whole, tally.missed);
 }
 
 #[test]
@@ -136,7 +201,7 @@ fn failures_are_told_apart_by_kind() {
     let silent = run(&Client::new(silent.address).wishes(impatient()), &load(&["a"], 5, 5));
     assert_eq!((silent.failures.len(), silent.failures[0].count), (1, 5));
     assert!(matches!(silent.failures[0].first, Failure::NoAnswer(_)));
-    assert_eq!(silent.first_answer.count(), 0);
+    assert_eq!((silent.first_answer.count(), silent.packets), (0, 5), "each has asked once");
 
     let closed = run(&Client::new(closed()), &load(&["a"], 2, 6));
     assert_eq!((closed.failures.len(), closed.failures[0].count), (1, 6));
@@ -256,14 +321,15 @@ fn a_load_ends_when_it_is_cancelled_and_does_not_begin_before_that_is_taken_back
 #[test]
 fn what_has_to_be_asked_again_is_counted() {
     let mut requests = 0;
-    let deaf_once = Scripted::new(move |packet| {
+    // As early as one download asks again, it has asked three times long before there is no answer.
+    let deaf_at_first = Scripted::new(move |packet| {
         let is_request = matches!(packet, Packet::Request(_));
         requests += u32::from(is_request);
-        (is_request && requests > 1).then(|| data(1, b"few")).into_iter().collect()
+        (is_request && requests > 3).then(|| data(1, b"few")).into_iter().collect()
     });
-    let tally = run(&Client::new(deaf_once.address).wishes(plain()), &load(&["a"], 1, 1));
+    let tally = run(&Client::new(deaf_at_first.address).wishes(plain()), &load(&["a"], 1, 1));
     // Beside the request and its ACK there is only what has left before.
-    assert!(tally.retransmitted > 0, "one of {} packets is a repetition", tally.packets);
+    assert!(tally.retransmitted >= 3, "of {} packets three are repetitions", tally.packets);
     assert_eq!((tally.packets, tally.whole), (2 + tally.retransmitted, 1));
 }
 
@@ -305,6 +371,7 @@ fn the_report_has_its_figures_for_people_and_for_programs() {
     assert_eq!(numbers, [11, 10, 21, 0, 0, 10, 110_000, 10]);
     let spans = ["p50", "p90", "p99", "max"].map(|span| report["transfer"][span].as_f64());
     assert!(spans.is_sorted() && spans[0] > Some(0.0), "{spans:?}");
+    assert_eq!(report["server"], remote);
     let octaves = report["histogram"].as_array().expect("octaves").iter();
     assert_eq!(octaves.map(|octave| octave["count"].as_u64().expect("a count")).sum::<u64>(), 11);
     let failures = &report["failures"][0];
@@ -318,6 +385,17 @@ fn the_report_has_its_figures_for_people_and_for_programs() {
     let report: serde_json::Value =
         serde_json::from_slice(&none.get_output().stdout).expect("JSON");
     assert_eq!((&report["transfer"], &report["failed"]), (&serde_json::Value::Null, &2.into()));
+}
+
+#[test]
+fn a_report_that_cannot_be_printed_is_a_failure() {
+    let root = folder(&[("a", b"few")]);
+    let (server, here) = (Running::serve(root.path()), folder(&[]));
+    for more in ["", "--json"] {
+        let line = format!("$rtftp bench $server a --count 1 {more} > /dev/full");
+        let run = shell(here.path(), &server.address.to_string(), &line).assert().code(6);
+        run.stderr(contains("No space left on device"));
+    }
 }
 
 #[test]
@@ -411,6 +489,10 @@ fn a_name_that_no_request_can_hold_is_asked_of_nobody() {
     let client = Client::new(closed());
     let refused = client.load(&load(&["a", "a\0octet"], 1, 1), |_| ControlFlow::Continue(()));
     assert!(matches!(refused, Err(Failure::Nul)));
+    let long = "n".repeat(3000);
+    let refused = client.load(&load(&["a", &long], 1, 1), |_| ControlFlow::Continue(()));
+    let told = refused.map(drop).map_err(|failure| failure.to_string());
+    assert!(told.as_ref().is_err_and(|why| why.contains("has 3000 bytes")), "{told:?}");
     let asked = [
         client.get("a\0", Collected::default(), |_| {}).map(drop),
         client.write("a\0", b"").map(drop),

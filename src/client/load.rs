@@ -3,7 +3,7 @@
 //! Each asks for what [`Client::get`] asks for, but only once: what is counted is what was asked, not what a second
 //! attempt without options made good.
 
-use super::ask::{Ask, Question};
+use super::ask::{Ask, Question, refuse_too_long};
 use super::latency::Latency;
 use super::{Client, Failure, Progress, Wishes, refuse_nul};
 use crate::net::{Ending, EventLoop, Handler, Pools, Session, System};
@@ -192,7 +192,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 impl Client {
     /// Puts `load` on the server, on this thread. `watch` sees the figures ten times a second, and may end it; so may
     /// the client's [`Canceller`](super::Canceller). It fails where this machine has no sockets, where the load has no
-    /// files, and where the server has several addresses and none of them answers.
+    /// files or a name that no request holds, and where the server has several addresses and none of them answers.
     pub fn load(
         &self,
         load: &Load,
@@ -205,7 +205,11 @@ impl Client {
             let may_go_on = self.canceller.check(ask.call).is_ok();
             if may_go_on { watch(tally) } else { ControlFlow::Break(()) }
         };
-        Ok(Traffic::new(ask, load)?.run(&mut watch)?)
+        let traffic = Traffic::new(ask, load)?;
+        let longest = load.files.iter().max_by_key(|name| name.len()).unwrap_or(first);
+        let (_, request) = traffic.ask.request(read(&traffic.ask, longest))?;
+        refuse_too_long(&request)?;
+        Ok(traffic.run(&mut watch)?)
     }
 
     /// The address that answers. A server that has only one is not asked whether it does.
@@ -328,8 +332,7 @@ impl<'a> Traffic<'a> {
     fn begin(&mut self) -> io::Result<()> {
         let file = (self.tally.begun % self.load.files.len() as u64) as usize;
         let ask = &self.ask;
-        let (name, size) = (&self.load.files[file][..], ask.size_of_a_read());
-        let (socket, request) = ask.request(Question { operation: Operation::Read, name, size })?;
+        let (socket, request) = ask.request(read(ask, &self.load.files[file]))?;
         let digest = self.load.verify.then(Digest::default);
         let now = self.system.now();
         let transfer = Transfer::get(
@@ -417,6 +420,10 @@ impl<'a> Traffic<'a> {
         self.tally.cut += self.sessions.len() as u64;
         Ok(())
     }
+}
+
+fn read<'a>(ask: &Ask<'_>, name: &'a [u8]) -> Question<'a> {
+    Question { operation: Operation::Read, name, size: ask.size_of_a_read() }
 }
 
 const NEVER: Time = Time::from_micros(u64::MAX);

@@ -267,6 +267,7 @@ mod tests {
             ("sw1:6969:", ("sw1", 6969, "")),
             ("sw1:7a/b", ("sw1", 69, "7a/b")),
             ("sw1:/7/b", ("sw1", 69, "/7/b")),
+            ("sw1:ab\u{e9}", ("sw1", 69, "ab\\xc3\\xa9")),
             ("[::1]:6969/a", ("::1", 6969, "a")),
             ("[::1]:6969:a", ("::1", 6969, "a")),
             ("fe80::1%lo", ("fe80::1%lo", 69, "")),
@@ -296,6 +297,7 @@ mod tests {
         assert_eq!(mode("tftp://h/a;mode=netascii"), Ok(Some(Mode::Netascii)));
         assert_eq!(mode("tftp://h/a;mode=OCTET"), Ok(Some(Mode::Octet)));
         assert_eq!(mode("tftp://h/a"), Ok(None));
+        assert_eq!(mode("tftp://h/a;mode=x;mode=octet"), Ok(Some(Mode::Octet)), "a name has one");
         assert!(matches!(mode("tftp://h/a;mode=mail"), Err(RemoteError::Mode(_))));
     }
 

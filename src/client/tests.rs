@@ -245,6 +245,35 @@ fn what_is_cancelled_while_it_runs_ends_on_all_threads() {
 }
 
 #[test]
+fn what_goes_on_when_another_call_has_ended_can_be_cancelled_and_so_can_a_probe() {
+    let (began, begun) = mpsc::channel();
+    let (address, _) = answering(move |packet| match packet {
+        Packet::Request(request) if request.name == b"silent" => {
+            let _ = began.send(());
+            None
+        }
+        Packet::Request(_) => Some(data(1, b"here")),
+        _ => None,
+    });
+    let client = Client::new(address).wishes(impatient().retries(1000));
+    let canceller = client.canceller();
+    type Ask = fn(&Client) -> Result<(), Failure>;
+    let calls: [Ask; 2] =
+        [|client| client.read("silent").map(drop), |client| client.probe("silent").map(drop)];
+    for call in calls {
+        let ((end, ended), theirs) = (mpsc::channel(), client.clone());
+        std::thread::spawn(move || end.send(call(&theirs)));
+        begun.recv_timeout(DEADLINE).expect("it runs");
+        assert_eq!(client.read("a").expect("a file"), b"here");
+        canceller.cancel();
+        let ended = ended.recv_timeout(DEADLINE).expect("it would ask for an hour");
+        assert!(matches!(ended, Err(Failure::Cancelled)), "{ended:?}");
+        assert_eq!(canceller.watched(), 0);
+        canceller.reset();
+    }
+}
+
+#[test]
 fn between_two_attempts_a_cancellation_is_not_lost() {
     let no = Packet::Error { code: ErrorCode::OptionRefused, message: b"" }.to_vec();
     let (address, requests) = answering(move |packet| match packet {
@@ -437,6 +466,15 @@ fn a_put_knows_its_total_where_the_bytes_on_the_wire_are_those_of_the_file() {
             "{told:?}"
         );
     }
+}
+
+#[test]
+fn the_last_that_is_told_of_a_transfer_is_how_it_ended() {
+    let (address, _) = serving(&[&[7; 512], b"end"]);
+    let client = Client::new(address).wishes(impatient());
+    let mut last = Progress::default();
+    let summary = client.get("a", Counted::default(), |now| last = now).expect("a download");
+    assert_eq!((last.bytes, last.packets), (515, summary.packets), "its last ACK is a packet");
 }
 
 /// What panics in the hands of a client.

@@ -22,7 +22,7 @@ pub(super) struct State {
     pub(super) now: Time,
     /// In the order in which they were bound.
     pub(super) sockets: Vec<Inside>,
-    /// What is said to who wants another one.
+    /// What is said to who wants another one, or has one watched.
     pub(super) refuses: Option<Errno>,
 }
 
@@ -54,6 +54,8 @@ pub(super) struct Inside {
     /// Whether a poller tells of room, and how often it was told about that.
     pub(super) tells_of_room: bool,
     pub(super) told_of_room: usize,
+    /// How often what the network said was to be forgotten.
+    pub(super) forgotten: usize,
     timeout: Option<Duration>,
     /// Who receives waits no more.
     is_shut: bool,
@@ -155,6 +157,7 @@ impl System for Fake {
             asked_to_join: 0,
             tells_of_room: false,
             told_of_room: 0,
+            forgotten: 0,
             timeout: None,
             is_shut: false,
         });
@@ -339,7 +342,9 @@ impl Udp for FakeSocket {
         Ok(())
     }
 
-    fn forget_error(&self) {}
+    fn forget_error(&self) {
+        self.with(|inside| inside.forgotten += 1);
+    }
 
     fn wake(&self) {
         self.with(|inside| inside.is_shut = true);
@@ -365,6 +370,9 @@ fn own(socket: &dyn Udp) -> &FakeSocket {
 
 impl Poller for FakePoller {
     fn add(&self, socket: &dyn Udp, name: u64) -> io::Result<()> {
+        if let Some(errno) = self.system.state().refuses {
+            return Err(errno.into());
+        }
         self.watched().0.insert(own(socket).at, name);
         Ok(())
     }

@@ -448,6 +448,11 @@ mod tests {
         let refused = refused.map(|told| told.map_err(|error| error.kind()));
         assert_eq!(refused, [Err(ErrorKind::Unsupported); 6]);
         assert_eq!(fake.last(|inside| inside.sent.len()), 0);
+        // The shared socket may be at all addresses.
+        let port = flows.socket.local_address().expect("its address").port();
+        let any = fake.bind(([0, 0, 0, 0], port + 1).into()).expect("a socket");
+        let flow = Flows::new(any.into()).open(peer(1), LOCAL, 1);
+        assert_eq!(flow.local_address().expect("its address"), peer(port + 1));
     }
 
     #[test]

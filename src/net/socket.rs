@@ -115,7 +115,10 @@ impl RequestSocket {
     #[must_use]
     pub(crate) fn for_all(self) -> Self {
         let Self { socket, address, .. } = self;
-        socket.ask_receive_buffer(limits::SHARED_RECEIVE_BYTES);
+        // Whoever bound it may have had the right to a larger one.
+        if socket.receive_buffer().is_ok_and(|has| has < limits::SHARED_RECEIVE_BYTES) {
+            socket.ask_receive_buffer(limits::SHARED_RECEIVE_BYTES);
+        }
         let flows = Flows::new(Arc::clone(&socket));
         Self { socket, address, answers: Answers::ThisPort(flows) }
     }

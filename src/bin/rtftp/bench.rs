@@ -180,7 +180,7 @@ fn in_words(server: SocketAddr, load: &Load, tally: &Tally) -> String {
             line(what, spans.collect());
         }
     }
-    out + &drawn(&tally.transfer)
+    out + &drawn(&tally.transfer.octaves())
 }
 
 const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
@@ -189,11 +189,10 @@ const QUANTILES: [f64; 3] = [0.5, 0.9, 0.99];
 const BAR: u64 = 40;
 
 /// How many transfers took how long.
-fn drawn(latency: &Latency) -> String {
-    let octaves = latency.octaves();
+fn drawn(octaves: &[(Duration, u64)]) -> String {
     let most = octaves.iter().map(|(_, count)| *count).max().unwrap_or_default();
     let mut out = String::new();
-    for (from, count) in octaves {
+    for &(from, count) in octaves {
         let bar = "#".repeat((count * BAR).div_ceil(most.max(1)) as usize);
         let _ = writeln!(
             out,
@@ -349,6 +348,24 @@ mod tests {
         let cases = [(123_456, "123 ms"), (1_000_000, "1.00 s"), (123_000_000, "123 s")];
         cases.iter().for_each(|(micros, text)| assert_eq!(shown(*micros), *text));
     }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_count_and_what_was_seen_at_all_has_one() {
+        let octaves = [(1, 1000), (2, 500), (4, 0), (8, 1)];
+        let shown = drawn(&octaves.map(|(millis, count)| (Duration::from_millis(millis), count)));
+        let shown: Vec<_> = shown.lines().collect();
+        let bar = |len| "#".repeat(len);
+        assert_eq!(
+            shown,
+            [
+                format!("  < 2.00 ms {} 1,000", bar(40)),
+                format!("  < 4.00 ms {:40} 500", bar(20)),
+                format!("  < 8.00 ms {:40} 0", ""),
+                format!("  < 16.0 ms {:40} 1", bar(1)),
+            ]
+        );
+    }
+
     /// Figures of which no two are the same.
     fn figures() -> (Load, Tally) {
         let (load, mut tally) = (Load::of(["a"]), Tally::default());
@@ -451,7 +468,7 @@ mod tests {
         // The octave that has the most has the longest bar.
         let bars: Vec<_> = told[10..].iter().map(|line| line.matches('#').count()).collect();
         assert_eq!(bars.iter().max(), Some(&40), "{told:?}");
-        assert_eq!(told[10..].concat(), drawn(&tally.transfer).replace('\n', ""));
+        assert_eq!(told[10..].concat(), drawn(&tally.transfer.octaves()).replace('\n', ""));
         assert!(told[10..].iter().all(|line| line.starts_with("  ") && line.contains("< ")));
 
         let record = Record::of_load(&Task::default(), &tally, class(&tally, false));

@@ -198,3 +198,20 @@ fn the_size_of_a_file_is_asked_for_and_told_where_it_is_that_on_the_wire() {
     let [read, _] = asked(wishes.window(WindowSize::new(u16::MAX)));
     assert!(read.ends_with(&format!(" windowsize={}", limits::WIDEST_WINDOW)), "{read}");
 }
+
+#[test]
+fn who_lists_in_a_way_that_is_not_known_is_asked_for_a_file() {
+    let (address, asked) = answering(move |packet| match packet {
+        Packet::Request(request) if request.operation == Operation::List => {
+            Some(data(1, b"\xff what is it?"))
+        }
+        Packet::Request(_) => Some(data(1, b"# 0 entries\n")),
+        _ => None,
+    });
+    let (client, mut seen) = (Client::new(address).wishes(impatient()), Vec::new());
+    let listing = client.list_watched("", |now| seen.push(now.bytes)).expect("the file is known");
+    assert!(listing.entries.is_empty());
+    seen.dedup();
+    assert_eq!(seen, [13, 12], "how both get on is told");
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "LIST, and then the file");
+}

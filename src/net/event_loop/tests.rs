@@ -5,6 +5,7 @@ use crate::net::{Delivery, Requested, TransferSocket};
 use crate::proto::{Timing, accept};
 use crate::transfer::{Memory, Outcome, Source, Terms};
 use crate::wire::{Mode, Options, TransferOption, WindowSize};
+use nix::errno::Errno;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -187,24 +188,117 @@ fn a_turn_that_waits_for_a_disk_is_taken_elsewhere_and_what_came_meanwhile_is_he
 }
 
 #[test]
-fn what_is_stopped_from_outside_ends_in_the_next_turn() {
-    for is_shared in [false, true] {
+fn what_is_ended_from_outside_ends_in_the_next_turn_even_where_it_is_away_with_its_disk() {
+    let stop = || Ending::Stop("no more".into());
+    let cases = [false, true].map(|is_shared| {
+        [
+            (is_shared, false, stop(), Outcome::Stopped, 12),
+            (is_shared, true, stop(), Outcome::Stopped, 12),
+            (is_shared, false, Ending::Abandon, Outcome::Superseded, 15),
+            (is_shared, true, Ending::Abandon, Outcome::Unconfirmed, 13),
+        ]
+    });
+    for (is_shared, is_away, ending, outcome, last_words) in cases.into_iter().flatten() {
+        let case = format!("shared port {is_shared}, away {is_away}, {ending:?}");
         let (fake, watched) = (Fake::default(), &mut Vec::new());
         let mut event_loop = event_loop(&fake);
         let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
         let port = if is_shared { port.for_all() } else { port };
         let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a socket");
-        let transfer = download(&fake, Box::new(Memory::new(vec![7; 9])));
+        let source: Box<dyn Source> =
+            if is_away { Box::new(Disk(Some(9))) } else { Box::new(Memory::new(vec![7; 9])) };
+        let transfer = download(&fake, source);
         let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
         let summary = Arc::<Mutex<Option<Summary>>>::default();
         event_loop.add(Driven(Arc::clone(&session), Arc::clone(&summary)));
-        session.end(Ending::Stop("no more".into()));
-        event_loop.turn(None, watched).expect("a turn");
+        if is_away {
+            let ack = [0, 4, 0, 0];
+            match port.deliver(&ack, &Requested { len: 4, peer: PEER, local: LOCAL }) {
+                Delivery::For(key) => event_loop.look(key),
+                _ => {
+                    fake.comes(&ack, PEER);
+                    event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+                }
+            }
+        }
+        session.end(ending);
+        for _ in 0..2 {
+            event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+        }
         let summary = summary.lock().expect("no panic").take();
-        let outcome = summary.and_then(|summary| summary.outcome);
-        assert_eq!(outcome, Some(Outcome::Stopped), "shared port {is_shared}");
-        assert_eq!(fake.now(), Time::START, "nothing was waited for: shared port {is_shared}");
-        assert_eq!(fake.sent().last().map(Vec::len), Some(12), "it is told");
+        let told = summary.and_then(|summary| summary.outcome);
+        assert_eq!(told, Some(outcome), "{case}");
+        assert_eq!(fake.sent().last().map(Vec::len), Some(last_words), "{case}");
+    }
+}
+
+#[test]
+fn a_look_takes_all_that_was_delivered() {
+    let fake = Fake::default();
+    let mut event_loop = event_loop(&fake);
+    let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port").for_all();
+    let socket = port.answer(&fake, LOCAL, PEER, 1).expect("a flow");
+    let summary = add(&mut event_loop, &fake, socket, 6 * 512);
+    // They are of two lengths, and come apart.
+    let deliver = |datagram: &[u8]| {
+        port.deliver(datagram, &Requested { len: datagram.len(), peer: PEER, local: LOCAL })
+    };
+    deliver(&[0, 4, 0, 0]);
+    let Delivery::For(key) = deliver(b"\0\x05\0\0no more\0") else { panic!("it listens") };
+    event_loop.look(key);
+    let summary = summary.lock().expect("no panic").take().expect("its peer has ended it");
+    assert!(matches!(summary.outcome, Some(Outcome::PeerError(..))), "{:?}", summary.outcome);
+}
+
+/// Keeps what its transfer failed with.
+struct Failed(Arc<Session>, Arc<Mutex<Option<io::ErrorKind>>>);
+
+impl Handler for Failed {
+    fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+
+    fn progress(&mut self, _: Time, _: &mut Transfer) {}
+
+    fn ended(self, how: io::Result<Summary>) {
+        *self.1.lock().expect("no panic") = how.err().map(|error| error.kind());
+    }
+}
+
+#[test]
+fn who_cannot_be_watched_or_has_a_socket_that_fails_hears_so() {
+    let refuses = |fake: &Fake| fake.state().refuses = Some(Errno::EACCES);
+    for fails_at in ["the begin", "the return from the disk", "a look"] {
+        let (fake, told, watched) = (Fake::default(), Arc::default(), &mut Vec::new());
+        let mut event_loop =
+            EventLoop::new(Arc::new(fake.clone()), Pools::new(&fake)).expect("a loop");
+        let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+        let transfer = download(&fake, Box::new(Disk(Some(9))));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        if fails_at == "the begin" {
+            refuses(&fake);
+        }
+        event_loop.add(Failed(session, Arc::clone(&told)));
+        match fails_at {
+            "the begin" => assert!(fake.sent().is_empty(), "it is not driven"),
+            "a look" => {
+                fake.all(|inside| inside.came = [(Err(Errno::EINVAL), PEER)].into());
+            }
+            _ => {
+                refuses(&fake);
+                fake.comes(&[0, 4, 0, 0], PEER);
+            }
+        }
+        (0..2).for_each(|_| {
+            event_loop.turn(Some(Duration::ZERO), watched).expect("a turn");
+        });
+        let told = told.lock().expect("no panic").take();
+        let expected = match fails_at {
+            "a look" => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::PermissionDenied,
+        };
+        assert_eq!(told, Some(expected), "at {fails_at}");
+        assert!(event_loop.entries.is_empty(), "at {fails_at}");
     }
 }
 

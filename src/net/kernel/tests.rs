@@ -49,6 +49,17 @@ fn what_was_sent_to_many_was_sent_to_no_address_of_ours() {
 }
 
 #[test]
+fn an_answer_leaves_by_the_interface_of_its_peer_where_that_has_one() {
+    let index = |source: &str, peer: &str| {
+        let source = source.parse().expect("an address");
+        let info = packet_info_v6(source, peer.parse().expect("an address"));
+        (IpAddr::V6(info.ipi6_addr.s6_addr.into()), info.ipi6_ifindex) == (source, 7)
+    };
+    assert!(index("fe80::1", "[fe80::2%7]:9"), "a link-local address is on one interface");
+    assert!(!index("2001:db8::1", "[2001:db8::2]:9"));
+}
+
+#[test]
 fn no_one_wakes_behind_the_time() {
     let timeout = |micros| epoll_timeout(Some(Duration::from_micros(micros)));
     let millis = |millis: u16| EpollTimeout::from(millis);
@@ -206,8 +217,12 @@ fn what_cannot_take_requests_is_not_adopted() {
 #[test]
 fn an_address_that_is_not_there_yet_is_listened_at_and_one_that_is_taken_is_not() {
     let kernel = Kernel::start();
-    // It is one of documentation, which no machine has (RFC 5737).
-    kernel.listen((Ipv4Addr::new(192, 0, 2, 1), 0).into()).expect("a socket");
+    // They are of documentation, and no machine has them (RFC 5737, RFC 3849).
+    for absent in ["192.0.2.1", "2001:db8::1"] {
+        let address: IpAddr = absent.parse().expect("an address");
+        let listening = kernel.listen((address, 0).into()).map(drop);
+        assert_eq!(listening.map_err(|error| error.kind()), Ok(()), "{absent} may come later");
+    }
     let own = kernel.listen((Ipv4Addr::LOCALHOST, 0).into()).expect("a socket");
     let again = kernel.listen(own.local_address().expect("an address"));
     assert_eq!(again.map(drop).map_err(|error| error.kind()), Err(io::ErrorKind::AddrInUse));

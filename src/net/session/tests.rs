@@ -147,11 +147,18 @@ fn a_gate_holds_what_is_sent_until_it_opens_and_is_told_what_passes() {
     fake.spend(ms(20) - Time::START);
     assert!(matches!(advance(&closed), Next::Wait(until) if until > ms(20)), "it opens now");
     assert_eq!(fake.sent(), [data(1, 3)]);
-    fake.comes(&ack(7), PEER);
-    turn(&closed);
+    for _ in 0..2 {
+        fake.comes(&ack(7), PEER);
+        turn(&closed);
+    }
     fake.comes(&ack(1), PEER);
     assert_eq!(turn(&closed), Next::Done);
-    let told = ["sent 7", "heard [0, 4, 0, 7], got on: true", "heard [0, 4, 0, 1], got on: true"];
+    let told = [
+        "sent 7",
+        "heard [0, 4, 0, 7], got on: true",
+        "heard [0, 4, 0, 7], got on: false",
+        "heard [0, 4, 0, 1], got on: true",
+    ];
     assert_eq!(*notes.lock().expect("no panic"), told);
     let stopped = behind(download(Options::NONE, 3), ms(1000));
     stopped.end(Ending::Stop("no more".into()));
@@ -280,6 +287,40 @@ fn only_who_asks_takes_the_networks_word_that_there_is_no_way_and_ends_at_once()
             assert_eq!(next == Next::Done, ends, "{who}, of {errno}: {next:?}");
         }
     }
+}
+
+#[test]
+fn who_has_closed_its_port_is_heard_out() {
+    for said in [&[][..], &[1]] {
+        let fake = Fake::default();
+        let session = session(&fake, download(Options::NONE, 3));
+        advance(&session);
+        fake.last(|inside| {
+            let words = said.iter().map(|number| Ok(ack(*number).to_vec()));
+            let all = [Err(Errno::ECONNREFUSED)].into_iter().chain(words);
+            inside.came = all.map(|came| (came, PEER)).collect();
+        });
+        assert_ne!(turn(&session), Next::Done, "its last words may wait behind it: {said:?}");
+        let next = (0..3).map(|_| turn(&session)).find(|next| *next == Next::Done);
+        assert_eq!(next, Some(Next::Done), "{said:?}");
+        let expected = if said.is_empty() { Outcome::Unreachable } else { Outcome::Complete };
+        assert_eq!(outcome(&session), Some(expected), "it said {said:?} before");
+    }
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_is_refused_where_it_came_from() {
+    let (fake, from) = (Fake::default(), SocketAddr::new(LOCAL, 4000));
+    let socket = TransferSocket::ask(&fake, PEER).expect("a socket");
+    let session = Session::new(socket, Arc::new(fake.clone()), get());
+    advance(&session);
+    fake.last(|inside| inside.sent.clear());
+    fake.comes(b"\0\x06blksize\x001024\0", from);
+    turn(&session);
+    let sent = fake.last(|inside| std::mem::take(&mut inside.sent));
+    let sent: Vec<_> = sent.iter().map(|sent| (sent.to, &sent.bytes[..4])).collect();
+    assert_eq!(sent, [(from, &b"\0\x05\0\x08"[..])], "it was no answer to what was asked");
+    assert!(!session.socket.is_connected(), "the server may answer yet");
 }
 
 #[test]

@@ -81,16 +81,16 @@ fn joined_datagrams_have_room_where_many_come_at_once_and_the_kernel_joins() {
 fn what_the_network_says_of_a_path_ends_nobody_and_what_it_says_of_a_port_does() {
     let (nothing, unreachable) = (Ok(Received::Nothing), Ok(Received::Unreachable));
     let cases = [
-        (Errno::ECONNREFUSED, unreachable, unreachable),
-        (Errno::EHOSTUNREACH, nothing, unreachable),
-        (Errno::ENETUNREACH, nothing, unreachable),
-        (Errno::EMSGSIZE, nothing, nothing),
-        (Errno::EAGAIN, nothing, nothing),
-        (Errno::EINTR, nothing, nothing),
-        (Errno::EBADF, Err(()), Err(())),
-        (Errno::EINVAL, Err(()), Err(())),
+        (Errno::ECONNREFUSED, unreachable, unreachable, 0),
+        (Errno::EHOSTUNREACH, nothing, unreachable, 1),
+        (Errno::ENETUNREACH, nothing, unreachable, 1),
+        (Errno::EMSGSIZE, nothing, nothing, 1),
+        (Errno::EAGAIN, nothing, nothing, 0),
+        (Errno::EINTR, nothing, nothing, 0),
+        (Errno::EBADF, Err(()), Err(()), 0),
+        (Errno::EINVAL, Err(()), Err(()), 0),
     ];
-    for (errno, of_peer, of_server) in cases {
+    for (errno, of_peer, of_server, forgotten) in cases {
         let fake = Fake::default();
         let asking = TransferSocket::ask(&fake, PEER).expect("a socket");
         for (socket, expected) in [(asking, of_server), (answering(&fake), of_peer)] {
@@ -98,6 +98,7 @@ fn what_the_network_says_of_a_path_ends_nobody_and_what_it_says_of_a_port_does()
             let received = socket.try_receive(&mut [0; 9]).map_err(drop);
             assert_eq!(received, expected, "{errno}, connected: {}", socket.is_connected());
         }
+        fake.all(|inside| assert_eq!(inside.forgotten, forgotten, "{errno} stays news for ever"));
     }
 }
 
@@ -277,6 +278,19 @@ fn one_packet_answers_a_client_from_its_own_port_or_from_that_which_was_asked() 
         let sent = fake.last(|inside| std::mem::take(&mut inside.sent));
         assert_eq!(sent, [Sent { bytes: b"packet".to_vec(), cut: None, to: PEER }]);
         assert_eq!(fake.state().sockets.len(), sockets, "shared port: {is_shared}");
+    }
+}
+
+#[test]
+fn a_port_for_all_has_the_room_for_what_all_say_and_keeps_what_it_was_given() {
+    let wanted = limits::SHARED_RECEIVE_BYTES;
+    for (had, has) in [(1 << 16, wanted), (2 * wanted, 2 * wanted)] {
+        let fake = Fake::default();
+        let port = RequestSocket::bind(&fake, (LOCAL, 0).into(), None).expect("a port");
+        fake.last(|inside| inside.receive_buffer = had);
+        let port = port.for_all();
+        assert_eq!(fake.last(|inside| inside.receive_buffer), has, "it had {had} bytes");
+        drop(port);
     }
 }
 
