@@ -369,6 +369,40 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_reserves_what_waits_for_its_disk_too_and_what_waits_in_its_socket() {
+        let root = tempfile::tempdir().expect("a folder");
+        let in_socket = TransferSocket::receive_memory(1004);
+        for (on_disk, asked, reserved) in [
+            (false, "blksize\x001000\0", 1004),
+            (true, "blksize\x001000\0", 2 * 1004),
+            (false, "blksize\x001000\0windowsize\x002\0", 2 * (1004 + in_socket)),
+            (true, "blksize\x001000\0windowsize\x002\0", 2 * (2 * 1004 + in_socket)),
+        ] {
+            let store: Box<dyn crate::store::Store> = match on_disk {
+                false => Box::new(InMemory::new().uploads(Uploads::Create)),
+                true => {
+                    let folder = crate::store::Folder::open(root.path()).expect("a folder");
+                    Box::new(folder.uploads(Uploads::Create))
+                }
+            };
+            let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1));
+            let config = config.windows_bytes(1 << 20).model(Model::Iterative);
+            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+            let datagram = format!("\0\x02new\0octet\0{asked}").into_bytes();
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], &datagram, &requested);
+            let most = std::time::Duration::from_secs(10);
+            while shared.admission.gauges().windows_bytes == 0 {
+                dispatcher.turn(Some(most)).expect("a turn");
+            }
+            let told = shared.admission.gauges().windows_bytes;
+            assert_eq!(told, reserved, "{asked:?}, on a disk: {on_disk}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_known_to_be_as_long_as_its_client_says() {
         let store = InMemory::new().uploads(Uploads::Create);
         let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).model(Model::Iterative);
