@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::apart::powerless;
 use common::{
     Daemon, Peer, Running, ack, child, concurrent, error, folder, has_processes, pattern, rrq,
     show, until, wrq,
@@ -231,6 +232,23 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         assert!(text.contains("no room") && text.contains("\"f\""), "it says what it is about");
         assert!(bytes.len() < 2000, "of the file's contents there is little: {}", bytes.len());
+    }
+}
+
+#[test]
+fn a_folder_in_which_no_capture_can_be_made_is_told_at_the_start() {
+    let warning = "cannot write in the folder of --pcap-on-failure";
+    for (mode, is_told) in [(0o500, true), (0o700, false)] {
+        let (root, captures) = (folder(&[("f", b"few")]), folder(&[]));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(captures.path(), mode).expect("a mode");
+        let at = captures.path().to_str().expect("UTF-8");
+        let server = Daemon::behind(powerless(), root.path(), &["--pcap-on-failure", at]);
+        // What is logged of a request comes behind all that is told at the start.
+        server.peer().fetch(&rrq("f", &[])).expect("a download");
+        server.log_line(&["sent", "complete"]);
+        let log = server.log();
+        assert_eq!(log.contains(warning), is_told, "{log}");
     }
 }
 

@@ -132,7 +132,24 @@ fn what_is_over_has_its_grade_and_is_counted_as_whole_or_as_in_trouble_or_as_nei
         let (figures, query) = (Figures::new(), of(operation));
         let mut summary = summary(bytes, Some(outcome));
         summary.elapsed = Duration::from_secs(3);
+        summary.round_trip = Some(Duration::from_millis(250));
         figures.tell(&Event::Finished { query: &query, served: None, summary: &summary });
+        let now = Now { gauges: Gauges::default(), rules: &[], lines_lost: 0 };
+        let text = figures.metrics(&now);
+        let sample = |name: &str| text.lines().find(|line| line.starts_with(name));
+        let took = sample("rtftpd_transfer_duration_seconds_sum");
+        assert_eq!(
+            took.is_some(),
+            complete > 0,
+            "only whole ones tell how long one takes: {took:?}"
+        );
+        assert_eq!(
+            sample("rtftpd_round_trip_seconds_sum"),
+            Some("rtftpd_round_trip_seconds_sum 0.25")
+        );
+        let ended = sample("rtftpd_transfers_ended_total").expect("it has ended");
+        let word = if complete > 0 { "complete" } else { told.0 };
+        assert!(ended.contains(&format!("outcome=\"{word}\"")), "{ended}");
         let known = locked(&figures.known);
         let over = known.recent[0].shown();
         let rate = over.progress.as_ref().map(|progress| progress.rate);
