@@ -249,6 +249,11 @@ fn a_folder_in_which_no_capture_can_be_made_is_told_at_the_start() {
         server.log_line(&["sent", "complete"]);
         let log = server.log();
         assert_eq!(log.contains(warning), is_told, "{log}");
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&rrq("f", &[]));
+        peer.send(&error(3, "no room"), tid);
+        let told = if is_told { "cannot keep packets" } else { "kept packets" };
+        server.log_line(&[told, "failed-00.pcapng"]);
     }
 }
 
