@@ -165,7 +165,7 @@ fn a_root_that_is_gone_for_a_while_is_told_to_be_gone_and_to_be_there_again() {
 }
 
 #[test]
-fn no_link_leads_an_upload_to_a_kept_version_nor_from_the_name_of_one() {
+fn no_link_leads_an_upload_to_a_kept_version() {
     let root = tempfile::tempdir().expect("a folder");
     let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
     let folder = folder.keep_versions(2);
