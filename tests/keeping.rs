@@ -111,11 +111,14 @@ fn an_overwrite_takes_the_bits_that_let_a_program_run_as_its_owner() {
     let root = folder(&[("tool", b"old")]);
     let tool = root.path().join("tool");
     for wrapper in [&["env"][..], powerless()] {
-        set_mode(&tool, 0o6755);
         let daemon = Daemon::behind(wrapper, root.path(), &UPLOADS);
-        assert_eq!(put(&daemon, "tool", b"new"), Ok(()), "{wrapper:?}");
-        let mode = std::fs::metadata(&tool).expect("a file").mode() & 0o7777;
-        assert_eq!(format!("{mode:o}"), "755", "{wrapper:?}");
+        // Also where not one byte is written.
+        for bytes in [&b"new"[..], b""] {
+            set_mode(&tool, 0o6755);
+            assert_eq!(put(&daemon, "tool", bytes), Ok(()), "{wrapper:?}");
+            let mode = std::fs::metadata(&tool).expect("a file").mode() & 0o7777;
+            assert_eq!(format!("{mode:o}"), "755", "{wrapper:?}, {} bytes", bytes.len());
+        }
     }
 }
 

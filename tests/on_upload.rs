@@ -469,6 +469,16 @@ fn another_command_counts_from_the_next_start_on_and_until_then_the_first() {
 }
 
 #[test]
+fn the_command_finds_a_folder_that_was_named_from_where_the_server_was_started() {
+    let (root, here) = (folder(&[("there", b"few")]), folder(&[]));
+    let mut command =
+        server(Path::new("."), here.path(), "cat \"$RTFTPD_FOLDER/there\" >seen", &[]);
+    let server = Daemon::spawn(command.current_dir(root.path()));
+    server.peer().store(&wrq("new", &[]), b"new").expect("it is stored");
+    assert_eq!(fs::read(here.path().join("seen")).expect("the command was run"), b"few");
+}
+
+#[test]
 fn a_time_that_is_longer_than_clients_wait_is_told() {
     let (root, here) = (folder(&[]), folder(&[]));
     // As long for its turn, and as long again for the command.

@@ -9,9 +9,7 @@ use common::{
     show, until, wrq,
 };
 use nix::sys::signal::Signal;
-use std::fs::Permissions;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -244,26 +242,24 @@ fn a_transfer_that_fails_leaves_a_capture_that_wireshark_reads() {
 }
 
 #[test]
-fn a_folder_of_captures_that_cannot_be_written_is_told_at_the_start() {
-    let (root, captures) = (folder(&[("f", &pattern(2000, 1))]), folder(&[]));
-    let at = captures.path().to_str().expect("UTF-8");
-    for (mode, is_told) in [(0o755, false), (0o555, true)] {
-        let permissions = Permissions::from_mode(mode);
-        std::fs::set_permissions(captures.path(), permissions).expect("a mode");
+fn a_folder_in_which_no_capture_can_be_made_is_told_at_the_start() {
+    let warning = "cannot write in the folder of --pcap-on-failure";
+    for (mode, is_told) in [(0o500, true), (0o700, false)] {
+        let (root, captures) = (folder(&[("f", b"few")]), folder(&[]));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(captures.path(), mode).expect("a mode");
+        let at = captures.path().to_str().expect("UTF-8");
         let server = Daemon::behind(powerless(), root.path(), &["--pcap-on-failure", at]);
-        server
-            .peer()
-            .fetch(&rrq("f", &[]))
-            .expect("a download, whatever is kept of those that fail");
-        // What is told at the start comes before what becomes of a client.
+        // What is logged of a request comes behind all that is told at the start.
+        server.peer().fetch(&rrq("f", &[])).expect("a download");
         server.log_line(&["sent", "complete"]);
-        let told = server.logged(&["WARN", "cannot write in the folder of --pcap-on-failure"]);
-        assert_eq!(
-            told.is_some(),
-            is_told,
-            "whether a folder of mode {mode:o} is told of: {}",
-            server.log()
-        );
+        let log = server.log();
+        assert_eq!(log.contains(warning), is_told, "{log}");
+        let peer = server.peer();
+        let (_, tid) = peer.answer(&rrq("f", &[]));
+        peer.send(&error(3, "no room"), tid);
+        let told = if is_told { "cannot keep packets" } else { "kept packets" };
+        server.log_line(&[told, "failed-00.pcapng"]);
     }
 }
 

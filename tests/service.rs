@@ -201,21 +201,19 @@ fn a_new_server_takes_over_from_the_one_before_and_nothing_is_lost() {
 #[test]
 fn a_new_server_that_does_not_come_up_changes_nothing() {
     let (root, place) = (served(), folder(&[]));
-    let file = place.path().join("handover");
-    let file = file.to_str().expect("UTF-8");
-    let server = Daemon::serve(root.path(), &["--handover", file]);
-    let busy = UdpSocket::bind("127.0.0.1:0").expect("a socket");
-    let busy = busy.local_addr().map(|address| (busy, address)).expect("an address");
-    let (own, taken) = (server.address.to_string(), busy.1.to_string());
+    let file: &str = &place.path().join("handover").display().to_string();
+    let server = Daemon::serve(root.path(), &["--handover", file, "--listen", "127.0.0.2:0"]);
+    let (own, (_busy, taken)) = (server.address.to_string(), bound());
     let fails = rtftpd()
         .arg(root.path())
-        .args(["--listen", &own, "--listen", &taken, "--handover", file])
+        .args(["--listen", &own, "--listen", &taken.to_string(), "--handover", file])
         .assert();
     fails.code(1).stderr(contains("it is taken"));
     server.log_line(&["WARN", "the new server did not come up"]);
     assert_eq!(server.peer().fetch(&rrq("f", &[])), Ok(pattern(20_000, 1)));
     let next = Daemon::serve(root.path(), &["--handover", file]);
     assert_eq!(next.address, server.address);
+    assert!(!next.banner().contains("127.0.0.2:"), "it is to serve the other address alone");
 }
 
 #[test]
@@ -389,6 +387,8 @@ fn systemd_hears_that_it_is_ready_what_it_does_and_that_it_stops() {
         manager.hears("WATCHDOG=1");
         finish(&slow);
         manager.hears("STATUS=0 transfers running, 1 ended");
+        server.peer().fetch(&rrq("none", &[])).expect_err("it is refused");
+        assert_eq!([(); 4].map(|()| manager.next()), ["WATCHDOG=1"; 4], "nothing is new");
         server.signal(Signal::SIGTERM);
         assert_eq!(manager.hears("STOPPING=1"), "STOPPING=1\nEXTEND_TIMEOUT_USEC=25000000");
         assert_eq!(until("its end", || server.exit_status()), 0);

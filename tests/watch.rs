@@ -331,6 +331,19 @@ fn so_many_follow_and_the_others_may_still_ask() {
 }
 
 #[test]
+fn one_who_follows_alone_is_told_what_is_new() {
+    let root = folder(&[]);
+    let (_server, page) = serve(&root, &[]);
+    let (mut stream, mut seen) = follow(page);
+    until("news for one alone", || {
+        let mut some = [0; 4096];
+        let len = stream.read(&mut some).expect("news");
+        seen += &String::from_utf8_lossy(&some[..len]);
+        (seen.matches("data: ").count() > 2).then_some(())
+    });
+}
+
+#[test]
 fn a_head_of_so_many_bytes_is_read_and_no_longer_one() {
     let root = folder(&[]);
     let (_server, page) = serve(&root, &[]);

@@ -325,6 +325,17 @@ mod tests {
     use crate::net::Kernel;
 
     #[test]
+    fn a_loop_is_woken_when_what_may_have_been_its_last_transfer_was_none() {
+        let system: Arc<dyn System> = Kernel::start();
+        let pools = Pools::new(&*system);
+        let mut event_loop = EventLoop::new(Arc::clone(&system), pools).expect("a loop");
+        drop(WakeOnDrop(event_loop.mailbox()));
+        let (most, asked) = (Duration::from_secs(10), system.now());
+        event_loop.turn(Some(most), &mut Vec::new()).expect("a turn");
+        assert!(system.now() - asked < most, "a server that stops waits for nothing");
+    }
+
+    #[test]
     fn a_loop_of_a_server_that_is_gone_wakes_to_end() {
         let system: Arc<dyn System> = Kernel::start();
         let pools = Pools::new(&*system);

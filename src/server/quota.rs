@@ -364,6 +364,7 @@ mod tests {
         let proven = Member::new(client(2, 1), Client::Proven, Operation::Read);
         quota.change(a, proven, 200);
         assert_eq!(quota.reserve(proven, 200, 900), 450, "all that is left");
+        assert_eq!([a, proven].map(|member| quota.most_bytes(member)), [250, 750], "of 1000");
         assert_eq!(quota.gauges(), (3, 1000));
         quota.remove(proven, 450);
         others.into_iter().for_each(|(other, bytes)| quota.remove(other, bytes));
@@ -380,6 +381,9 @@ mod tests {
             quota.add(proven(2, host));
         }
         assert_eq!(quota.reserve(proven(2, 0), 0, 900), 750, "memory likewise");
+        quota.remove(proven(2, 0), 750);
+        quota.add(proven(2, 1));
+        assert_eq!(quota.reserve(proven(2, 1), 0, 900), 750, "what one gave back is another's");
         assert_eq!(quota.check(proven(2, 9), 0, &[]), Err(DropReason::TooManyOfNetwork));
         assert_eq!(quota.check(unproven(client(2, 9)), 0, &[]), Err(DropReason::TooManyOfNetwork));
         assert_eq!(quota.check(proven(3, 9), 0, &[]), Ok(()), "the next network");

@@ -369,6 +369,70 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_reserves_what_waits_for_its_disk_too_and_what_waits_in_its_socket() {
+        let root = tempfile::tempdir().expect("a folder");
+        let in_socket = TransferSocket::receive_memory(1004);
+        for (on_disk, asked, reserved) in [
+            (false, "blksize\x001000\0", 1004),
+            (true, "blksize\x001000\0", 2 * 1004),
+            (false, "blksize\x001000\0windowsize\x002\0", 2 * (1004 + in_socket)),
+            (true, "blksize\x001000\0windowsize\x002\0", 2 * (2 * 1004 + in_socket)),
+        ] {
+            let store: Box<dyn crate::store::Store> = match on_disk {
+                false => Box::new(InMemory::new().uploads(Uploads::Create)),
+                true => {
+                    let folder = crate::store::Folder::open(root.path()).expect("a folder");
+                    Box::new(folder.uploads(Uploads::Create))
+                }
+            };
+            let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1));
+            let config = config.windows_bytes(1 << 20).model(Model::Iterative);
+            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+            let datagram = format!("\0\x02new\0octet\0{asked}").into_bytes();
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], &datagram, &requested);
+            let most = std::time::Duration::from_secs(10);
+            while shared.admission.gauges().windows_bytes == 0 {
+                dispatcher.turn(Some(most)).expect("a turn");
+            }
+            let told = shared.admission.gauges().windows_bytes;
+            assert_eq!(told, reserved, "{asked:?}, on a disk: {on_disk}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_known_by_the_name_that_its_store_has_or_else_by_the_policys() {
+        for (policys, stores, served) in [
+            (None, None, None),
+            (Some("policys"), None, Some("policys")),
+            (None, Some("stores"), Some("stores")),
+            (Some("policys"), Some("stores"), Some("stores")),
+        ] {
+            let store = Generated::at_once(move |_| {
+                let file = Readable::bytes(vec![7; 600]);
+                Ok(stores.into_iter().fold(file, Readable::found))
+            });
+            let policy = move |_: &Query| {
+                let profile = Profile::default();
+                super::super::Verdict::Serve(policys.into_iter().fold(profile, Profile::name))
+            };
+            let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).policy(policy);
+            let config = config.model(Model::Iterative);
+            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+            let datagram = b"\0\x01f\0octet\0";
+            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+            let requested = Requested { len: datagram.len(), peer, local };
+            take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+            let (_, entry) = shared.admission.entries().remove(0);
+            let told = entry.opened().expect("it is open").served.clone();
+            assert_eq!(told, served.map(Filename::from), "{policys:?}, {stores:?}");
+        }
+    }
+
+    #[test]
     fn what_is_written_is_known_to_be_as_long_as_its_client_says() {
         let store = InMemory::new().uploads(Uploads::Create);
         let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).model(Model::Iterative);

@@ -543,6 +543,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_on_a_disk_that_is_read_only_is_told_so_and_not_to_lack_rights() {
+        let told = [Errno::ROFS, Errno::ACCESS, Errno::PERM].map(|errno| {
+            let told =
+                (StoreError::from(Denied::from(errno)), StoreError::from(io::Error::from(errno)));
+            (told.0.text(), told.1.text())
+        });
+        for (denied, error) in told {
+            assert_eq!(denied, error, "whether it is seen before or when it fails");
+        }
+        assert_ne!(told[0], told[1]);
+    }
+
+    #[test]
     fn what_others_may_neither_read_nor_write_or_nobody_may_write_is_closed_to_others() {
         let mut about = rustix::fs::stat("/").expect("a directory");
         for (mode, closed) in [

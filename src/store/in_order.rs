@@ -141,6 +141,28 @@ mod tests {
         assert_eq!(listed("../d").map_err(|error| error.text()), Err("outside the folder"));
     }
 
+    /// One whose disk is broken.
+    struct Broken;
+
+    impl Store for Broken {
+        fn read(&self, _: &Query) -> Result<Readable, StoreError> {
+            Err(StoreError::denied("broken"))
+        }
+
+        fn list(&self, _: &Query) -> Result<Listing, StoreError> {
+            Err(StoreError::denied("broken"))
+        }
+    }
+
+    #[test]
+    fn a_listing_of_which_a_part_cannot_be_had_is_none_whichever_part_it_is() {
+        let good = || shared(store(&[("d/a", 1)]));
+        for stores in [[good(), shared(Broken)], [shared(Broken), good()]] {
+            let listed = InOrder::new(stores).list(&query(Operation::List, "d"));
+            listed.expect_err("nobody would see that names are missing");
+        }
+    }
+
     #[test]
     fn the_listing_of_several_is_no_longer_than_that_of_one_and_says_so() {
         let (all, half) = (limits::LISTING_ENTRIES, limits::LISTING_ENTRIES / 2);

@@ -265,7 +265,27 @@ impl fmt::Debug for Readable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LISTING_BYTES;
     use crate::wire::Operation;
+
+    #[test]
+    fn the_line_that_counts_the_entries_of_a_listing_has_room_beside_them_however_much_they_leave()
+    {
+        let entries = |last: usize| {
+            let names =
+                (0..40).map(|n| format!("{n:020000}")).chain(["x".repeat(last), "y".into()]);
+            let (kind, size, modified) = (Kind::File, 1, std::time::SystemTime::UNIX_EPOCH);
+            names.map(move |name| Entry { name: name.into(), kind, size, modified }).collect()
+        };
+        for form in [Listing::to_json, Listing::to_text] {
+            let len = |last| form(&Listing::new(entries(last), false)).len();
+            let about = LISTING_BYTES - len(1);
+            for last in (about - 100..about + 100).step_by(5) {
+                let len = len(last);
+                assert!(len <= LISTING_BYTES, "{len} bytes, {last} of the last name");
+            }
+        }
+    }
 
     /// One of which each answer is another one than that of a store that only reads.
     struct Own;

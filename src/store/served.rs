@@ -186,11 +186,18 @@ mod tests {
         link(&format!("{s}/secret"), &format!("{o}/secret"));
         link(&format!("{r}/top"), &format!("{o}/back"));
         link("../..", &format!("{o}/deep/up"));
+        link("../deep/shared", &format!("{o}/deep/side"));
         let plain = Folder::open(&r).expect("it opens");
         let linked = Folder::open(&r).expect("it opens").uploads(Uploads::Overwrite);
         let linked = linked.links_to(&o).expect("it is there");
-        let there =
-            ["file", "folder/deep/shared", "d/relative/shared", "folder/deep/up/deep/shared"];
+        let there = [
+            "file",
+            "folder/deep/shared",
+            "d/relative/shared",
+            "folder/deep/up/deep/shared",
+            // What was passed before the first link is no part of the way behind it.
+            "d/relative/side",
+        ];
         for name in there {
             assert_eq!(size(&plain, name), Err("outside the folder"), "{name}");
             assert_eq!(size(&linked, name), Ok(Some(11)), "{name}");

@@ -19,6 +19,7 @@
 mod handles;
 mod served;
 mod tests;
+mod told;
 mod versions;
 
 use handles::Handle;

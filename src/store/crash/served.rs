@@ -7,9 +7,10 @@ use crate::query::Query;
 use crate::store::disk::{Directory, Lookup};
 use crate::store::notice::Notices;
 use crate::store::upload::Rules;
-use crate::store::{Readable, Store, StoreError, Uploads};
+use crate::store::{Notice, Readable, Store, StoreError, Uploads};
 use crate::transfer::{Memory, Sink};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 
 pub(crate) struct Served {
     root: Handle,
@@ -37,6 +38,15 @@ impl Disk {
     pub(crate) fn whole_file(&self, path: &str) -> Result<Box<dyn Sink>, StoreError> {
         let Served { root, rules } = self.serve(Uploads::Off, false);
         Ok(Box::new(rules.replace(&root, Path::new(path))?))
+    }
+}
+
+impl Served {
+    /// Where whoever runs it hears what there is to tell.
+    pub(super) fn heard(&self) -> Receiver<Notice> {
+        let (tell, told) = channel();
+        self.rules.notices.to(move |notice| drop(tell.send(notice.clone())));
+        told
     }
 }
 

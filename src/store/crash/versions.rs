@@ -138,6 +138,24 @@ fn an_error_of_any_call_before_the_new_file_is_there_leaves_all_as_it_was() {
 }
 
 #[test]
+fn while_nobody_knows_that_the_new_file_lasts_no_version_is_removed() {
+    for way in WAYS {
+        let calls = after(4, way).calls();
+        let renamed = calls.iter().rposition(|call| *call == Call::RenameOver).expect("a rename");
+        let synced = calls[renamed..].iter().position(|call| *call == Call::SyncDirectory);
+        let last = renamed + synced.expect("a sync");
+        let disk = after(3, way);
+        disk.fail(move |number, call| match call {
+            _ if number == last => Some(Errno::IO),
+            _ => (way == Some(call)).then_some(Errno::OPNOTSUPP),
+        });
+        store(&disk, 4).expect_err("it cannot be synced");
+        let all = named(&[("", 4), (".~1~", 1), (".~2~", 2), (".~3~", 3)]);
+        assert_eq!(found(&disk), all, "{way:?}: a crash may take the new file back");
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_is_not_replaced() {
     let disk = after(1, None);
     disk.fail(|_, call| (call == Call::HardLink).then_some(Errno::PERM));

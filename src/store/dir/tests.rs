@@ -167,12 +167,14 @@ fn a_root_that_is_gone_for_a_while_is_told_to_be_gone_and_to_be_there_again() {
 #[test]
 fn no_link_leads_an_upload_to_a_kept_version() {
     let root = tempfile::tempdir().expect("a folder");
-    std::fs::write(root.path().join("sw.cfg.~1~"), "old").expect("a file");
-    symlink("sw.cfg.~1~", root.path().join("golden.cfg")).expect("a link");
     let folder = Folder::open(root.path()).expect("a folder").uploads(Uploads::Overwrite);
-    let query = query(Operation::Write, "golden.cfg");
-    let refused = folder.keep_versions(2).write(&query).map(drop).expect_err("it is kept");
-    assert_eq!(refused.text(), "a reserved name");
+    let folder = folder.keep_versions(2);
+    for (to, link) in [("sw.cfg.~1~", "golden.cfg"), ("plain.cfg", "plain.cfg.~7~")] {
+        std::fs::write(root.path().join(to), "old").expect("a file");
+        symlink(to, root.path().join(link)).expect("a link");
+        let refused = folder.write(&query(Operation::Write, link)).map(drop);
+        assert_eq!(refused.map_err(|error| error.text()), Err("a reserved name"), "{link} to {to}");
+    }
 }
 
 #[test]

@@ -298,3 +298,23 @@ pub(crate) fn run_one(words: &[String]) -> Result<()> {
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
     Err(shell(text)?.env("RTFTPD_PATH", path).exec()).context("cannot start /bin/sh")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_a_command_writes_to_its_standard_error_the_end_is_kept() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf %05000d 0 >&2; echo last words >&2"]).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a shell");
+        let mut stderr = Stderr::of(child.stderr.take());
+        child.wait().expect("it ends");
+        while stderr.pipe.is_some() {
+            stderr.read();
+        }
+        let end = String::from_utf8_lossy(&stderr.end);
+        assert_eq!(end.len(), STDERR_BYTES);
+        assert!(end.ends_with("0last words\n"), "it says why it refuses with its last: {end}");
+    }
+}

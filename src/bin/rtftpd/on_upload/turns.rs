@@ -183,6 +183,18 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_turn_makes_room_in_its_own_network() {
+        let (first, last) = (network("192.0.2.0/24"), network("198.51.100.0/24"));
+        let most = Most { of_all: 3, of_network: 1 };
+        let turns = Turns::new(most, most);
+        let now = |network| turns.wait(network, Duration::ZERO);
+        let (over, _goes_on) = (now(first).expect("a turn"), now(last).expect("a turn"));
+        drop(over);
+        assert_eq!(now(last).map(drop), Err(NoTurn::Late), "its one turn is not over");
+        assert_eq!(now(first).map(drop), Ok(()), "its turn is over");
+    }
+
+    #[test]
     fn one_network_leaves_a_turn_and_a_place_to_wait_for_it_to_others() {
         let (busy, other) = (network("192.0.2.0/24"), network("198.51.100.0/24"));
         let turns =

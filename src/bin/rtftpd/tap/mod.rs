@@ -168,6 +168,29 @@ mod tests {
     }
 
     #[test]
+    fn who_is_traced_is_heard_and_who_may_fail_is_recorded_whoever_is_traced() {
+        use clap::Parser;
+        use tftpkit::wire::Operation;
+        let folder = tempfile::tempdir().expect("a folder");
+        let captures = Captures::open(folder.path()).expect("a folder");
+        let traced = &["--trace=192.0.2.0/24"][..];
+        for (words, captures, heard) in [
+            (traced, None, [true, false]),
+            (traced, Some(&captures), [true, true]),
+            (&[], Some(&captures), [true, true]),
+        ] {
+            let args = Alone::parse_from([&["alone"], words].concat()).args;
+            let tap = Listening::new(&args, captures.cloned(), 0).expect("somebody listens").tap();
+            let hears = ["192.0.2.7:2000", "198.51.100.7:2000"].map(|client| {
+                let (client, own) = (client.parse().expect("an address"), ([192, 0, 2, 1], 69));
+                let query = Query::new(client, own.0.into(), Operation::Read, "f");
+                tap.listen(&query, own.into(), own.into()).is_some()
+            });
+            assert_eq!(hears, heard, "{words:?}, captures: {}", captures.is_some());
+        }
+    }
+
+    #[test]
     fn somebody_listens_where_packets_are_asked_for_and_nobody_else_does() {
         use clap::Parser;
         let of = |words: &[&str]| Alone::parse_from([&["alone"], words].concat()).args;

@@ -130,6 +130,20 @@ mod tests {
     }
 
     #[test]
+    fn a_checksum_that_comes_out_as_none_is_written_as_its_other_zero() {
+        for (from, to, at) in [("192.0.2.1:69", "192.0.2.2:70", 26), ("[::1]:69", "[::1]:70", 46)] {
+            let [from, to] = [from, to].map(|at| at.parse().expect("an address"));
+            let check = |sum| {
+                let (at_time, bytes) = (Duration::ZERO, &[][..]);
+                let head = headers(&Datagram { at: at_time, from, to, bytes, len: 2, sum });
+                u16::from_be_bytes([head[at], head[at + 1]])
+            };
+            // With these bytes there would be nothing left.
+            assert_eq!(check(check(0)), u16::MAX, "0 says that nobody has added it up");
+        }
+    }
+
+    #[test]
     fn a_block_has_its_length_at_both_ends_and_is_padded() {
         let bytes = [0, 4, 0, 1, 9];
         let at = |text: &str| text.parse().expect("an address");

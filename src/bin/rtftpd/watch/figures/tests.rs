@@ -78,6 +78,10 @@ fn a_rate_is_of_late_and_half_of_it_of_what_was_before() {
     assert!((second.rate - 1500.0).abs() < 1.0, "{second:?}");
     let shown = second.shown(1, About::default(), Some(8000), later);
     assert_eq!((shown.progress.rate, shown.left), (1500, Some(2.0)));
+    let mut young = summary(1000, None);
+    young.elapsed = Duration::from_millis(1);
+    let young = Seen::next(None, Some(young), now);
+    assert!((young.rate - 20_000.0).abs() < 1.0, "a moment says nothing of a rate: {young:?}");
     let begun = Seen::next(None, Some(summary(0, None)), now);
     let begun = Seen::next(Some(&begun), Some(summary(4000, None)), later);
     assert!(
@@ -132,7 +136,24 @@ fn what_is_over_has_its_grade_and_is_counted_as_whole_or_as_in_trouble_or_as_nei
         let (figures, query) = (Figures::new(), of(operation));
         let mut summary = summary(bytes, Some(outcome));
         summary.elapsed = Duration::from_secs(3);
+        summary.round_trip = Some(Duration::from_millis(250));
         figures.tell(&Event::Finished { query: &query, served: None, summary: &summary });
+        let now = Now { gauges: Gauges::default(), rules: &[], lines_lost: 0 };
+        let text = figures.metrics(&now);
+        let sample = |name: &str| text.lines().find(|line| line.starts_with(name));
+        let took = sample("rtftpd_transfer_duration_seconds_sum");
+        assert_eq!(
+            took.is_some(),
+            complete > 0,
+            "only whole ones tell how long one takes: {took:?}"
+        );
+        assert_eq!(
+            sample("rtftpd_round_trip_seconds_sum"),
+            Some("rtftpd_round_trip_seconds_sum 0.25")
+        );
+        let ended = sample("rtftpd_transfers_ended_total").expect("it has ended");
+        let word = if complete > 0 { "complete" } else { told.0 };
+        assert!(ended.contains(&format!("outcome=\"{word}\"")), "{ended}");
         let known = locked(&figures.known);
         let over = known.recent[0].shown();
         let rate = over.progress.as_ref().map(|progress| progress.rate);
@@ -172,6 +193,12 @@ fn what_is_over_has_its_grade_and_is_counted_as_whole_or_as_in_trouble_or_as_nei
     );
     let Totals { complete, failed, refused, dropped, .. } = known.totals;
     assert_eq!([complete, failed, refused, dropped], [0, 1, 4, 1]);
+    let kept = (known.recent.len(), known.turned_away.len());
+    assert_eq!(kept, (1, 5), "who asks in vain pushes no failure out of sight");
+    drop(known);
+    let shown = figures.status(Gauges::default(), &[]).recent;
+    let ids: Vec<_> = shown.iter().map(|over| over.id).collect();
+    assert_eq!(ids, [6, 5, 4, 3, 2, 1], "the newest is the first, of both");
 }
 
 #[test]
