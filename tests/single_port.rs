@@ -4,10 +4,10 @@
 mod common;
 
 use common::{
-    DEADLINE, Peer, Running, Told, ack, data, error, folder, get, impatient, pattern, rrq, show,
-    until, windowed, wrq,
+    DEADLINE, Daemon, Peer, Running, Told, ack, data, error, folder, get, impatient, pattern, rrq,
+    show, until, windowed, wrq,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 use tftpkit::limits;
@@ -55,6 +55,17 @@ fn everything_leaves_from_the_address_and_the_port_that_were_asked() {
             assert_eq!((tid, peer.rest(first, tid, 512)), (asked, Ok(file.clone())));
         }
     }
+}
+
+#[test]
+fn a_socket_that_was_handed_over_answers_from_its_own_port_as_well() {
+    let root = folder(&[("f", b"few bytes")]);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let asked = socket.local_addr().expect("its address");
+    let _server = Daemon::activated(&socket, &["--single-port"], root.path());
+    let peer = Peer::of(asked);
+    let (first, tid) = peer.answer(&rrq("f", &[]));
+    assert_eq!((tid, peer.rest(first, tid, 512)), (asked, Ok(b"few bytes".to_vec())));
 }
 
 #[test]
