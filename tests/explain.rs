@@ -350,7 +350,8 @@ fn the_name_under_which_an_upload_is_stored_is_explained() {
     let output = command.env("RTFTPD_USER", nix::unistd::Uid::effective().to_string()).output();
     let text = String::from_utf8(output.expect("it runs").stdout).expect("UTF-8");
     let line = text.lines().find(|line| line.starts_with("  stored   /"));
-    assert!(line.is_some_and(|line| line.ends_with("/root/sw-2.cfg")), "{text}");
+    let stored = here.path().join("root/sw-2.cfg").display().to_string();
+    assert!(line.is_some_and(|line| line.ends_with(&stored)), "{text}");
 }
 
 #[test]

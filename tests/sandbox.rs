@@ -2,7 +2,7 @@
 //! seen of the program itself.
 
 mod common;
-#[allow(dead_code)] // The program uses all of it.
+#[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../src/bin/rtftpd/sandbox/mod.rs"]
 mod sandbox;
 

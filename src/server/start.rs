@@ -253,13 +253,27 @@ fn fit_to_buffer(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Budgets, Config, Handle, Model, Server, take_datagram};
+    use super::super::{Budgets, Config, Dispatcher, Handle, Model, Server, take_datagram};
     use super::*;
     use crate::net::{Rehearsal, Requested};
-    use crate::store::{Generated, InMemory, Readable, StoreError, Uploads};
+    use crate::store::{Generated, InMemory, Readable, Store, StoreError, Uploads};
     use std::net::{IpAddr, Ipv4Addr};
     use std::num::NonZeroU64;
     use std::sync::{Mutex, mpsc};
+
+    /// A server that has taken this request of one client.
+    fn asked_by_one(
+        config: Config,
+        store: impl Store + 'static,
+        datagram: &[u8],
+    ) -> (Arc<Shared>, Dispatcher) {
+        let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
+        let Server { sockets, shared, mut dispatcher } = server.expect("a server");
+        let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
+        let requested = Requested { len: datagram.len(), peer, local };
+        take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+        (shared, dispatcher)
+    }
 
     /// Tells at which address each transfer was asked for, and from which it is answered.
     struct Heard(mpsc::Sender<[SocketAddr; 2]>);
@@ -355,14 +369,10 @@ mod tests {
             });
             let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1));
             let config = config.windows_bytes(4 * MOST).model(Model::Iterative);
-            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
-            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
             let options = asked.replace(['=', ' '], "\0");
             let options = if asked.is_empty() { options } else { options + "\0" };
-            let datagram = format!("\0\x01f\0octet\0{options}").into_bytes();
-            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
-            let requested = Requested { len: datagram.len(), peer, local };
-            take_datagram(&shared, &mut dispatcher, &sockets[0], &datagram, &requested);
+            let datagram = format!("\0\x01f\0octet\0{options}");
+            let (shared, _dispatcher) = asked_by_one(config, store, datagram.as_bytes());
             let told = shared.admission.gauges().windows_bytes;
             assert_eq!(told, reserved, "{asked}, and {held} bytes are held");
         }
@@ -378,7 +388,7 @@ mod tests {
             (false, "blksize\x001000\0windowsize\x002\0", 2 * (1004 + in_socket)),
             (true, "blksize\x001000\0windowsize\x002\0", 2 * (2 * 1004 + in_socket)),
         ] {
-            let store: Box<dyn crate::store::Store> = match on_disk {
+            let store: Box<dyn Store> = match on_disk {
                 false => Box::new(InMemory::new().uploads(Uploads::Create)),
                 true => {
                     let folder = crate::store::Folder::open(root.path()).expect("a folder");
@@ -387,12 +397,8 @@ mod tests {
             };
             let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1));
             let config = config.windows_bytes(1 << 20).model(Model::Iterative);
-            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
-            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
-            let datagram = format!("\0\x02new\0octet\0{asked}").into_bytes();
-            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
-            let requested = Requested { len: datagram.len(), peer, local };
-            take_datagram(&shared, &mut dispatcher, &sockets[0], &datagram, &requested);
+            let datagram = format!("\0\x02new\0octet\0{asked}");
+            let (shared, mut dispatcher) = asked_by_one(config, store, datagram.as_bytes());
             let most = std::time::Duration::from_secs(10);
             while shared.admission.gauges().windows_bytes == 0 {
                 dispatcher.turn(Some(most)).expect("a turn");
@@ -420,12 +426,7 @@ mod tests {
             };
             let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).policy(policy);
             let config = config.model(Model::Iterative);
-            let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
-            let Server { sockets, shared, mut dispatcher } = server.expect("a server");
-            let datagram = b"\0\x01f\0octet\0";
-            let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
-            let requested = Requested { len: datagram.len(), peer, local };
-            take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+            let (shared, _dispatcher) = asked_by_one(config, store, b"\0\x01f\0octet\0");
             let (_, entry) = shared.admission.entries().remove(0);
             let told = entry.opened().expect("it is open").served.clone();
             assert_eq!(told, served.map(Filename::from), "{policys:?}, {stores:?}");
@@ -436,12 +437,8 @@ mod tests {
     fn what_is_written_is_known_to_be_as_long_as_its_client_says() {
         let store = InMemory::new().uploads(Uploads::Create);
         let config = Config::default().listen((Ipv4Addr::LOCALHOST, 1)).model(Model::Iterative);
-        let server = Server::bind_on(Rehearsal::start(), config, store, |_| {});
-        let Server { sockets, shared, mut dispatcher } = server.expect("a server");
         let datagram = b"\0\x02f\0octet\0tsize\x0077\0";
-        let (peer, local) = (([192, 0, 2, 7], 2000).into(), Ipv4Addr::LOCALHOST.into());
-        let requested = Requested { len: datagram.len(), peer, local };
-        take_datagram(&shared, &mut dispatcher, &sockets[0], datagram, &requested);
+        let (shared, mut dispatcher) = asked_by_one(config, store, datagram);
         dispatcher.turn(Some(std::time::Duration::ZERO)).expect("a turn");
         let (_, entry) = shared.admission.entries().remove(0);
         assert_eq!(entry.opened().map(|opened| opened.size), Some(Some(77)));

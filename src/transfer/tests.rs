@@ -472,3 +472,39 @@ fn the_second_piece_of_a_run_leaves_unless_it_was_acknowledged_before() {
     transfer.handle(ms(200), &ack(6));
     assert_eq!(next_run(&mut transfer, 200), [7, 8]);
 }
+
+/// The window that seems to fit a client of which these blocks of its windows of 64 came, each alone or after silence,
+/// and so many milliseconds after the last.
+fn fits_after(blocks: &[Option<u16>], ms_more: u64) -> Option<u16> {
+    let window = WindowSize::new(64).expect("a window");
+    let options = Options::NONE.with(TransferOption::WindowSize(window));
+    let request = Request { operation: Operation::Read, name: b"f", mode: Mode::Octet, options };
+    let mut get = Transfer::get(ms(0), Timing::default(), &request, Box::new(Vec::new()));
+    assert!(!settled(&mut get, ms(0)));
+    let mut now = 1;
+    get.handle(ms(now), &Packet::Oack(options).to_vec());
+    for block in blocks {
+        match block {
+            Some(block) => get.handle(ms(now), &data(*block, &[7; 512])),
+            None => now += 300,
+        }
+        assert!(!settled(&mut get, ms(now)));
+    }
+    get.window_that_fits(ms(now + ms_more)).map(WindowSize::get)
+}
+
+#[test]
+fn a_path_without_room_is_known_by_what_comes_again_or_does_not_come() {
+    let torn: Vec<_> =
+        (0..5).flat_map(|n| (1..=10).map(move |b| Some(b + 10 * n)).chain([None])).collect();
+    assert_eq!([fits_after(&torn[..44], 0), fits_after(&torn, 0)], [None, Some(6)]);
+    // One window, of which the gaps are filled one by one.
+    let filled = (1..=16).chain((18..=62).step_by(2)).chain([17, 19, 21, 23]);
+    let filled: Vec<_> = filled.map(Some).collect();
+    assert_eq!([199, 200].map(|ms| fits_after(&filled, ms)), [None, Some(10)]);
+    assert_eq!(fits_after(&filled[..filled.len() - 1], 200), None, "of four acknowledgements");
+    for again in [3, 40] {
+        let repeated = |times| fits_after(&[&filled[..], &vec![Some(again); times]].concat(), 0);
+        assert_eq!([31, 32].map(repeated), [None, Some(10)], "block {again}, which is there");
+    }
+}

@@ -70,27 +70,30 @@ impl Torn {
     /// of which the sender does not find the gaps.
     pub(super) fn fits(&self, now: Time) -> Option<WindowSize> {
         let row = self.last(LAST).take_while(Option::is_some).count();
+        let is_silent = now - self.came_at >= limits::SHORTEST_INTERVAL;
+        let room = if self.pieces >= IN_A_ROW && (is_silent || self.repeated >= TOO_OFTEN) {
+            self.last(row).flatten().max()?
+        } else {
+            self.torn_alike(row)?
+        };
+        // Less, for after a wait a path has room for more than it has in a row, and it may be shared.
+        let fits = u16::try_from((5 * room / 8).max(1)).ok()?;
+        WindowSize::new(fits)
+    }
+
+    /// The least that came of windows that were torn at about the same place, where enough were, `row` of them in a row.
+    fn torn_alike(&self, row: usize) -> Option<u64> {
         let alike = |windows| {
             let torn = || self.last(windows).flatten();
             let (least, most) = (torn().min()?, torn().max()?);
             // What is lost by chance is lost anywhere.
             (4 * (most - least) <= least + 4).then_some(least)
         };
-        let is_silent = now - self.came_at >= limits::SHORTEST_INTERVAL;
-        let room = if self.pieces >= IN_A_ROW && (is_silent || self.repeated >= TOO_OFTEN) {
-            self.last(row).flatten().max()
-        } else if row >= IN_A_ROW {
-            alike(IN_A_ROW)
-        } else if row >= LONG_IN_A_ROW {
-            alike(row).filter(|least| *least >= LONG)
-        } else if self.last(LAST).flatten().count() >= OF_THE_LAST {
-            alike(LAST)
-        } else {
-            None
-        };
-        // Less, for after a wait a path has room for more than it has in a row, and it may be shared.
-        let fits = u16::try_from((5 * room? / 8).max(1)).ok()?;
-        WindowSize::new(fits)
+        let in_a_row = |windows| if row >= windows { alike(windows) } else { None };
+        let long = || in_a_row(LONG_IN_A_ROW).filter(|least| *least >= LONG);
+        let are_many = self.last(LAST).flatten().count() >= OF_THE_LAST;
+        let many = || if are_many { alike(LAST) } else { None };
+        in_a_row(IN_A_ROW).or_else(long).or_else(many)
     }
 
     /// The last windows, up to so many, from the last on.
@@ -171,12 +174,15 @@ mod tests {
         assert_eq!(fits(&[24, 25, 23]), None);
         assert_eq!(fits(&[46, 46]), None);
         assert_eq!(fits(&[46, 30, 46]), None, "as chance has it");
+        assert_eq!(fits(&[10, 40, 30, 31, 30]), Some(18), "whatever came before them");
     }
 
     #[test]
     fn eight_of_sixteen_tell_where_the_others_came_whole() {
         let every_other = |torn: usize| fits(&[10, WINDOW].repeat(torn)[1..]);
         assert_eq!([every_other(8), every_other(9)], [None, Some(6)]);
+        let last_in_a_row = [[10, WINDOW].repeat(5), vec![10, 10, 10]].concat();
+        assert_eq!(fits(&last_in_a_row), Some(6), "also where the last three came in a row");
         let thinly = [[10, WINDOW].repeat(7), vec![WINDOW, 10, WINDOW]].concat();
         assert_eq!(fits(&thinly), None, "eight of seventeen");
     }
