@@ -379,8 +379,9 @@ pub const UPLOADS_WAITING_OF_NETWORK: usize =
 
 const _: () = assert!(UPLOAD_COMMANDS + UPLOADS_WAITING < ASKING_THREADS);
 
-/// A thread that waited for a disk is there for the next wait for so long: to make one costs more than most waits.
-pub(crate) const WORKER_LINGER: Duration = Duration::from_secs(1);
+/// A thread whose job is done is there for the next one for so long: to make one costs more than a small file. In a second
+/// a rack that starts has asked again.
+pub(crate) const THREAD_LINGER: Duration = Duration::from_secs(1);
 
 /// The stack of a transfer's thread: many times what its calls take, for what is not touched costs nothing, and of
 /// larger stacks fewer are kept for the next thread when this one ends.

@@ -257,6 +257,7 @@ fn only_two_files_of_the_library_ask_what_time_it_is_and_make_sockets() {
         matches!(
             path,
             "src/net/kernel/tests.rs"
+                | "src/net/threads.rs"
                 | "src/net/workers.rs"
                 | "src/server/entry.rs"
                 | "src/server/process/carry/tests.rs"

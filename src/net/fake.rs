@@ -176,7 +176,7 @@ impl System for Fake {
         Ok(Box::new(FakePoller { system: self.clone(), watched: Mutex::default() }))
     }
 
-    fn spawn(&self, _: &str, _: Job) -> io::Result<()> {
+    fn spawn(&self, _: &'static str, _: Job) -> io::Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -4,6 +4,7 @@
 //! nothing.
 
 use super::system::{Asked, Job, Poller, Pool, System, Udp, WOKEN};
+use super::threads::Threads;
 use super::workers::Workers;
 use crate::limits;
 use crate::proto::Time;
@@ -34,6 +35,7 @@ pub(crate) struct Kernel {
     start: Instant,
     /// The interface that all sockets are bound to, if they are to any.
     interface: Option<Box<str>>,
+    threads: Threads,
 }
 
 impl Kernel {
@@ -44,7 +46,7 @@ impl Kernel {
 
     /// The same, with all sockets bound to an interface.
     pub(crate) fn at(interface: Option<Box<str>>) -> Arc<Self> {
-        let kernel = Self { start: Instant::now(), interface };
+        let kernel = Self { start: Instant::now(), interface, threads: Threads::default() };
         // It is read from files that a process may give up before it serves.
         kernel.processors();
         Arc::new(kernel)
@@ -137,13 +139,12 @@ impl System for Kernel {
         Ok(Box::new(KernelPoller { epoll, waker, events }))
     }
 
-    fn spawn(&self, name: &str, job: Job) -> io::Result<()> {
-        let thread = std::thread::Builder::new().name(name.into());
-        thread.stack_size(limits::THREAD_STACK_BYTES).spawn(job).map(drop)
+    fn spawn(&self, name: &'static str, job: Job) -> io::Result<()> {
+        self.threads.run(name, job)
     }
 
     fn pool(&self, most: usize) -> Arc<dyn Pool> {
-        Arc::new(Workers::new(most))
+        Arc::new(Workers::new(self.threads.clone(), most))
     }
 }
 

@@ -19,6 +19,7 @@ mod session;
 mod socket;
 mod system;
 mod tap;
+mod threads;
 mod waiting;
 mod workers;
 

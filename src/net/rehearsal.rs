@@ -68,7 +68,7 @@ impl System for Rehearsal {
         Ok(Box::new(Hurried::default()))
     }
 
-    fn spawn(&self, _: &str, _: Job) -> io::Result<()> {
+    fn spawn(&self, _: &'static str, _: Job) -> io::Result<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

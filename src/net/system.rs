@@ -43,8 +43,8 @@ pub(crate) trait System: Debug + Send + Sync {
     /// A way to wait for many sockets.
     fn poller(&self) -> io::Result<Box<dyn Poller>>;
 
-    /// Runs `job` on a thread of its own. When there is none, `job` is dropped.
-    fn spawn(&self, name: &str, job: Job) -> io::Result<()>;
+    /// Runs `job` on a thread that does nothing else meanwhile. When there is none, `job` is dropped.
+    fn spawn(&self, name: &'static str, job: Job) -> io::Result<()>;
 
     /// A pool of up to `most` threads for what may wait long.
     fn pool(&self, most: usize) -> Arc<dyn Pool>;

@@ -336,7 +336,7 @@ impl System for Machine {
         Ok(Box::new(MachinePoller { machine: self.clone(), place: state.pollers.len() - 1 }))
     }
 
-    fn spawn(&self, name: &str, job: Job) -> io::Result<()> {
+    fn spawn(&self, name: &'static str, job: Job) -> io::Result<()> {
         // Without the threads of its loops there is no server.
         if name != "events" && self.has_all_threads() {
             return Err(ErrorKind::WouldBlock.into());
