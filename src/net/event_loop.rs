@@ -10,6 +10,7 @@ use super::pools::Pools;
 use super::session::{Driver, Next, Session};
 use super::socket::RequestSocket;
 use super::system::{Poller, System, WOKEN};
+use super::waiting::BusyPoll;
 use crate::limits;
 use crate::proto::Time;
 use crate::transfer::{Summary, Transfer};
@@ -40,6 +41,7 @@ pub(crate) struct EventLoop<H> {
     deadlines: Deadlines,
     buffer: Vec<u8>,
     ready: Vec<u64>,
+    busy_poll: BusyPoll,
 }
 
 struct Entry<H> {
@@ -48,6 +50,8 @@ struct Entry<H> {
     handler: Option<H>,
     /// Whether the poller tells of room to send.
     waits_for_room: bool,
+    /// Whether its peer's answer is polled for.
+    polls: bool,
 }
 
 /// How other threads hand transfers to an event loop, and wake it.
@@ -81,6 +85,7 @@ impl<H: Handler> EventLoop<H> {
     pub(crate) fn new(system: Arc<dyn System>, pools: Pools) -> io::Result<Self> {
         let shared = Shared { poller: system.poller()?, mail: Mutex::new(Some(Vec::new())) };
         Ok(Self {
+            busy_poll: BusyPoll::new(Arc::clone(&system)),
             system,
             pools,
             mailbox: Mailbox(Arc::new(shared)),
@@ -119,7 +124,13 @@ impl<H: Handler> EventLoop<H> {
             return handler.ended(Err(error));
         }
         let next = session.advance(&mut session.lock(), Driver::Loop);
-        vacant.insert(Entry { session, handler: Some(handler), waits_for_room: false });
+        vacant.insert(Entry {
+            session,
+            handler: Some(handler),
+            waits_for_room: false,
+            polls: false,
+        });
+        self.busy_poll.begin_anew();
         self.go_on(key, next);
     }
 
@@ -144,7 +155,7 @@ impl<H: Handler> EventLoop<H> {
         watched.clear();
         let mut ready = std::mem::take(&mut self.ready);
         let most = self.time_to_wait(most);
-        self.poller().wait(most, &mut ready)?;
+        self.sleep(most, &mut ready)?;
         for name in ready.iter().copied() {
             match name {
                 WOKEN => self.open_mail(),
@@ -155,6 +166,17 @@ impl<H: Handler> EventLoop<H> {
         let crowded = ready.len() == limits::EVENTS_AT_ONCE;
         self.ready = ready;
         Ok(crowded)
+    }
+
+    /// Waits for something to do. Where an answer is near it is looked for first.
+    fn sleep(&mut self, most: Option<Duration>, ready: &mut Vec<u64>) -> io::Result<()> {
+        let poller = &*self.mailbox.0.poller;
+        let until = self.system.now() + most.unwrap_or(limits::BUSY_POLL);
+        let found = self.busy_poll.poll(until, || {
+            poller.wait(Some(Duration::ZERO), ready)?;
+            Ok(!ready.is_empty())
+        })?;
+        if found { Ok(()) } else { poller.wait(most, ready) }
     }
 
     /// The second half: lets those act whose time has come.
@@ -254,6 +276,7 @@ impl<H: Handler> EventLoop<H> {
                 None => poller.tell_of_room(socket.udp(), key as u64, for_room),
             };
         }
+        self.set_polls(key, matches!(next, Next::Wait(_)));
         match next {
             Next::Room(deadline) if self.entries[key].session.socket().flow().is_some() => {
                 let again = self.system.now() + limits::ROOM_AGAIN;
@@ -268,6 +291,15 @@ impl<H: Handler> EventLoop<H> {
             }
             Next::Storage => self.run_storage(key),
             Next::Done => self.remove(key, Ok(())),
+        }
+    }
+
+    /// Whoever waits for a disk, or only in case the last ACK was lost, needs no answer soon.
+    fn set_polls(&mut self, key: usize, polls: bool) {
+        match (std::mem::replace(&mut self.entries[key].polls, polls), polls) {
+            (false, true) => self.busy_poll.begin(),
+            (true, false) => self.busy_poll.end(),
+            _ => {}
         }
     }
 
@@ -287,6 +319,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn remove(&mut self, key: usize, how: io::Result<()>) {
+        self.set_polls(key, false);
         let Entry { session, handler, .. } = self.entries.remove(key);
         listen_no_more(self.poller(), &session);
         self.deadlines.remove(key);

@@ -335,15 +335,20 @@ impl Session {
     ) -> io::Result<Summary> {
         let mut buffer = Vec::new();
         let mut timeout = Timeout::default();
-        let mut busy_poll = BusyPoll::new(&*self.system);
+        let mut busy_poll = BusyPoll::new(Arc::clone(&self.system));
+        busy_poll.begin();
         let mut transfer = self.lock();
         transfer.write_itself();
         while let Some(until) = waits_until(self.advance(&mut transfer, Driver::Thread)) {
             buffer.resize(self.socket.room_for(&transfer), 0);
             // What is taken without the lock, a repeat that comes meanwhile knows nothing of.
             let mut held = (!transfer.is_proven()).then_some(transfer);
-            let mut received = busy_poll.receive(&self.socket, &mut buffer, until)?;
-            if received == Received::Nothing {
+            let mut received = Received::Nothing;
+            let found = busy_poll.poll(until, || {
+                received = self.socket.try_receive(&mut buffer)?;
+                Ok(received != Received::Nothing)
+            })?;
+            if !found {
                 let most = until - self.system.now();
                 received = if held.take().is_some() {
                     self.socket.wait(most);

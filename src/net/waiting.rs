@@ -1,11 +1,12 @@
-//! How a thread waits for a socket: it polls for a moment, and then it sleeps.
+//! How a thread waits for what comes: it polls for a moment, and then it sleeps.
 
-use super::socket::{Received, TransferSocket};
+use super::socket::TransferSocket;
 use super::system::System;
 use crate::limits;
 use crate::proto::Time;
 use std::cmp::Ordering::{Equal, Greater, Less};
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -28,79 +29,94 @@ impl Timeout {
     }
 }
 
-/// Polls the socket for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
+/// Polls for a moment before it sleeps: to be woken costs more than a whole round trip in a small network.
 ///
 /// While there are processors to spare it looks again and again for a moment. Where transfers have to share them it
 /// lets the others run first and looks once: the answer that came meanwhile needs no waking. Only as long as answers
 /// do come like this.
-pub(super) struct BusyPoll<'a> {
-    system: &'a dyn System,
+pub(super) struct BusyPoll {
+    system: Arc<dyn System>,
+    /// Transfers that are driven here.
+    driven: usize,
     /// How often in a row there was nothing.
     misses: u32,
     /// How many times it now sleeps without polling.
     sleeps: u32,
 }
 
-/// Transfers that are driven on threads of this process.
+/// Transfers that are driven in this process, by threads of their own and by loops.
 static DRIVEN: AtomicUsize = AtomicUsize::new(0);
 
-impl<'a> BusyPoll<'a> {
-    /// A thread begins to drive a transfer.
-    pub(super) fn new(system: &'a dyn System) -> Self {
-        DRIVEN.fetch_add(1, Ordering::Relaxed);
-        Self { system, misses: 0, sleeps: 0 }
+impl BusyPoll {
+    /// For one who drives nothing yet.
+    pub(super) const fn new(system: Arc<dyn System>) -> Self {
+        Self { system, driven: 0, misses: 0, sleeps: 0 }
     }
 
-    /// Takes what comes before `until`, as long as it pays to poll for it.
-    pub(super) fn receive(
+    /// Drives one more from now on.
+    pub(super) fn begin(&mut self) {
+        DRIVEN.fetch_add(1, Ordering::Relaxed);
+        self.driven += 1;
+    }
+
+    /// Forgets what was in vain: the next answer may come from nearer.
+    pub(super) const fn begin_anew(&mut self) {
+        (self.misses, self.sleeps) = (0, 0);
+    }
+
+    /// Drives one less.
+    pub(super) fn end(&mut self) {
+        DRIVEN.fetch_sub(1, Ordering::Relaxed);
+        self.driven -= 1;
+    }
+
+    /// Looks for what comes before `until`, as long as it pays to poll for it. Tells whether `look` found something.
+    pub(super) fn poll(
         &mut self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
         until: Time,
-    ) -> io::Result<Received> {
-        let received = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
+        mut look: impl FnMut() -> io::Result<bool>,
+    ) -> io::Result<bool> {
+        let found = match DRIVEN.load(Ordering::Relaxed).cmp(&self.system.processors()) {
+            _ if self.driven == 0 => return Ok(false),
             _ if self.sleeps > 0 => {
                 self.sleeps -= 1;
-                return Ok(Received::Nothing);
+                return Ok(false);
             }
-            Less => self.spin(socket, buffer, until)?,
+            Less => self.spin(until, look)?,
             // The peer may need this processor.
-            Equal => return Ok(Received::Nothing),
+            Equal => return Ok(false),
             Greater => {
                 std::thread::yield_now();
-                socket.try_receive(buffer)?
+                look()?
             }
         };
-        if received == Received::Nothing {
+        if found {
+            self.misses = 0;
+        } else {
             self.misses = (self.misses + 1).min(16);
             self.sleeps = 1 << self.misses;
-        } else {
-            self.misses = 0;
         }
-        Ok(received)
+        Ok(found)
     }
 
     /// Looks again and again for a moment.
-    fn spin(
-        &self,
-        socket: &TransferSocket,
-        buffer: &mut [u8],
-        until: Time,
-    ) -> io::Result<Received> {
+    fn spin(&self, until: Time, mut look: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
         let until = until.min(self.system.now() + limits::BUSY_POLL);
         loop {
-            let received = socket.try_receive(buffer)?;
-            if received != Received::Nothing || self.system.now() > until {
-                return Ok(received);
+            if look()? {
+                return Ok(true);
+            }
+            if self.system.now() > until {
+                return Ok(false);
             }
             std::hint::spin_loop();
         }
     }
 }
 
-impl Drop for BusyPoll<'_> {
+impl Drop for BusyPoll {
     fn drop(&mut self) {
-        DRIVEN.fetch_sub(1, Ordering::Relaxed);
+        DRIVEN.fetch_sub(self.driven, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +125,7 @@ mod tests {
     use super::*;
     use crate::net::Kernel;
     use crate::net::fake::Fake;
+    use crate::net::socket::Received;
 
     #[test]
     fn the_kernels_timeout_is_never_longer_than_the_wait_and_no_less_than_half_of_it() {
@@ -135,11 +152,12 @@ mod tests {
         let (fake, peer) = (Fake::default(), std::net::SocketAddr::from(([127, 0, 0, 1], 9)));
         let socket = TransferSocket::answer(&fake, peer.ip(), peer, None).expect("a socket");
         // This system has no processor to spare: each poll is one look.
-        let mut poll = BusyPoll::new(&fake);
+        let mut poll = BusyPoll::new(Arc::new(fake.clone()));
+        poll.begin();
         let mut looks = |is_there: bool| {
-            let is_new = |poll: &mut BusyPoll<'_>| {
-                let received = poll.receive(&socket, &mut [0; 9], fake.now()).expect("a look");
-                received != Received::Nothing
+            let is_new = |poll: &mut BusyPoll| {
+                let mut look = || Ok(socket.try_receive(&mut [0; 9])? != Received::Nothing);
+                poll.poll(fake.now(), &mut look).expect("a look")
             };
             if is_there {
                 fake.comes(b"data", peer);

@@ -3,7 +3,7 @@ use crate::net::Ending;
 use crate::net::fake::Fake;
 use crate::net::{Delivery, Requested, TransferSocket};
 use crate::proto::{Timing, accept};
-use crate::transfer::{Memory, Outcome, Source, Terms};
+use crate::transfer::{Discard, Memory, Outcome, Source, Terms};
 use crate::wire::{Mode, Options, TransferOption, WindowSize};
 use nix::errno::Errno;
 use std::io::IoSliceMut;
@@ -32,11 +32,14 @@ fn event_loop(fake: &Fake) -> EventLoop<Driven> {
 
 /// A download in windows of four blocks.
 fn download(fake: &Fake, source: Box<dyn Source>) -> Transfer {
+    Transfer::serve_read(fake.now(), &terms(), source)
+}
+
+fn terms() -> Terms {
     let window = TransferOption::WindowSize(WindowSize::new(4).expect("a window"));
     let answer = Options::NONE.with(window);
     let agreed = accept(&answer, &answer).expect("the same");
-    let terms = Terms { agreed, answer, mode: Mode::Octet, timing: Timing::default() };
-    Transfer::serve_read(fake.now(), &terms, source)
+    Terms { agreed, answer, mode: Mode::Octet, timing: Timing::default() }
 }
 
 /// Adds a download, and gives what it comes to.
@@ -300,6 +303,9 @@ fn who_cannot_be_watched_or_has_a_socket_that_fails_hears_so() {
         };
         assert_eq!(told, Some(expected), "at {fails_at}");
         assert!(event_loop.entries.is_empty(), "at {fails_at}");
+        (event_loop.busy_poll.begin_anew(), fake.state().looks = 0);
+        event_loop.turn(Some(Duration::from_millis(1)), watched).expect("a turn");
+        assert_eq!(fake.state().looks, 0, "nobody is left to answer, at {fails_at}");
     }
 }
 
@@ -358,4 +364,44 @@ fn how_a_transfer_gets_on_is_told_when_something_came_and_when_its_time_has_come
         let told = told.lock().expect("no panic").clone();
         assert_eq!(told, expected, "who watches is not told, something came: {something}");
     }
+}
+
+#[test]
+fn an_answer_is_looked_for_before_the_loop_sleeps_as_long_as_that_finds_some() {
+    // This system has no processor to spare: to poll is one look.
+    let (fake, watched) = (Fake::default(), &mut Vec::new());
+    let mut event_loop = event_loop(&fake);
+    let mut turn = |event_loop: &mut EventLoop<Driven>| {
+        fake.state().looks = 0;
+        event_loop.turn(Some(Duration::from_millis(1)), watched).expect("a turn");
+        fake.state().looks
+    };
+    // Somebody else has one to drive.
+    let mut other = BusyPoll::new(Arc::new(fake.clone()));
+    other.begin();
+    assert_eq!(turn(&mut event_loop), 0, "nobody is there to answer");
+    let answer = || TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+    let _ = add(&mut event_loop, &fake, answer(), 6 * 512);
+    assert_eq!([(); 5].map(|()| turn(&mut event_loop)), [1, 0, 0, 1, 0]);
+    // The next may be nearer.
+    let _ = add(&mut event_loop, &fake, answer(), 6 * 512);
+    for last in [0, 4] {
+        fake.comes(&[0, 4, 0, last], PEER);
+        assert_eq!(turn(&mut event_loop), 1, "what is there is found");
+    }
+    for socket in [0, 1] {
+        let came = (Ok(b"\0\x05\0\0no more\0".to_vec()), PEER);
+        fake.state().sockets[socket].came.push_back(came);
+        turn(&mut event_loop);
+    }
+    assert!(event_loop.entries.is_empty(), "both are over");
+    event_loop.busy_poll.begin_anew();
+    assert_eq!(turn(&mut event_loop), 0, "nobody is left to answer");
+    let upload = Transfer::serve_write(fake.now(), &terms(), Box::new(Discard));
+    let session = Session::new(answer(), Arc::new(fake.clone()), upload);
+    event_loop.add(Driven(Arc::new(session), Arc::default()));
+    fake.comes(&[0, 3, 0, 1], PEER);
+    assert_eq!(turn(&mut event_loop), 1);
+    assert!(!event_loop.entries.is_empty(), "its last ACK may be lost");
+    assert_eq!([(); 3].map(|()| turn(&mut event_loop)), [0; 3], "its peer has nothing to say");
 }
