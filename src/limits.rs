@@ -103,6 +103,11 @@ pub const SLOWEST_RATE: u64 = 1 << 10;
 /// 65,464.
 pub const WINDOW_BYTES: usize = 1 << 20;
 
+/// A window of blocks that the path carries in several packets each has 256 of these at most. Where one is lost, the others of
+/// its block stay in the receiver's kernel for 30 s, and once they take 4 MiB, four such windows, that takes no block any more.
+#[doc(hidden)]
+pub const SPLIT_WINDOW_PACKETS: usize = 256;
+
 /// A lock-step transfer reads 16 KiB ahead, so that the file costs one system call for many small blocks.
 #[doc(hidden)]
 pub const READ_AHEAD_BYTES: usize = 16 << 10;

@@ -22,7 +22,7 @@ pub(super) struct Pace {
     spacing: u64,
     /// The spacing that loss has shown to be needed.
     limit: Option<u64>,
-    /// Blocks that must arrive without loss before less than the limit is tried.
+    /// Packets that must arrive without loss before less than the limit is tried.
     hold: u64,
     /// How often in a row less was tried.
     raises: u32,
@@ -46,6 +46,8 @@ pub(super) struct Pace {
     before_silence: Option<BeforeSilence>,
     /// The spacing of what was acknowledged last.
     acknowledged: u64,
+    /// The spacing by which a window arrived whole last.
+    held: u64,
 }
 
 /// How fast blocks left before silence slowed them.
@@ -119,6 +121,7 @@ impl Pace {
             room: 0,
             before_silence: None,
             acknowledged: 0,
+            held: 0,
         }
     }
 
@@ -234,12 +237,17 @@ impl Pace {
 
     /// Blocks arrived as fast as they left.
     fn kept_up(&mut self, blocks: u64) {
+        // The end of a torn window says nothing of a whole one.
+        if blocks < self.window / 2 {
+            return;
+        }
+        self.held = self.spacing;
         match self.limit {
-            // The end of a torn window says nothing of a whole one.
-            _ if blocks < self.window / 2 => {}
             None => self.hasten(self.spacing / 2),
             Some(limit) if self.spacing > limit => self.hasten((self.spacing / 2).max(limit)),
-            Some(_) if self.hold > 0 => self.hold = self.hold.saturating_sub(blocks),
+            Some(_) if self.hold > 0 => {
+                self.hold = self.hold.saturating_sub(blocks * self.packets);
+            }
             Some(_) => self.raise(),
         }
     }
@@ -265,7 +273,7 @@ impl Pace {
             _ => self.count_losses(gap),
         }
         // The buffer that overflowed is full still: half of it may empty first.
-        let queued = under_way.min(self.room.max(limits::BURST_PACKETS));
+        let queued = under_way.min(self.room.max(limits::BURST_PACKETS / self.packets));
         let wait = ((queued / 2).max(2) * self.spacing).min(2 * self.slowest());
         self.queued = queued - queued / 2;
         if self.limit.is_some() || self.spacing > before {
@@ -345,7 +353,9 @@ impl Pace {
             self.slow(each.clamp(2 * before, most * before).max(needed), needed);
         }
         self.before_silence = Some(before_silence);
-        self.due = now;
+        // Where a block is more than a burst, the probe took the room that the next one needs.
+        let wait = if self.packets > limits::BURST_PACKETS { self.spacing } else { 0 };
+        self.due = now + Duration::from_nanos(wait);
         self.count_from(gap.again_from);
     }
 
@@ -392,10 +402,10 @@ impl Pace {
     }
 
     fn spread(&mut self) {
-        // To spread a window over more time than the silence took would cost more than it.
-        let most = nanos(limits::SHORTEST_PROBE) / self.window;
+        // To spread a window over more time than the silence took would cost more than it, unless that comes again and again.
         let before = self.spacing.max(self.smallest());
-        let spacing = self.near_what_held(before + before / 2).min(most).max(self.spacing);
+        let most = (nanos(limits::SHORTEST_PROBE) / self.window).max(before + before / 8);
+        let spacing = self.near_what_held(before + before / 2).min(most);
         self.slow(spacing, spacing);
     }
 
@@ -432,7 +442,15 @@ impl Pace {
 
     /// The path lost blocks: from now on they leave by `spacing`, and soon by `limit` if they arrive so.
     fn slow(&mut self, spacing: u64, limit: u64) {
-        self.failed = self.failed.max(self.spacing.max(self.smallest() / 2));
+        let lost = self.spacing.max(self.smallest() / 2);
+        let (spacing, limit) = match self.packets {
+            1 => (spacing, limit),
+            // Of a block in several packets nothing arrives where one of them is lost: what does is less than the path can
+            // bear, which lies between what lost blocks and what did not.
+            _ if self.held > lost => (lost.midpoint(self.held), lost.midpoint(self.held)),
+            _ => (spacing, limit.min(lost + lost / 2)),
+        };
+        self.failed = self.failed.max(lost);
         let slowest = self.slowest();
         (self.spacing, self.limit) = (spacing.min(slowest), Some(limit.min(slowest)));
         (self.raises, self.hold, self.before_silence) = (0, HOLD, None);
@@ -463,7 +481,7 @@ const FEWEST_MEASURED: u64 = 4;
 const FEWEST_LOSSES: u64 = 3;
 const FEWEST_COUNTED: u64 = 32;
 
-/// Blocks without loss before a pace is tried that is faster than the one that a loss has shown, and before one that has
+/// Packets without loss before a pace is tried that is faster than the one that a loss has shown, and before one that has
 /// failed already is tried again.
 const HOLD: u64 = 256;
 const LONGEST_HOLD: u64 = 1 << 15;

@@ -11,6 +11,7 @@ use super::policy::{DropReason, Profile, Refusal};
 use super::process::ActiveProcess;
 use super::tap::{Guarded, Tap};
 use super::{Event, answer};
+use crate::limits;
 use crate::net::{Listener, RequestSocket, Session, Share, System, TransferSocket};
 use crate::proto::{GrantLimits, grant};
 use crate::query::Query;
@@ -222,10 +223,11 @@ fn fit(
     need: Need,
 ) -> io::Result<GrantLimits> {
     let mut limits = profile.limits;
+    let path = || TransferSocket::path_block_size(system, query.peer);
     if profile.whole_packets {
-        limits.block_size =
-            limits.block_size.min(TransferSocket::path_block_size(system, query.peer));
+        limits.block_size = limits.block_size.min(path());
     }
+    let mut limits = fit_to_path(limits, asked, path);
     let (size, window) = limits.shape(asked);
     let packet = size.packet_bytes();
     let room = permit.reserve(need.bytes(packet, window)).checked_sub(need.held);
@@ -235,6 +237,24 @@ fn fit(
         limits.block_size = limits.block_size.min(BlockSize::DEFAULT);
     }
     Ok(limits)
+}
+
+/// `limits`, lowered where the path carries each block of a window in several packets.
+fn fit_to_path(
+    mut limits: GrantLimits,
+    asked: &Options,
+    path: impl FnOnce() -> BlockSize,
+) -> GrantLimits {
+    let (size, window) = limits.shape(asked);
+    if window > WindowSize::LOCKSTEP && size > BlockSize::ETHERNET {
+        let packets = size.packet_bytes().div_ceil(path().packet_bytes());
+        if packets > 1 {
+            let most = u16::try_from(limits::SPLIT_WINDOW_PACKETS / packets).ok();
+            let most = most.and_then(WindowSize::new).unwrap_or(WindowSize::LOCKSTEP);
+            limits.window = limits.window.min(most);
+        }
+    }
+    limits
 }
 
 /// `limits`, lowered for an upload: its window must fit what the socket's buffer really holds.
@@ -257,6 +277,7 @@ mod tests {
     use super::*;
     use crate::net::{Rehearsal, Requested};
     use crate::store::{Generated, InMemory, Readable, Store, StoreError, Uploads};
+    use crate::wire::TransferOption;
     use std::net::{IpAddr, Ipv4Addr};
     use std::num::NonZeroU64;
     use std::sync::{Mutex, mpsc};
@@ -455,5 +476,19 @@ mod tests {
             let split = [false, true].map(|receives| may_split(receives, size, window));
             assert_eq!(split, [matters, false], "{blocks} blocks of {bytes} bytes");
         }
+    }
+    #[test]
+    fn a_window_of_blocks_in_several_packets_each_has_256_of_these() {
+        let granted = |bytes: u16, blocks| {
+            let size = TransferOption::BlockSize(BlockSize::new(bytes).expect("a size"));
+            let window = TransferOption::WindowSize(WindowSize::new(blocks).expect("a window"));
+            let asked = Options::NONE.with(size).with(window);
+            let path = || BlockSize::ETHERNET;
+            fit_to_path(GrantLimits::default(), &asked, path).shape(&asked).1.get()
+        };
+        let ethernet = BlockSize::ETHERNET.get() as u16;
+        assert_eq!([granted(ethernet, 300), granted(ethernet + 1, 300)], [300, 128]);
+        assert_eq!([128, 129].map(|blocks| granted(ethernet + 1, blocks)), [128, 128]);
+        assert_eq!([granted(8192, 64), granted(65_464, 15), granted(65_464, 1)], [42, 5, 1]);
     }
 }

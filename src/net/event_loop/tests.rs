@@ -303,7 +303,8 @@ fn who_cannot_be_watched_or_has_a_socket_that_fails_hears_so() {
         };
         assert_eq!(told, Some(expected), "at {fails_at}");
         assert!(event_loop.entries.is_empty(), "at {fails_at}");
-        (event_loop.busy_poll.begin_anew(), fake.state().looks = 0);
+        event_loop.busy_poll.begin_anew();
+        fake.state().looks = 0;
         event_loop.turn(Some(Duration::from_millis(1)), watched).expect("a turn");
         assert_eq!(fake.state().looks, 0, "nobody is left to answer, at {fails_at}");
     }

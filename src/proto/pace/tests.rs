@@ -269,3 +269,79 @@ fn one_loss_makes_no_pace_slower_than_a_packet_in_four_milliseconds_and_none_slo
         assert_eq!(pace.spacing, pace.packets * SLOWEST);
     }
 }
+
+#[test]
+fn silence_that_comes_again_and_again_slows_a_pace_however_slow_it_is() {
+    let mut pace = begun(64, 1428);
+    pace.slow(120_000, 120_000);
+    let mut spacing = || {
+        pace.last_lost();
+        pace.spacing / 1000
+    };
+    // 10 ms for a window of 64 are 156 us for a block.
+    assert_eq!([(); 3].map(|()| spacing()), [156, 175, 197]);
+}
+
+#[test]
+fn of_blocks_in_several_packets_each_the_pace_lies_between_what_lost_some_and_what_did_not() {
+    let lost = |pace: &mut Pace| {
+        pace.slow(4_000_000, 4_000_000);
+        (pace.spacing / 1000, pace.limit.map(|limit| limit / 1000))
+    };
+    let at_1_ms = |block| {
+        let mut pace = begun(16, block);
+        pace.spacing = 1_000_000;
+        pace
+    };
+    let pace = &mut at_1_ms(16_384);
+    assert_eq!(lost(pace), (4000, Some(1500)), "what it was seen to need is too much");
+    let mut whole = || {
+        pace.kept_up(16);
+        pace.spacing / 1000
+    };
+    assert_eq!([(); 2].map(|()| whole()), [2000, 1500]);
+    // A window arrived whole by 2 ms.
+    assert_eq!(lost(pace), (1750, Some(1750)));
+    assert_eq!(lost(pace), (1875, Some(1875)));
+    pace.held = pace.spacing;
+    assert_eq!(lost(pace), (4000, Some(2812)), "the path is no longer what it was");
+    assert_eq!(lost(&mut at_1_ms(1428)), (4000, Some(4000)), "in one packet each");
+}
+
+#[test]
+fn what_arrives_without_loss_before_more_is_tried_is_counted_in_packets() {
+    let hold = |block| {
+        let mut pace = begun(16, block);
+        pace.slow(1_000_000, 1_000_000);
+        pace.limit = Some(pace.spacing);
+        pace.kept_up(16);
+        pace.hold
+    };
+    assert_eq!([1428, 8192].map(hold), [HOLD - 16, HOLD - 16 * 6]);
+}
+
+#[test]
+fn a_block_of_more_packets_than_a_burst_waits_until_the_probe_has_left_the_buffer() {
+    let waits = |packets| {
+        let bytes = packets * BlockSize::ETHERNET.packet_bytes() - 4;
+        let mut pace = begun(64, u16::try_from(bytes).expect("a size"));
+        leaves(&mut pace, 0, 1);
+        let gap = Gap { base: BlockNumber(2), under_way: 63, again_from: BlockNumber(2) };
+        pace.tail_lost(us(200_000), gap, TIMED_OUT, Some(TRIPS));
+        (pace.due() - us(200_000), Duration::from_nanos(pace.spacing))
+    };
+    assert_eq!(waits(10).0, Duration::ZERO);
+    let (waited, spacing) = waits(11);
+    assert!(waited > Duration::ZERO && spacing - waited < Duration::from_micros(1), "{waited:?}");
+}
+
+#[test]
+fn behind_a_gap_half_of_a_burst_may_go_first_and_two_blocks_of_several_packets() {
+    for (block, blocks) in [(1428, 5), (16_384, 2)] {
+        let mut pace = begun(64, block);
+        pace.slow(1_000_000, 1_000_000);
+        let gap = Gap { base: BlockNumber(1), under_way: 60, again_from: BlockNumber(1) };
+        pace.gap(us(50_000), gap, None);
+        assert_eq!(pace.due() - us(50_000), Duration::from_millis(blocks), "{block}");
+    }
+}
