@@ -356,6 +356,22 @@ fn block_sizes_are_lowered_for_all_for_some_and_to_what_the_path_carries() {
 }
 
 #[test]
+fn a_window_of_blocks_that_the_path_carries_in_several_packets_is_granted_with_256_of_these() {
+    let root = folder(&[("f", b"1")]);
+    let granted = |address: &str| {
+        let listen = SocketAddr::new(address.parse().expect("an address"), 0);
+        let folder = Folder::open(root.path()).expect("a folder");
+        let server = Running::bound(config().listen(listen), folder);
+        let asked = [("blksize", "8192"), ("windowsize", "64")];
+        let (oack, _) = server.peer().answer(&rrq("f", &asked));
+        show(&oack)
+    };
+    // Loopback carries all; for IPv6 the size of an Ethernet packet is assumed, of which 8,192 bytes are six.
+    assert_eq!(granted("127.0.0.1"), "OACK blksize=8192 windowsize=64");
+    assert_eq!(granted("::1"), "OACK blksize=8192 windowsize=42");
+}
+
+#[test]
 fn a_backslash_is_a_slash_unless_a_file_has_the_literal_name() {
     let root =
         folder(&[("dir/inside.txt", b"slash"), ("both\\a", b"literal"), ("both/a", b"slash")]);
