@@ -6,6 +6,8 @@ use common::{
     DEADLINE, Peer, Running, Told, ack, config, data, error, error_code, everything_in, folder,
     get, joined, list, listing, pattern, plain, rrq, show, until, windowed, wrq,
 };
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU8, NonZeroUsize};
@@ -298,6 +300,16 @@ fn the_same_request_is_served_again_although_its_transfer_is_just_ending() {
     }
 }
 
+/// Of two packets that leave from different processors, the second may arrive first.
+fn stay_on_one_processor() {
+    let this = Pid::from_raw(0);
+    let mut may = sched_getaffinity(this).expect("where it may run");
+    let is_allowed = |n: &usize| may.is_set(*n).expect("a processor");
+    let others: Vec<_> = (0..CpuSet::count()).filter(is_allowed).skip(1).collect();
+    others.into_iter().for_each(|n| may.unset(n).expect("a processor"));
+    sched_setaffinity(this, &may).expect("it may choose");
+}
+
 #[test]
 fn the_same_request_right_behind_an_error_8_is_served_however_they_are_read() {
     let root = folder(&[("f", b"few")]);
@@ -307,6 +319,7 @@ fn the_same_request_right_behind_an_error_8_is_served_however_they_are_read() {
         let server = Running::bound(config, Folder::open(root.path()).expect("a folder"));
         let peer = server.peer();
         let (_, mut tid) = peer.answer(&request);
+        stay_on_one_processor();
         for round in 0..200 {
             peer.send(&error(8, "that is too much"), tid);
             let (oack, second) = peer.answer(&request);

@@ -41,7 +41,7 @@ complete -c rtftpd -n "__fish_rtftpd_needs_command" -l map-file -d 'A file with 
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l list-name -d 'The name under which every directory has its listing' -r
-complete -c rtftpd -n "__fish_rtftpd_needs_command" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
+complete -c rtftpd -n "__fish_rtftpd_needs_command" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
@@ -114,7 +114,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l map-file -d 'A f
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l list-name -d 'The name under which every directory has its listing' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
@@ -187,7 +187,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l map-file -d 'A
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l list-name -d 'The name under which every directory has its listing' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
@@ -258,7 +258,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l map-file -d 'A 
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l list-name -d 'The name under which every directory has its listing' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
@@ -326,7 +326,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l map-file -d 'A fil
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l map-rule -d 'A rule for names, as a line of such a file: \'r ^ clients/\\i/\' gives each client a folder of its own; may be given several times, behind the rules of --map-file' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l list-name -d 'The name under which every directory has its listing' -r
-complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a new thread: a slow disk holds up one transfer and no other'
+complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
 events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"

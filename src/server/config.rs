@@ -17,7 +17,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Model {
-    /// A new thread for each transfer: a slow disk holds up one transfer and no other. Those beyond so many threads are
+    /// Each transfer has a thread of its own: a slow disk holds up one transfer and no other. Those beyond so many threads are
     /// driven by the event loop that takes the requests.
     Threads(usize),
     /// A number of event loops for all transfers, of which one takes the requests. What may wait for a disk is done

@@ -47,7 +47,7 @@ impl Flood {
 
     /// Who asks in the name of another, and acknowledges as many windows as there may be, all of which he must guess.
     pub(crate) fn counting(from: SocketAddr, windows: u16, window: u16, every: Duration) -> Self {
-        let options = format!("blksize\x0065464\0windowsize\0{window}\0");
+        let options = format!("blksize\x001428\0windowsize\0{window}\0");
         let mut now = Time::START;
         let mut leaving: VecDeque<_> = [(now, request(1, "file", &options))].into();
         for n in 0..windows {

@@ -360,8 +360,9 @@ fn a_burst_of_requests_is_one_session() {
 #[test]
 fn a_forger_who_counts_blocks_gets_no_more_than_the_budget_of_a_network() {
     const WINDOWS: u16 = 60;
-    const WINDOW: u16 = 16;
-    let (every, window_bytes) = (Duration::from_millis(100), u64::from(WINDOW) * 65_464);
+    // The widest that is granted, 1 MiB.
+    const WINDOW: u16 = 732;
+    let (every, window_bytes) = (Duration::from_millis(100), u64::from(WINDOW) * 1428);
     let len = u64::from(WINDOWS) * window_bytes;
     let mut host = Host::new(1, Files::new(Library::in_memory(vec![7; len as usize])));
     host.config = Config::default().model(Model::SinglePort);

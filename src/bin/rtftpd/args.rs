@@ -335,7 +335,7 @@ impl From<UploadsArg> for Uploads {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ModelArg {
-    /// Each on a new thread: a slow disk holds up one transfer and no other
+    /// Each on a thread of its own: a slow disk holds up one transfer and no other
     Threads,
     /// All on one loop: half the processor time, and less memory, from a hundred at once on
     Events,
