@@ -160,8 +160,12 @@ impl<H: Handler> EventLoop<H> {
             match name {
                 WOKEN => self.open_mail(),
                 name if name >= WATCHED => watched.push(SocketId((name - WATCHED) as usize)),
-                key => self.receive(key as usize),
+                key => drop(self.hear(key as usize)),
             }
+        }
+        // Whoever waits on this machine for what is sent finds more of it when it is woken, and is woken less often.
+        for key in ready.iter().filter(|name| **name < WATCHED) {
+            self.act(*key as usize);
         }
         let crowded = ready.len() == limits::EVENTS_AT_ONCE;
         self.ready = ready;
@@ -241,8 +245,15 @@ impl<H: Handler> EventLoop<H> {
 
     /// Looks once at a transfer's socket, and lets it act.
     fn receive(&mut self, key: usize) {
+        if self.hear(key) {
+            self.act(key);
+        }
+    }
+
+    /// Looks once at a transfer's socket. Tells whether it may act.
+    fn hear(&mut self, key: usize) -> bool {
         let Some(Entry { session, handler: Some(handler), .. }) = self.entries.get_mut(key) else {
-            return;
+            return false;
         };
         let mut transfer = session.lock();
         let room = session.socket().room_for(&transfer);
@@ -251,16 +262,23 @@ impl<H: Handler> EventLoop<H> {
         }
         let buffer = &mut self.buffer[..room];
         let heard = session.socket().try_receive(buffer);
-        let now = match heard.and_then(|it| session.hear(&mut transfer, it, buffer)) {
-            Ok(now) => now,
+        match heard.and_then(|it| session.hear(&mut transfer, it, buffer)) {
+            Ok(now) => {
+                handler.progress(now, &mut transfer);
+                true
+            }
             Err(error) => {
                 drop(transfer);
-                return self.remove(key, Err(error));
+                self.remove(key, Err(error));
+                false
             }
-        };
-        handler.progress(now, &mut transfer);
-        let next = session.advance(&mut transfer, Driver::Loop);
-        drop(transfer);
+        }
+    }
+
+    /// Lets a transfer act.
+    fn act(&mut self, key: usize) {
+        let Some(Entry { session, handler: Some(_), .. }) = self.entries.get(key) else { return };
+        let next = session.advance(&mut session.lock(), Driver::Loop);
         self.go_on(key, next);
     }
 

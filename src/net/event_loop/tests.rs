@@ -367,6 +367,41 @@ fn how_a_transfer_gets_on_is_told_when_something_came_and_when_its_time_has_come
     }
 }
 
+/// Notes what was sent by all until something came for its transfer.
+struct Beside(Arc<Session>, Fake, Arc<Mutex<Vec<usize>>>);
+
+impl Handler for Beside {
+    fn session(&self) -> &Arc<Session> {
+        &self.0
+    }
+
+    fn progress(&mut self, _: Time, _: &mut Transfer) {
+        let mut sent = 0;
+        self.1.all(|inside| sent += inside.sent.len());
+        self.2.lock().expect("no panic").push(sent);
+    }
+
+    fn ended(self, _: io::Result<Summary>) {}
+}
+
+#[test]
+fn all_are_heard_before_the_first_acts() {
+    let (fake, noted) = (Fake::default(), Arc::default());
+    let mut event_loop = EventLoop::new(Arc::new(fake.clone()), Pools::new(&fake)).expect("a loop");
+    for _ in 0..3 {
+        let socket = TransferSocket::answer(&fake, LOCAL, PEER, None).expect("a socket");
+        let transfer = download(&fake, Box::new(Memory::new(vec![7; 6 * 512])));
+        let session = Arc::new(Session::new(socket, Arc::new(fake.clone()), transfer));
+        event_loop.add(Beside(session, fake.clone(), Arc::clone(&noted)));
+        fake.comes(&[0, 4, 0, 0], PEER);
+    }
+    event_loop.turn(Some(Duration::ZERO), &mut Vec::new()).expect("a turn");
+    assert_eq!(*noted.lock().expect("no panic"), [3, 3, 3], "their OACKs");
+    let mut sent = Vec::new();
+    fake.all(|inside| sent.push(inside.sent.len()));
+    assert_eq!(sent, [5, 5, 5], "and their windows of four");
+}
+
 #[test]
 fn an_answer_is_looked_for_before_the_loop_sleeps_as_long_as_that_finds_some() {
     // This system has no processor to spare: to poll is one look.
