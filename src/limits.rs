@@ -319,8 +319,8 @@ pub(crate) const EVENTS_AT_ONCE: usize = 256;
 /// Ports tried for one transfer before there is none: beyond this the range is as good as full.
 pub(crate) const PORTS_TRIED: usize = 64;
 
-/// A server has 256 threads for transfers by default; each takes some 20 KiB with its kernel stack. From about here on
-/// an event loop does the same work for half the processor time.
+/// A server has 256 threads for transfers by default; each takes some 40 KiB with its kernel stack. From about here on
+/// an event loop does the same work for less processor time and memory.
 pub const THREADS: usize = 256;
 
 /// The process of a transfer tells ten times in a second how far it is: a plot is smooth by that, and it costs nothing

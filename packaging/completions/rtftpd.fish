@@ -42,7 +42,7 @@ complete -c rtftpd -n "__fish_rtftpd_needs_command" -l map-rule -d 'A rule for n
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
-events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+events\t'All on one loop: less processor time and memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_needs_command" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
@@ -115,7 +115,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l map-rule -d 'A r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
-events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+events\t'All on one loop: less processor time and memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand check" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
@@ -188,7 +188,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l map-rule -d 'A
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
-events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+events\t'All on one loop: less processor time and memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand explain" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
@@ -259,7 +259,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l map-rule -d 'A 
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
-events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+events\t'All on one loop: less processor time and memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand reload" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r
@@ -327,7 +327,7 @@ complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l map-rule -d 'A rul
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l strip-prefix -d 'Leave this out where a name begins with it, as in \'/tftpboot/\' or \'C:\'; may be given several times, the first that fits goes' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l list-name -d 'The name under which every directory has its listing' -r
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l model -d 'What drives transfers' -r -f -a "threads\t'Each on a thread of its own: a slow disk holds up one transfer and no other'
-events\t'All on one loop: half the processor time, and less memory, from a hundred at once on'
+events\t'All on one loop: less processor time and memory, from a hundred at once on'
 processes\t'Each in a new process that has its socket and no file: what the network says can harm one transfer and no other'
 iterative\t'One after the other, to compare with'"
 complete -c rtftpd -n "__fish_rtftpd_using_subcommand top" -l max-threads -d 'With --model threads: threads at once; transfers beyond them run on an event loop. With --model processes: processes at once; requests beyond them are not answered yet' -r

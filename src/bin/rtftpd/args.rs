@@ -337,7 +337,7 @@ impl From<UploadsArg> for Uploads {
 enum ModelArg {
     /// Each on a thread of its own: a slow disk holds up one transfer and no other
     Threads,
-    /// All on one loop: half the processor time, and less memory, from a hundred at once on
+    /// All on one loop: less processor time and memory, from a hundred at once on
     Events,
     /// Each in a new process that has its socket and no file: what the network says can harm one transfer and no other
     Processes,
