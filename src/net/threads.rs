@@ -3,7 +3,7 @@
 
 use super::system::Job;
 use crate::limits;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
@@ -23,12 +23,10 @@ struct Idle {
 
 impl Threads {
     /// Runs `job` on a thread that does nothing else meanwhile.
-    pub(super) fn run(&self, name: &'static str, mut job: Job) -> io::Result<()> {
-        while let Some(thread) = self.take(|idle| idle.name == name) {
-            match thread.jobs.send(job) {
-                Ok(()) => return Ok(()),
-                Err(mpsc::SendError(unsent)) => job = unsent,
-            }
+    pub(super) fn run(&self, name: &'static str, job: Job) -> io::Result<()> {
+        if let Some(thread) = self.take(|idle| idle.name == name) {
+            // It stays until it has one.
+            return thread.jobs.send(job).map_err(|_| ErrorKind::BrokenPipe.into());
         }
         let threads = self.clone();
         let thread = thread::Builder::new().name(name.into());

@@ -447,7 +447,10 @@ impl Pace {
             1 => (spacing, limit),
             // Of a block in several packets nothing arrives where one of them is lost: what does is less than the path can
             // bear, which lies between what lost blocks and what did not.
-            _ if self.held > lost => (lost.midpoint(self.held), lost.midpoint(self.held)),
+            _ if self.held > lost => {
+                let middle = lost.midpoint(self.held);
+                (middle, middle)
+            }
             _ => (spacing, limit.min(lost + lost / 2)),
         };
         self.failed = self.failed.max(lost);
