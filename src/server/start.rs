@@ -246,7 +246,8 @@ fn fit_to_path(
     path: impl FnOnce() -> BlockSize,
 ) -> GrantLimits {
     let (size, window) = limits.shape(asked);
-    if window > WindowSize::LOCKSTEP && size > BlockSize::ETHERNET {
+    // Whoever sends them.
+    if may_split(false, size, window) {
         let packets = size.packet_bytes().div_ceil(path().packet_bytes());
         if packets > 1 {
             let most = u16::try_from(limits::SPLIT_WINDOW_PACKETS / packets).ok();
